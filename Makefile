@@ -1,0 +1,46 @@
+# Two commands set everything up on a machine that has only python3 and make:
+#   make demo    a tour: a napari window where there is a display, files in demo/ otherwise
+#   make test    the whole test-suite, its windows in a virtual display
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+VIRTUAL_DISPLAY := sh scripts/xvfb.sh
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint bench app clean system venv-test venv-dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: venv-test ## a tour of the plugin: a window, or files in demo/ without a display
+	$(BIN)/napari-cellclass demo --out demo
+
+test: venv-test ## the whole test-suite; ARGS="tests/gui -k name" for a part
+	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest $(ARGS)
+
+lint: venv-dev ## ruff, ruff format --check and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: venv-test ## every benchmarks/*.py, one after the other
+	@for script in benchmarks/[!_]*.py; do \
+		echo "== $$script"; $(VIRTUAL_DISPLAY) $(BIN)/python "$$script" || exit 1; \
+	done
+
+app: venv-test ## napari with the plugin's panels open
+	$(BIN)/napari --with napari-cellclass __all__
+
+clean: ## remove everything that make made, the environment too
+	rm -rf .venv demo screenshots build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The set-up: quick and silent where nothing is missing. dev contains test.
+
+system:
+	@sh scripts/setup-system.sh "$(PYTHON)"
+
+venv-test venv-dev: venv-%: system
+	@sh scripts/setup-venv.sh "$(PYTHON)" $*
