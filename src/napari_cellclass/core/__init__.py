@@ -1,0 +1,1 @@
+"""Records and rules without Qt, threads or a deep-learning library."""

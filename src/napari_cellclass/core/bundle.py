@@ -1,0 +1,218 @@
+"""One file per model: ``name.cellclass``, a zip that is checked before anything in it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.contracts import ModelError, ParamsError
+from napari_cellclass.core.files import writing
+from napari_cellclass.core.grid import EdgeRule
+from napari_cellclass.core.preprocess import PreprocessSpec
+
+SUFFIX = ".cellclass"
+MANIFEST = "manifest.json"
+_MEMBERS = {
+    MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
+}  # fmt: skip
+_REQUIRED = {MANIFEST, "model.keras", "model.xml", "model.bin", "golden.npz"}
+# Generous: the largest network on offer has 0.1 GB of weights.
+MAX_MEMBER_BYTES = 4 << 30
+MAX_TEXT_BYTES = 256 << 20
+
+
+class Manifest(BaseModel):
+    """What a model is: everything that is not weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    program: str
+    created: str
+    classes: list[dict[str, str]]
+    preprocess: PreprocessSpec
+    tile_px: tuple[int, int]
+    overlap: float = 0.0
+    edge: EdgeRule = "drop"
+    pixel_size_um: tuple[float, float] | None = None
+    network: str
+    parameters: int
+    layers: list[dict[str, Any]] = Field(default_factory=list)
+    training: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, Any] = Field(default_factory=dict)
+    export: dict[str, float] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelBundle:
+    """A model opened from disk, or about to be written.
+
+    Parameters
+    ----------
+    path
+        The ``.cellclass`` file.
+    manifest
+        What it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @cached_property
+    def scheme(self) -> ClassScheme:
+        """The classes in the order of the outputs."""
+        return ClassScheme.from_json(self.manifest.classes)
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """What is done to a tile's pixels."""
+        return self.manifest.preprocess
+
+    @cached_property
+    def model_id(self) -> str:
+        """Hash of the network and of all that decides its answers."""
+        digest = hashlib.blake2b(digest_size=16)
+        decisive = self.manifest.model_dump_json(include={"classes", "preprocess", "tile_px", "files"})
+        digest.update(decisive.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def golden(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras gave for them."""
+        try:
+            with np.load(io.BytesIO(self.member("golden.npz")), allow_pickle=False) as arrays:
+                return arrays["tiles"], arrays["prob"]
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise self._damaged(f"its golden tiles cannot be read: {error}") from error
+
+    def member(self, name: str) -> bytes:
+        """Read one member, checked against the hash in the manifest.
+
+        Raises
+        ------
+        ModelError
+            It is missing, too large, or its bytes are not those that were written.
+        """
+        with _opened(self.path) as archive:
+            content = _content(archive, name, self.path)
+        if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
+            raise self._damaged(f"its member {name} has changed since it was written")
+        return content
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read ``history.csv`` or ``split.csv``; empty when the model has none."""
+        if name not in self.manifest.files:
+            return pd.DataFrame()
+        return pd.read_csv(io.BytesIO(self.member(name)))
+
+    def evaluation(self) -> dict[str, Any]:
+        """Read the figures of training, empty when there are none."""
+        if "evaluation.json" not in self.manifest.files:
+            return {}
+        result: dict[str, Any] = json.loads(self.member("evaluation.json"))
+        return result
+
+    def _damaged(self, why: str) -> ModelError:
+        return ModelError(f"{self.path} is damaged: {why}; get a fresh copy or train again")
+
+
+def open_bundle(path: Path) -> ModelBundle:
+    """Open a ``.cellclass`` file and check its manifest; the network itself is not loaded yet.
+
+    Raises
+    ------
+    ModelError
+        No such file, not a bundle, unknown or unsafe members, too large, or a manifest that is wrong.
+    """
+    path = Path(path)
+    with _opened(path) as archive:
+        names = archive.namelist()
+        strange = sorted(set(names) - _MEMBERS)
+        if strange or len(names) != len(set(names)):
+            raise ModelError(
+                f"{path} is refused: it holds {strange[0] if strange else 'a member twice'!r}, which a model does not"
+            )
+        missing = sorted(_REQUIRED - set(names))
+        if missing:
+            raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
+        raw = _content(archive, MANIFEST, path)
+    try:
+        manifest = Manifest.model_validate_json(raw)
+        bundle = ModelBundle(path, manifest)
+        _ = bundle.scheme
+    except (ValidationError, ParamsError, KeyError) as error:
+        problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+        text = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error)
+        raise ModelError(f"{path} has a manifest that this version does not understand ({text})") from error
+    return bundle
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise ModelError(f"there is no model {path}; give a {SUFFIX} file")
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ModelError(f"{path} is not a {SUFFIX} model ({error}); train one, or get a fresh copy") from error
+
+
+def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    try:
+        info = archive.getinfo(name)
+        limit = MAX_TEXT_BYTES if name.endswith((".json", ".csv", ".npz")) else MAX_MEMBER_BYTES
+        if info.file_size > limit:
+            raise ModelError(f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {limit:,}")
+        with archive.open(info) as stream:
+            return stream.read(limit)
+    except KeyError as error:
+        raise ModelError(f"{path} is not a complete model: {name} is missing; train again") from error
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{path} is damaged: {name} cannot be read ({error}); get a fresh copy") from error
+
+
+def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> ModelBundle:
+    """Write a bundle, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The ``.cellclass`` file.
+    manifest
+        Its ``files`` are filled in here with the SHA-256 of every member.
+    members
+        Content by member name, all but the manifest.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    unknown = set(members) - _MEMBERS
+    if unknown:
+        raise ValueError(f"not members of a bundle: {sorted(unknown)}")
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
+    manifest = manifest.model_copy(update={"files": hashes})
+    with (
+        writing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        archive.writestr(MANIFEST, manifest.model_dump_json(indent=2))
+        for name, content in sorted(members.items()):
+            archive.writestr(name, content)
+    return ModelBundle(path, manifest)

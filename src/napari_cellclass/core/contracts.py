@@ -1,0 +1,81 @@
+"""What every room agrees on: errors that speak to users, progress, and cancelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+class CellClassError(Exception):
+    """Something a user can mend; its text is one line: what, the value, what to do.
+
+    Only these reach a user as text. Any other exception is a defect of the program.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(str(message).split()))
+
+
+class ImageError(CellClassError):
+    """An image cannot be read, or not as asked."""
+
+
+class GridError(CellClassError):
+    """A tile grid cannot be laid over an image."""
+
+
+class DatasetError(CellClassError):
+    """A folder of classes cannot be trained on or evaluated."""
+
+
+class ModelError(CellClassError):
+    """A model file is missing, damaged, refused, or does not fit the image."""
+
+
+class ParamsError(CellClassError):
+    """A setting is outside what it may be."""
+
+
+class OutputError(CellClassError):
+    """A result cannot be written."""
+
+
+class EngineError(CellClassError):
+    """A child process that trains or predicts has failed."""
+
+
+class CancelledError(CellClassError):
+    """The user cancelled; what was finished is kept by whoever raised this."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report from a long function.
+
+    Parameters
+    ----------
+    phase
+        What is being done, in a word or two: ``"reading"``, ``"training"``, ``"classifying"``.
+    done, total
+        Steps finished and steps in all; ``total`` is 0 where it is unknown.
+    metrics
+        Numbers worth showing beside the bar, such as ``loss`` or ``tiles_per_s``.
+    """
+
+    phase: str
+    done: int
+    total: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+ProgressCallback = Callable[[Progress], None]
+CancelCheck = Callable[[], bool]
+
+
+def no_progress(progress: Progress) -> None:
+    """Ignore a report: the default of every ``progress=``."""
+
+
+def never_cancelled() -> bool:
+    """Go on: the default of every ``cancelled=``."""
+    return False

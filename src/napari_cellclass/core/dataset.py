@@ -1,0 +1,420 @@
+"""Labelled tiles without their pixels: where each lies, its class, its group and its split."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.contracts import (
+    CancelCheck,
+    CancelledError,
+    CellClassError,
+    DatasetError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.readers import is_image_name, list_images, read_image
+
+TRAIN, VALIDATION = "train", "validation"
+# A side that only a field has: such images are cut, not squeezed into one tile.
+_LARGEST_TILE_PX = 768
+
+GridOf = Callable[[SourceImage], TileGrid]
+ReadImage = Callable[[Path], SourceImage]
+
+
+@dataclass(frozen=True, eq=False)
+class TileDataset:
+    """N labelled tiles of M images.
+
+    Parameters
+    ----------
+    paths
+        The M image files.
+    image_ids
+        Their M content hashes, see :attr:`SourceImage.image_id`.
+    image
+        int32, shape (N,): which image each tile is cut from.
+    boxes
+        int32, shape (N, 4): y0, x0, y1, x1 in px, half-open.
+    labels
+        int16, shape (N,): places in ``scheme``.
+    groups
+        N names of what must not be torn apart by a split: a well, a field, a region.
+    split
+        N of ``"train"``, ``"validation"`` or ``""`` (a gap tile, or not split yet).
+    scheme
+        The classes.
+    channels, dtype, pixel_size_um
+        What all images share.
+    skipped
+        (path, reason) of what lay in the folders and was left out.
+    split_rule
+        In words, how the split was made.
+    read
+        Opens one of ``paths``.
+    """
+
+    paths: tuple[Path, ...]
+    image_ids: tuple[str, ...]
+    image: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    labels: NDArray[np.int16]
+    groups: NDArray[np.object_]
+    split: NDArray[np.object_]
+    scheme: ClassScheme
+    channels: int
+    dtype: np.dtype
+    pixel_size_um: tuple[float, float] | None = None
+    skipped: tuple[tuple[Path, str], ...] = ()
+    split_rule: str = "not split"
+    read: ReadImage = read_image
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def tile_px(self) -> tuple[int, int]:
+        """The commonest (height, width) of a tile in px."""
+        sizes = Counter(map(tuple, (self.boxes[:, 2:] - self.boxes[:, :2]).tolist()))
+        (height, width), _ = sizes.most_common(1)[0]
+        return int(height), int(width)
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of every tile's pixels, box, label, group and split."""
+        digest = hashlib.blake2b(digest_size=16)
+        for i in range(len(self)):
+            row = (self.image_ids[self.image[i]], self.boxes[i].tolist(), int(self.labels[i]))
+            digest.update(repr((row, self.groups[i], self.split[i])).encode())
+        return digest.hexdigest()
+
+    def where(self, split: str) -> NDArray[np.int64]:
+        """Places of the tiles of a split."""
+        return np.flatnonzero(self.split == split)
+
+    def tiles(self, index: Sequence[int] | NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Read tiles, image by image, each image opened once.
+
+        Yields
+        ------
+        place : int
+            One of ``index``; the order is by image.
+        pixels : ndarray, shape (h, w, C)
+            In the image's dtype.
+
+        Raises
+        ------
+        ImageError
+            A file has become unreadable since the data set was made.
+        """
+        index = np.asarray(index, np.int64)
+        for number in np.unique(self.image[index]):
+            source = self.read(self.paths[number])
+            for place in index[self.image[index] == number]:
+                yield int(place), source.read(*(int(v) for v in self.boxes[place]))
+
+    def counts(self) -> pd.DataFrame:
+        """Tiles and groups per class and split: columns class_name, split, tiles, groups."""
+        frame = pd.DataFrame({"label": self.labels, "split": self.split, "group": self.groups})
+        table = frame.groupby(["label", "split"], as_index=False).agg(
+            tiles=("group", "size"), groups=("group", "nunique")
+        )
+        table.insert(0, "class_name", [self.scheme.names[i] for i in table.pop("label")])
+        return table
+
+    def frame(self) -> pd.DataFrame:
+        """One row per tile: path, y0, x0, y1, x1, class_name, group, split."""
+        columns: dict[str, Any] = {"path": [str(self.paths[i]) for i in self.image]}
+        columns |= {name: self.boxes[:, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
+        columns["class_name"] = [self.scheme.names[i] for i in self.labels]
+        return pd.DataFrame(columns | {"group": self.groups, "split": self.split})
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    class_name: str
+    group: str
+    source: SourceImage
+
+
+def class_folders(folder: Path) -> dict[str, list[Path]]:
+    """List the class folders of ``folder`` and their images, both sorted by name.
+
+    Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither classes
+    nor images.
+
+    Raises
+    ------
+    DatasetError
+        The folder is missing, unreadable, or holds fewer than two class folders with images.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder; give a folder that holds one sub-folder per class")
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be opened ({error.strerror}); check its permissions") from error
+    found: dict[str, list[Path]] = {}
+    for entry in entries:
+        if entry.is_dir() and not entry.name.startswith((".", "__")) and entry.suffix != ".zarr":
+            images = list_images(entry)
+            if images:
+                found[entry.name] = images
+    if len(found) < 2:
+        names = ", ".join(found) or "none"
+        loose = sum(is_image_name(entry.name) for entry in entries)
+        hint = f"; its {loose} loose images belong into such folders" if loose else ""
+        raise DatasetError(
+            f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
+        )
+    return found
+
+
+def group_name(path: Path, pattern: str | None) -> str:
+    """Give the group of an image: the first group of ``pattern`` on its name, or its own name.
+
+    Raises
+    ------
+    DatasetError
+        ``pattern`` is no regular expression, has no group in parentheses, or does not match.
+    """
+    if pattern is None:
+        return path.name
+    try:
+        match = re.search(pattern, path.name)
+    except re.error as error:
+        raise DatasetError(f"--group-by {pattern!r} is not a regular expression: {error}") from error
+    if match is None:
+        raise DatasetError(f"--group-by {pattern!r} does not match the file name {path.name!r}; change the pattern")
+    if not match.groups() or match.group(1) is None:
+        raise DatasetError(f"--group-by {pattern!r} needs a part in parentheses that names the group, e.g. '^(...)'")
+    return match.group(1)
+
+
+def read_folders(
+    folder: Path,
+    grid: GridOf | None = None,
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    classes: Sequence[str] | None = None,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TileDataset:
+    """Make a data set of class folders, every image read once to know that it can be.
+
+    Parameters
+    ----------
+    folder
+        One sub-folder per class.
+    grid
+        Cuts a field into tiles; None takes every image as one tile.
+    group_by
+        See :func:`group_name`.
+    read
+        Opens an image.
+    classes
+        The classes of a model: the folders must be among them, and labels count in their order.
+    progress, cancelled
+        Called once per image.
+
+    Returns
+    -------
+    TileDataset
+        Not split yet. Unreadable images, and those whose channels or dtype differ from most, are in
+        ``skipped``.
+
+    Raises
+    ------
+    DatasetError
+        Too few classes or images, or folders that are no class of the model.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    folders = class_folders(folder)
+    unknown = [name for name in folders if classes is not None and name not in classes]
+    if unknown:
+        raise DatasetError(
+            f"{folder} has the class {unknown[0]!r}, which the model does not know; its classes are "
+            f"{', '.join(classes or ())}"
+        )
+    entries, skipped = _open_all(folders, group_by, read, progress, cancelled)
+    entries, odd = _alike(entries)
+    skipped += odd
+    scheme = ClassScheme(tuple(classes or folders))
+    image, boxes, labels, groups = [], [], [], []
+    for number, entry in enumerate(entries):
+        cut = grid(entry.source) if grid else _whole(entry.source)
+        boxes.append(cut.boxes)
+        image.append(np.full(len(cut), number, np.int32))
+        labels.append(np.full(len(cut), scheme.index(entry.class_name), np.int16))
+        groups += [entry.group] * len(cut)
+    left = {entry.class_name for entry in entries}
+    if left != set(folders):
+        lost = next(name for name in folders if name not in left)
+        reason = next((why for path, why in skipped if path.parent.name == lost), "no image was left")
+        raise DatasetError(f"no image of class {lost!r} can be used: {reason}")
+    n = sum(map(len, boxes))
+    return TileDataset(
+        tuple(entry.path for entry in entries),
+        tuple(entry.source.image_id for entry in entries),
+        np.concatenate(image),
+        np.concatenate(boxes),
+        np.concatenate(labels),
+        np.array(groups, object),
+        np.full(n, "", object),
+        scheme,
+        entries[0].source.channels,
+        entries[0].source.dtype,
+        entries[0].source.pixel_size_um,
+        tuple(skipped),
+        read=read,
+    )
+
+
+def _open_all(
+    folders: dict[str, list[Path]],
+    group_by: str | None,
+    read: ReadImage,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> tuple[list[_Entry], list[tuple[Path, str]]]:
+    entries, skipped = [], []
+    pairs = [(name, path) for name, paths in folders.items() for path in paths]
+    for done, (name, path) in enumerate(pairs):
+        if cancelled():
+            raise CancelledError("cancelled while reading the images")
+        group = group_name(path, group_by)
+        try:
+            source = read(path)
+            _ = source.image_id  # reads every pixel, so a damaged file is found here
+        except CellClassError as error:
+            skipped.append((path, str(error)))
+        else:
+            group = group if group_by else f"{name}/{group}"
+            # The pixels just read are dropped; a data set may be larger than memory.
+            entries.append(_Entry(path, name, group, _reopened(source, path, read)))
+        progress(Progress("reading", done + 1, len(pairs)))
+    return entries, skipped
+
+
+def _reopened(source: SourceImage, path: Path, read: ReadImage) -> SourceImage:
+    fresh = read(path)
+    fresh.__dict__["image_id"] = source.image_id
+    return fresh
+
+
+def _alike(entries: list[_Entry]) -> tuple[list[_Entry], list[tuple[Path, str]]]:
+    """Keep the images with the commonest channels and dtype."""
+    kinds = Counter((entry.source.channels, entry.source.dtype.newbyteorder("=")) for entry in entries)
+    if not kinds:
+        return [], []
+    (channels, dtype), _ = kinds.most_common(1)[0]
+    kept, odd = [], []
+    for entry in entries:
+        kind = entry.source.channels, entry.source.dtype.newbyteorder("=")
+        if kind == (channels, dtype):
+            kept.append(entry)
+        else:
+            odd.append(
+                (
+                    entry.path,
+                    f"{entry.path.name} has {kind[0]} channel(s) of {kind[1]}, unlike most: {channels} of {dtype}",
+                )
+            )
+    return kept, odd
+
+
+def _whole(source: SourceImage) -> TileGrid:
+    if min(source.shape) > _LARGEST_TILE_PX:
+        height, width = source.shape
+        raise DatasetError(
+            f"{source.name} has {width} x {height} px and looks like a field, not a tile; "
+            "say with --tile-px how large the tiles to cut from it are"
+        )
+    return TileGrid.regular(source.shape, source.shape)
+
+
+def _rank(group: str) -> bytes:
+    return hashlib.blake2b(group.encode(), digest_size=8).digest()
+
+
+def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
+    """Hold out whole groups for validation, class by class.
+
+    Groups are ranked by a hash of their name, so that a group stays on its side when others are added.
+    A class that has one group only cannot give one away: its tiles are held out by region instead, the
+    right-hand part of each image, with the tiles that touch it left out of both.
+
+    Parameters
+    ----------
+    data
+        The tiles; an earlier split is replaced.
+    fraction
+        Part of the groups (of the width, by region) that is held out, at least one.
+
+    Raises
+    ------
+    DatasetError
+        A class would have no tile to train on or none to validate on.
+    """
+    members: dict[str, set[int]] = defaultdict(set)
+    for group, label in zip(data.groups, data.labels, strict=True):
+        members[group].add(int(label))
+    strata: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for group, classes in members.items():
+        strata[tuple(sorted(classes))].append(group)
+    held: set[str] = set()
+    by_region: list[str] = []
+    for groups in strata.values():
+        if len(groups) == 1:
+            by_region += groups
+        else:
+            held |= set(sorted(groups, key=_rank)[: max(1, min(len(groups) - 1, round(fraction * len(groups))))])
+    split = np.where(np.isin(data.groups.astype(str), list(held)), VALIDATION, TRAIN).astype(object)
+    for group in by_region:
+        mine = np.flatnonzero(data.groups == group)
+        split[mine] = _split_region(data.boxes[mine], data.image[mine], fraction)
+    rule = f"{len(held)} of {len(members)} groups held out, by a hash of their names"
+    if by_region:
+        rule += f"; {', '.join(sorted(by_region))} alone in a class: right-hand part held out, with a gap"
+    result = replace(data, split=split, split_rule=rule)
+    _check_split(result)
+    return result
+
+
+def _split_region(boxes: NDArray[np.int32], image: NDArray[np.int32], fraction: float) -> NDArray[np.object_]:
+    split = np.full(len(boxes), TRAIN, object)
+    for number in np.unique(image):
+        mine = np.flatnonzero(image == number)
+        cut = np.quantile(boxes[mine, 1], 1 - fraction, method="higher")
+        right = boxes[mine, 1] >= cut
+        split[mine[right]] = VALIDATION
+        split[mine[~right & (boxes[mine, 3] >= cut)]] = ""
+    return split
+
+
+def _check_split(data: TileDataset) -> None:
+    for label, name in enumerate(data.scheme.names):
+        mine = data.split[data.labels == label]
+        for part, use in ((TRAIN, "train on"), (VALIDATION, "validate on")):
+            if not (mine == part).any():
+                raise DatasetError(
+                    f"class {name!r} has no tile to {use}: its {len(mine)} tile(s) cannot be split by group "
+                    f"({data.split_rule}); add images, cut smaller tiles, or choose another --group-by"
+                )

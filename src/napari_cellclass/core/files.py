@@ -1,0 +1,105 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from napari_cellclass.core.contracts import OutputError
+
+_UMASK = os.umask(0o022)  # can only be read by setting it, so once and before any thread
+os.umask(_UMASK)
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "no permission to write there; choose another folder",
+    errno.EPERM: "no permission to write there; choose another folder",
+    errno.EROFS: "that disk is read-only; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOTDIR: "a part of that path is a file; choose another folder",
+    errno.EISDIR: "that is a folder; choose a file name",
+    errno.EEXIST: "a file of that name is in the way; choose another folder",
+}
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Say in one line why ``path`` could not be written."""
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write {path}: {reason}")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and rename it to ``path`` when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The file to make; its folder is made when missing.
+
+    Yields
+    ------
+    Path
+        The file to write to. It is removed when the block raises.
+
+    Raises
+    ------
+    OutputError
+        The folder or file cannot be written: no permission, disk full, read-only.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise output_error(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())  # a full disk may only be noticed here
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 with line feeds, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON; NaN and infinity are refused rather than written."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_crash_log(error: BaseException) -> Path:
+    """Write the traceback of a defect to the user's log folder (or the temporary one) and say where."""
+    text = "".join(traceback.format_exception(error))
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    for folder in (
+        platformdirs.user_log_path("napari-cellclass", appauthor=False),
+        Path(tempfile.gettempdir()),
+    ):
+        try:
+            write_text(folder / f"crash-{stamp}.log", text)
+        except OutputError:
+            continue
+        return folder / f"crash-{stamp}.log"
+    return Path(os.devnull)

@@ -1,0 +1,184 @@
+"""The one record of an image, wherever it came from: a file or a layer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.contracts import ImageError
+
+# Above this an id is made from evenly spaced bands instead of every pixel.
+_WHOLE_HASH_BYTES = 1 << 30
+_HASH_BANDS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """One plane of an image with its channels, read lazily.
+
+    Parameters
+    ----------
+    data
+        Array-like of shape (Y, X, C) in the image's own dtype, indexed as NumPy is; pixels are only
+        fetched by indexing. A grey image has C = 1, alpha is never among the channels.
+    name
+        What to call the image, usually the file's name without its folder.
+    path
+        The file it came from, or None.
+    pixel_size_um
+        (y, x) size of a pixel in µm, or None where it is not known.
+    channel_names
+        C names, or empty.
+    rgb
+        Whether the three channels are red, green, blue.
+    source_axes, source_shape
+        Axes letters and lengths of what was opened, before a plane was chosen; ``S`` is RGB samples.
+    plane
+        Which index was taken of every axis that is neither Y, X nor a channel, e.g. ``{"T": 0}``.
+    """
+
+    data: Any
+    name: str = "image"
+    path: Path | None = None
+    pixel_size_um: tuple[float, float] | None = None
+    channel_names: tuple[str, ...] = ()
+    rgb: bool = False
+    source_axes: str = "YXC"
+    source_shape: tuple[int, ...] = ()
+    plane: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.data.shape) != 3:
+            raise ImageError(f"{self.name}: expected axes (Y, X, C), but the shape is {tuple(self.data.shape)}")
+        if min(self.data.shape) == 0:
+            raise ImageError(f"{self.name}: the image is empty, its shape is {tuple(self.data.shape)}")
+        if self.dtype.kind not in "uifb":
+            raise ImageError(f"{self.name}: pixels of type {self.dtype} are not numbers; convert the image")
+
+    @property
+    def axes(self) -> str:
+        """Axes of :attr:`data`, always ``"YXC"``."""
+        return "YXC"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The pixels' dtype."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+        return int(self.data.shape[0]), int(self.data.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are."""
+        return int(self.data.shape[2])
+
+    def read(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
+        """Fetch ``[y0, y1) x [x0, x1)``; what lies past the image is filled by reflection.
+
+        Returns
+        -------
+        ndarray, shape (y1 - y0, x1 - x0, C)
+            Pixels in the image's dtype.
+
+        Raises
+        ------
+        ImageError
+            The pixels cannot be read: a truncated or damaged file.
+        """
+        height, width = self.shape
+        ya, yb = max(0, min(y0, height)), max(0, min(y1, height))
+        xa, xb = max(0, min(x0, width)), max(0, min(x1, width))
+        try:
+            part = np.asarray(self.data[ya:yb, xa:xb])
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(
+                f"{self.name}: the pixels cannot be read ({type(error).__name__}: {error}); the file may be damaged"
+            ) from error
+        if part.shape[:2] == (y1 - y0, x1 - x0):
+            return part
+        pads = ((ya - y0, y1 - yb), (xa - x0, x1 - xb), (0, 0))
+        return np.pad(part, pads, mode="symmetric")
+
+    def select(self, channels: Sequence[int]) -> SourceImage:
+        """Keep some channels, in the order given.
+
+        Raises
+        ------
+        ImageError
+            A channel is not there.
+        """
+        missing = [channel for channel in channels if not 0 <= channel < self.channels]
+        if missing:
+            raise ImageError(f"{self.name} has no channel {missing[0]}; its {self.channels} channel(s) count from 0")
+        names = tuple(self.channel_names[channel] for channel in channels) if self.channel_names else ()
+        return replace(self, data=_Channels(self.data, tuple(channels)), channel_names=names, rgb=False)
+
+    @cached_property
+    def image_id(self) -> str:
+        """Hash of shape, dtype and pixels: the same for a file and the layer made of it.
+
+        Of images above 1 GiB only 64 evenly spaced bands of rows are read, and the id says so by
+        beginning with ``s``.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.data.shape, self.dtype.newbyteorder("=").str)).encode())
+        height, width = self.shape
+        row_bytes = max(1, width * self.channels * self.dtype.itemsize)
+        whole = row_bytes * height <= _WHOLE_HASH_BYTES
+        if whole:
+            band = max(1, (16 << 20) // row_bytes)
+            starts = range(0, height, band)
+        else:
+            band = max(1, min((4 << 20) // row_bytes, height // _HASH_BANDS))
+            starts = range(0, height, max(band, height // _HASH_BANDS))
+        for y0 in starts:
+            part = self.read(y0, 0, min(height, y0 + band), width)
+            native = part.astype(part.dtype.newbyteorder("="), copy=False)
+            digest.update(np.ascontiguousarray(native).view(np.uint8).data)
+        return ("" if whole else "s") + digest.hexdigest()
+
+
+class _Channels:
+    """Some channels of an array, still lazy."""
+
+    def __init__(self, data: Any, channels: tuple[int, ...]) -> None:
+        self._data, self._channels = data, channels
+        self.shape = (*data.shape[:2], len(channels))
+        self.dtype = data.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(self._data[key])[..., self._channels]
+
+
+def as_yxc(array: Any, axes: str) -> Any:
+    """Bring an array of axes out of ``YXCS`` to (Y, X, C) without copying.
+
+    Parameters
+    ----------
+    array
+        NumPy, dask or zarr-like array with ``transpose`` and ``reshape`` (lazy arrays stay lazy).
+    axes
+        One letter per axis; Y and X must be among them, C and S may be.
+
+    Raises
+    ------
+    ImageError
+        Y or X is missing, or another axis is left.
+    """
+    if not {"Y", "X"} <= set(axes) or not set(axes) <= set("YXCS"):
+        raise ImageError(f"cannot make a field of an array with axes {axes!r}; axes Y and X are needed")
+    order = [axes.index(letter) for letter in "YXCS" if letter in axes]
+    array = array.transpose(order)
+    return array.reshape(*array.shape[:2], -1) if array.ndim != 3 else array

@@ -1,0 +1,185 @@
+"""How well classes were told apart: accuracies with 95 % intervals, confusion, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from napari_cellclass.core.contracts import DatasetError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; bounds are None where none can be given."""
+
+    value: float
+    lo: float | None
+    hi: float | None
+
+    def __str__(self) -> str:
+        if self.lo is None or self.hi is None:
+            return f"{self.value:.3f} (no interval)"
+        return f"{self.value:.3f} (95 % interval {self.lo:.3f} to {self.hi:.3f})"
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Figures of one test set.
+
+    Parameters
+    ----------
+    n, groups
+        Tiles, and independent groups (wells, fields) they come from.
+    classes
+        Class names in the model's order.
+    confusion
+        Tiles per class: rows are the truth, columns the prediction.
+    accuracy, balanced_accuracy
+        Part of the tiles that is right; the mean of that part over the classes that occur.
+    per_class
+        Recall, precision and F1 per class, None where it is not defined.
+    ece
+        Expected calibration error over 15 bins of equal width (Guo et al., ICML 2017).
+    interval
+        How the intervals were made.
+    """
+
+    n: int
+    groups: int
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    per_class: tuple[dict[str, Any], ...]
+    ece: float
+    interval: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a JSON-able dict."""
+        return asdict(self)
+
+
+def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Count tiles, shape (k, k): rows are the truth, columns the prediction."""
+    return np.bincount(truth.astype(np.int64) * k + predicted.astype(np.int64), minlength=k * k).reshape(k, k)
+
+
+def accuracies(confusion: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracy and balanced accuracy of confusion matrices of shape (..., K, K).
+
+    Balanced accuracy is the mean recall over the classes that occur in the truth.
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    truth = confusion.sum(axis=-1)
+    recall = np.divide(right, truth, out=np.full(right.shape, np.nan), where=truth > 0)
+    return right.sum(-1) / truth.sum(-1), np.nanmean(recall, axis=-1)
+
+
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson, JASA 22:209, 1927)."""
+    z = float(norm.ppf(0.975))
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def ece(prob: NDArray[Any], truth: NDArray[Any], bins: int = 15) -> float:
+    """Give the expected calibration error, bins of equal width (Guo et al., ICML 2017, eq. 3)."""
+    confidence = prob.max(axis=1)
+    right = prob.argmax(axis=1) == truth
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    n = np.bincount(which, minlength=bins)
+    gap = np.abs(np.bincount(which, right, bins) - np.bincount(which, confidence, bins))
+    return float(gap.sum() / n.sum())
+
+
+def evaluate(
+    prob: NDArray[Any], truth: NDArray[Any], groups: Sequence[str], classes: Sequence[str], seed: int = 0
+) -> EvalReport:
+    """Compare probabilities with the truth.
+
+    Intervals come from 2 000 bootstrap samples of whole groups (percentiles 2.5 and 97.5; Davison &
+    Hinkley 1997, ch. 2.4 and 3.8), drawn within strata of groups with the same classes, so that no
+    class gets lost. With fewer than two groups, accuracy has Wilson's interval over tiles, which is too
+    narrow where tiles are alike, and balanced accuracy has none.
+
+    Parameters
+    ----------
+    prob
+        Shape (N, K); a row with NaN counts as wrong, in no column of its own, and is left out of n.
+    truth
+        int, shape (N,): places in ``classes``.
+    groups
+        N names of wells, fields or regions.
+    classes
+        K names.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    DatasetError
+        There is no tile with finite probabilities.
+    """
+    finite = np.isfinite(prob).all(axis=1)
+    prob, truth = prob[finite], np.asarray(truth)[finite]
+    names, group = np.unique(np.asarray(groups, str)[finite], return_inverse=True)
+    if len(prob) == 0:
+        raise DatasetError("there is no tile to evaluate; check that the images are readable and hold finite pixels")
+    k = len(classes)
+    per_group = np.stack([
+        confusion_matrix(truth[group == g], prob[group == g].argmax(axis=1), k) for g in range(len(names))
+    ])  # fmt: skip
+    total = per_group.sum(axis=0)
+    accuracy, balanced = (float(v) for v in accuracies(total))
+    if len(names) >= 2:
+        spread = accuracies(_resampled(per_group, seed))
+        bounds = [tuple(float(v) for v in np.percentile(s, [2.5, 97.5])) for s in spread]
+        how = f"percentile bootstrap over {len(names)} groups, 2000 samples, within classes"
+        estimates = [Estimate(v, *b) for v, b in zip((accuracy, balanced), bounds, strict=True)]
+    else:
+        how = "Wilson over tiles of one group: too narrow where tiles are alike"
+        estimates = [
+            Estimate(accuracy, *wilson(float(np.trace(total)), len(prob))),
+            Estimate(balanced, None, None),
+        ]
+    return EvalReport(
+        n=len(prob),
+        groups=len(names),
+        classes=tuple(classes),
+        confusion=tuple(tuple(int(v) for v in row) for row in total),
+        accuracy=estimates[0],
+        balanced_accuracy=estimates[1],
+        per_class=tuple(_per_class(total, i, name) for i, name in enumerate(classes)),
+        ece=ece(prob, truth),
+        interval=how,
+    )
+
+
+def _resampled(per_group: NDArray[np.int64], seed: int, samples: int = 2000) -> NDArray[np.int64]:
+    """Draw groups with replacement within strata; give summed confusions, shape (samples, K, K)."""
+    rng = np.random.default_rng(seed)
+    strata = np.unique(per_group.sum(axis=2) > 0, axis=0, return_inverse=True)[1].ravel()
+    total = np.zeros((samples, *per_group.shape[1:]), np.int64)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=samples)
+        total += np.tensordot(drawn, per_group[members], axes=1)
+    return total
+
+
+def _per_class(confusion: NDArray[np.int64], i: int, name: str) -> dict[str, Any]:
+    right, truth, said = (int(v) for v in (confusion[i, i], confusion[i].sum(), confusion[:, i].sum()))
+    return {
+        "name": name,
+        "n": truth,
+        "recall": right / truth if truth else None,
+        "precision": right / said if said else None,
+        "f1": 2 * right / (truth + said) if truth + said else None,
+    }

@@ -1,0 +1,164 @@
+"""Classes and confidences of the tiles of one field, and the files they are written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.contracts import ParamsError
+from napari_cellclass.core.files import write_text, writing
+from napari_cellclass.core.grid import TileGrid
+
+NO_CLASS = ""
+"""Class name of a tile that could not be classified (NaN or infinite pixels)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TileTable:
+    """What a network said of every tile of a field.
+
+    Parameters
+    ----------
+    grid
+        The N tiles.
+    scheme
+        The K classes.
+    prob
+        float32, shape (N, K): softmax outputs; a row of NaN is a tile that could not be classified.
+    pixel_size_um
+        (y, x) size of a pixel in µm, or None.
+    record
+        Where it came from: image, model, settings, versions, warnings; JSON-able.
+    """
+
+    grid: TileGrid
+    scheme: ClassScheme
+    prob: NDArray[np.float32]
+    pixel_size_um: tuple[float, float] | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.prob.shape != (len(self.grid), len(self.scheme)):
+            raise ParamsError(
+                f"probabilities of shape {self.prob.shape} do not fit {len(self.grid)} tiles and "
+                f"{len(self.scheme)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.grid)
+
+    @cached_property
+    def class_index(self) -> NDArray[np.int16]:
+        """int16, shape (N,): the likeliest class, or -1 where there is none."""
+        bad = ~np.isfinite(self.prob).all(axis=1)
+        index = np.where(np.isfinite(self.prob), self.prob, -1).argmax(axis=1).astype(np.int16)
+        index[bad] = -1
+        return index
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float32]:
+        """float32, shape (N,): the probability of the likeliest class, NaN where there is none."""
+        best = np.where(np.isfinite(self.prob), self.prob, -1).max(axis=1)
+        return np.where(self.class_index >= 0, best, np.nan).astype(np.float32)
+
+    @cached_property
+    def class_name(self) -> NDArray[np.object_]:
+        """Object array of str, shape (N,); ``""`` where there is no class."""
+        return np.array([*self.scheme.names, NO_CLASS], object)[self.class_index]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Columns in their order: the same for layer features, CSV and GeoJSON measurements."""
+        boxes = self.grid.boxes
+        fixed: dict[str, NDArray[Any]] = {
+            "tile_id": self.grid.tile_id,
+            "row": self.grid.row,
+            "col": self.grid.col,
+            **{name: boxes[:, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))},
+            "class_name": self.class_name,
+            "confidence": self.confidence,
+        }
+        return fixed | {f"p_{name}": self.prob[:, k] for k, name in enumerate(self.scheme.names)}
+
+    def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
+        """Tiles and area per class.
+
+        Parameters
+        ----------
+        min_confidence
+            Tiles below it are counted in the last row, ``"(below threshold)"``, with those that have no
+            class at all.
+
+        Returns
+        -------
+        DataFrame
+            Columns class_name, tiles, fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where
+            the pixel size is not known), mean_confidence. Overlaps are counted once.
+        """
+        shown = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
+        group = np.where(shown, self.class_index, len(self.scheme)).astype(int)
+        k = len(self.scheme) + 1
+        tiles = np.bincount(group, minlength=k)
+        area = np.bincount(group, weights=self.grid.own_area(), minlength=k)
+        total = np.bincount(group, weights=np.nan_to_num(self.confidence), minlength=k)
+        pixel = np.nan if self.pixel_size_um is None else self.pixel_size_um[0] * self.pixel_size_um[1]
+        return pd.DataFrame(
+            {
+                "class_name": [*self.scheme.names, "(below threshold)"],
+                "tiles": tiles,
+                "fraction": tiles / max(1, len(self)),
+                "area_px": area,
+                "area_um2": area * pixel,
+                "mean_confidence": np.divide(total, tiles, out=np.full(k, np.nan), where=tiles > 0),
+            }
+        )
+
+    def to_csv(self, path: Path) -> None:
+        """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
+        with writing(path) as temporary:
+            frame = pd.DataFrame(self.columns())
+            frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+    def to_geojson(self, path: Path) -> None:
+        """Write the tiles as GeoJSON that QuPath opens as tiles with class, colour and measurements.
+
+        Coordinates are (x, y) in px of the field, pixel edges on integers as QuPath counts them. The
+        member names are those of QuPath 0.5 (qupath.lib.io.PathObjectTypeAdapters).
+        """
+        names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
+        values = np.column_stack([self.confidence, self.prob]).astype(float)
+        features = [
+            self._feature(box, place, dict(zip(names, row, strict=True)))
+            for place, (box, row) in enumerate(zip(self.grid.boxes.tolist(), values.tolist(), strict=True))
+        ]
+        collection = {"type": "FeatureCollection", "features": features}
+        write_text(path, json.dumps(collection, allow_nan=False, ensure_ascii=False) + "\n")
+
+    def _feature(self, box: list[int], place: int, measurements: dict[str, float]) -> dict[str, Any]:
+        y0, x0, y1, x1 = box
+        index = int(self.class_index[place])
+        properties: dict[str, Any] = {
+            "objectType": "tile",
+            "name": f"r{self.grid.row[place]:03d}_c{self.grid.col[place]:03d}",
+        }
+        if index >= 0:
+            properties["classification"] = {
+                "name": self.scheme.names[index],
+                "color": list(self.scheme.rgb(index)),
+            }
+            properties["measurements"] = {k: round(v, 6) for k, v in measurements.items()}
+        ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+        return {
+            "type": "Feature",
+            "id": int(self.grid.tile_id[place]),
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": properties,
+        }

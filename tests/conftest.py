@@ -1,0 +1,68 @@
+"""Shared by all tests: the real images beside the project, and what CI must never skip."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Keep caches, logs and settings out of the user's home; before napari looks where they are."""
+    home = Path(tempfile.mkdtemp(prefix="napari-cellclass-tests-"))
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
+        os.environ[name] = str(home / name.lower())
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests on real images where the images are missing; in CI let them fail instead."""
+    if REAL_DATA.is_dir() or os.environ.get("CI"):
+        return
+    missing = pytest.mark.skip(reason=f"the real images are not at {REAL_DATA}")
+    for item in items:
+        if "realdata" in item.keywords:
+            item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images."""
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def ihc_field_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real field, 512 x 512 px RGB, as a PNG file."""
+    from PIL import Image
+
+    from napari_cellclass.core.realfield import ihc_field
+
+    path = tmp_path_factory.mktemp("field") / "ihc.png"
+    Image.fromarray(ihc_field().data).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ihc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of that field's left half, trained by the command line in its own process."""
+    from napari_cellclass.core.grid import TileGrid
+    from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
+
+    folder = tmp_path_factory.mktemp("model")
+    grid = TileGrid.regular(ihc_field().shape, IHC_TILE_PX)
+    write_ihc_dataset(folder / "train", grid, ihc_halves(grid)[0])
+    write_ihc_dataset(folder / "test", grid, ihc_halves(grid)[1])
+    model = folder / "ihc.cellclass"
+    words = ["train", folder / "train", "--out", model, "--epochs", "25", "--group-by", r"_(c\d+)", "--quiet"]
+    subprocess.run([sys.executable, "-m", "napari_cellclass", *map(str, words)], check=True, timeout=240)
+    return model

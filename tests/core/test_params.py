@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cellclass.core.contracts import GridError, ParamsError
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.params import ClassifyParams, TileParams
+
+
+def image(pixel: tuple[float, float] | None = None) -> SourceImage:
+    return SourceImage(np.zeros((100, 200, 1), np.uint8), "f.tif", pixel_size_um=pixel)
+
+
+def test_a_tile_has_one_size() -> None:
+    with pytest.raises(ParamsError, match="--tile-px and --tiles were both given"):
+        TileParams.checked(tile_px=3, tiles=4)
+
+
+def test_a_size_in_um_needs_a_pixel_size() -> None:
+    params = TileParams(tile_um=10.0)
+    with pytest.raises(ParamsError, match=r"f\.tif does not tell its pixel size"):
+        params.grid(image())
+    assert params.grid(image((0.5, 0.25))).tile_px == (20, 40)
+
+
+def test_each_way_to_size_a_tile() -> None:
+    assert TileParams(tile_px=50).grid(image()).grid_shape == (2, 4)
+    assert TileParams(tiles=8).grid(image()).grid_shape == (3, 3)
+    assert TileParams().grid(image()).grid_shape == (1, 1)
+    assert TileParams().grid(image(), (25, 25)).grid_shape == (4, 8)
+    with pytest.raises(GridError, match="larger than the field"):
+        TileParams(tile_px=150).grid(image())
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, "--images is needed"),
+        ({"overlap": "half"}, "--overlap 'half'"),
+        ({"overlap": 1.5}, "--overlap 1.5"),
+        ({"edge": "wrap"}, "--edge 'wrap'"),
+        ({"colour": 1}, "--colour 1"),
+        ({"workers": 2, "scheduler": "tcp://x"}, "--workers and --scheduler"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(values: dict, text: str) -> None:
+    base = {} if not values else {"images": ["a"], "model": "m", "out": "o"}
+    with pytest.raises(ParamsError) as caught:
+        ClassifyParams.checked(**base, **values)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.contracts import OutputError, ParamsError
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.table import TileTable
+
+
+def make(overlap: float = 0.0, pixel: tuple[float, float] | None = (0.5, 0.5)) -> TileTable:
+    grid = TileGrid.regular((64, 96), 32, overlap)
+    rng = np.random.default_rng(0)
+    prob = rng.dirichlet(np.ones(3), len(grid)).astype(np.float32)
+    return TileTable(grid, ClassScheme(("a", "b, c", "µ")), prob, pixel)
+
+
+def test_csv_has_the_promised_columns_and_reads_back(tmp_path: Path) -> None:
+    table = make()
+    table.to_csv(tmp_path / "t.csv")
+    frame = pd.read_csv(tmp_path / "t.csv")
+    assert list(frame) == [
+        "tile_id", "row", "col", "y0", "x0", "y1", "x1", "class_name", "confidence", "p_a", "p_b, c", "p_µ",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(frame[["y0", "x0", "y1", "x1"]], table.grid.boxes)
+    np.testing.assert_allclose(frame["confidence"], table.confidence, rtol=1e-5)
+    assert frame["class_name"].tolist() == table.class_name.tolist()
+
+
+def test_a_tile_without_class_is_empty_in_csv_and_unclassified_in_geojson(tmp_path: Path) -> None:
+    table = make()
+    table.prob[2] = np.nan
+    table.to_csv(tmp_path / "t.csv")
+    table.to_geojson(tmp_path / "t.geojson")
+    row = pd.read_csv(tmp_path / "t.csv").iloc[2]
+    assert row[["class_name", "confidence", "p_a"]].isna().all()
+    feature = json.loads((tmp_path / "t.geojson").read_text())["features"][2]
+    assert "classification" not in feature["properties"]
+    assert table.class_index[2] == -1
+
+
+def test_geojson_has_what_qupath_reads(tmp_path: Path) -> None:
+    table = make()
+    table.to_geojson(tmp_path / "t.geojson")
+    content = json.loads((tmp_path / "t.geojson").read_text(encoding="utf-8"))
+    assert content["type"] == "FeatureCollection"
+    assert len(content["features"]) == len(table)
+    feature = content["features"][4]
+    y0, x0, y1, x1 = table.grid.boxes[4].tolist()
+    assert feature["geometry"]["coordinates"] == [[[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]]
+    index = table.class_index[4]
+    assert feature["properties"]["objectType"] == "tile"
+    assert feature["properties"]["classification"] == {
+        "name": table.scheme.names[index],
+        "color": list(table.scheme.rgb(index)),
+    }
+    assert feature["properties"]["measurements"]["confidence"] == pytest.approx(table.confidence[4], abs=1e-6)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_areas_add_up_to_the_area_covered_whatever_the_overlap(overlap: float) -> None:
+    counts = make(overlap).counts()
+    assert counts["area_px"].sum() == pytest.approx(64 * 96)
+    assert counts["area_um2"].sum() == pytest.approx(64 * 96 * 0.25)
+
+
+def test_tiles_below_the_threshold_are_counted_apart() -> None:
+    table = make()
+    counts = table.counts(min_confidence=0.7)
+    assert counts["tiles"].sum() == len(table)
+    assert counts["tiles"].iloc[-1] == (table.confidence < 0.7).sum()
+    assert counts["class_name"].tolist() == ["a", "b, c", "µ", "(below threshold)"]
+
+
+def test_without_pixel_size_there_is_no_area_in_um() -> None:
+    assert make(pixel=None).counts()["area_um2"].isna().all()
+
+
+def test_probabilities_that_do_not_fit_are_refused() -> None:
+    table = make()
+    with pytest.raises(ParamsError, match="do not fit 6 tiles and 3 classes"):
+        TileTable(table.grid, table.scheme, table.prob[:, :2])
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        make().to_csv(blocked / "t.csv")
+    assert list(tmp_path.iterdir()) == [blocked]
