@@ -1,0 +1,1 @@
+"""napari layers from our records and back; no Qt, no threads."""

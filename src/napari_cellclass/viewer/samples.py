@@ -1,0 +1,67 @@
+"""Images for napari's File > Open Sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.core.synthetic import (
+    PIXEL_SIZE_UM,
+    SyntheticField,
+    inseparable_plate,
+    separable_plate,
+)
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+_WELLS_PER_CLASS = 2
+_GAP_PX = 16
+
+
+def ihc_sample() -> list[LayerData]:
+    """Open a real stained field: RGB, 512 x 512 px, pixel size not known."""
+    field = ihc_field()
+    metadata = {"source": "skimage.data.immunohistochemistry"}
+    return [(field.data, {"name": field.name, "rgb": True, "metadata": metadata}, "image")]
+
+
+def separable_plate_sample() -> list[LayerData]:
+    """Open synthetic fields whose classes anyone can tell apart, side by side: a class per row."""
+    return _plate_layers(separable_plate)
+
+
+def inseparable_plate_sample() -> list[LayerData]:
+    """Open synthetic fields whose classes hardly differ, side by side: a class per row."""
+    return _plate_layers(inseparable_plate)
+
+
+def _plate_layers(plate: Callable[..., Iterator[SyntheticField]]) -> list[LayerData]:
+    fields = plate(seed=0, wells_per_class=_WELLS_PER_CLASS, sites_per_well=1)
+    return [_layer(field, *divmod(i, _WELLS_PER_CLASS)) for i, field in enumerate(fields)]
+
+
+def _layer(field: SyntheticField, row: int, column: int) -> LayerData:
+    """Make a layer of a field, moved to its place among the others."""
+    height, width = field.pixels.shape
+    # Limits of its own for each field: with common ones brightness would catch the eye, and it says nothing.
+    low, high = np.percentile(field.pixels, (0.5, 99.7))
+    keywords = {
+        "name": f"{field.class_name} {field.stem}",
+        "scale": (PIXEL_SIZE_UM, PIXEL_SIZE_UM),
+        "units": ("um", "um"),
+        "translate": (
+            row * (height + _GAP_PX) * PIXEL_SIZE_UM,
+            column * (width + _GAP_PX) * PIXEL_SIZE_UM,
+        ),
+        "contrast_limits": (float(low), float(high)),
+        "metadata": {
+            "class_name": field.class_name,
+            "well": field.well,
+            "site": field.site,
+            "centres_px": field.centres,
+        },
+    }
+    return field.pixels, keywords, "image"

@@ -1,0 +1,231 @@
+"""The maps that this program put into a viewer: found again, replaced, restyled, never a user's own layer."""
+
+from __future__ import annotations
+
+import uuid
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.table import TileTable
+from napari_cellclass.viewer.layers import KEY, bare, transform_of
+from napari_cellclass.viewer.overlay import (
+    MAX_SHAPES,
+    OverlayStyle,
+    restyle,
+    retell,
+    text_colour,
+    text_layer,
+    text_lines,
+    tile_layers,
+    tiles_with_text,
+    write_texts,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Points
+    from napari.viewer import Viewer
+
+    from napari_cellclass.core.image import SourceImage
+
+# A layer that a user duplicated carries our metadata too; only the very object made here is ours.
+_made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def _register(layer: Layer) -> None:
+    token = uuid.uuid4().hex
+    layer.metadata[KEY] = {**layer.metadata[KEY], "token": token}
+    _made[token] = layer
+
+
+def is_ours(layer: Layer) -> bool:
+    """Tell whether a layer was made here, rather than loaded or duplicated by a user."""
+    ours = layer.metadata.get(KEY)
+    made = _made.get(ours.get("token", "")) if isinstance(ours, dict) else None
+    return made is not None and made is bare(layer)
+
+
+@dataclass(frozen=True)
+class FieldLayer:
+    """What a map takes from the image layer it is laid over, read before work leaves the window."""
+
+    name: str
+    place: dict[str, Any]
+
+    @classmethod
+    def of(cls, layer: Layer) -> FieldLayer:
+        """Read a layer's name and transform."""
+        return cls(layer.name, transform_of(layer))
+
+
+@dataclass(frozen=True, eq=False)
+class NewMap:
+    """A map made away from the window.
+
+    Parameters
+    ----------
+    table
+        The tiles.
+    field
+        Name and identity of the field; a map of the same field is replaced.
+    over
+        The image layer's name and transform.
+    kind
+        ``"shapes"`` or ``"pixels"``, see :func:`tile_layers`.
+    layers
+        New layers, in no viewer yet; empty where the layers shown before have the same tiles.
+    text_colour
+        Of class and confidence on the tiles.
+    """
+
+    table: TileTable
+    field: str
+    over: FieldLayer
+    kind: str
+    layers: tuple[Layer, ...]
+    text_colour: str
+
+
+def build_map(
+    table: TileTable,
+    source: SourceImage,
+    over: FieldLayer,
+    style: OverlayStyle,
+    shown: NewMap | None = None,
+    planned: int = 0,
+) -> NewMap:
+    """Make the layers of a map, slow for many tiles, in any thread.
+
+    Parameters
+    ----------
+    table, source
+        The tiles and the field.
+    over
+        The image layer.
+    style
+        How it will be shown.
+    shown
+        The map that is in the viewer now, whose layers are kept when only the answers differ.
+    planned
+        See :func:`tile_layers`.
+    """
+    field = f"{source.image_id} {dict(source.plane)}"
+    kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
+    if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, over):
+        return NewMap(table, field, over, kind, (), shown.text_colour)
+    layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
+    return NewMap(table, field, over, kind, tuple(layers), text_colour(source))
+
+
+def _same_tiles(shown: NewMap, table: TileTable, over: FieldLayer) -> bool:
+    old, new = shown.table.grid, table.grid
+    same_place = all(np.array_equal(shown.over.place[key], over.place[key]) for key in over.place if key != "units")
+    same_grid = (old.grid_shape, old.step_px, old.tile_px) == (new.grid_shape, new.step_px, new.tile_px)
+    # A map of pixels has room for every tile of its grid, a map of shapes only for those it was made of.
+    same_boxes = shown.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
+    return same_place and same_grid and same_boxes and shown.table.scheme == table.scheme
+
+
+def warm_up() -> None:
+    """Make a map of each kind for nobody: the first ones take napari a second of imports, in any thread."""
+    from napari.layers import Image
+
+    place = transform_of(Image(np.zeros((2, 1), np.uint8)))
+    scheme, grid = ClassScheme(("a", "b")), TileGrid.regular((2, 1), 1)
+    table = TileTable(grid, scheme, np.full((2, 2), 0.5, np.float32))
+    for planned in (0, MAX_SHAPES + 1):
+        tile_layers(table, place, "warm-up", OverlayStyle(), planned)
+
+
+class MapView:
+    """The map of one field in a viewer: its layers, its text and how it is shown.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self.shown: NewMap | None = None
+        self.style = OverlayStyle()
+        self.layers: list[Layer] = []
+        self._text: Points | None = None
+
+    @property
+    def table(self) -> TileTable | None:
+        """The tiles that are shown, or None."""
+        return None if self.shown is None else self.shown.table
+
+    def show(self, new: NewMap) -> None:
+        """Put a map into the viewer, in place of the one that was made of the same field before."""
+        self.style = self.style.fitting(new.table.scheme)
+        self.shown = new
+        if not new.layers and self.present():
+            for layer in self.layers:
+                retell(layer, new.table, self.style)
+        else:
+            self._add(new)
+        self.refresh_text()
+
+    def _add(self, new: NewMap) -> None:
+        self._remove_maps_of(new.field)
+        name = f"{new.over.name} classes"
+        self.layers = list(new.layers or tile_layers(new.table, new.over.place, name, self.style))
+        self._text = text_layer(new.table, new.over.place, f"{new.over.name} text", new.text_colour)
+        for layer in (*self.layers, self._text):
+            layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field}
+            _register(layer)
+            self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = self.layers[-1]
+
+    def _remove_maps_of(self, field: str) -> None:
+        for layer in list(self._viewer.layers):
+            if is_ours(layer) and layer.metadata[KEY].get("field") == field:
+                self._viewer.layers.remove(layer)
+
+    def present(self) -> bool:
+        """Tell whether the map is still in the viewer."""
+        names = [bare(layer) for layer in self._viewer.layers]
+        return bool(self.layers) and all(any(layer is other for other in names) for layer in self.layers)
+
+    def restyle(self, style: OverlayStyle) -> None:
+        """Show other classes, or another threshold."""
+        self.style = style
+        if self.present():
+            for layer in self.layers:
+                restyle(layer, style)
+            self.refresh_text()
+
+    def refresh_text(self) -> None:
+        """Write class and confidence on the tiles in view; called when the view has moved."""
+        if self.table is None or self._text is None or not self.present():
+            return
+        if not any(self._text is bare(layer) for layer in self._viewer.layers):
+            return
+        if not self._text.visible or not self.layers[-1].visible:
+            places, lines = np.zeros(0, np.int64), 0
+        else:
+            view, scale = self._view()
+            places, lines = tiles_with_text(self.table, self.style, view, scale), text_lines(self.table, scale)
+        write_texts(self._text, self.table, places, lines)
+
+    def _view(self) -> tuple[Any, float]:
+        """Corners of the view in px of the field, and the size of such a pixel on the screen."""
+        camera = self._viewer.scene.camera
+        height, width = self._viewer.canvas.size
+        centre = np.array(camera.center[-2:], float)
+        half = np.array([height, width]) / 2 / camera.zoom
+        assert self._text is not None
+        corners = [
+            np.asarray(self._text.world_to_data(centre + half * sign))[-2:]
+            for sign in ((-1, -1), (-1, 1), (1, 1), (1, -1))
+        ]
+        view = np.stack([np.min(corners, axis=0), np.max(corners, axis=0)])
+        side = np.linalg.norm(np.asarray(corners[1]) - np.asarray(corners[0]))
+        return view, float(width / max(side, 1e-9))
