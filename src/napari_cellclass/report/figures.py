@@ -1,0 +1,164 @@
+"""Figures for files and docks, without a window: matplotlib's Agg canvas, never pyplot's state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.files import writing
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.metrics import EvalReport
+from napari_cellclass.core.table import TileTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# One journal page is about 180 mm wide.
+_PAGE_INCH = 7.1
+_MAX_SHOWN_PX = 2000
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path, dpi: int = 150) -> None:
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format=path.suffix.lstrip(".") or "png", facecolor="white")
+
+
+def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArray[Any], int]:
+    """Give every n-th pixel of a field as uint8 (Y, X) or (Y, X, 3), and n.
+
+    Grey values are stretched from the 0.5th to the 99.8th percentile of each channel. Two channels are
+    shown magenta and green, more as red, green and blue.
+    """
+    step = max(1, -(-max(source.shape) // longest))
+    rows = [source.read(y, 0, y + 1, source.shape[1])[:, ::step] for y in range(0, source.shape[0], step)]
+    pixels = np.concatenate(rows).astype(np.float32)
+    pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
+    if not source.rgb:
+        low, high = np.percentile(pixels, [0.5, 99.8], axis=(0, 1))
+        pixels = 255 * np.clip((pixels - low) / np.maximum(high - low, 1e-9), 0, 1)
+    pixels = pixels.astype(np.uint8)
+    if pixels.shape[2] == 1:
+        return pixels[..., 0], step
+    if pixels.shape[2] == 2:
+        return pixels[..., [0, 1, 0]], step
+    return pixels[..., :3], step
+
+
+def overlay_figure(
+    source: SourceImage,
+    table: TileTable,
+    visible: NDArray[np.bool_] | None = None,
+    min_confidence: float = 0.0,
+) -> Figure:
+    """Draw a field with its tiles coloured by class, and a legend with counts.
+
+    Parameters
+    ----------
+    source, table
+        The field and what was said of its tiles.
+    visible
+        bool, shape (K,): classes to draw; all when None.
+    min_confidence
+        Tiles below it are grey.
+    """
+    height, width = source.shape
+    map_inch = min(5.6, 5.6 * width / height)
+    figure = _figure(map_inch + 1.5, max(2.2, map_inch * height / width + 0.2))
+    axes = figure.subplots()
+    picture, _ = thumbnail(source)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
+    _draw_tiles(axes, table, visible, min_confidence)
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_axis_off()
+    _legend(figure, table, visible, min_confidence)
+    return figure
+
+
+def _draw_tiles(axes: Axes, table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float) -> None:
+    from matplotlib.collections import PolyCollection
+
+    index = table.class_index.astype(int)
+    sure = np.nan_to_num(table.confidence, nan=-1.0) >= min_confidence
+    index = np.where(sure, index, -1)
+    shown = np.ones(len(table), bool) if visible is None else (index < 0) | np.append(visible, True)[index]
+    colours = np.array([table.scheme.rgb(i) for i in range(len(table.scheme))] + [table.scheme.rgb(-1)]) / 255
+    rgba = np.column_stack([colours[index], np.full(len(index), 0.38)])[shown]
+    edge = np.column_stack([colours[index], np.full(len(index), 0.9)])[shown]
+    corners = table.grid.rects()[shown][..., ::-1]
+    axes.add_collection(PolyCollection(list(corners), facecolors=rgba, edgecolors=edge, linewidths=0.6))
+
+
+def _legend(figure: Figure, table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float) -> None:
+    from matplotlib.patches import Patch
+
+    handles = []
+    for i, row in enumerate(table.counts(min_confidence).itertuples()):
+        classified = i < len(table.scheme)
+        if (classified and visible is not None and not visible[i]) or (not classified and row.tiles == 0):
+            continue
+        red, green, blue = (v / 255 for v in table.scheme.rgb(i if classified else -1))
+        handles.append(Patch(color=(red, green, blue), label=f"{row.class_name}\n{row.tiles} ({row.fraction:.0%})"))
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+
+
+def save_overlay(
+    source: SourceImage,
+    table: TileTable,
+    path: Path,
+    visible: NDArray[np.bool_] | None = None,
+    min_confidence: float = 0.0,
+) -> None:
+    """Write :func:`overlay_figure` as a picture; the suffix chooses PNG, SVG or PDF."""
+    _save(overlay_figure(source, table, visible, min_confidence), path, dpi=200)
+
+
+def confusion_figure(report: EvalReport) -> Figure:
+    """Draw a confusion matrix, rows the truth, with counts and the part of each row."""
+    counts = np.array(report.confusion)
+    k = len(report.classes)
+    side = min(_PAGE_INCH, 2.6 + 0.55 * k)
+    figure = _figure(side, side)
+    axes = figure.subplots()
+    part = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes.imshow(part, cmap="Blues", vmin=0, vmax=1)
+    size = 9 if k <= 8 else 6
+    for i in range(k):
+        for j in range(k):
+            text = f"{counts[i, j]}" if k > 8 else f"{counts[i, j]}\n{part[i, j]:.0%}"
+            axes.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if part[i, j] > 0.55 else "black",
+            )
+    axes.set_xticks(range(k), report.classes, rotation=45, ha="right", fontsize=size)
+    axes.set_yticks(range(k), report.classes, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("truth")
+    value = report.balanced_accuracy
+    bounds = "" if value.lo is None else f"\n95 % interval {value.lo:.3f} to {value.hi:.3f}"
+    axes.set_title(f"balanced accuracy {value.value:.3f}, n = {report.n}{bounds}", fontsize=9)
+    return figure
+
+
+def save_confusion(report: EvalReport, path: Path) -> None:
+    """Write :func:`confusion_figure` as a picture."""
+    _save(confusion_figure(report), path)

@@ -1,0 +1,137 @@
+"""Compare a model with labelled tiles, and write what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import (
+    CancelCheck,
+    CancelledError,
+    DatasetError,
+    ModelError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.dataset import ReadImage, TileDataset, read_folders
+from napari_cellclass.core.files import write_json, writing
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.metrics import EvalReport, evaluate
+from napari_cellclass.core.preprocess import channel_mismatch
+from napari_cellclass.core.readers import read_image
+from napari_cellclass.runs.field import Predictor
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A data set, the model's probabilities (N, K) for it, and the figures."""
+
+    data: TileDataset
+    prob: NDArray[np.float32]
+    report: EvalReport
+
+    def frame(self) -> pd.DataFrame:
+        """One row per tile: where it lies, its class, the prediction and whether that is right."""
+        names = np.array([*self.data.scheme.names, ""], object)
+        finite = np.isfinite(self.prob).all(axis=1)
+        index = np.where(finite, np.nan_to_num(self.prob).argmax(axis=1), -1)
+        frame = self.data.frame().drop(columns="split").rename(columns={"class_name": "true_class"})
+        frame["class_name"] = names[index]
+        frame["confidence"] = np.where(finite, self.prob.max(axis=1), np.nan)
+        frame["right"] = index == self.data.labels
+        for k, name in enumerate(self.data.scheme.names):
+            frame[f"p_{name}"] = self.prob[:, k]
+        return frame
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the content of ``evaluation.json``."""
+        return self.report.to_json() | {
+            "skipped": [{"path": str(path), "reason": reason} for path, reason in self.data.skipped]
+        }
+
+
+def evaluate_folder(
+    folder: Path,
+    bundle: ModelBundle,
+    engine: Predictor,
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> Evaluation:
+    """Classify labelled class folders and compare.
+
+    Images at least as large as the model's tile are cut into such tiles; smaller ones are one tile each.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError
+        See :func:`read_folders`; images with other channels than the model's.
+    CancelledError
+        ``cancelled`` said so.
+    """
+
+    def cut(source: SourceImage) -> TileGrid:
+        tile = bundle.manifest.tile_px
+        fits = source.shape[0] >= tile[0] and source.shape[1] >= tile[1]
+        return TileGrid.regular(source.shape, tile if fits else source.shape)
+
+    data = read_folders(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
+    if data.channels != bundle.preprocess.channels:
+        raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    prob = predict_dataset(data, engine, progress, cancelled)
+    if not np.isfinite(prob).all(axis=1).any():
+        raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
+    report = evaluate(prob, data.labels, list(data.groups), data.scheme.names)
+    return Evaluation(data, prob, report)
+
+
+def predict_dataset(
+    data: TileDataset,
+    engine: Predictor,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> NDArray[np.float32]:
+    """Run the network on every tile of a data set: float32, shape (N, K)."""
+    prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
+    waiting: list[tuple[int, NDArray[Any]]] = []
+
+    def flush() -> None:
+        if waiting:
+            prob[[place for place, _ in waiting]] = engine.predict(np.stack([tile for _, tile in waiting]))
+            waiting.clear()
+
+    for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
+        if cancelled():
+            raise CancelledError("cancelled while classifying the test tiles")
+        if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
+            flush()
+        waiting.append((place, tile))
+        if done % _BATCH == 0 or done == len(data):
+            progress(Progress("classifying", done, len(data)))
+    flush()
+    return prob
+
+
+def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Write ``tiles.csv`` and, last, ``evaluation.json``.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    with writing(out / "tiles.csv") as temporary:
+        evaluation.frame().to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_json(out / "evaluation.json", evaluation.to_json())
