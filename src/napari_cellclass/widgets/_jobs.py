@@ -1,0 +1,108 @@
+"""The one way a widget runs something long: a plain function in a thread, signals back to the window."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QCoreApplication, QObject, Signal
+
+from napari_cellclass.core.contracts import CancelledError, CellClassError, Progress
+from napari_cellclass.core.files import write_crash_log
+
+_log = logging.getLogger(__name__)
+_running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
+
+
+class Job(QObject):
+    """A function that is running, or was; its signals arrive in the window's thread.
+
+    Exactly one of ``returned``, ``failed`` and ``cancelled`` is sent, then ``finished``.
+    """
+
+    progressed = Signal(object)
+    returned = Signal(object)
+    failed = Signal(object)  # a CellClassError
+    cancelled = Signal()
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stop = threading.Event()
+        self._done = threading.Event()
+        self._worker: Any = None
+        self.running = True
+
+    def cancel(self) -> None:
+        """Ask the function to end; it does so at its next look."""
+        self._stop.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the function to end, as a window does that is being closed."""
+        return self._done.wait(seconds)
+
+    def _start(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+        from napari.qt.threading import create_worker
+
+        outcome: list[tuple[str, Any]] = []
+
+        def run() -> None:
+            # Nothing may leave this function as an exception: what a thread raises is lost or shown raw.
+            try:
+                value = function(**kwargs, progress=self._report, cancelled=self._stop.is_set)
+                outcome.append(("returned", value))
+            except CancelledError:
+                outcome.append(("cancelled", None))
+            except CellClassError as error:
+                outcome.append(("failed", error))
+            except BaseException as error:  # noqa: BLE001 - told in one line, with the traceback in a file
+                _log.debug("job failed", exc_info=error)
+                text = f"unexpected {type(error).__name__}: {error}; a report is in {write_crash_log(error)}"
+                outcome.append(("failed", CellClassError(text)))
+            finally:
+                self._done.set()
+
+        def settle() -> None:
+            self.running = False
+            _running.discard(self)
+            kind, value = outcome[0]
+            if kind == "cancelled":
+                self.cancelled.emit()
+            elif kind == "failed":
+                self.failed.emit(value)
+            else:
+                self.returned.emit(value)
+            self.finished.emit()
+
+        self._worker = create_worker(run, _start_thread=False)
+        self._worker.finished.connect(settle)
+        _running.add(self)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.cancel)
+        self._worker.start()
+
+    def _report(self, update: Progress) -> None:
+        self.progressed.emit(update)
+
+
+def start_job(function: Callable[..., Any], **kwargs: Any) -> Job:
+    """Run ``function(**kwargs, progress=…, cancelled=…)`` in a thread.
+
+    Parameters
+    ----------
+    function
+        A plain function (no generator) that touches no widget and no layer.
+    kwargs
+        Its further arguments.
+
+    Returns
+    -------
+    Job
+        Connect to its signals at once: they are only sent from the window's event loop.
+    """
+    job = Job()
+    job._start(function, kwargs)
+    return job

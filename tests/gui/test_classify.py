@@ -1,0 +1,302 @@
+"""The widget Classify field, clicked as a user does in a real window."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QAction, QDropEvent
+from qtpy.QtWidgets import QFileDialog, QMenu
+
+from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.core.table import TileTable
+from napari_cellclass.viewer.session import is_ours
+
+
+def click(qtbot: Any, widget: Any) -> None:
+    assert widget.isEnabled()
+    assert widget.isVisible()
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def maps(viewer: Any) -> list[Any]:
+    return [layer for layer in viewer.layers if is_ours(layer) and layer.metadata["napari_cellclass"]["kind"] == "map"]
+
+
+def load(qtbot: Any, widget: Any, model: Path) -> None:
+    widget.model_path.line_edit.native.setText(str(model))
+    qtbot.waitUntil(lambda: widget.model is not None, timeout=60_000)
+
+
+def run(qtbot: Any, widget: Any) -> None:
+    click(qtbot, widget.run_button)
+    qtbot.waitUntil(widget.run_button.isEnabled, timeout=120_000)
+
+
+def menu_actions(viewer: Any, *path: str) -> list[QAction]:
+    menu: Any = viewer.window._qt_window.menuBar()
+    for name in path:
+        menu = next(a.menu() for a in menu.actions() if a.text().replace("&", "") == name)
+        assert isinstance(menu, QMenu)
+        menu.aboutToShow.emit()
+    return list(menu.actions())
+
+
+@pytest.mark.parametrize("path", [("Plugins",), ("Layers", "Classify")])
+def test_the_widget_is_in_the_menus(viewer: Any, qtbot: Any, path: tuple[str, ...]) -> None:
+    viewer.add_image(ihc_field().data, rgb=True)
+    texts = {action.text().replace("&", "") for action in menu_actions(viewer, *path)}
+    assert any("Classify field" in text for text in texts), texts
+
+
+def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, screenshot: Callable, tmp_path: Path, monkeypatch: Any
+) -> None:
+    users = viewer.add_shapes(name="mine")
+    image = viewer.add_image(ihc_field().data, name="ihc", rgb=True, scale=(0.5, 0.5), units=("um", "um"))
+    viewer.reset_view()
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    (layer,) = maps(viewer)
+    table: TileTable = layer.metadata["napari_cellclass"]["table"]
+    bundle = open_bundle(ihc_model)
+
+    # positions, features, colours
+    assert len(layer.data) == len(table) == 256
+    np.testing.assert_allclose(np.array(layer.data), table.grid.rects())
+    np.testing.assert_allclose(layer.scale, image.scale)
+    assert list(layer.features) == list(table.columns())
+    assert layer.features["class_name"].tolist() == table.class_name.tolist()
+    for place in range(0, 256, 17):
+        expected = np.array(bundle.scheme.rgb(table.class_index[place])) / 255
+        np.testing.assert_allclose(layer.face_color[place, :3], expected, atol=1e-5)
+
+    # the answers are right: the field's stained half is stained
+    from napari_cellclass.core.realfield import ihc_tile_labels
+
+    truth = np.array(["unstained", "stained"])[ihc_tile_labels(table.grid)]
+    assert (truth == table.class_name).mean() > 0.85
+
+    # legend, table and bars
+    counts = table.counts()
+    rows = [[classify.classes.item(i, j).text() for j in range(4)] for i in range(2)]
+    for row, count in zip(rows, counts.itertuples(), strict=False):
+        assert row[0] == count.class_name
+        assert int(row[1]) == count.tiles
+        assert row[2] == f"{count.fraction:.1%}"
+        assert row[3].endswith("µm²")
+    screenshot("classify")
+
+    # threshold: what is below it turns grey, and is counted apart
+    classify.threshold.setFocus()
+    for _ in range(9):
+        qtbot.keyClick(classify.threshold, Qt.Key.Key_PageUp)
+    least = classify.threshold.value() / 100
+    assert least == 0.9
+    unsure = table.confidence < least
+    assert unsure.any()
+    np.testing.assert_allclose(layer.face_color[unsure, :3] * 255, 0x9A, atol=0.5)
+    assert classify.classes.item(2, 1).text() == str(int(unsure.sum()))
+
+    # show and hide a class by its tick
+    item = classify.classes.item(0, 0)
+    rect = classify.classes.visualItemRect(item)
+    qtbot.mouseClick(
+        classify.classes.viewport(), Qt.MouseButton.LeftButton, pos=rect.topLeft() + type(rect.topLeft())(10, 12)
+    )
+    assert item.checkState() == Qt.CheckState.Unchecked
+    hidden = (table.class_index == 0) & ~unsure
+    assert (layer.face_color[table.class_index == 0, 3] == 0).all()
+    assert (layer.face_color[(table.class_index == 1), 3] > 0).all()
+    assert hidden.any()
+    screenshot("classify-threshold-hidden")
+
+    # exports
+    for kind, suffix in (("CSV", "csv"), ("GeoJSON", "geojson"), ("PNG", "png")):
+        path = tmp_path / f"map.{suffix}"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, path=path, **k: (str(path), ""))
+        click(qtbot, classify.exports[kind])
+        qtbot.waitUntil(path.is_file, timeout=30_000)
+        qtbot.waitUntil(lambda path=path: path.name in classify.message.text())
+    frame = pd.read_csv(tmp_path / "map.csv")
+    assert frame["class_name"].tolist() == table.class_name.tolist()
+    assert len(json.loads((tmp_path / "map.geojson").read_text())["features"]) == 256
+    assert Image.open(tmp_path / "map.png").size[0] > 500
+
+    # again: our own layer is brought up to date, or replaced where its tiles differ; the user's stays
+    run(qtbot, classify)
+    assert maps(viewer) == [layer]
+    assert layer.metadata["napari_cellclass"]["table"] is not table
+    assert (layer.face_color[table.class_index == 0, 3] == 0).all()  # and looks as it did
+    classify.tiles["overlap"].value = 0.5
+    run(qtbot, classify)
+    assert len(maps(viewer)) == 1
+    assert len(maps(viewer)[0].data) == 31 * 31
+    assert layer not in viewer.layers
+    assert users in viewer.layers
+    assert "tensorflow" not in sys.modules
+    assert "keras" not in sys.modules
+
+
+def test_the_status_bar_tells_class_and_confidence(viewer: Any, classify: Any, qtbot: Any, ihc_model: Path) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    (layer,) = maps(viewer)
+    table = layer.metadata["napari_cellclass"]["table"]
+    assert viewer.layers.selection.active is layer
+    viewer.cursor.position = (40, 70)
+    viewer.update_status_from_cursor()
+    place = table.grid.tile_at(40, 70)
+    assert f"{table.class_name[place]} {table.confidence[place]:.1%}" in viewer.status["coordinates"]
+
+
+def test_text_follows_the_view(viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, screenshot: Callable) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    (text,) = [layer for layer in viewer.layers if layer.name == "ihc text"]
+    viewer.scene.camera.zoom = 1
+    qtbot.wait(400)
+    assert len(text.data) == 0  # a tile is 32 screen px: not legible
+    viewer.scene.camera.zoom = 2
+    qtbot.waitUntil(lambda: len(text.data) > 0)
+    assert not any("stained" in label for label in text.features["label"])  # the names would run into each other
+    viewer.scene.camera.zoom = 4
+    viewer.scene.camera.center = (0, 256, 256)
+    qtbot.waitUntil(lambda: "stained" in text.features["label"].iloc[0])
+    assert len(text.data) <= 300
+    np.testing.assert_allclose(np.mean(text.data, axis=0), (256, 256), atol=40)
+    screenshot("classify-text")
+
+
+def test_cancel_answers_within_a_second_and_keeps_what_is_finished(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, screenshot: Callable
+) -> None:
+    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
+    load(qtbot, classify, ihc_model)
+    classify.tiles["overlap"].value = 0.5
+    click(qtbot, classify.run_button)
+    qtbot.waitUntil(
+        lambda: classify.bar.maximum() > 0 and classify.bar.value() > 0.05 * classify.bar.maximum(), timeout=60_000
+    )
+    screenshot("classify-running")
+    assert classify.cancel_button.isEnabled()
+    start = time.perf_counter()
+    click(qtbot, classify.cancel_button)
+    qtbot.waitUntil(lambda: not classify.job.running, timeout=10_000)
+    assert time.perf_counter() - start < 1.0
+    assert "Cancelled" in classify.message.text()
+    table = maps(viewer)[0].metadata["napari_cellclass"]["table"]
+    assert 0 < len(table) < 255 * 255
+    assert np.isfinite(table.prob).all()
+
+
+def test_only_tiles_in_the_drawn_region_are_classified(viewer: Any, classify: Any, qtbot: Any, ihc_model: Path) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True, scale=(2, 2), rotate=20)
+    region = viewer.add_shapes(name="region", scale=(2, 2), rotate=20)
+    region.add_rectangles([[63.5, 95.5], [63.5, 223.5], [127.5, 223.5], [127.5, 95.5]])
+    load(qtbot, classify, ihc_model)
+    classify.region.setCurrentText("region")
+    run(qtbot, classify)
+    table = maps(viewer)[0].metadata["napari_cellclass"]["table"]
+    assert sorted(set(table.grid.row)) == [2, 3]
+    assert sorted(set(table.grid.col)) == [3, 4, 5, 6]
+
+
+def test_a_model_dropped_onto_the_window_is_chosen(viewer: Any, qtbot: Any, ihc_model: Path) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(ihc_model))])
+    event = QDropEvent(
+        QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    viewer.window._qt_viewer.dropEvent(event)
+    docks = viewer.window.dock_widgets
+    widget = next(w for name, w in docks.items() if "Classify field" in name)
+    qtbot.waitUntil(lambda: widget.model is not None, timeout=60_000)
+    assert widget.model.path == ihc_model
+    assert len(viewer.layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (np.zeros((64, 64), np.uint8), "trained on 3 channel(s), but the image has 1"),
+        (np.zeros((20, 20, 3), np.uint8), "larger than the field of 20 x 20 px"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_told_in_the_widget(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, data: np.ndarray, text: str
+) -> None:
+    viewer.add_image(data, rgb=data.ndim == 3)
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    assert text in classify.message.text()
+    assert not maps(viewer)
+
+
+def test_run_without_image_or_model_says_what_to_do(viewer: Any, classify: Any, qtbot: Any, ihc_model: Path) -> None:
+    click(qtbot, classify.run_button)
+    assert "no model chosen" in classify.message.text()
+    load(qtbot, classify, ihc_model)
+    click(qtbot, classify.run_button)
+    assert "no image layer is chosen" in classify.message.text()
+
+
+def test_a_file_that_is_no_model_is_told(viewer: Any, classify: Any, qtbot: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bad.cellclass"
+    path.write_bytes(b"nothing")
+    classify.model_path.line_edit.native.setText(str(path))
+    qtbot.waitUntil(lambda: "is not a .cellclass model" in classify.model_text.text())
+    assert classify.model is None
+
+
+def test_nan_pixels_leave_their_tile_unclassified_with_a_warning(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    pixels = [ihc_field().data[..., c].astype(np.float32) for c in range(3)]
+    pixels[1][40, 40] = np.nan
+    layers = [viewer.add_image(plane, name=f"c{i}", contrast_limits=(0, 255)) for i, plane in enumerate(pixels)]
+    load(qtbot, classify, ihc_model)
+    classify.images.choose(layers)
+    run(qtbot, classify)
+    table = maps(viewer)[0].metadata["napari_cellclass"]["table"]
+    assert np.flatnonzero(table.class_index < 0).tolist() == [table.grid.tile_at(40, 40)]
+    assert "1 of 256 tiles hold NaN" in classify.message.text()
+
+
+def test_a_small_window_shows_the_widget_whole(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, screenshot: Callable
+) -> None:
+    viewer.theme = "light"
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    viewer.window._qt_window.resize(800, 560)
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    screenshot("classify-small-light")
+    assert classify.width() >= 330
+    viewer.theme = "dark"
+
+
+def test_closing_the_window_while_classifying_leaves_nothing_running(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
+    load(qtbot, classify, ihc_model)
+    classify.tiles["overlap"].value = 0.5
+    click(qtbot, classify.run_button)
+    qtbot.waitUntil(lambda: classify.bar.value() > 0, timeout=60_000)
+    job = classify.job
+    classify.close()
+    assert job.wait(2)
