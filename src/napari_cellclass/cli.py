@@ -1,0 +1,273 @@
+"""The command line: ``napari-cellclass VERB``; one line per error, exit code 0, 1 or 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import napari_cellclass
+from napari_cellclass.core.contracts import CancelledError, CellClassError, ParamsError, Progress
+from napari_cellclass.core.params import (
+    ClassifyParams,
+    DemoParams,
+    EvaluateParams,
+    InfoParams,
+    Params,
+    ReportingParams,
+    TrainParams,
+)
+
+OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Reporter:
+    """Tell a user, or a program, where a long verb is.
+
+    Parameters
+    ----------
+    params
+        Their ``progress`` and ``quiet`` choose bar, JSON lines or nothing.
+    """
+
+    def __init__(self, params: Params) -> None:
+        reporting = isinstance(params, ReportingParams)
+        self.style = params.progress if isinstance(params, ReportingParams) and not params.quiet else "none"
+        self.talkative = self.style != "jsonl" and not (reporting and getattr(params, "quiet", False))
+        self._bar: Any = None
+        self._phase = ""
+
+    def progress(self, update: Progress) -> None:
+        """Show one report."""
+        if self.style == "jsonl":
+            self.event("progress", phase=update.phase, done=update.done, total=update.total, metrics=update.metrics)
+        elif self.style == "bar" and update.phase != "epoch":
+            self._draw(update)
+
+    def _draw(self, update: Progress) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None or self._phase != update.phase or update.done < self._bar.n:
+            self.close()
+            self._bar = tqdm(total=update.total or None, desc=update.phase, file=sys.stderr, leave=True, disable=None)
+            self._phase = update.phase
+        shown = {k: f"{v:.3g}" for k, v in update.metrics.items() if k not in ("seconds_left", "tiles_per_s")}
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(update.done - self._bar.n)
+
+    def close(self) -> None:
+        """End the bar, so that text can follow."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def say(self, text: str) -> None:
+        """Print a sentence for people."""
+        self.close()
+        if self.talkative:
+            print(text)
+
+    def event(self, event: str, **content: Any) -> None:
+        """Print one JSON line for programs, in that mode only."""
+        if self.style == "jsonl":
+            print(json.dumps({"event": event, **content}, ensure_ascii=False, default=str), flush=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Speaks of a usage error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ParamsError(f"{message}; see {self.prog} --help")
+
+
+def _add_flags(parser: argparse.ArgumentParser, params: type[Params]) -> None:
+    """Make flags of a model's fields.
+
+    The values stay text: the model itself checks and converts them, so that form and flags agree.
+    """
+    for name, field in params.model_fields.items():
+        many, choices, flag = _shape(field.annotation)
+        text = (field.description or "").replace("%", "%%")
+        default = field.get_default(call_default_factory=True)
+        if "positional" in field.metadata:
+            parser.add_argument(name, metavar=name.rstrip("s").upper(), nargs="+" if many else None, help=text)
+            continue
+        if default not in (None, [], False) and not field.is_required():
+            text += f" (default: {default})"
+        options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
+        if flag:
+            options["action"] = argparse.BooleanOptionalAction if default is None else "store_true"
+        else:
+            options["metavar"] = "|".join(choices) if choices else name.split("_")[-1].upper()
+            options["action"] = "append" if many else "store"
+        parser.add_argument("--" + name.replace("_", "-"), required=field.is_required(), **options)
+
+
+def _shape(annotation: Any) -> tuple[bool, tuple[str, ...], bool]:
+    """Tell whether an annotation is a list, which words it allows, and whether it is a switch."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        annotation = next(arg for arg in typing.get_args(annotation) if arg is not type(None))
+    if typing.get_origin(annotation) is Literal:
+        return False, tuple(map(str, typing.get_args(annotation))), False
+    return typing.get_origin(annotation) is list, (), annotation is bool
+
+
+def _train(params: TrainParams, reporter: Reporter) -> int:
+    from napari_cellclass.runs.training import train_folders
+
+    result = train_folders(params, reporter.progress)
+    for path, reason in result.data.skipped:
+        reporter.say(f"left out: {path}: {reason}")
+    for model in result.models:
+        validation = model.evaluation().get("validation", {})
+        reporter.say(f"wrote {model.path}")
+        if validation:
+            reporter.say(
+                f"  validation, {validation['n']} tiles of {validation['groups']} groups: {_accuracy(validation)}"
+            )
+        for warning in model.manifest.scores.get("warnings", []):
+            reporter.say(f"  warning: {warning}")
+    reporter.say(f"  split: {result.data.split_rule}")
+    for name, evaluation in result.tests.items():
+        reporter.say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
+    reporter.event("done", models=[str(model.path) for model in result.models])
+    return OK
+
+
+def _accuracy(report: Mapping[str, Any]) -> str:
+    value = report["balanced_accuracy"]
+    bounds = "" if value["lo"] is None else f", 95 % interval {value['lo']:.3f} to {value['hi']:.3f}"
+    return f"balanced accuracy {value['value']:.3f}{bounds}"
+
+
+def _classify(params: ClassifyParams, reporter: Reporter) -> int:
+    from napari_cellclass.runs.batch import classify_files
+    from napari_cellclass.runs.models import class_list, load_model
+
+    model = load_model(params.model, class_list(params.classes), params.rescale)
+    report = classify_files(params, model, reporter.progress)
+    reporter.close()
+    for outcome in report.outcomes:
+        for warning in outcome.warnings:
+            print(f"napari-cellclass: warning: {Path(outcome.image).name}: {warning}", file=sys.stderr)
+    for outcome in report.failed:
+        print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
+    done = len(report.outcomes) - len(report.failed)
+    reporter.say(f"{done} of {len(report.outcomes)} images classified; tables and report.json are in {params.out}")
+    reporter.event("done", out=params.out, images=len(report.outcomes), failed=len(report.failed))
+    if report.failed:
+        return SOME_FAILED if done else BAD_INPUT
+    return OK
+
+
+def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
+    from napari_cellclass.core.readers import read_image
+    from napari_cellclass.report.figures import save_confusion
+    from napari_cellclass.runs.evaluation import evaluate_folder, write_evaluation
+    from napari_cellclass.runs.models import class_list, load_model, open_engine
+
+    model = load_model(params.model, class_list(params.classes), params.rescale)
+    with open_engine(model, params.engine) as engine:
+        evaluation = evaluate_folder(
+            params.data,
+            model,
+            engine,
+            params.group_by,
+            lambda path: read_image(path, t=params.t, z=params.z, scene=params.scene),
+            reporter.progress,
+        )
+    reporter.close()
+    save_confusion(evaluation.report, params.out / "confusion.png")
+    write_evaluation(evaluation, params.out)
+    for path, reason in evaluation.data.skipped:
+        reporter.say(f"left out: {path}: {reason}")
+    content = evaluation.to_json()
+    reporter.say(f"{content['n']} tiles of {content['groups']} groups: {_accuracy(content)}")
+    reporter.say(f"evaluation.json, tiles.csv and confusion.png are in {params.out}")
+    reporter.event("done", out=params.out, balanced_accuracy=content["balanced_accuracy"])
+    return OK
+
+
+def _info(params: InfoParams, reporter: Reporter) -> int:
+    from napari_cellclass.core.bundle import open_bundle
+    from napari_cellclass.info import describe
+
+    bundle = open_bundle(params.model)
+    print(bundle.manifest.model_dump_json(indent=2) if params.json_lines else describe(bundle))
+    return OK
+
+
+def _demo(params: DemoParams, reporter: Reporter) -> int:
+    from napari_cellclass.demo import run_demo
+
+    return run_demo(params, reporter.progress, reporter.say)
+
+
+VERBS: dict[str, tuple[type[Params], Callable[[Any, Reporter], int]]] = {
+    "demo": (DemoParams, _demo),
+    "train": (TrainParams, _train),
+    "evaluate": (EvaluateParams, _evaluate),
+    "classify": (ClassifyParams, _classify),
+    "info": (InfoParams, _info),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of all verbs from their parameters."""
+    parser = _Parser(prog="napari-cellclass", description=napari_cellclass.__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"napari-cellclass {napari_cellclass.__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    for verb, (params, _) in VERBS.items():
+        text = (params.__doc__ or "").strip()
+        _add_flags(verbs.add_parser(verb, help=text, description=text, allow_abbrev=False), params)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Parameters
+    ----------
+    argv
+        Words after the program's name; those of the process when None.
+
+    Returns
+    -------
+    int
+        0 done, 1 some images failed, 2 usage or bad input, 130 interrupted.
+    """
+    reporter: Reporter | None = None
+    try:
+        values = vars(build_parser().parse_args(argv))
+        model, run = VERBS[values.pop("verb")]
+        params = model.checked(**values)
+        reporter = Reporter(params)
+        return run(params, reporter)
+    except (KeyboardInterrupt, CancelledError):
+        return _stopped(reporter, "cancelled; what was finished is kept", INTERRUPTED)
+    except CellClassError as error:
+        return _stopped(reporter, str(error), BAD_INPUT)
+    except Exception as error:  # noqa: BLE001 - a user gets a line and a file, never a traceback
+        return _stopped(reporter, _unexpected(error), BAD_INPUT)
+
+
+def _unexpected(error: Exception) -> str:
+    from napari_cellclass.core.files import write_crash_log
+
+    return (
+        f"unexpected {type(error).__name__}: {error}; this is a defect of napari-cellclass, "
+        f"please report it with {write_crash_log(error)}"
+    )
+
+
+def _stopped(reporter: Reporter | None, message: str, code: int) -> int:
+    if reporter is not None:
+        reporter.close()
+        reporter.event("error", message=message, exit_code=code)
+    print(f"napari-cellclass: {message}", file=sys.stderr)
+    return code

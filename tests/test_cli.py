@@ -1,0 +1,350 @@
+"""The command line as a user or a script meets it: files, exit codes and one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_cellclass.cli import build_parser, main
+from napari_cellclass.core.realfield import ihc_field
+
+TABLE = "tile_id,row,col,y0,x0,y1,x1,class_name,confidence,p_stained,p_unstained"
+
+
+def command(*words: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
+    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=280, encoding="utf-8", **options)
+
+
+def refused(capsys: Any, *words: Any) -> str:
+    """Run in this process, expect exit code 2 and exactly one line of error; give the line."""
+    assert main([str(word) for word in words]) == 2
+    err = capsys.readouterr().err.strip()
+    assert "\n" not in err
+    assert "Traceback" not in err
+    assert "unexpected" not in err
+    return err
+
+
+# -- the main job ------------------------------------------------------------------------------
+
+
+def test_classify_writes_the_tables_of_every_image(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    second = tmp_path / "two words, [1].tif"
+    tifffile.imwrite(second, ihc_field().data[:200, :300], photometric="rgb")
+    out = tmp_path / "out"
+    done = command("classify", ihc_field_file, second, "--model", ihc_model, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 images classified" in done.stdout
+    for stem, tiles in (("ihc", 256), ("two words, [1]", 6 * 9)):
+        text = (out / f"{stem}.tiles.csv").read_text(encoding="utf-8").splitlines()
+        assert text[0] == TABLE
+        assert len(text) == tiles + 1
+        assert len(json.loads((out / f"{stem}.geojson").read_text())["features"]) == tiles
+        run = json.loads((out / f"{stem}.run.json").read_text())
+        assert run["grid"]["tiles"] == tiles
+        assert run["complete"]
+    report = json.loads((out / "report.json").read_text())
+    assert report["images"] == 2
+    assert report["failed"] == 0
+    assert sum(report["results"][0]["counts"].values()) == 256
+
+
+def test_classifying_twice_gives_the_same_bytes(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    for name in ("a", "b"):
+        assert (
+            main(["classify", str(ihc_field_file), "--model", str(ihc_model), "--out", str(tmp_path / name), "--quiet"])
+            == 0
+        )
+    for name in ("ihc.tiles.csv", "ihc.geojson", "ihc.run.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("how", [["--workers", "2"], ["--engine", "tensorflow"]])
+def test_workers_and_the_other_engine_give_the_same_answers(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, how: list[str]
+) -> None:
+    copy = tmp_path / "copy.png"
+    shutil.copy(ihc_field_file, copy)
+    for name, words in (("one", []), ("other", how)):
+        done = command(
+            "classify", ihc_field_file, copy, "--model", ihc_model, "--out", tmp_path / name, "--quiet", *words
+        )
+        assert done.returncode == 0, done.stderr
+    for stem in ("ihc", "copy"):
+        one, other = (pd.read_csv(tmp_path / name / f"{stem}.tiles.csv") for name in ("one", "other"))
+        np.testing.assert_allclose(one["p_stained"], other["p_stained"], atol=1e-4)
+        if how[0] == "--workers":
+            assert (tmp_path / "one" / f"{stem}.tiles.csv").read_bytes() == (
+                tmp_path / "other" / f"{stem}.tiles.csv"
+            ).read_bytes()
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(ihc_field_file, tmp_path / folder / "f.png")
+    assert (
+        main(
+            [
+                "classify",
+                *(str(tmp_path / f / "f.png") for f in "AB"),
+                "--model",
+                str(ihc_model),
+                "--out",
+                str(tmp_path),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
+    assert (tmp_path / "A_f.tiles.csv").is_file()
+    assert (tmp_path / "B_f.tiles.csv").is_file()
+
+
+def test_evaluate_writes_the_figures_of_the_design(tmp_path: Path, ihc_model: Path) -> None:
+    out = tmp_path / "e"
+    done = command("evaluate", ihc_model.parent / "test", "--model", ihc_model, "--out", out, "--group-by", r"_(c\d+)")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((out / "evaluation.json").read_text())
+    assert content["n"] == 128
+    assert content["groups"] == 8
+    assert content["classes"] == ["stained", "unstained"]
+    confusion = np.array(content["confusion"])
+    assert confusion.sum() == 128
+    for name in ("accuracy", "balanced_accuracy"):
+        assert 0 <= content[name]["lo"] <= content[name]["value"] <= content[name]["hi"] <= 1
+    assert 0 <= content["ece"] <= 1
+    frame = pd.read_csv(out / "tiles.csv")
+    assert frame["right"].mean() == pytest.approx(content["accuracy"]["value"])
+    for i, name in enumerate(content["classes"]):
+        assert (frame["true_class"] == name).sum() == confusion[i].sum()
+    assert content["balanced_accuracy"]["value"] > 0.8
+    assert (out / "confusion.png").stat().st_size > 10_000
+
+
+def test_info_tells_layers_classes_data_and_scores(capsys: Any, ihc_model: Path) -> None:
+    assert main(["info", str(ihc_model)]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "deep-50",
+        "stained (#",
+        "32 x 32 px, 3 channel(s)",
+        "Conv2D",
+        "32 x 32 x 16",
+        "balanced_accuracy",
+        "keras",
+    ):
+        assert part in text
+    assert main(["info", str(ihc_model), "--json-lines"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"][0]["name"] == "stained"
+
+
+@pytest.mark.training
+def test_training_speaks_json_lines_to_programs(tmp_path: Path, ihc_model: Path) -> None:
+    out = tmp_path / "m.cellclass"
+    test = ihc_model.parent / "test"
+    words = ["--epochs", 2, "--network", "deep", "--progress", "jsonl", "--runs", 2, "--test", test, "--tile-px", 16]
+    done = command("train", ihc_model.parent / "train", "--out", out, *words)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    training = [e for e in events if e["event"] == "progress" and e["phase"] == "training"]
+    assert [e["done"] for e in training if e["done"]][-1] == 2
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(training[-1]["metrics"])
+    assert events[-1]["event"] == "done"
+    assert len(events[-1]["models"]) == 2
+    assert (tmp_path / "m_run02.cellclass").is_file()
+    runs = pd.read_csv(tmp_path / "m_runs.csv")
+    assert runs["seed"].tolist() == [0, 1]
+    assert json.loads((tmp_path / "m_tests.json").read_text())[str(test)]["n"] == 128 * 4
+
+
+def test_quiet_prints_nothing(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    done = command("classify", ihc_field_file, "--model", ihc_model, "--out", tmp_path, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_version_and_help_name_every_verb(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("napari-cellclass ")
+    text = build_parser().format_help()
+    for verb in ("demo", "train", "evaluate", "classify", "info"):
+        assert verb in text
+
+
+@pytest.mark.training
+def test_the_demo_leaves_picture_tables_and_figures(tmp_path: Path) -> None:
+    done = command("demo", "--out", tmp_path / "demo", "--no-window", "--progress", "none")
+    assert done.returncode == 0, done.stderr
+    for name in ("overlay.png", "tiles.csv", "tiles.geojson", "evaluation.json", "demo.cellclass"):
+        assert str(name) in done.stdout
+        assert (tmp_path / "demo" / name).stat().st_size > 500
+    assert len(pd.read_csv(tmp_path / "demo" / "tiles.csv")) == 128
+    assert json.loads((tmp_path / "demo" / "evaluation.json").read_text())["balanced_accuracy"]["value"] > 0.8
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+
+
+def test_an_unreadable_image_among_good_ones_is_named_and_the_others_go_on(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(ihc_field_file.read_bytes()[:5000])
+    last = tmp_path / "last.png"
+    shutil.copy(ihc_field_file, last)
+    done = command("classify", ihc_field_file, bad, last, "--model", ihc_model, "--out", tmp_path / "o")
+    assert done.returncode == 1
+    assert "bad.png" in done.stderr
+    assert "Traceback" not in done.stderr
+    report = json.loads((tmp_path / "o" / "report.json").read_text())
+    assert [bool(r["error"]) for r in report["results"]] == [False, True, False]
+    assert report["failed"] == 1
+    assert not (tmp_path / "o" / "bad.tiles.csv").exists()
+    assert (tmp_path / "o" / "last.tiles.csv").exists()
+
+
+def test_a_grey_image_for_a_colour_model_is_refused(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "g.png")
+    line = refused(capsys, "classify", tmp_path / "g.png", "--model", ihc_model, "--out", tmp_path, "--quiet")
+    assert "g.png" in line
+    assert "trained on 3 channel(s), but the image has 1" in line
+
+
+def test_a_tile_larger_than_the_image_is_refused(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(tmp_path / "s.png")
+    line = refused(capsys, "classify", tmp_path / "s.png", "--model", ihc_model, "--out", tmp_path, "--quiet")
+    assert "a tile of 32 x 32 px is larger than the field of 24 x 20 px" in line
+
+
+def test_a_constant_image_is_classified_with_a_warning(tmp_path: Path, ihc_model: Path) -> None:
+    Image.fromarray(np.full((64, 64, 3), 7, np.uint8)).save(tmp_path / "c.png")
+    done = command("classify", tmp_path / "c.png", "--model", ihc_model, "--out", tmp_path)
+    assert done.returncode == 0
+    assert "every pixel is 7: the image is constant" in done.stderr
+    assert json.loads((tmp_path / "c.run.json").read_text())["warnings"]
+
+
+def test_nan_and_infinite_pixels_leave_their_tiles_unclassified(tmp_path: Path, ihc_model: Path) -> None:
+    pixels = ihc_field().data[:64, :96].astype(np.float32)
+    pixels[3, 3, 0], pixels[40, 70, 2] = np.nan, np.inf
+    tifffile.imwrite(tmp_path / "n.tif", pixels, photometric="rgb")
+    done = command("classify", tmp_path / "n.tif", "--model", ihc_model, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 6 tiles hold NaN or infinite pixels" in done.stderr
+    frame = pd.read_csv(tmp_path / "n.tiles.csv")
+    assert frame["class_name"].isna().tolist() == [True, False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({}, "needs at least two sub-folders with images, one per class, but has 0 (none)"),
+        ({"one/a.png": 1}, "but has 1 (one)"),
+        ({"one/a.png": 1, "two/readme.txt": 0}, "but has 1 (one)"),
+    ],
+)
+def test_training_without_two_classes_is_refused(tmp_path: Path, capsys: Any, files: dict, text: str) -> None:
+    for name, image in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(path) if image else path.write_text("x")
+    assert text in refused(capsys, "train", tmp_path, "--out", tmp_path / "m.cellclass", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["classify", "a.tif", "--model", "m", "--out", "o", "--overlap", "2"], "--overlap '2'"),
+        (["classify", "a.tif", "--model", "m", "--out", "o", "--edge", "wrap"], "--edge 'wrap'"),
+        (["classify", "a.tif", "--out", "o"], "--model"),
+        (["classify", "--model", "m", "--out", "o"], "IMAGE"),
+        (["train", "d", "--out", "m.h5"], "a model's name ends in .cellclass"),
+        (["train", "d", "--out", "m.cellclass", "--network", "vgg"], "--network 'vgg'"),
+        (["train", "d", "--out", "m.cellclass", "--colour", "3"], "--colour"),
+        (["fly"], "fly"),
+        ([], "VERB"),
+        (["info", "no.cellclass"], "there is no model no.cellclass"),
+        (["classify", "a.tif", "--model", "no.cellclass", "--out", "o"], "there is no model"),
+        (["train", "no/folder", "--out", "m.cellclass"], "is not a folder"),
+    ],
+)
+def test_bad_usage_is_one_line_with_the_value(capsys: Any, words: list[str], text: str) -> None:
+    assert text in refused(capsys, *words)
+
+
+def test_an_image_that_is_not_there_is_told(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:
+    line = refused(capsys, "classify", tmp_path / "no.tif", "--model", ihc_model, "--out", tmp_path, "--quiet")
+    assert "no.tif" in line
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    sudo = [] if getattr(os, "geteuid", lambda: 0)() == 0 else ["sudo", "-n"]
+    mounted = (
+        sys.platform == "linux"
+        and not subprocess.run(
+            [*sudo, "mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", str(disk)], check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("a small file system can only be mounted by root on Linux")
+    yield disk
+    subprocess.run([*sudo, "umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_file(
+    small_disk: Path, ihc_field_file: Path, ihc_model: Path, tmp_path: Path
+) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 50_000)
+    done = command("classify", ihc_field_file, "--model", ihc_model, "--out", small_disk, "--quiet")
+    assert done.returncode == 2
+    assert "the disk is full; free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    for path in small_disk.iterdir():
+        assert path.name in ("filler", "report.json"), "half a table was left"
+
+
+@pytest.mark.training
+def test_a_model_that_does_not_fit_the_disk_is_told(small_disk: Path, ihc_model: Path) -> None:
+    done = command("train", ihc_model.parent / "train", "--out", small_disk / "m.cellclass", "--epochs", 1, "--quiet")
+    assert done.returncode == 2
+    assert "the disk is full" in done.stderr.splitlines()[-1]
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    done = command("classify", ihc_field_file, "--model", ihc_model, "--out", file / "sub", "--quiet")
+    assert done.returncode == 2
+    assert "a part of that path is a file; choose another folder" in done.stderr
+    # /proc refuses new files even to root
+    if sys.platform == "linux":
+        done = command("classify", ihc_field_file, "--model", ihc_model, "--out", "/proc/1/map_files", "--quiet")
+        assert done.returncode == 2
+        assert "cannot write /proc/1/map_files" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_pickle_named_like_a_model_is_refused(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "m.cellclass"
+    path.write_bytes(b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.")
+    assert "is not a .cellclass model" in refused(capsys, "info", path)
