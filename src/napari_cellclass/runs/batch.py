@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import multiprocessing
 import os
 import traceback
@@ -203,7 +204,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
 
 
 def output_stems(images: Sequence[Path]) -> list[str]:
-    """Name the outputs of images: the stem where it is the only one, else with folder and suffix.
+    """Name the outputs of images: the stem where it is the only one, else with folder, suffix or a hash.
 
     The names do not depend on which other image is listed first, and no two are the same.
     """
@@ -211,7 +212,7 @@ def output_stems(images: Sequence[Path]) -> list[str]:
         lambda p: p.stem,
         lambda p: f"{p.resolve().parent.name}_{p.stem}",
         lambda p: f"{p.resolve().parent.name}_{p.name}",
-        lambda p: "_".join(p.resolve().parts[1:]),
+        lambda p: f"{p.stem}_{hashlib.blake2b(str(p.resolve()).encode(), digest_size=6).hexdigest()}",
     ]
     chosen = [names[0](path) for path in images]
     for name in names[1:]:

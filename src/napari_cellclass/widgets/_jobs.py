@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QObject, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Qt, Signal
 
 from napari_cellclass.core.contracts import CancelledError, CellClassError, Progress
 from napari_cellclass.core.files import write_crash_log
@@ -27,9 +27,12 @@ class Job(QObject):
     failed = Signal(object)  # a CellClassError
     cancelled = Signal()
     finished = Signal()
+    _reported = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
+        # Queued, so that a report made before anybody has connected is not lost.
+        self._reported.connect(self.progressed.emit, Qt.ConnectionType.QueuedConnection)
         self._stop = threading.Event()
         self._done = threading.Event()
         self._worker: Any = None
@@ -85,7 +88,7 @@ class Job(QObject):
         self._worker.start()
 
     def _report(self, update: Progress) -> None:
-        self.progressed.emit(update)
+        self._reported.emit(update)
 
 
 def start_job(function: Callable[..., Any], **kwargs: Any) -> Job:

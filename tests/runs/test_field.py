@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.runs.field import classify_field, tile_batches
+from napari_cellclass.runs.models import open_engine
+
+
+@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
+def test_every_tile_is_read_once_from_where_its_box_lies(edge: str) -> None:
+    pixels = np.arange(100 * 130 * 2, dtype=np.int32).reshape(100, 130, 2)
+    source, grid = SourceImage(pixels), TileGrid.regular((100, 130), 32, 0.25, edge)
+    padded = np.pad(pixels, ((0, 64), (0, 64), (0, 0)), mode="symmetric")
+    seen = []
+    for places, tiles in tile_batches(source, grid):
+        seen += places.tolist()
+        for place, tile in zip(places, tiles, strict=True):
+            y0, x0, y1, x1 = grid.boxes[place]
+            np.testing.assert_array_equal(tile, padded[y0:y1, x0:x1])
+    assert sorted(seen) == list(range(len(grid)))
+
+
+def test_a_cancelled_field_keeps_finished_tiles_and_says_so(ihc_model: Path) -> None:
+    bundle, source = open_bundle(ihc_model), ihc_field()
+    grid = TileGrid.regular(source.shape, 32)
+    asked: list[int] = []
+    with open_engine(bundle) as engine:
+        whole = classify_field(source, bundle, engine, grid)
+        part = classify_field(source, bundle, engine, grid, cancelled=lambda: asked.append(1) or len(asked) > 3)
+    assert whole.complete
+    assert not part.complete
+    assert 0 < len(part.table) < 256
+    np.testing.assert_array_equal(part.table.prob, whole.table.prob[: len(part.table)])
+    assert part.table.grid.tile_id.tolist() == whole.table.grid.tile_id[: len(part.table)].tolist()
+
+
+def test_answers_do_not_depend_on_the_region(ihc_model: Path) -> None:
+    bundle, source = open_bundle(ihc_model), ihc_field()
+    grid = TileGrid.regular(source.shape, 32)
+    chosen = np.array([3, 40, 41, 77, 255])
+    with open_engine(bundle) as engine:
+        whole = classify_field(source, bundle, engine, grid).table
+        part = classify_field(source, bundle, engine, grid.take(chosen)).table
+    np.testing.assert_array_equal(part.prob, whole.prob[chosen])
+
+
+def test_another_pixel_size_than_trained_is_a_warning(ihc_model: Path) -> None:
+    bundle, field = open_bundle(ihc_model), ihc_field()
+    trained = bundle.__class__(bundle.path, bundle.manifest.model_copy(update={"pixel_size_um": (0.5, 0.5)}))
+    source = SourceImage(field.data, pixel_size_um=(1.0, 1.0), rgb=True)
+    with open_engine(bundle) as engine:
+        result = classify_field(source, trained, engine, TileGrid.regular(source.shape, 64))
+    assert any("pixels are 1 µm, but the model was trained on 0.5 µm" in text for text in result.warnings)
