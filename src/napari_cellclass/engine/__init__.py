@@ -1,0 +1,1 @@
+"""Networks, training and inference: the only room that names TensorFlow or OpenVINO."""

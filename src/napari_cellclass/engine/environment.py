@@ -1,0 +1,84 @@
+"""The heavy libraries are imported here only: quietly, and without reporting to anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from napari_cellclass.core.contracts import EngineError
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def quiet_tensorflow() -> None:
+    """Set what TensorFlow and Keras read from the environment; call it before either is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A viewer and other processes want a part of the GPU's memory too.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+@contextlib.contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Drop what C++ libraries write to file descriptor 2; Python's exceptions pass unharmed."""
+    sys.stderr and sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # a windowed program on Windows has no standard error
+        yield
+        return
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        yield
+    finally:
+        sys.stderr and sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def import_keras() -> Any:
+    """Import Keras on TensorFlow, as quietly as it can be made.
+
+    Raises
+    ------
+    EngineError
+        Keras runs on another backend in this process already.
+    """
+    quiet_tensorflow()
+    with silenced_stderr():
+        # TensorFlow tells of its CPU features before it has read its log level.
+        import tensorflow as tf
+    tf.get_logger().setLevel("ERROR")
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise EngineError(
+            f"Keras runs on {keras.backend.backend()!r} in this process; set KERAS_BACKEND=tensorflow and start again"
+        )
+    # The user's ~/.keras/keras.json may say otherwise.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+    # GPUs would otherwise multiply with ten bits, and no longer agree with CPUs.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return keras
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    OpenVINO tells a web analytics service of every import and every conversion, from a process that it
+    forks, unless the user has opted out or the optional package ``openvino-telemetry`` is missing. So it
+    is made to be missing: OpenVINO then uses its own stub, in this process and for good. Where somebody
+    else has imported OpenVINO before, that is left as it is.
+    """
+    if "openvino" not in sys.modules and sys.modules.get(_TELEMETRY) is None:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino

@@ -1,0 +1,211 @@
+"""What runs a network: OpenVINO in this process, or TensorFlow in a child process."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import EngineError, ModelError
+from napari_cellclass.core.params import EngineName
+from napari_cellclass.engine.environment import import_openvino
+from napari_cellclass.engine.pixels import predict_in_batches
+
+BATCH = 8
+"""Tiles per inference: larger batches are no faster on a CPU, and small fields need no padding."""
+TOLERANCE = 1e-4
+"""Largest difference of a probability between engines, machines, and the day of training."""
+
+
+class Engine(Protocol):
+    """A network that is ready to classify."""
+
+    @property
+    def name(self) -> str:
+        """``"openvino"`` or ``"tensorflow"``."""
+
+    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """Classify raw tiles.
+
+        A tile's answer does not depend, to the last bit, on which tiles it is sent with. Threads may
+        share an engine.
+
+        Parameters
+        ----------
+        tiles
+            Shape (n, h, w, C) in the images' own dtype; n may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, K)
+            Probabilities; a row of NaN where a tile holds NaN or infinite pixels.
+
+        Raises
+        ------
+        ModelError
+            The tiles do not fit the model.
+        EngineError
+            The engine has failed or is closed.
+        """
+
+    def close(self) -> None:
+        """Free what the engine holds; more than once does no harm."""
+
+    def __enter__(self) -> Self:
+        """Give the engine itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the engine."""
+
+
+def open_engine(bundle: ModelBundle, engine: EngineName = "auto", threads: int | None = None) -> Engine:
+    """Load a model and check that it still gives the answers that it gave when it was trained.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    engine
+        ``"openvino"`` runs in this process, ``"tensorflow"`` in a child; ``"auto"`` is OpenVINO.
+    threads
+        CPU threads, None for as many as there are cores.
+
+    Raises
+    ------
+    ModelError
+        The model is damaged, or answers differently on its golden tiles.
+    EngineError
+        The child process could not be started.
+    """
+    opened: Engine
+    if engine == "tensorflow":
+        from napari_cellclass.engine.remote import TensorFlowEngine
+
+        opened = TensorFlowEngine(bundle, threads)
+    else:
+        opened = OpenVinoEngine(bundle, threads)
+    try:
+        check_golden(bundle, opened)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def check_golden(bundle: ModelBundle, engine: Engine) -> None:
+    """Replay a model's golden tiles.
+
+    Raises
+    ------
+    ModelError
+        An answer differs by more than ``TOLERANCE`` from the one stored at training.
+    """
+    tiles, expected = bundle.golden
+    if tiles.ndim != 4 or len(tiles) == 0 or expected.shape != (len(tiles), len(bundle.scheme)):
+        raise ModelError(
+            f"{bundle.path} is damaged: its {len(tiles)} golden tiles do not fit its {len(bundle.scheme)} classes; "
+            "get a fresh copy or train again"
+        )
+    difference = largest_difference(engine.predict(tiles), expected)
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"{bundle.path} does not give the answers it gave when it was trained (largest difference "
+            f"{difference:.2g}); get a fresh copy, train again, or try another --engine"
+        )
+
+
+def largest_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Give the largest absolute difference, infinite where only one of them is NaN."""
+    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    return float(np.nanmax(np.abs(a - b), initial=0.0))
+
+
+@functools.cache
+def _core() -> Any:
+    return import_openvino().Core()
+
+
+class OpenVinoNetwork:
+    """A network compiled by OpenVINO for a fixed batch, in float32.
+
+    Parameters
+    ----------
+    xml, weights
+        Content of the two files of an exported model.
+    shape
+        (H, W, C) of its input.
+    threads
+        CPU threads, None for all.
+
+    Raises
+    ------
+    RuntimeError
+        OpenVINO cannot read or compile it.
+    """
+
+    def __init__(self, xml: bytes, weights: bytes, shape: tuple[int, int, int], threads: int | None = None) -> None:
+        model = _core().read_model(xml, weights)
+        model.reshape([BATCH, *shape])
+        # CPUs with bfloat16 units would otherwise be free to compute with three digits.
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        compiled = _core().compile_model(model, "CPU", settings)
+        self.outputs = int(compiled.output(0).shape[-1])
+        self._request: Any = compiled.create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map network input (BATCH, H, W, C) to probabilities (BATCH, K)."""
+        with self._lock:  # an inference request serves one thread at a time
+            return np.array(self._request.infer(x, share_inputs=True)[0], np.float32)
+
+
+class OpenVinoEngine:
+    """A model in this process; the GIL is free while it computes."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
+        self._spec, self._path = bundle.preprocess, bundle.path
+        self._classes = len(bundle.scheme)
+        shape = (*self._spec.input_px, self._spec.channels)
+        members = bundle.member("model.xml"), bundle.member("model.bin")
+        try:
+            network = OpenVinoNetwork(*members, shape, threads)
+        except RuntimeError as error:
+            reason = (str(error).strip() or "no reason given").splitlines()[-1]
+            raise ModelError(
+                f"{bundle.path} cannot be loaded by OpenVINO ({reason}); get a fresh copy or train again"
+            ) from error
+        if network.outputs != self._classes:
+            raise ModelError(
+                f"{bundle.path} is damaged: its network has {network.outputs} outputs, but {self._classes} classes "
+                "are named; get a fresh copy or train again"
+            )
+        self._network: OpenVinoNetwork | None = network
+
+    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """Classify raw tiles, see :meth:`Engine.predict`."""
+        network = self._network
+        if network is None:
+            raise EngineError(f"the engine of {self._path} is closed; open the model again")
+        return predict_in_batches(network, self._spec, tiles, self._classes, BATCH)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._network = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,213 @@
+"""The pixels that a network is trained on, and the way of raw tiles into a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.contracts import (
+    CancelCheck,
+    CancelledError,
+    DatasetError,
+    ModelError,
+    Progress,
+    ProgressCallback,
+)
+from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.preprocess import PreprocessSpec, channel_mismatch, grey_range
+
+LARGEST_INPUT_PX = 256
+# Enough for a 99.8th percentile.
+_SAMPLE_VALUES = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class TilePixels:
+    """The tiles of a data set in memory.
+
+    Parameters
+    ----------
+    tiles
+        Shape (n, h, w, C): raw, in the images' dtype, or float32 network input where ``prepared``.
+    place
+        int64, shape (n,): each tile's place in the data set.
+    spec
+        The way from raw tiles to the network.
+    prepared
+        Whether ``spec`` has been applied already, as it is for tiles of several shapes.
+    nonfinite
+        int64: places of the tiles that were left out, as they hold NaN or infinite pixels.
+    golden
+        Shape (g, h, w, C): a few raw tiles of the commonest shape, spread over the classes.
+    """
+
+    tiles: NDArray[np.generic]
+    place: NDArray[np.int64]
+    spec: PreprocessSpec
+    prepared: bool
+    nonfinite: NDArray[np.int64]
+    golden: NDArray[np.generic]
+
+    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Give network input of some tiles, shape (n, H, W, C), each seen as ``views`` says."""
+        tiles = self.tiles[rows]
+        if views is not None:
+            tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(tiles, views, strict=True)])
+        return np.asarray(tiles, np.float32) if self.prepared else self.spec.apply(tiles)
+
+    @property
+    def views(self) -> int:
+        """How many of the eight dihedral views keep a tile's shape."""
+        return 8 if self.tiles.shape[1] == self.tiles.shape[2] else 4
+
+
+def dihedral(tile: NDArray[np.generic], view: int) -> NDArray[np.generic]:
+    """Mirror a tile (h, w, C) up-down (1), left-right (2) and at its diagonal (4); bits of ``view``."""
+    if view & 1:
+        tile = tile[::-1]
+    if view & 2:
+        tile = tile[:, ::-1]
+    return tile.swapaxes(0, 1) if view & 4 else tile
+
+
+def input_size(tile_px: tuple[int, int], input_px: int | None) -> tuple[int, int]:
+    """Choose a network's input: the tile's shape with its longer side ``input_px``, or at most 256 px."""
+    longer = max(tile_px)
+    scale = (min(longer, LARGEST_INPUT_PX) if input_px is None else input_px) / longer
+    return max(1, round(tile_px[0] * scale)), max(1, round(tile_px[1] * scale))
+
+
+def load_pixels(
+    data: TileDataset, input_px: int | None, progress: ProgressCallback, cancelled: CancelCheck
+) -> TilePixels:
+    """Read the training and validation tiles of a data set, each once.
+
+    Raises
+    ------
+    DatasetError
+        A class has no finite tile in one of the splits, or there are no tiles at all.
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    wanted = np.flatnonzero(np.isin(data.split.astype(str), (TRAIN, VALIDATION)))
+    if len(wanted) == 0:
+        raise DatasetError("there is no tile to train on; add images or cut smaller tiles")
+    raw: dict[int, NDArray[np.generic]] = {}
+    nonfinite = []
+    for done, (place, tile) in enumerate(data.tiles(wanted), 1):
+        if cancelled():
+            raise CancelledError("cancelled while reading the tiles")
+        if is_finite(tile[None])[0]:
+            raw[place] = tile.astype(tile.dtype.newbyteorder("="))
+        else:
+            nonfinite.append(place)
+        if done % 64 == 0 or done == len(wanted):
+            progress(Progress("reading tiles", done, len(wanted)))
+    places = np.array(sorted(raw), np.int64)
+    _check_classes(data, places)
+    low, high = grey_range(data.dtype, _sample([raw[p] for p in places if data.split[p] == TRAIN]))
+    spec = PreprocessSpec(channels=data.channels, input_px=input_size(data.tile_px, input_px), low=low, high=high)
+    golden = np.stack([raw[p] for p in _golden_places(data, places)])
+    one_shape = len({tile.shape for tile in raw.values()}) == 1
+    shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)
+    tiles = np.empty((len(places), *shape), golden.dtype if one_shape else np.float32)
+    for row, p in enumerate(places.tolist()):
+        tile = raw.pop(p)  # so that memory holds every tile about once
+        tiles[row] = tile if one_shape else spec.apply(tile[None])[0]
+    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden)
+
+
+def _check_classes(data: TileDataset, places: NDArray[np.int64]) -> None:
+    for label, name in enumerate(data.scheme.names):
+        for split, use in ((TRAIN, "train on"), (VALIDATION, "validate on")):
+            if not ((data.labels[places] == label) & (data.split[places] == split)).any():
+                raise DatasetError(
+                    f"class {name!r} has no tile to {use} that is free of NaN and infinite pixels; add images"
+                )
+
+
+def _sample(tiles: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """Take pixels evenly from training tiles, as a flat array."""
+    every = max(1, sum(tile.size for tile in tiles) // _SAMPLE_VALUES)
+    return np.concatenate([tile.ravel()[i % every :: every] for i, tile in enumerate(tiles)])
+
+
+def _golden_places(data: TileDataset, places: NDArray[np.int64], count: int = 8) -> list[int]:
+    """Choose up to ``count`` tiles of the commonest shape, class by class in turn; at most 64 MB."""
+    sizes = data.boxes[places, 2:] - data.boxes[places, :2]
+    fitting = places[(sizes == data.tile_px).all(axis=1)]
+    tile_bytes = data.tile_px[0] * data.tile_px[1] * data.channels * data.dtype.itemsize
+    count = max(1, min(count, (64 << 20) // tile_bytes))
+    by_class = [fitting[data.labels[fitting] == label] for label in range(len(data.scheme))]
+    # From each class the tiles at 1/3, 2/3 … of its list rather than neighbours of one field.
+    per_class = -(-count // len(by_class))
+    spread = [
+        [mine[(2 * i + 1) * len(mine) // (2 * per_class)] for mine in by_class if len(mine)] for i in range(per_class)
+    ]
+    return list(dict.fromkeys(int(place) for turn in spread for place in turn))[:count]
+
+
+def is_finite(tiles: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Tell which tiles (n, h, w, C) have finite pixels only, also as float32."""
+    if tiles.dtype.kind != "f":
+        return np.ones(len(tiles), bool)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.isfinite(tiles.astype(np.float32, copy=False)).all(axis=(1, 2, 3)))
+
+
+def predict_in_batches(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    spec: PreprocessSpec,
+    tiles: NDArray[np.generic],
+    classes: int,
+    size: int,
+) -> NDArray[np.float32]:
+    """Send raw tiles through a network in batches of one fixed size.
+
+    Kernels choose their order of summation by the batch's shape; with one shape a tile's answer does
+    not depend on what it is sent with.
+
+    Parameters
+    ----------
+    run
+        Maps float32 (size, H, W, C) to float32 (size, K).
+    spec
+        The way from raw tiles to the network.
+    tiles
+        Shape (n, h, w, C), n may be 0.
+    classes, size
+        K and the batch's size.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, K)
+        A row of NaN where a tile holds NaN or infinite pixels.
+
+    Raises
+    ------
+    ModelError
+        The tiles have another number of channels than the model, or are no tiles.
+    """
+    tiles = np.asarray(tiles)
+    if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
+        raise ModelError(f"expected tiles (n, h, w, C) of numbers, but got {tiles.dtype} of shape {tiles.shape}")
+    if tiles.shape[-1] != spec.channels:
+        raise ModelError(channel_mismatch(spec.channels, tiles.shape[-1]))
+    prob = np.full((len(tiles), classes), np.nan, np.float32)
+    for start in range(0, len(tiles), size):
+        part = tiles[start : start + size]
+        rows = np.flatnonzero(is_finite(part))
+        if len(rows) == 0:
+            continue
+        # Bad tiles stay zero: one NaN can spread over a whole batch in a blocked matrix product.
+        x = np.zeros((size, *spec.input_px, spec.channels), np.float32)
+        x[rows] = spec.apply(part[rows])
+        answers = run(x)[rows]
+        answers[~np.isfinite(answers).all(axis=1)] = np.nan
+        prob[start + rows] = answers
+    return prob
