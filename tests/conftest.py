@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +69,36 @@ def ihc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["train", folder / "train", "--out", model, "--epochs", "25", "--group-by", r"_(c\d+)", "--quiet"]
     subprocess.run([sys.executable, "-m", "napari_cellclass", *map(str, words)], check=True, timeout=240)
     return model
+
+
+def _run_job(script: str, folder: Path) -> dict[str, Any]:
+    """Run a script here, in a home where Keras is set up oddly; give what it wrote to ``results.json``."""
+    home = folder / "home"
+    (home / ".keras").mkdir(parents=True)
+    strange = {"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}
+    (home / ".keras" / "keras.json").write_text(json.dumps(strange))
+    places = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME")}
+    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "TF_BUILD", "JENKINS_URL"}}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "engine" / script), str(folder)],
+        env=environment | places, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    results["printed"] = done.stdout + done.stderr
+    results["telemetry"] = [str(path) for path in home.glob("**/*") if "intel" in path.name.lower()]
+    return results
+
+
+@pytest.fixture(scope="session")
+def run_job() -> Callable[[str, Path], dict[str, Any]]:
+    """Run a script of ``tests/engine`` in a process of its own."""
+    return _run_job
+
+
+@pytest.fixture(scope="session")
+def keras_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of plain ``.keras`` files of all kinds."""
+    folder = tmp_path_factory.mktemp("keras")
+    _run_job("keras_job.py", folder)
+    return folder

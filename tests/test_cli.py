@@ -176,6 +176,26 @@ def test_quiet_prints_nothing(tmp_path: Path, ihc_field_file: Path, ihc_model: P
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_plain_keras_file_needs_its_classes_and_then_works(tmp_path: Path, keras_files: Path) -> None:
+    tifffile.imwrite(tmp_path / "f.tif", np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16))
+    words = ["classify", tmp_path / "f.tif", "--model", keras_files / "anysize.keras", "--out", tmp_path / "o"]
+    done = command(*words)
+    assert done.returncode == 2
+    assert "--classes" in done.stderr
+    done = command(*words, "--classes", "left,right,up", "--rescale", 4095, "--tile-px", 32)
+    assert done.returncode == 2
+    assert "3" in done.stderr
+    assert "2" in done.stderr
+    done = command(*words, "--classes", "left,right", "--rescale", 4095, "--tile-px", 32, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_csv(tmp_path / "o" / "f.tiles.csv")
+    assert len(frame) == 6
+    assert list(frame)[-2:] == ["p_left", "p_right"]
+    done = command("classify", tmp_path / "f.tif", "--model", keras_files / "lambda.keras", "--out", tmp_path / "o")
+    assert done.returncode == 2
+    assert "Lambda" in done.stderr
+
+
 def test_version_and_help_name_every_verb(capsys: Any) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

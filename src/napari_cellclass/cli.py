@@ -147,9 +147,9 @@ def _accuracy(report: Mapping[str, Any]) -> str:
 
 def _classify(params: ClassifyParams, reporter: Reporter) -> int:
     from napari_cellclass.runs.batch import classify_files
-    from napari_cellclass.runs.models import class_list, load_model
+    from napari_cellclass.runs.models import KerasAnswers, load_model
 
-    model = load_model(params.model, class_list(params.classes), params.rescale)
+    model = load_model(params.model, KerasAnswers.of(params))
     report = classify_files(params, model, reporter.progress)
     reporter.close()
     for outcome in report.outcomes:
@@ -169,9 +169,9 @@ def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
     from napari_cellclass.core.readers import read_image
     from napari_cellclass.report.figures import save_confusion
     from napari_cellclass.runs.evaluation import evaluate_folder, write_evaluation
-    from napari_cellclass.runs.models import class_list, load_model, open_engine
+    from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
 
-    model = load_model(params.model, class_list(params.classes), params.rescale)
+    model = load_model(params.model, KerasAnswers.of(params))
     with open_engine(model, params.engine) as engine:
         evaluation = evaluate_folder(
             params.data,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,26 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.bundle import ModelBundle, open_bundle
 from napari_cellclass.engine.inference import Engine, open_engine
 
-HERE = Path(__file__).parent
-
-
-def run_job(script: str, folder: Path) -> dict[str, Any]:
-    """Run a script here, in a home where Keras is set up oddly; give what it wrote to ``results.json``."""
-    home = folder / "home"
-    (home / ".keras").mkdir(parents=True)
-    strange = {"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}
-    (home / ".keras" / "keras.json").write_text(json.dumps(strange))
-    places = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME")}
-    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "TF_BUILD", "JENKINS_URL"}}
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), str(folder)],
-        env=environment | places, capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    results["printed"] = done.stdout + done.stderr
-    results["telemetry"] = [str(path) for path in home.glob("**/*") if "intel" in path.name.lower()]
-    return results
+RunJob = Callable[[str, Path], dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +22,7 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(trained_folder: Path) -> dict[str, Any]:
+def trained(trained_folder: Path, run_job: RunJob) -> dict[str, Any]:
     return run_job("training_job.py", trained_folder)
 
 
@@ -79,10 +56,3 @@ def tiles() -> NDArray[np.uint16]:
     strength = np.concatenate([rng.uniform(0, 900, 150), rng.uniform(60, 300, 150)])
     tiles = level[:, None, None, None] + strength[:, None, None, None] * rng.standard_normal((300, 32, 32, 1))
     return rng.permutation(tiles.clip(0, 4095).astype(np.uint16))
-
-
-@pytest.fixture(scope="session")
-def keras_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keras")
-    run_job("keras_job.py", folder)
-    return folder

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QAction, QDropEvent
-from qtpy.QtWidgets import QFileDialog, QMenu
+from qtpy.QtWidgets import QApplication, QFileDialog, QMenu
 
 from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.realfield import ihc_field
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.viewer.session import is_ours
+from napari_cellclass.widgets._keras_dialog import KerasDialog
 
 
 def click(qtbot: Any, widget: Any) -> None:
@@ -89,7 +90,7 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
 
     # legend, table and bars
     counts = table.counts()
-    rows = [[classify.classes.item(i, j).text() for j in range(4)] for i in range(2)]
+    rows = [[classify.results.classes.item(i, j).text() for j in range(4)] for i in range(2)]
     for row, count in zip(rows, counts.itertuples(), strict=False):
         assert row[0] == count.class_name
         assert int(row[1]) == count.tiles
@@ -98,21 +99,23 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     screenshot("classify")
 
     # threshold: what is below it turns grey, and is counted apart
-    classify.threshold.setFocus()
+    classify.results.threshold.setFocus()
     for _ in range(9):
-        qtbot.keyClick(classify.threshold, Qt.Key.Key_PageUp)
-    least = classify.threshold.value() / 100
+        qtbot.keyClick(classify.results.threshold, Qt.Key.Key_PageUp)
+    least = classify.results.threshold.value() / 100
     assert least == 0.9
     unsure = table.confidence < least
     assert unsure.any()
     np.testing.assert_allclose(layer.face_color[unsure, :3] * 255, 0x9A, atol=0.5)
-    assert classify.classes.item(2, 1).text() == str(int(unsure.sum()))
+    assert classify.results.classes.item(2, 1).text() == str(int(unsure.sum()))
 
     # show and hide a class by its tick
-    item = classify.classes.item(0, 0)
-    rect = classify.classes.visualItemRect(item)
+    item = classify.results.classes.item(0, 0)
+    rect = classify.results.classes.visualItemRect(item)
     qtbot.mouseClick(
-        classify.classes.viewport(), Qt.MouseButton.LeftButton, pos=rect.topLeft() + type(rect.topLeft())(10, 12)
+        classify.results.classes.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=rect.topLeft() + type(rect.topLeft())(10, 12),
     )
     assert item.checkState() == Qt.CheckState.Unchecked
     hidden = (table.class_index == 0) & ~unsure
@@ -125,7 +128,7 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     for kind, suffix in (("CSV", "csv"), ("GeoJSON", "geojson"), ("PNG", "png")):
         path = tmp_path / f"map.{suffix}"
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, path=path, **k: (str(path), ""))
-        click(qtbot, classify.exports[kind])
+        click(qtbot, classify.results.exports[kind])
         qtbot.waitUntil(path.is_file, timeout=30_000)
         qtbot.waitUntil(lambda path=path: path.name in classify.message.text())
     frame = pd.read_csv(tmp_path / "map.csv")
@@ -300,3 +303,29 @@ def test_closing_the_window_while_classifying_leaves_nothing_running(
     job = classify.job
     classify.close()
     assert job.wait(2)
+
+
+def test_a_keras_file_is_opened_after_a_dialog_and_runs(
+    viewer: Any, classify: Any, qtbot: Any, keras_files: Path, screenshot: Callable
+) -> None:
+    viewer.add_image(np.random.default_rng(0).integers(0, 4096, (256, 300)).astype(np.uint16), name="field")
+    seen: list[Any] = []
+
+    def answer() -> None:
+        dialog = next((w for w in QApplication.topLevelWidgets() if isinstance(w, KerasDialog) and w.isVisible()), None)
+        if dialog is None:
+            QTimer.singleShot(50, answer)
+            return
+        seen.append(dialog)
+        dialog.grab().save(str(Path(__file__).parents[2] / "screenshots" / "keras-dialog.png"))
+        dialog.names[0].selectAll()
+        qtbot.keyClicks(dialog.names[0], "left")
+        qtbot.keyClick(dialog.names[0], Qt.Key.Key_Return)
+
+    QTimer.singleShot(50, answer)
+    load(qtbot, classify, keras_files / "anysize.keras")
+    assert seen
+    assert classify.model.scheme.names[0] == "left"
+    run(qtbot, classify)
+    assert maps(viewer), classify.message.text()
+    assert "tensorflow" not in sys.modules

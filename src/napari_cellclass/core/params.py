@@ -160,6 +160,7 @@ class ClassifyParams(PlaneParams, ReportingParams):
     scheduler: str | None = Field(None, description="address of a Dask scheduler, e.g. tcp://host:8786")
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
 
     @model_validator(mode="after")
     def _one_place_to_run(self) -> ClassifyParams:
@@ -182,6 +183,7 @@ class EvaluateParams(PlaneParams, ReportingParams):
     engine: EngineName = Field("auto", description="what runs the network")
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
 
 
 class InfoParams(Params):

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import ParamsError
+from napari_cellclass.core.params import ClassifyParams, EvaluateParams
 from napari_cellclass.engine.inference import Engine, open_engine
 from napari_cellclass.engine.keras_file import NeedsAnswersError, open_model
 
-__all__ = ["Engine", "NeedsAnswersError", "class_list", "load_model", "open_engine"]
+__all__ = ["Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine"]
 
 
-def load_model(path: Path, classes: Sequence[str] | None = None, rescale: float | None = None) -> ModelBundle:
+@dataclass(frozen=True)
+class KerasAnswers:
+    """What a ``.keras`` file does not tell and a user must.
+
+    Parameters
+    ----------
+    classes
+        Names in the order of the outputs.
+    rescale
+        Grey value that the network expects as 1, e.g. 255.
+    tile_px
+        Side of a tile, where the network takes any.
+    """
+
+    classes: tuple[str, ...] | None = None
+    rescale: float | None = None
+    tile_px: int | None = None
+
+    @classmethod
+    def of(cls, params: ClassifyParams | EvaluateParams) -> KerasAnswers:
+        """Take the answers that were given as flags."""
+        return cls(_class_list(params.classes), params.rescale, params.tile_px)
+
+
+def load_model(path: Path, answers: KerasAnswers | None = None) -> ModelBundle:
     """Open a ``.cellclass`` model, or convert a ``.keras`` file once and open that.
 
     Raises
@@ -23,10 +48,11 @@ def load_model(path: Path, classes: Sequence[str] | None = None, rescale: float 
     NeedsAnswersError
         A ``.keras`` file that does not tell its class names or its grey-value range.
     """
-    return open_model(path, classes, rescale)
+    answers = answers or KerasAnswers()
+    return open_model(path, answers.classes, answers.rescale, answers.tile_px)
 
 
-def class_list(text: str | None) -> tuple[str, ...] | None:
+def _class_list(text: str | None) -> tuple[str, ...] | None:
     """Read ``"a,b"``; None stands for not given."""
     if text is None:
         return None

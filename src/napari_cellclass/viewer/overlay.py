@@ -279,8 +279,6 @@ def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: st
         features={"label": np.zeros(0, object)},
         text={"string": "{label}", "color": colour, "size": 9, "anchor": "center"},
         size=0.001,
-        face_color="transparent",
-        border_width=0,
         opacity=1.0,
         name=name,
         **place,
@@ -319,6 +317,7 @@ def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], line
     sure = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in places]
     labels = [name + text for name, text in zip(names, sure, strict=True)]
     layer.data = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
+    layer.face_color = layer.border_color = "transparent"  # only the text is to be seen
     layer.features = pd.DataFrame({"label": np.array(labels, object)})
 
 

@@ -15,7 +15,7 @@ from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import EngineName
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.runs.field import FieldResult, classify_field
-from napari_cellclass.runs.models import Engine, load_model, open_engine
+from napari_cellclass.runs.models import Engine, KerasAnswers, load_model, open_engine
 from napari_cellclass.viewer.overlay import OverlayStyle
 from napari_cellclass.viewer.session import FieldLayer, NewMap, build_map, warm_up
 
@@ -73,16 +73,10 @@ class EngineKeeper:
         self._engine = self._key = None
 
 
-def load(
-    path: Path,
-    classes: tuple[str, ...] | None,
-    rescale: float | None,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
-) -> ModelBundle:
+def load(path: Path, answers: KerasAnswers | None, progress: ProgressCallback, cancelled: CancelCheck) -> ModelBundle:
     """Open a model away from the window; a ``.keras`` file may be converted, which takes seconds."""
     progress(Progress("opening the model", 0, 0))
-    model = load_model(path, classes, rescale)
+    model = load_model(path, answers)
     warm_up()
     return model
 

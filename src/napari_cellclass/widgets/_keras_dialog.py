@@ -1,4 +1,4 @@
-"""Asks for what a plain ``.keras`` file does not tell: its class names and its grey-value range."""
+"""Asks for what a plain ``.keras`` file does not tell: class names, grey-value range, tile size."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QLineEdit,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_cellclass.runs.models import KerasAnswers
 
 _RANGES = {"0 to 1 (grey values are divided by 255)": 255.0, "0 to 255, as they are": 1.0}
 
 
 class KerasDialog(QDialog):
-    """A dialog with one name per output, and the range of the input.
+    """A dialog with one name per class, the range of the input and, where it is open, the tile size.
 
     Parameters
     ----------
     info
-        Of :func:`inspect_keras`: ``outputs`` and ``input_shape``.
+        Of :func:`inspect_keras`: ``outputs``, ``input_shape`` and ``has_rescaling``.
     name
         The file's name.
     """
@@ -34,7 +37,7 @@ class KerasDialog(QDialog):
         self.setWindowTitle("A Keras model")
         layout = QVBoxLayout(self)
         text = QLabel(
-            f"{name} does not tell what its {info.outputs} outputs mean, or which grey values it expects. "
+            f"{name} does not tell what its outputs mean, or which grey values it expects. "
             "Name the classes in the order of training (Keras sorts class folders by name)."
         )
         text.setWordWrap(True)
@@ -43,9 +46,18 @@ class KerasDialog(QDialog):
         self.names = [QLineEdit(f"class {i + 1}") for i in range(max(2, info.outputs))]
         for i, field in enumerate(self.names):
             fields.addRow(f"output {i}", field)
-        self.range = QComboBox()
-        self.range.addItems(list(_RANGES))
-        fields.addRow("input range", self.range)
+        self.range: QComboBox | None = None
+        if not info.has_rescaling:
+            self.range = QComboBox()
+            self.range.addItems(list(_RANGES))
+            fields.addRow("input range", self.range)
+        self.tile_px: QSpinBox | None = None
+        if None in info.input_shape[:2]:
+            self.tile_px = QSpinBox()
+            self.tile_px.setRange(8, 1024)
+            self.tile_px.setValue(128)
+            self.tile_px.setSuffix(" px")
+            fields.addRow("side of a tile", self.tile_px)
         layout.addLayout(fields)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
@@ -53,6 +65,10 @@ class KerasDialog(QDialog):
         layout.addWidget(buttons)
         self.setMinimumWidth(380)
 
-    def answers(self) -> tuple[tuple[str, ...], float]:
-        """Class names, and the grey value that stands for 1."""
-        return tuple(field.text().strip() for field in self.names), _RANGES[self.range.currentText()]
+    def answers(self) -> KerasAnswers:
+        """Give what was filled in."""
+        return KerasAnswers(
+            tuple(field.text().strip() for field in self.names),
+            None if self.range is None else _RANGES[self.range.currentText()],
+            None if self.tile_px is None else self.tile_px.value(),
+        )

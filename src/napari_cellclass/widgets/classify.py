@@ -9,15 +9,11 @@ from magicgui.widgets import FileEdit
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QDialog,
-    QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
-    QSlider,
     QVBoxLayout,
     QWidget,
 )
@@ -27,22 +23,21 @@ from napari_cellclass.core.contracts import CellClassError, Progress
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import ClassifyParams
 from napari_cellclass.runs.field import FieldResult
-from napari_cellclass.runs.models import NeedsAnswersError
+from napari_cellclass.runs.models import KerasAnswers, NeedsAnswersError
 from napari_cellclass.viewer.layers import image_from_layers, region_polygons
-from napari_cellclass.viewer.overlay import OverlayStyle
 from napari_cellclass.viewer.session import FieldLayer, MapView, NewMap
 from napari_cellclass.widgets import _classify_run as work
-from napari_cellclass.widgets._class_list import ClassList
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 from napari_cellclass.widgets._layer_choice import ImageChoice, RegionChoice
+from napari_cellclass.widgets._results_panel import ResultsPanel, row_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _VIEW_SETTLES_MS = 120
-_EXPORTS = {"CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png"}
+_LABEL_PX = 56
 
 
 class ClassifyWidget(QWidget):
@@ -81,33 +76,17 @@ class ClassifyWidget(QWidget):
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
         self.bar = QProgressBar()
         self.message = QLabel()
-        self.classes = ClassList()
-        self.threshold = QSlider(Qt.Orientation.Horizontal)
-        self.threshold.setRange(0, 100)
-        self.threshold.setToolTip("tiles of lower confidence become grey")
-        self.threshold_text = QLabel("0 %")
-        self.exports = {name: QPushButton(name) for name in _EXPORTS}
+        self.results = ResultsPanel(self.map, self._say)
         for label in (self.model_text, self.message):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        top = QFormLayout()
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("image", self.images)
-        top.addRow("model", self.model_path.native)
-        top.addRow("", self.model_text)
-        top.addRow("region", self.region)
-        for field in self.tiles:
-            top.addRow(field.label, field.native)
-        self.results = QWidget()
-        below = QVBoxLayout(self.results)
-        below.setContentsMargins(0, 0, 0, 0)
-        below.addWidget(self.classes)
-        below.addLayout(_row(QLabel("confidence at least"), self.threshold, self.threshold_text))
-        below.addLayout(_row(QLabel("export"), *self.exports.values()))
+        settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.addLayout(top)
-        column.addLayout(_row(self.run_button, self.cancel_button))
+        column.addLayout(_form(("image", self.images), ("model", self.model_path.native)))
+        column.addWidget(self.model_text)  # not in the form, which gives a wrapped text too much room
+        column.addLayout(_form(*settings))
+        column.addLayout(row_of(self.run_button, self.cancel_button))
         column.addWidget(self.bar)
         column.addWidget(self.message)
         column.addWidget(self.results)
@@ -119,8 +98,6 @@ class ClassifyWidget(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(scroll)
-        self.results.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.model_text.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.setMinimumWidth(360)
         self.results.setVisible(False)
 
@@ -131,10 +108,6 @@ class ClassifyWidget(QWidget):
         self.model_path.changed.connect(lambda _: self._load_model())
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
-        self.classes.visibility_changed.connect(lambda _: self._restyle())
-        self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
-        for name, button in self.exports.items():
-            button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
         self._view_timer = QTimer(self)
         self._view_timer.setSingleShot(True)
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
@@ -160,7 +133,7 @@ class ClassifyWidget(QWidget):
         """Choose a model, as if its path had been typed."""
         self.model_path.value = Path(path)
 
-    def _load_model(self, classes: tuple[str, ...] | None = None, rescale: float | None = None) -> None:
+    def _load_model(self, answers: KerasAnswers | None = None) -> None:
         self.model = None
         path = Path(self.model_path.value)
         if path.is_dir() or not path.name:
@@ -169,7 +142,7 @@ class ClassifyWidget(QWidget):
         self._requests += 1
         number = self._requests
         self.model_text.setText("opening …")
-        job = start_job(work.load, path=path, classes=classes, rescale=rescale)
+        job = start_job(work.load, path=path, answers=answers)
         job.returned.connect(lambda model: self._model_ready(model) if number == self._requests else None)
         job.failed.connect(lambda error: self._model_failed(error, path) if number == self._requests else None)
 
@@ -191,7 +164,7 @@ class ClassifyWidget(QWidget):
         if isinstance(error, NeedsAnswersError):
             dialog = KerasDialog(error.info, path.name, self)
             if dialog.exec() == QDialog.DialogCode.Accepted:
-                self._load_model(*dialog.answers())
+                self._load_model(dialog.answers())
                 return
             self.model_text.setText("no model chosen: its classes are not named")
         else:
@@ -261,11 +234,10 @@ class ClassifyWidget(QWidget):
         result, new = answer
         table = result.table
         self.map.show(new)
-        self.results.setVisible(True)
-        self._show_counts()
-        done = (
-            f"{len(table):,} tiles in {result.seconds:.1f} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
-        )
+        assert self._source is not None
+        self.results.show_map(self._source)
+        seconds = f"{result.seconds:.2g}" if result.seconds < 10 else f"{result.seconds:,.0f}"
+        done = f"{len(table):,} tiles in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
         if not result.complete:
             done = f"Cancelled: the {len(table):,} tiles that were finished are shown."
         self._say(" ".join([done, *(f"Warning: {text}." for text in result.warnings)]), bad=bool(result.warnings))
@@ -277,48 +249,6 @@ class ClassifyWidget(QWidget):
         if busy:
             self.bar.setFormat("%p%")
             self.bar.setRange(0, 0)
-
-    # -- results -------------------------------------------------------------------------------
-
-    def _show_counts(self) -> None:
-        table = self.map.table
-        if table is not None:
-            self.classes.show_counts(table.scheme, table.counts(self.map.style.min_confidence), self.map.style.visible)
-
-    def _restyle(self) -> None:
-        self.map.restyle(OverlayStyle(self.classes.visible_classes(), self.threshold.value() / 100))
-
-    def _threshold_moved(self) -> None:
-        self.threshold_text.setText(f"{self.threshold.value()} %")
-        self._restyle()
-        self._show_counts()
-
-    def _ask_and_export(self, kind: str) -> None:
-        assert self._source is not None
-        pattern = _EXPORTS[kind]
-        start = str((self._source.path or Path(self._source.name)).with_suffix("").name) + pattern[1:]
-        name, _ = QFileDialog.getSaveFileName(self, f"Export {kind}", start, f"{kind} ({pattern})")
-        if name:
-            path = Path(name)
-            self.export(path if path.suffix else path.with_suffix(pattern[1:]))
-
-    def export(self, path: Path) -> Job | None:
-        """Write the map; the suffix chooses CSV, GeoJSON or a picture."""
-        if self.map.table is None or self._source is None:
-            self._say("There is no map yet; press Run first.", bad=True)
-            return None
-        style = self.map.style
-        job = start_job(
-            work.export,
-            table=self.map.table,
-            source=self._source,
-            path=path,
-            visible=style.visible,
-            min_confidence=style.min_confidence,
-        )
-        job.returned.connect(lambda written: self._say(f"Wrote {written}."))
-        job.failed.connect(lambda error: self._say(str(error), bad=True))
-        return job
 
     def _say(self, text: str, bad: bool = False) -> None:
         self.message.setText(text)
@@ -334,8 +264,11 @@ class ClassifyWidget(QWidget):
         super().closeEvent(event)
 
 
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
+def _form(*rows: tuple[str, QWidget]) -> QFormLayout:
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, field in rows:
+        label = QLabel(text)
+        label.setMinimumWidth(_LABEL_PX)
+        form.addRow(label, field)
+    return form

@@ -1,0 +1,106 @@
+"""What stands below a map: its classes with counts, the confidence threshold, and the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.viewer.overlay import OverlayStyle
+from napari_cellclass.viewer.session import MapView
+from napari_cellclass.widgets import _classify_run as work
+from napari_cellclass.widgets._class_list import ClassList
+from napari_cellclass.widgets._jobs import Job, start_job
+
+_EXPORTS = {"CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png"}
+
+
+class ResultsPanel(QWidget):
+    """Shows the counts of a map and decides how it looks.
+
+    Parameters
+    ----------
+    map_view
+        The map in the viewer.
+    say
+        Shows a sentence to the user; its second argument marks bad news.
+    """
+
+    def __init__(self, map_view: MapView, say: Callable[[str, bool], None]) -> None:
+        super().__init__()
+        self._map = map_view
+        self._say = say
+        self._source: SourceImage | None = None
+        self.classes = ClassList()
+        self.threshold = QSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0, 100)
+        self.threshold.setToolTip("tiles of lower confidence become grey")
+        self._threshold_text = QLabel("0 %")
+        self.exports = {name: QPushButton(name) for name in _EXPORTS}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.classes)
+        column.addLayout(row_of(QLabel("confidence at least"), self.threshold, self._threshold_text))
+        column.addLayout(row_of(QLabel("export"), *self.exports.values()))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.classes.visibility_changed.connect(lambda _: self._restyle())
+        self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
+        for name, button in self.exports.items():
+            button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
+
+    def show_map(self, source: SourceImage) -> None:
+        """Show the counts of the map that has just been put into the viewer."""
+        self._source = source
+        self.setVisible(True)
+        self._show_counts()
+
+    def _show_counts(self) -> None:
+        table, style = self._map.table, self._map.style
+        if table is not None:
+            self.classes.show_counts(table.scheme, table.counts(style.min_confidence), style.visible)
+
+    def _restyle(self) -> None:
+        self._map.restyle(OverlayStyle(self.classes.visible_classes(), self.threshold.value() / 100))
+
+    def _threshold_moved(self) -> None:
+        self._threshold_text.setText(f"{self.threshold.value()} %")
+        self._restyle()
+        self._show_counts()
+
+    def _ask_and_export(self, kind: str) -> None:
+        assert self._source is not None
+        pattern = _EXPORTS[kind]
+        start = Path(self._source.path or self._source.name).stem + pattern[1:]
+        name, _ = QFileDialog.getSaveFileName(self, f"Export {kind}", start, f"{kind} ({pattern})")
+        if name:
+            path = Path(name)
+            self.export(path if path.suffix else path.with_suffix(pattern[1:]))
+
+    def export(self, path: Path) -> Job | None:
+        """Write the map; the suffix chooses CSV, GeoJSON or a picture."""
+        if self._map.table is None or self._source is None:
+            self._say("There is no map yet; press Run first.", True)
+            return None
+        style = self._map.style
+        job = start_job(
+            work.export,
+            table=self._map.table,
+            source=self._source,
+            path=path,
+            visible=style.visible,
+            min_confidence=style.min_confidence,
+        )
+        job.returned.connect(lambda written: self._say(f"Wrote {written}.", False))
+        job.failed.connect(lambda error: self._say(str(error), True))
+        return job
+
+
+def row_of(*widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets side by side."""
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
