@@ -127,5 +127,6 @@ def show(out: Path, model: ModelBundle, grid: TileGrid) -> None:
     )
     _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
     widget.region.choose(region)
+    viewer.reset_view()
     widget.run_when_ready(model.path)
     napari.run()

@@ -75,6 +75,25 @@ def test_the_group_bootstrap_covers_the_truth() -> None:
     assert 0.88 <= hits / trials <= 0.99
 
 
+@pytest.mark.parametrize("right", [0, 1])
+def test_an_interval_never_has_no_width(right: int) -> None:
+    truth = np.repeat([0, 1], 40)
+    prob = np.eye(2)[truth if right else 1 - truth]
+    for groups in (2, 4, 10):
+        report = evaluate(prob, truth, [str(i * groups // 80) for i in range(80)], ["a", "b"])
+        for estimate in (report.accuracy, report.balanced_accuracy):
+            assert estimate.value == right
+            assert estimate.hi - estimate.lo > 0.2  # a few wells never prove perfection
+            assert estimate.lo <= estimate.value <= estimate.hi
+
+
+def test_a_class_with_one_group_does_not_make_the_interval_narrow() -> None:
+    truth = np.repeat([0, 1, 2], 20)
+    prob = np.eye(3)[np.concatenate([truth[:30], (truth[30:] + 1) % 3])]
+    report = evaluate(prob, truth, [f"field {t}" for t in truth], ["a", "b", "c"])
+    assert report.balanced_accuracy.hi - report.balanced_accuracy.lo > 0.3
+
+
 def test_one_group_gets_wilson_and_says_so() -> None:
     prob, truth, _ = random_case(3)
     report = evaluate(prob, truth, ["only"] * 60, ["a", "b", "c"])

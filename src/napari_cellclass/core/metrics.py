@@ -86,7 +86,8 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # At 0 and 1 the bound is exact, and rounding must not leave the value outside its interval.
+    return min(p, max(0.0, float(centre - half))), max(p, min(1.0, float(centre + half)))
 
 
 def ece(prob: NDArray[Any], truth: NDArray[Any], bins: int = 15) -> float:
@@ -106,8 +107,10 @@ def evaluate(
 
     Intervals come from 2 000 bootstrap samples of whole groups (percentiles 2.5 and 97.5; Davison &
     Hinkley 1997, ch. 2.4 and 3.8), drawn within strata of groups with the same classes, so that no
-    class gets lost. With fewer than two groups, accuracy has Wilson's interval over tiles, which is too
-    narrow where tiles are alike, and balanced accuracy has none.
+    class gets lost, unless a class has one group only, which can say nothing of the spread. Where all
+    samples are equal, as when everything is right, it is Wilson's interval with a group counted as one
+    observation. With one group, accuracy has Wilson's interval over tiles, which is too narrow where
+    tiles are alike, and balanced accuracy has none.
 
     Parameters
     ----------
@@ -140,9 +143,8 @@ def evaluate(
     accuracy, balanced = (float(v) for v in accuracies(total))
     if len(names) >= 2:
         spread = accuracies(_resampled(per_group, seed))
-        bounds = [tuple(float(v) for v in np.percentile(s, [2.5, 97.5])) for s in spread]
-        how = f"percentile bootstrap over {len(names)} groups, 2000 samples, within classes"
-        estimates = [Estimate(v, *b) for v, b in zip((accuracy, balanced), bounds, strict=True)]
+        estimates = [_estimate(v, s, len(names)) for v, s in zip((accuracy, balanced), spread, strict=True)]
+        how = f"percentile bootstrap over {len(names)} groups, 2000 samples; Wilson over groups where these are equal"
     else:
         how = "Wilson over tiles of one group: too narrow where tiles are alike"
         estimates = [
@@ -162,10 +164,17 @@ def evaluate(
     )
 
 
+def _estimate(value: float, samples: NDArray[np.float64], groups: int) -> Estimate:
+    lo, hi = (float(v) for v in np.percentile(samples, [2.5, 97.5]))
+    return Estimate(value, *wilson(value * groups, groups)) if hi - lo < 1e-12 else Estimate(value, lo, hi)
+
+
 def _resampled(per_group: NDArray[np.int64], seed: int, samples: int = 2000) -> NDArray[np.int64]:
-    """Draw groups with replacement within strata; give summed confusions, shape (samples, K, K)."""
+    """Draw groups with replacement, within strata of two or more; give summed confusions (samples, K, K)."""
     rng = np.random.default_rng(seed)
     strata = np.unique(per_group.sum(axis=2) > 0, axis=0, return_inverse=True)[1].ravel()
+    if np.bincount(strata).min() < 2:
+        strata = np.zeros_like(strata)
     total = np.zeros((samples, *per_group.shape[1:]), np.int64)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)

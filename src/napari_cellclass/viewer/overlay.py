@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_SHAPES = 10_000
 # Text costs 0.4 ms a tile and zoom step, and more would not be legible anyway.
 MAX_TEXTS = 300
-_LETTER_SCREEN_PX = 8
+_LETTER_SCREEN_PX = 9
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
 
 
