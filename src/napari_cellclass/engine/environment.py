@@ -79,6 +79,8 @@ def import_openvino() -> Any:
     """
     if "openvino" not in sys.modules and sys.modules.get(_TELEMETRY) is None:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    # Its scheduler would tell standard error of a container that hides the processor's layout.
+    os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
     import openvino
 
     return openvino
