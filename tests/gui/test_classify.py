@@ -329,3 +329,26 @@ def test_a_keras_file_is_opened_after_a_dialog_and_runs(
     run(qtbot, classify)
     assert maps(viewer), classify.message.text()
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize(("key", "layers"), [("ihc", 1), ("separable", 4), ("inseparable", 4)])
+def test_a_sample_opens_from_the_file_menu(viewer: Any, qtbot: Any, key: str, layers: int) -> None:
+    texts = [a.text() for a in menu_actions(viewer, "File", "Open Sample")]
+    assert any("Cell Class" in text for text in texts), texts
+    opened = viewer.open_sample("napari-cellclass", key)
+    assert len(opened) == layers
+    assert all(np.ptp(np.asarray(layer.data)) > 0 for layer in opened)
+
+
+def test_naparis_features_table_shows_and_saves_the_tiles(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path
+) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    (layer,) = maps(viewer)
+    _, table = viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+    qtbot.waitUntil(lambda: table.table.model().rowCount() == 256)
+    assert table.table.model().columnCount() >= 11
+    layer.save(str(tmp_path / "map.csv"))
+    assert (tmp_path / "map.csv").stat().st_size > 1000
