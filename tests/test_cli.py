@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import tifffile
 from PIL import Image
@@ -368,3 +371,136 @@ def test_a_pickle_named_like_a_model_is_refused(tmp_path: Path, capsys: Any) -> 
     path = tmp_path / "m.cellclass"
     path.write_bytes(b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.")
     assert "is not a .cellclass model" in refused(capsys, "info", path)
+
+
+def test_a_name_that_is_not_utf8_is_classified_and_reported(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path
+) -> None:
+    strange = os.fsencode(tmp_path) + b"/bad\xff.png"
+    try:
+        shutil.copy(ihc_field_file, strange)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    out = tmp_path / "o"
+    done = command("classify", os.fsdecode(strange), ihc_field_file, "--model", ihc_model, "--out", out)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["failed"] == 0
+    assert report["images"] == 2
+
+
+def test_an_image_given_twice_is_classified_once(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    other = ihc_field_file.parent / ".." / ihc_field_file.parent.name / ihc_field_file.name
+    assert (
+        main(
+            ["classify", str(ihc_field_file), str(other), "--model", str(ihc_model), "--out", str(tmp_path), "--quiet"]
+        )
+        == 0
+    )
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["images"], report["cancelled"]) == (1, False)
+
+
+def test_another_bit_depth_than_trained_is_a_warning_and_quiet_keeps_silent(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "deep.tif", ihc_field().data.astype(np.uint16) * 200, photometric="rgb")
+    words = ["classify", tmp_path / "deep.tif", "--model", ihc_model, "--out", tmp_path]
+    done = command(*words)
+    assert done.returncode == 0
+    assert "pixels are uint16, but the model was trained on uint8" in done.stderr
+    assert command(*words, "--quiet").stderr == ""
+
+
+def test_output_that_nobody_reads_ends_quietly(ihc_model: Path) -> None:
+    line = f"'{sys.executable}' -m napari_cellclass info '{ihc_model}' --json-lines | head -c 10"
+    done = subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--out", "{file}/m.cellclass"], "a file of that name is in the way"),
+        (["--out", "{tmp}/m.cellclass", "--test", "{tmp}/none"], "is not a folder"),
+        (["--out", "{tmp}/m.cellclass", "--test", "{other}"], "which the model does not know"),
+    ],
+)
+def test_what_would_fail_after_training_is_told_before(
+    tmp_path: Path, ihc_model: Path, capsys: Any, words: list[str], text: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(_made(tmp_path / "other" / "strange" / "a.png"))
+    places = {"file": tmp_path / "file", "tmp": tmp_path, "other": tmp_path / "other"}
+    given = [word.format(**places) for word in words]
+    assert text in refused(capsys, "train", ihc_model.parent / "train", *given, "--quiet")
+    assert "tensorflow" not in sys.modules, "nothing was trained"
+    assert not list(tmp_path.glob("*.cellclass"))
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_doubled_images_never_stand_on_both_sides(tmp_path: Path) -> None:
+    from napari_cellclass.core.dataset import read_folders
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(_made(tmp_path / name / f"{i}.png"))
+    shutil.copy(tmp_path / "a" / "0.png", tmp_path / "a" / "copy.png")
+    shutil.copy(tmp_path / "a" / "1.png", tmp_path / "b" / "torn.png")
+    data = read_folders(tmp_path)
+    reasons = {str(path.relative_to(tmp_path)): reason for path, reason in data.skipped}
+    assert set(reasons) == {"a/copy.png", "a/1.png", "b/torn.png"}
+    assert "same pixels as 0.png" in reasons["a/copy.png"]
+    assert "decide for one class" in reasons["a/1.png"]
+    assert len(data) == 5
+
+
+def test_a_folder_of_one_class_can_be_evaluated(tmp_path: Path, ihc_model: Path) -> None:
+    shutil.copytree(ihc_model.parent / "test" / "stained", tmp_path / "one" / "stained")
+    done = command("evaluate", tmp_path / "one", "--model", ihc_model, "--out", tmp_path / "e")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert content["confusion"][1] == [0, 0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
+    tmp_path: Path, ihc_model: Path, sent: int
+) -> None:
+    images = []
+    for i in range(6):
+        images.append(tmp_path / f"{i}.npy")
+        np.save(images[-1], np.tile(ihc_field().data, (8, 8, 1)))
+    line = [
+        sys.executable,
+        "-m",
+        "napari_cellclass",
+        "classify",
+        *images,
+        "--model",
+        ihc_model,
+        "--out",
+        tmp_path / "o",
+    ]
+    child = subprocess.Popen(
+        [*map(str, line), "--workers", "2", "--overlap", "0.9", "--progress", "none"], stderr=subprocess.PIPE, text=True
+    )
+    family = psutil.Process(child.pid)
+    deadline = time.monotonic() + 60
+    while len(family.children(recursive=True)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(4)  # let them begin
+    others = family.children(recursive=True)
+    child.send_signal(sent)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert err.strip().splitlines() == ["napari-cellclass: cancelled; what was finished is kept"]
+    _, alive = psutil.wait_procs(others, timeout=10)
+    assert not alive
+    assert not list((tmp_path / "o").glob(".tmp-*"))

@@ -1,8 +1,18 @@
-"""``python -m napari_cellclass`` is the same program as ``napari-cellclass``."""
+"""The program's entry: ``napari-cellclass`` and ``python -m napari_cellclass`` alike."""
 
 import sys
 
-from napari_cellclass.cli import main
+
+def run() -> int:
+    """Run the command line; Ctrl-C ends it in one line, even while it is still being imported."""
+    try:
+        from napari_cellclass.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("napari-cellclass: cancelled", file=sys.stderr)
+        return 130
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import signal
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +27,7 @@ from napari_cellclass.core.params import (
     TrainParams,
 )
 
-OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 class Reporter:
@@ -36,9 +40,9 @@ class Reporter:
     """
 
     def __init__(self, params: Params) -> None:
-        reporting = isinstance(params, ReportingParams)
-        self.style = params.progress if isinstance(params, ReportingParams) and not params.quiet else "none"
-        self.talkative = self.style != "jsonl" and not (reporting and getattr(params, "quiet", False))
+        self.quiet = isinstance(params, ReportingParams) and params.quiet
+        self.style = params.progress if isinstance(params, ReportingParams) and not self.quiet else "none"
+        self.talkative = self.style != "jsonl" and not self.quiet
         self._bar: Any = None
         self._phase = ""
 
@@ -72,10 +76,16 @@ class Reporter:
         if self.talkative:
             print(text)
 
+    def warn(self, text: str) -> None:
+        """Print a warning for people, on standard error."""
+        if not self.quiet:
+            self.close()
+            print(f"napari-cellclass: warning: {text}", file=sys.stderr)
+
     def event(self, event: str, **content: Any) -> None:
         """Print one JSON line for programs, in that mode only."""
         if self.style == "jsonl":
-            print(json.dumps({"event": event, **content}, ensure_ascii=False, default=str), flush=True)
+            print(json.dumps({"event": event, **content}, default=str), flush=True)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -154,7 +164,7 @@ def _classify(params: ClassifyParams, reporter: Reporter) -> int:
     reporter.close()
     for outcome in report.outcomes:
         for warning in outcome.warnings:
-            print(f"napari-cellclass: warning: {Path(outcome.image).name}: {warning}", file=sys.stderr)
+            reporter.warn(f"{Path(outcome.image).name}: {warning}")
     for outcome in report.failed:
         print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
     done = len(report.outcomes) - len(report.failed)
@@ -239,9 +249,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 some images failed, 2 usage or bad input, 130 interrupted.
+        0 done, 1 some images failed, 2 usage or bad input, 130 interrupted, 141 nobody reads the output.
     """
     reporter: Reporter | None = None
+    _prepare_streams()
     try:
         values = vars(build_parser().parse_args(argv))
         model, run = VERBS[values.pop("verb")]
@@ -252,8 +263,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stopped(reporter, "cancelled; what was finished is kept", INTERRUPTED)
     except CellClassError as error:
         return _stopped(reporter, str(error), BAD_INPUT)
+    except BrokenPipeError:  # whoever read our output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - a user gets a line and a file, never a traceback
         return _stopped(reporter, _unexpected(error), BAD_INPUT)
+
+
+def _prepare_streams() -> None:
+    """Print file names that the terminal cannot show as escapes, and answer SIGTERM as Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _unexpected(error: Exception) -> str:

@@ -96,6 +96,11 @@ def test_a_region_keeps_tiles_that_it_covers_at_least_half() -> None:
     assert grid.within([wider]).col.tolist() == [0, 1]
 
 
+def test_a_region_off_the_field_is_told() -> None:
+    with pytest.raises(GridError, match="no tile lies"):
+        TileGrid.regular((10, 10), 5).within([[[50, 50], [50, 60], [60, 60]]])
+
+
 def test_two_shapes_cover_a_tile_together() -> None:
     grid = TileGrid.regular((10, 10), 10)
     left = [[-0.5, -0.5], [-0.5, 2.5], [9.5, 2.5], [9.5, -0.5]]

@@ -60,3 +60,23 @@ def screenshot(viewer: Any, qtbot: Any) -> Callable[[str], Path]:
         return path
 
     return save
+
+
+@pytest.fixture
+def menu_texts(viewer: Any) -> Callable[..., list[str]]:
+    """Texts of a menu's entries, sub-menus included, as a user finds them."""
+
+    def texts(*path: str) -> list[str]:
+        menu: Any = viewer.window._qt_window.menuBar()
+        for name in path:
+            menu = next(a.menu() for a in menu.actions() if a.text().replace("&", "") == name)
+            menu.aboutToShow.emit()
+        found = []
+        waiting = list(menu.actions())
+        while waiting:
+            action = waiting.pop()
+            found.append(action.text().replace("&", ""))
+            waiting += action.menu().actions() if action.menu() else []
+        return found
+
+    return texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,8 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QAction, QDropEvent
-from qtpy.QtWidgets import QApplication, QFileDialog, QMenu
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.realfield import ihc_field
@@ -44,20 +45,10 @@ def run(qtbot: Any, widget: Any) -> None:
     qtbot.waitUntil(widget.run_button.isEnabled, timeout=120_000)
 
 
-def menu_actions(viewer: Any, *path: str) -> list[QAction]:
-    menu: Any = viewer.window._qt_window.menuBar()
-    for name in path:
-        menu = next(a.menu() for a in menu.actions() if a.text().replace("&", "") == name)
-        assert isinstance(menu, QMenu)
-        menu.aboutToShow.emit()
-    return list(menu.actions())
-
-
 @pytest.mark.parametrize("path", [("Plugins",), ("Layers", "Classify")])
-def test_the_widget_is_in_the_menus(viewer: Any, qtbot: Any, path: tuple[str, ...]) -> None:
+def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable, path: tuple[str, ...]) -> None:
     viewer.add_image(ihc_field().data, rgb=True)
-    texts = {action.text().replace("&", "") for action in menu_actions(viewer, *path)}
-    assert any("Classify field" in text for text in texts), texts
+    assert any("Classify field" in text for text in menu_texts(*path))
 
 
 def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
@@ -197,8 +188,9 @@ def test_cancel_answers_within_a_second_and_keeps_what_is_finished(
     assert classify.cancel_button.isEnabled()
     start = time.perf_counter()
     click(qtbot, classify.cancel_button)
-    qtbot.waitUntil(lambda: not classify.job.running, timeout=10_000)
+    assert classify.job.wait(10)
     assert time.perf_counter() - start < 1.0
+    qtbot.waitUntil(lambda: not classify.job.running, timeout=10_000)
     assert "Cancelled" in classify.message.text()
     table = maps(viewer)[0].metadata["napari_cellclass"]["table"]
     assert 0 < len(table) < 255 * 255
@@ -332,9 +324,8 @@ def test_a_keras_file_is_opened_after_a_dialog_and_runs(
 
 
 @pytest.mark.parametrize(("key", "layers"), [("ihc", 1), ("separable", 4), ("inseparable", 4)])
-def test_a_sample_opens_from_the_file_menu(viewer: Any, qtbot: Any, key: str, layers: int) -> None:
-    texts = [a.text() for a in menu_actions(viewer, "File", "Open Sample")]
-    assert any("Cell Class" in text for text in texts), texts
+def test_a_sample_opens_from_the_file_menu(viewer: Any, menu_texts: Callable, key: str, layers: int) -> None:
+    assert any("Cell Class" in text for text in menu_texts("File", "Open Sample"))
     opened = viewer.open_sample("napari-cellclass", key)
     assert len(opened) == layers
     assert all(np.ptp(np.asarray(layer.data)) > 0 for layer in opened)
@@ -352,3 +343,52 @@ def test_naparis_features_table_shows_and_saves_the_tiles(
     assert table.table.model().columnCount() >= 11
     layer.save(str(tmp_path / "map.csv"))
     assert (tmp_path / "map.csv").stat().st_size > 1000
+
+
+def test_a_path_that_is_no_model_forgets_the_model_before(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path
+) -> None:
+    classify.set_model(ihc_model)
+    classify.set_model(tmp_path)
+    qtbot.wait(1500)
+    assert classify.model is None
+    assert "no model chosen" in classify.model_text.text()
+
+
+def test_an_export_needs_a_known_suffix_in_any_case(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path
+) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    classify.results.export(tmp_path / "MAP.CSV")
+    qtbot.waitUntil((tmp_path / "MAP.CSV").is_file)
+    classify.results.export(tmp_path / "map.v2")
+    qtbot.waitUntil(lambda: "use .csv, .geojson or .png" in classify.message.text())
+
+
+QUIT = """
+import sys, numpy as np, napari
+from qtpy.QtCore import QTimer
+from napari_cellclass.core.realfield import ihc_field
+viewer = napari.Viewer()
+viewer.add_image(np.tile(ihc_field().data, (6, 6, 1)), rgb=True)
+_, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+widget.tiles["overlap"].value = 0.9
+def close():
+    if widget.bar.value() > 0:
+        print("closing", flush=True)
+        viewer.close()
+    else:
+        QTimer.singleShot(100, close)
+widget.run_when_ready(sys.argv[1])
+QTimer.singleShot(500, close)
+napari.run()
+"""
+
+
+def test_closing_napari_while_classifying_ends_the_process_soon(qtbot: Any, ihc_model: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", QUIT, str(ihc_model)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "closing"
+    assert child.wait(15) == 0

@@ -127,22 +127,24 @@ def test_every_rectangle_lies_on_its_own_tile_of_a_checkerboard(transform: dict)
             assert pixels[y, x] == levels[grid.row[place], grid.col[place]]
 
 
+@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_the_map_of_many_tiles_lies_on_the_tiles_too(transform: dict) -> None:
-    rows, cols = 101, 100
-    pixels = np.arange(rows * cols).reshape(rows, cols).repeat(4, 0).repeat(4, 1)
-    image = Image(pixels, **transform)
-    grid = TileGrid.regular(pixels.shape, 4)
+def test_the_map_of_many_tiles_lies_on_the_tiles_too(transform: dict, edge: str) -> None:
+    image = Image(np.zeros((406, 402), np.uint8), **transform)
+    grid = TileGrid.regular((406, 402), 4, edge=edge)
     assert len(grid) > MAX_SHAPES
     prob = np.zeros((len(grid), 2), np.float32)
     prob[np.arange(len(grid)), np.arange(len(grid)) % 2] = 1
     layers = tile_layers(TileTable(grid, ClassScheme(("a", "b")), prob), transform_of(image), "map", OverlayStyle())
     labels = layers[-1]
-    for place in (0, 57, 5050, len(grid) - 1):
+    for place in (0, 57, 5050, len(grid) - 101, len(grid) - 1):
         y, x = grid.boxes[place, :2] + 1.5
         row, col = np.round(labels.world_to_data(image.data_to_world((y, x)))).astype(int)
-        assert (row, col) == (grid.row[place], grid.col[place])
         assert labels.data[row, col] == 2 + place % 2
+        assert (
+            f"tile r{grid.row[place]} c{grid.col[place]}"
+            in labels.get_status(image.data_to_world((y, x)), world=True)["coordinates"]
+        )
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)

@@ -144,6 +144,21 @@ def test_a_map_of_another_field_stays() -> None:
     assert first in viewer.layers
 
 
+def test_layers_with_the_same_pixels_have_maps_of_their_own() -> None:
+    viewer = ViewerModel()
+    table, left = make()
+    right = Image(left.data, translate=(0, 200), name="right")
+    viewer.add_layer(left)
+    viewer.add_layer(right)
+    views = MapView(viewer), MapView(viewer)
+    show(views[0], table, left, 1)
+    show(views[1], table, right, 1)
+    assert views[0].present()
+    viewer.layers.remove(left)
+    show(views[1], TileTable(table.grid.take(range(5)), table.scheme, table.prob[:5]), right, 1)
+    assert not views[0].present(), "the map of an image that is gone is replaced"
+
+
 def test_the_map_is_found_by_what_it_is_not_by_its_name() -> None:
     viewer = ViewerModel()
     table, image = make()

@@ -78,10 +78,25 @@ def writing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise :class:`OutputError` now if ``path`` could not be written later, after hours of work."""
+    existed = Path(path).parent.exists()
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=Path(path).parent, prefix=".tmp-")
+        os.close(handle)
+        Path(name).unlink()
+        if not existed:
+            Path(path).parent.rmdir()
+    except OSError as error:
+        raise output_error(Path(path), error) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 with line feeds, whole or not at all."""
     with writing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # A file name may hold bytes that are no UTF-8; they are written as escapes.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, content: Any) -> None:

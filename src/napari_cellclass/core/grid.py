@@ -209,7 +209,7 @@ class TileGrid:
                 y = self.boxes[part, 0, None] + dy
                 x = self.boxes[part, 1, None] + dx
                 hit = points_in_poly(np.stack([y.ravel(), x.ravel()], axis=1), outline)
-                inside[part] |= hit.reshape(len(part), -1)
+                inside[part] |= hit.reshape(len(part), n * n)
         keep = inside.mean(axis=1) >= cover
         if not keep.any():
             raise GridError(

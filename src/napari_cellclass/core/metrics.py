@@ -12,6 +12,8 @@ from scipy.stats import norm
 
 from napari_cellclass.core.contracts import DatasetError
 
+_DRAWS_AT_ONCE = 4_000_000
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -136,9 +138,8 @@ def evaluate(
     if len(prob) == 0:
         raise DatasetError("there is no tile to evaluate; check that the images are readable and hold finite pixels")
     k = len(classes)
-    per_group = np.stack([
-        confusion_matrix(truth[group == g], prob[group == g].argmax(axis=1), k) for g in range(len(names))
-    ])  # fmt: skip
+    cell = (group.astype(np.int64) * k + truth) * k + prob.argmax(axis=1)
+    per_group = np.bincount(cell, minlength=len(names) * k * k).reshape(len(names), k, k)
     total = per_group.sum(axis=0)
     accuracy, balanced = (float(v) for v in accuracies(total))
     if len(names) >= 2:
@@ -178,8 +179,11 @@ def _resampled(per_group: NDArray[np.int64], seed: int, samples: int = 2000) -> 
     total = np.zeros((samples, *per_group.shape[1:]), np.int64)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=samples)
-        total += np.tensordot(drawn, per_group[members], axes=1)
+        chunk = max(1, _DRAWS_AT_ONCE // len(members))
+        for start in range(0, samples, chunk):
+            n = min(chunk, samples - start)
+            drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=n)
+            total[start : start + n] += np.tensordot(drawn, per_group[members], axes=1)
     return total
 
 

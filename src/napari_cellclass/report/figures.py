@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path, dpi: int = 150) -> None:
-    with writing(path) as temporary:
+    with writing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class in a script without a font here
         figure.savefig(temporary, dpi=dpi, format=path.suffix.lstrip(".") or "png", facecolor="white")
 
 

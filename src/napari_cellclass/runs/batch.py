@@ -7,6 +7,8 @@ import functools
 import hashlib
 import multiprocessing
 import os
+import signal
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -119,7 +121,6 @@ def classify_files(
     jobs = _jobs(params, model)
     outcomes: dict[str, FileOutcome] = {}
     total = len(jobs)
-    stopped = False
     run = _run_here if params.scheduler is None and params.workers == 1 else _run_elsewhere
     with contextlib.closing(run(jobs, params, progress, cancelled)) as results:
         for outcome in results:
@@ -129,9 +130,8 @@ def classify_files(
             )
             if cancelled():
                 break
-    stopped = len(outcomes) < total
     ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
-    report = RunReport(model.model_id, ordered, stopped)
+    report = RunReport(model.model_id, ordered, len(outcomes) < total)
     write_json(params.out / "report.json", report.to_json())
     return report
 
@@ -174,8 +174,15 @@ def _run_elsewhere(
 def _executor(params: ClassifyParams) -> Iterator[Executor]:
     if params.scheduler is None:
         # spawn: a forked child would inherit the parent's threads' locks.
-        with ProcessPoolExecutor(params.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield pool
+        context = multiprocessing.get_context("spawn")
+        stop = context.Event()
+        with ProcessPoolExecutor(params.workers, context, initializer=_begin_worker, initargs=(stop,)) as pool:
+            try:
+                yield pool
+            except BaseException:
+                stop.set()  # images in progress end after the batch that is running
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return
     try:
         from distributed import Client
@@ -192,7 +199,7 @@ def _executor(params: ClassifyParams) -> Iterator[Executor]:
 
 
 def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
-    images = list(dict.fromkeys(params.images))
+    images = list({path.resolve(): path for path in reversed(params.images)}.values())[::-1]
     threads = max(1, (os.cpu_count() or 1) // params.workers) if params.workers > 1 else None
     common = FileJob(
         image="", stem="", model=str(model.path.resolve()), out=str(params.out.resolve()),
@@ -235,6 +242,28 @@ def parse_channels(text: str | None) -> tuple[int, ...]:
     return chosen
 
 
+_stop: Any = None  # in a worker of the pool: set when the run was interrupted
+
+
+def _begin_worker(stop: Any) -> None:
+    """Let the parent alone answer Ctrl-C, and end with it even when it was killed."""
+    global _stop  # noqa: PLW0603 - a pool's initializer has no other place to leave it
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _interrupted() -> bool:
+    return _stop is not None and _stop.is_set()
+
+
 @functools.lru_cache(maxsize=1)
 def _engine(model: str, engine: EngineName, threads: int | None) -> tuple[ModelBundle, Any]:
     bundle = load_model(Path(model))
@@ -242,7 +271,7 @@ def _engine(model: str, engine: EngineName, threads: int | None) -> tuple[ModelB
 
 
 def classify_file(
-    job: FileJob, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+    job: FileJob, progress: ProgressCallback = no_progress, cancelled: CancelCheck = _interrupted
 ) -> FileOutcome:
     """Classify one image and write its tables; nothing raised, the outcome tells."""
     try:

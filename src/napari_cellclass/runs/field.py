@@ -118,7 +118,8 @@ def classify_field(
     """
     if source.channels != bundle.preprocess.channels:
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
-    record = run_record(source, bundle, grid, engine.name)  # hashes the pixels, so not after Cancel
+    source.identify(progress, cancelled)
+    record = run_record(source, bundle, grid, engine.name)
     start = reported = time.perf_counter()
     prob = np.full((len(grid), len(bundle.scheme)), np.nan, np.float32)
     done = np.zeros(len(grid), bool)
@@ -141,7 +142,7 @@ def classify_field(
                 Progress("classifying", n, len(grid), {"tiles_per_s": rate, "seconds_left": (len(grid) - n) / rate})
             )
     complete = bool(done.all())
-    warnings = (*_warnings(low, high, nonfinite, len(grid)), *_pixel_size_warning(source, bundle))
+    warnings = (*_warnings(low, high, nonfinite, len(grid)), *_unlike_training(source, bundle, low, high))
     record |= {"complete": complete, "warnings": list(warnings)}
     finished = grid if complete else grid.take(done)
     table = TileTable(finished, bundle.scheme, prob[done], source.pixel_size_um, record)
@@ -155,7 +156,13 @@ def _warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[s
         yield f"every pixel is {low:g}: the image is constant, its classes mean nothing"
 
 
-def _pixel_size_warning(source: SourceImage, bundle: ModelBundle) -> Iterator[str]:
+def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high: float) -> Iterator[str]:
+    dtype, spec = bundle.manifest.data.get("dtype"), bundle.preprocess
+    seen = f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"
+    if dtype and np.dtype(dtype) != source.dtype.newbyteorder("="):
+        yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {seen}"
+    elif high > spec.high + 3 * (spec.high - spec.low):
+        yield f"the image is far brighter than the training images: {seen}"
     trained, here = bundle.manifest.pixel_size_um, source.pixel_size_um
     if trained and here and abs(np.log(here[0] / trained[0])) > np.log(1.1):
         yield f"pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm; rescale the image first"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,6 +142,14 @@ def transform_of(layer: Layer) -> dict[str, Any]:
     }
 
 
+def matrix_of(place: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Compose what :func:`transform_of` gave into one 3 x 3 matrix from (y, x) in px to world."""
+    from napari.utils.transforms import Affine
+
+    own = Affine(scale=place["scale"], translate=place["translate"], rotate=place["rotate"], shear=place["shear"])
+    return np.asarray(place["affine"], float) @ own.affine_matrix
+
+
 def same_transform(one: Layer, other: Layer) -> bool:
     """Tell whether two layers lie on each other."""
     a, b = transform_of(one), transform_of(other)
@@ -169,16 +177,21 @@ def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
         The layer holds no closed shape.
     """
     outlines = []
-    for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
-        if kind not in ("line", "path"):
-            corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices, float)
-            world = np.stack([np.asarray(shapes.data_to_world(corner))[-2:] for corner in corners])
-            padded = np.zeros((len(world), image.ndim))
-            padded[:, -2:] = world
-            outlines.append(np.stack([np.asarray(image.world_to_data(p))[-2:] for p in padded]))
+    for _, world in outlines_in_world(shapes):
+        padded = np.zeros((len(world), image.ndim))
+        padded[:, -2:] = world
+        outlines.append(np.stack([np.asarray(image.world_to_data(p))[-2:] for p in padded]))
     if not outlines:
         raise ImageError(f"the region layer {shapes.name!r} holds no closed shape; draw a rectangle or polygon in it")
     return outlines
+
+
+def outlines_in_world(shapes: Shapes) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Give place and outline, shape (n, 2) in world (y, x), of every closed shape of a layer."""
+    for i, (vertices, kind) in enumerate(zip(shapes.data, shapes.shape_type, strict=True)):
+        if kind not in ("line", "path"):
+            corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices, float)
+            yield i, np.stack([np.asarray(shapes.data_to_world(corner))[-2:] for corner in corners])
 
 
 def _ellipse(corners: NDArray[Any], points: int = 64) -> NDArray[np.float64]:

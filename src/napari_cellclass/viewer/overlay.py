@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.layers import KEY
+from napari_cellclass.viewer.layers import KEY, matrix_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
@@ -25,6 +25,7 @@ MAX_SHAPES = 10_000
 # Text costs 0.4 ms a tile and zoom step, and more would not be legible anyway.
 MAX_TEXTS = 300
 _LETTER_SCREEN_PX = 9
+_FINE = 8
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
 
 
@@ -127,7 +128,7 @@ def _shapes(table: TileTable, place: Mapping[str, Any], name: str, style: Overla
 def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: OverlayStyle) -> list[Layer]:
     from napari.layers import Image, Labels
 
-    place = _map_transform(table.grid, place)
+    place = grid_transform(table.grid, place)
     image = Image(
         _confidence_pixels(table),
         name=f"{name} confidence",
@@ -143,18 +144,64 @@ def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: Ov
     return [image, labels]
 
 
+@dataclass(frozen=True)
+class MapAxes:
+    """How a map of pixels shows a grid: which tile each row and column of pixels belongs to.
+
+    One pixel is one tile. Only where the edge rule ``shift`` has moved the last row or column out of step are
+    there eight pixels a step along that axis, each of the tile whose centre is nearest.
+
+    Parameters
+    ----------
+    rows, cols
+        Row and column of the grid for each row and column of pixels.
+    scale, offset
+        (y, x): pixel i lies at ``i * scale + offset`` px of the field.
+    """
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    @classmethod
+    def of(cls, grid: TileGrid) -> MapAxes:
+        """Lay the axes out for a grid."""
+        sides = zip(grid.image_shape, grid.tile_px, grid.step_px, grid.grid_shape, strict=True)
+        (rows, sy, oy), (cols, sx, ox) = (cls._axis(*side, grid.edge) for side in sides)
+        return cls(rows, cols, (sy, sx), (oy, ox))
+
+    @staticmethod
+    def _axis(length: int, tile: int, step: int, n: int, edge: EdgeRule) -> tuple[NDArray[np.int64], float, float]:
+        first = (tile - 1) / 2  # centre of the first tile, pixel centres on integers
+        last = length - tile if edge == "shift" else (n - 1) * step
+        if n < 2 or last == (n - 1) * step:
+            return np.arange(n), float(step), first
+        scale = step / _FINE
+        offset = first - (_FINE - 1) / 2 * scale
+        centres = np.append(np.arange(n - 1) * step, last) + first
+        pixels = offset + scale * np.arange(int(np.ceil((last + step) / scale)))
+        middles = (centres[1:] + centres[:-1]) / 2
+        return np.searchsorted(middles, pixels), scale, offset
+
+    def spread(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Give every pixel the value of its tile."""
+        plain = len(self.rows) == cells.shape[0] and len(self.cols) == cells.shape[1]
+        return cells if plain else cells[np.ix_(self.rows, self.cols)]
+
+
 def _confidence_pixels(table: TileTable) -> NDArray[np.float32]:
     """One pixel per tile, NaN where there is no tile."""
     pixels = np.full(table.grid.grid_shape, np.nan, np.float32)
     pixels[table.grid.row, table.grid.col] = table.confidence
-    return pixels
+    return MapAxes.of(table.grid).spread(pixels)
 
 
 def _class_pixels(table: TileTable, style: OverlayStyle) -> NDArray[np.uint8]:
     """One pixel per tile: 0 hidden or no tile, 1 grey, 2 and up the classes."""
     pixels = np.zeros(table.grid.grid_shape, np.uint8)
     pixels[table.grid.row, table.grid.col] = (shown_class(table, style) + 2).astype(np.uint8)
-    return pixels
+    return MapAxes.of(table.grid).spread(pixels)
 
 
 def _class_colormap(table: TileTable) -> Any:
@@ -166,14 +213,11 @@ def _class_colormap(table: TileTable) -> Any:
     return DirectLabelColormap(color_dict=colours)
 
 
-def _map_transform(grid: TileGrid, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Transform of a layer with one pixel per tile: the field's, after step and half-pixel shift."""
-    import napari.utils.transforms as nt
-
-    step = np.array(grid.step_px, float)
-    first = (np.array(grid.tile_px, float) - 1) / 2  # centre of the first tile, pixel centres on integers
-    field = nt.Affine(scale=own["scale"], translate=own["translate"], rotate=own["rotate"], shear=own["shear"])
-    matrix = own["affine"] @ field.affine_matrix @ np.array([[step[0], 0, first[0]], [0, step[1], first[1]], [0, 0, 1]])
+def grid_transform(grid: TileGrid, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Transform of a layer with one pixel per tile: the field's, after that of :class:`MapAxes`."""
+    axes = MapAxes.of(grid)
+    (sy, sx), (oy, ox) = axes.scale, axes.offset
+    matrix = matrix_of(own) @ np.array([[sy, 0, oy], [0, sx, ox], [0, 0, 1]])
     return {"affine": matrix, "units": own["units"]}
 
 
@@ -219,8 +263,8 @@ def tell_class_in_status_bar(layer: Layer) -> None:
             data = layer.world_to_data(position) if kwargs.get("world") else position
             y, x = np.asarray(data, float)[-2:]
             if type(layer).__name__ != "Shapes":  # one pixel per tile: back to px of the field
-                step, tile = table.grid.step_px, table.grid.tile_px
-                y, x = y * step[0] + (tile[0] - 1) / 2, x * step[1] + (tile[1] - 1) / 2
+                axes = MapAxes.of(table.grid)
+                y, x = y * axes.scale[0] + axes.offset[0], x * axes.scale[1] + axes.offset[1]
             place = table.grid.tile_at(y, x)
             text = describe_tile(table, place) if place >= 0 else "no tile"
             status["value"] = text

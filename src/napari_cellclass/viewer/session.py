@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,11 +55,12 @@ class FieldLayer:
 
     name: str
     place: dict[str, Any]
+    layer_id: str = ""
 
     @classmethod
     def of(cls, layer: Layer) -> FieldLayer:
         """Read a layer's name and transform."""
-        return cls(layer.name, transform_of(layer))
+        return cls(layer.name, transform_of(layer), str(layer.unique_id))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +114,11 @@ def build_map(
     planned
         See :func:`tile_layers`.
     """
-    field = f"{source.image_id} {dict(source.plane)}"
+    field = field_key(source)
     kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
     if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, over):
         return NewMap(table, field, over, kind, (), shown.text_colour)
+    over = replace(over, name=over.name + plane_text(source))
     layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
     return NewMap(table, field, over, kind, tuple(layers), text_colour(source))
 
@@ -128,6 +130,28 @@ def _same_tiles(shown: NewMap, table: TileTable, over: FieldLayer) -> bool:
     # A map of pixels has room for every tile of its grid, a map of shapes only for those it was made of.
     same_boxes = shown.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
     return same_place and same_grid and same_boxes and shown.table.scheme == table.scheme
+
+
+def field_key(source: SourceImage) -> str:
+    """Identify a field: its pixels and the plane that was taken."""
+    return f"{source.image_id} {dict(source.plane)}"
+
+
+def plane_text(source: SourceImage) -> str:
+    """Tell which plane of a stack a map is of, for its name: ``" T3 Z0"``."""
+    return "".join(f" {axis}{index}" for axis, index in source.plane.items())
+
+
+def map_of_field(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTable | None:
+    """Find the table of a map that is in the viewer, of the same field cut into the same tiles."""
+    for layer in reversed(list(viewer.layers)):
+        ours = layer.metadata.get(KEY, {})
+        if is_ours(layer) and ours.get("kind") == "map" and ours.get("field") == field_key(source):
+            table: TileTable = ours["table"]
+            other = table.grid
+            if (other.tile_px, other.step_px, other.grid_shape) == (grid.tile_px, grid.step_px, grid.grid_shape):
+                return table
+    return None
 
 
 def warm_up() -> None:
@@ -174,19 +198,22 @@ class MapView:
         self.refresh_text()
 
     def _add(self, new: NewMap) -> None:
-        self._remove_maps_of(new.field)
+        self._remove_maps_of(new)
         name = f"{new.over.name} classes"
         self.layers = list(new.layers or tile_layers(new.table, new.over.place, name, self.style))
         self._text = text_layer(new.table, new.over.place, f"{new.over.name} text", new.text_colour)
         for layer in (*self.layers, self._text):
-            layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field}
+            layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.over.layer_id}
             _register(layer)
             self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = self.layers[-1]
 
-    def _remove_maps_of(self, field: str) -> None:
+    def _remove_maps_of(self, new: NewMap) -> None:
+        """Remove what was made of the same field: of the same image layer, or of one that is gone."""
+        there = {str(layer.unique_id) for layer in self._viewer.layers} - {new.over.layer_id}
         for layer in list(self._viewer.layers):
-            if is_ours(layer) and layer.metadata[KEY].get("field") == field:
+            ours = layer.metadata.get(KEY, {})
+            if is_ours(layer) and ours.get("field") == new.field and ours.get("over") not in there:
                 self._viewer.layers.remove(layer)
 
     def present(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
-from napari_cellclass.core.contracts import CancelCheck, CancelledError, Progress, ProgressCallback
+from napari_cellclass.core.contracts import CancelCheck, CancelledError, OutputError, Progress, ProgressCallback
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import EngineName
@@ -122,10 +122,15 @@ def export(
         The file cannot be written.
     """
     progress(Progress(f"writing {path.name}", 0, 0))
-    if path.suffix == ".csv":
+    kind = path.suffix.lower()
+    if kind == ".csv":
         table.to_csv(path)
-    elif path.suffix in (".geojson", ".json"):
+    elif kind in (".geojson", ".json"):
         table.to_geojson(path)
+    elif kind not in (".png", ".svg", ".pdf"):
+        raise OutputError(
+            f"cannot write {path}: what a name ending in {kind!r} should be is not known; use .csv, .geojson or .png"
+        )
     else:
         import numpy as np
 

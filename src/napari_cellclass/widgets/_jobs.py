@@ -46,6 +46,10 @@ class Job(QObject):
         """Wait for the function to end, as a window does that is being closed."""
         return self._done.wait(seconds)
 
+    def _cancelled(self) -> bool:
+        # napari asks its workers to quit, and then waits for them, when its window is closed.
+        return self._stop.is_set() or bool(self._worker.abort_requested)
+
     def _start(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
         from napari.qt.threading import create_worker
 
@@ -54,7 +58,7 @@ class Job(QObject):
         def run() -> None:
             # Nothing may leave this function as an exception: what a thread raises is lost or shown raw.
             try:
-                value = function(**kwargs, progress=self._report, cancelled=self._stop.is_set)
+                value = function(**kwargs, progress=self._report, cancelled=self._cancelled)
                 outcome.append(("returned", value))
             except CancelledError:
                 outcome.append(("cancelled", None))

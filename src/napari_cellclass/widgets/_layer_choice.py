@@ -28,7 +28,7 @@ class ImageChoice(QListWidget):
         super().__init__(parent)
         self._viewer = viewer
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setToolTip("tick the layer to classify; several ticked layers are taken as channels, from top to bottom")
+        self.setToolTip("tick the image layer; several ticked layers are taken as channels, in this order")
         self.refresh()
 
     def refresh(self) -> None:
@@ -42,6 +42,7 @@ class ImageChoice(QListWidget):
             first = active if any(active is layer for layer in layers) else layers[-1]
             ticked = {id(bare(first))}
         for layer in map(bare, layers):
+            layer.events.name.connect(self._renamed)
             item = QListWidgetItem(layer.name)
             item.setData(Qt.ItemDataRole.UserRole, _Holder(layer))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
@@ -49,6 +50,10 @@ class ImageChoice(QListWidget):
             self.addItem(item)
         self.blockSignals(False)
         self.setFixedHeight(_ROW_PX * min(_MOST_ROWS, max(1, self.count())) + 8)
+
+    def _renamed(self, event: Any = None) -> None:
+        for i in range(self.count()):
+            self.item(i).setText(self.item(i).data(Qt.ItemDataRole.UserRole).layer.name)
 
     def sizeHint(self) -> QSize:
         """Be no wider than the dock."""

@@ -76,8 +76,8 @@ class ResultsPanel(QWidget):
         start = Path(self._source.path or self._source.name).stem + pattern[1:]
         name, _ = QFileDialog.getSaveFileName(self, f"Export {kind}", start, f"{kind} ({pattern})")
         if name:
-            path = Path(name)
-            self.export(path if path.suffix else path.with_suffix(pattern[1:]))
+            suffixed = name.lower().endswith(pattern[1:])
+            self.export(Path(name if suffixed else name + pattern[1:]))
 
     def export(self, path: Path) -> Job | None:
         """Write the map; the suffix chooses CSV, GeoJSON or a picture."""

@@ -123,6 +123,8 @@ class ClassifyWidget(QWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.images.refresh()
         self.region.refresh()
+        if not self.map.present():
+            self.results.setVisible(False)
 
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
@@ -131,15 +133,17 @@ class ClassifyWidget(QWidget):
 
     def set_model(self, path: Path | str) -> None:
         """Choose a model, as if its path had been typed."""
+        if Path(self.model_path.value) == Path(path):
+            self._load_model()  # the same file may hold another model by now
         self.model_path.value = Path(path)
 
     def _load_model(self, answers: KerasAnswers | None = None) -> None:
         self.model = None
+        self._requests += 1
         path = Path(self.model_path.value)
         if path.is_dir() or not path.name:
             self.model_text.setText("no model chosen")
             return
-        self._requests += 1
         number = self._requests
         self.model_text.setText("opening …")
         job = start_job(work.load, path=path, answers=answers)
