@@ -146,14 +146,16 @@ class TileDataset:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class ImageEntry:
+    """A file that was opened, with the class and group of its tiles."""
+
     path: Path
     class_name: str
     group: str
     source: SourceImage
 
 
-def class_folders(folder: Path) -> dict[str, list[Path]]:
+def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[str, list[Path]]:
     """List the class folders of ``folder`` and their images, both sorted by name.
 
     Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither classes
@@ -162,7 +164,8 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     Raises
     ------
     DatasetError
-        The folder is missing, unreadable, or holds fewer than two class folders with images.
+        The folder is missing, unreadable, or holds fewer than two class folders with images (one, where the
+        ``classes`` of a model are given), or one that is no class of the model.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; give a folder that holds one sub-folder per class")
@@ -176,12 +179,18 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
             images = list_images(entry)
             if images:
                 found[entry.name] = images
-    if len(found) < 2:
+    if len(found) < (2 if classes is None else 1):
         names = ", ".join(found) or "none"
         loose = sum(is_image_name(entry.name) for entry in entries)
         hint = f"; its {loose} loose images belong into such folders" if loose else ""
         raise DatasetError(
             f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
+        )
+    unknown = [name for name in found if classes is not None and name not in classes]
+    if unknown:
+        raise DatasetError(
+            f"{folder} has the class {unknown[0]!r}, which the model does not know; its classes are "
+            f"{', '.join(classes or ())}"
         )
     return found
 
@@ -246,16 +255,11 @@ def read_folders(
     CancelledError
         ``cancelled`` said so.
     """
-    folders = class_folders(folder)
-    unknown = [name for name in folders if classes is not None and name not in classes]
-    if unknown:
-        raise DatasetError(
-            f"{folder} has the class {unknown[0]!r}, which the model does not know; its classes are "
-            f"{', '.join(classes or ())}"
-        )
-    entries, skipped = _open_all(folders, group_by, read, progress, cancelled)
-    entries, odd = _alike(entries)
-    skipped += odd
+    folders = class_folders(folder, classes)
+    entries, skipped = open_images(folders, group_by, read, progress, cancelled)
+    for check in (alike, unlike):
+        entries, left_out = check(entries)
+        skipped += left_out
     scheme = ClassScheme(tuple(classes or folders))
     image, boxes, labels, groups = [], [], [], []
     for number, entry in enumerate(entries):
@@ -287,13 +291,14 @@ def read_folders(
     )
 
 
-def _open_all(
+def open_images(
     folders: dict[str, list[Path]],
     group_by: str | None,
     read: ReadImage,
     progress: ProgressCallback,
     cancelled: CancelCheck,
-) -> tuple[list[_Entry], list[tuple[Path, str]]]:
+) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
+    """Open the images of each class; give them, and (path, reason) of those that cannot be read."""
     entries, skipped = [], []
     pairs = [(name, path) for name, paths in folders.items() for path in paths]
     for done, (name, path) in enumerate(pairs):
@@ -308,7 +313,7 @@ def _open_all(
         else:
             group = group if group_by else f"{name}/{group}"
             # The pixels just read are dropped; a data set may be larger than memory.
-            entries.append(_Entry(path, name, group, _reopened(source, path, read)))
+            entries.append(ImageEntry(path, name, group, _reopened(source, path, read)))
         progress(Progress("reading", done + 1, len(pairs)))
     return entries, skipped
 
@@ -319,7 +324,7 @@ def _reopened(source: SourceImage, path: Path, read: ReadImage) -> SourceImage:
     return fresh
 
 
-def _alike(entries: list[_Entry]) -> tuple[list[_Entry], list[tuple[Path, str]]]:
+def alike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
     """Keep the images with the commonest channels and dtype."""
     kinds = Counter((entry.source.channels, entry.source.dtype.newbyteorder("=")) for entry in entries)
     if not kinds:
@@ -338,6 +343,25 @@ def _alike(entries: list[_Entry]) -> tuple[list[_Entry], list[tuple[Path, str]]]
                 )
             )
     return kept, odd
+
+
+def unlike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
+    """Keep one of several images with the same pixels, and none of them where their classes differ."""
+    same: dict[str, list[ImageEntry]] = defaultdict(list)
+    for entry in entries:
+        same[entry.source.image_id].append(entry)
+    kept, doubled = [], []
+    for entry in entries:
+        others = same[entry.source.image_id]
+        if len({other.class_name for other in others}) > 1:
+            other = next(other for other in others if other.class_name != entry.class_name)
+            reason = f"{entry.path.name} has the same pixels as {other.path.name} of class {other.class_name!r}"
+            doubled.append((entry.path, f"{reason}; decide for one class"))
+        elif entry is others[0]:
+            kept.append(entry)
+        else:
+            doubled.append((entry.path, f"{entry.path.name} has the same pixels as {others[0].path.name}"))
+    return kept, doubled
 
 
 def _whole(source: SourceImage) -> TileGrid:

@@ -12,6 +12,7 @@ from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 
 NetworkName = Literal["deep-50", "deep", "alexnet"]
+AugmentName = Literal["none", "flips", "full"]
 EngineName = Literal["auto", "openvino", "tensorflow"]
 ProgressStyle = Literal["bar", "jsonl", "none"]
 
@@ -112,11 +113,15 @@ class PlaneParams(Params):
 
 
 class TrainParams(TileParams, PlaneParams, ReportingParams):
-    """Train a network on class folders, split by group, and write a .cellclass model."""
+    """Train a network on class folders or listed tiles, split by group, and write a .cellclass model."""
 
-    data: Annotated[Path, "positional"] = Field(description="folder with one sub-folder per class")
+    data: Annotated[Path, "positional"] = Field(
+        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
+    )
     out: Path = Field(description="the model to write, NAME.cellclass")
-    test: list[Path] = Field([], description="class folders to evaluate on after training; may be repeated")
+    test: list[Path] = Field(
+        [], description="class folders or TILES.csv to evaluate on after training; may be repeated"
+    )
     group_by: str | None = Field(
         None,
         description="regular expression on the file name; its first group names the split's group, e.g. a well",
@@ -138,8 +143,16 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     learning_rate: float | None = Field(
         None, gt=0, le=10, description="the optimiser's; the network's own when not given"
     )
-    augment: Literal["flips", "none"] = Field(
-        "flips", description="show each training tile mirrored and turned by right angles, or as it is"
+    augment: AugmentName = Field(
+        "flips",
+        description="how training tiles are varied: none; flips: mirrored and turned by right angles; "
+        "full: also turned by up to 5 degrees, brighter and darker",
+    )
+    class_weights: bool = Field(
+        False, description="let the tiles of rare classes count for more, so that all weigh alike"
+    )
+    initial: Path | None = Field(
+        None, description="model whose weights training starts from; it must have the same classes, channels and input"
     )
     val_fraction: float = Field(0.25, gt=0, lt=1, description="part of the groups that is held out for validation")
     runs: int = Field(1, ge=1, le=1000, description="train so often, from as many seeds, to see the spread")
@@ -174,7 +187,9 @@ class ClassifyParams(PlaneParams, ReportingParams):
 class EvaluateParams(PlaneParams, ReportingParams):
     """Compare a model's classes with those of labelled tiles."""
 
-    data: Annotated[Path, "positional"] = Field(description="folder with one sub-folder per class")
+    data: Annotated[Path, "positional"] = Field(
+        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
+    )
     model: Path = Field(description="a .cellclass model, or a Keras .keras file")
     out: Path = Field(description="folder for evaluation.json, tiles.csv and figures")
     group_by: str | None = Field(

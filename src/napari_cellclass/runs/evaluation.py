@@ -21,13 +21,14 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import ReadImage, TileDataset, read_folders
+from napari_cellclass.core.dataset import ReadImage, TileDataset
 from napari_cellclass.core.files import write_json, writing
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.metrics import EvalReport, evaluate
 from napari_cellclass.core.preprocess import channel_mismatch
 from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.field import Predictor
 
 _BATCH = 32
@@ -70,14 +71,15 @@ def evaluate_folder(
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
 ) -> Evaluation:
-    """Classify labelled class folders and compare.
+    """Classify labelled tiles, of class folders or a TILES.csv, and compare.
 
-    Images at least as large as the model's tile are cut into such tiles; smaller ones are one tile each.
+    Images of folders at least as large as the model's tile are cut into such tiles; smaller ones are one
+    tile each.
 
     Raises
     ------
     DatasetError, ModelError, ImageError
-        See :func:`read_folders`; images with other channels than the model's.
+        See :func:`read_labelled`; images with other channels than the model's.
     CancelledError
         ``cancelled`` said so.
     """
@@ -87,7 +89,7 @@ def evaluate_folder(
         fits = source.shape[0] >= tile[0] and source.shape[1] >= tile[1]
         return TileGrid.regular(source.shape, tile if fits else source.shape)
 
-    data = read_folders(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
+    data = read_labelled(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
     prob = predict_dataset(data, engine, progress, cancelled)
@@ -133,5 +135,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         A file cannot be written.
     """
     with writing(out / "tiles.csv") as temporary:
-        evaluation.frame().to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        evaluation.frame().to_csv(
+            temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
+        )
     write_json(out / "evaluation.json", evaluation.to_json())

@@ -1,4 +1,4 @@
-"""Train from class folders: read, split by group, train once per seed, test."""
+"""Train from class folders or lists of tiles: read, split by group, train once per seed, test."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import TileDataset, read_folders, split_by_group
-from napari_cellclass.core.files import write_json, writing
+from napari_cellclass.core.dataset import TileDataset, class_folders, split_by_group
+from napari_cellclass.core.files import check_writable, write_json, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.tiles_csv import is_tiles_csv, read_labelled
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_folder
 from napari_cellclass.runs.models import open_engine
 
@@ -40,7 +41,7 @@ class TrainResult:
 def train_folders(
     params: TrainParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
 ) -> TrainResult:
-    """Train on class folders and write the model.
+    """Train on class folders, or on the tiles that a TILES.csv lists, and write the model.
 
     With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …,
     with ``NAME_runs.csv``, one row per run. Figures of ``test`` sets go to ``NAME_tests.json``.
@@ -58,12 +59,15 @@ def train_folders(
         raise ParamsError(f"--out {str(params.out)!r}: a model's name ends in {SUFFIX}")
     if params.out.is_dir():
         raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
+    check_writable(params.out)
 
     def read(path: Path) -> SourceImage:
         return read_image(path, t=params.t, z=params.z, scene=params.scene)
 
     sized = params.tile_px or params.tile_um or params.tiles
-    data = read_folders(
+    if sized and is_tiles_csv(params.data):
+        raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
+    data = read_labelled(
         params.data,
         params.grid if sized else None,
         params.group_by,
@@ -72,6 +76,9 @@ def train_folders(
         cancelled=cancelled,
     )
     data = split_by_group(data, params.val_fraction)
+    for folder in params.test:
+        if not is_tiles_csv(folder):
+            class_folders(folder, data.scheme.names)  # tells now what would be wrong after training
     models, rows = [], []
     for run in range(params.runs):
         one = params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run)})

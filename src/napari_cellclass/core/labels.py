@@ -1,0 +1,383 @@
+"""Labels for a grid from polygons, points, masks and CSV files, and two annotators compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from skimage.measure import points_in_poly
+
+from napari_cellclass.core.annotation import CONFLICT, UNLABELLED, UNSURE, Annotation
+from napari_cellclass.core.contracts import GridError, ImageError, ParamsError
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.label_csv import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
+from napari_cellclass.core.layout import grid_key
+from napari_cellclass.core.metrics import confusion_matrix
+
+__all__ = [
+    "Comparison", "Conflict", "CsvBoxes", "CsvPoints", "TileLabels", "compare", "from_csv", "from_mask", "from_points",
+    "from_polygons", "grid_around_points", "merge", "read_boxes_csv", "read_points_csv",
+]  # fmt: skip
+
+Conflict = tuple[int, tuple[int, int]]
+_SAMPLES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class TileLabels:
+    """What other layers say of the N tiles of a grid.
+
+    Parameters
+    ----------
+    labels
+        int16, shape (N,): a class, ``UNLABELLED``, or ``CONFLICT`` where two classes claim the tile.
+    cover
+        float32, shape (N,), 0..1: the largest part of the tile that one class covers; of points, 1 where
+        there is one.
+    conflicts
+        (place, (class, class)) of each conflict, the two with the best claims in ascending order.
+    missed
+        Points that no tile holds.
+    """
+
+    labels: NDArray[np.int16]
+    cover: NDArray[np.float32]
+    conflicts: tuple[Conflict, ...] = ()
+    missed: int = 0
+
+
+def from_polygons(grid: TileGrid, polygons: Sequence[tuple[ArrayLike, int]], min_cover: float = 0.5) -> TileLabels:
+    """Label tiles by the polygons that cover them.
+
+    Parameters
+    ----------
+    grid
+        N tiles.
+    polygons
+        (outline, class): outline (n, 2) of (y, x) in px, pixel centres on integers. Those of one class are
+        united; a class below 0 is left out.
+    min_cover
+        Smallest part of a tile within the field, above 0 up to 1, that a class must cover; measured at
+        8 x 8 points. Two classes that both do are a conflict.
+
+    Raises
+    ------
+    ParamsError
+        ``min_cover`` is out of range.
+    """
+    _check_cover(min_cover)
+    classes = sorted({int(index) for _, index in polygons if index >= 0})
+    cover = np.zeros((len(grid), len(classes)), np.float32)
+    for column, index in enumerate(classes):
+        cover[:, column] = _polygon_cover(grid, [np.asarray(p, float) for p, i in polygons if i == index])
+    return _settle(cover, np.array(classes, np.int64), min_cover)
+
+
+def from_mask(grid: TileGrid, mask: Any, classes: Mapping[int, int], min_cover: float = 0.5) -> TileLabels:
+    """Label tiles by a painted mask.
+
+    Parameters
+    ----------
+    grid
+        N tiles.
+    mask
+        Integer array-like (Y, X), of the field's shape; read in bands of one row of tiles.
+    classes
+        Class of each mask value; other values, such as 0, are nothing.
+    min_cover
+        Smallest part of a tile's pixels within the field, above 0 up to 1, that a class must cover. Two
+        classes that both do are a conflict.
+
+    Raises
+    ------
+    GridError
+        The mask is not of the field's shape, or does not hold integers.
+    ParamsError
+        ``min_cover`` is out of range.
+    """
+    _check_cover(min_cover)
+    if tuple(mask.shape) != tuple(grid.image_shape):
+        raise GridError(f"a mask of shape {tuple(mask.shape)} does not fit a field of {tuple(grid.image_shape)} px")
+    if np.dtype(mask.dtype).kind not in "iub":
+        raise GridError(f"a mask of {mask.dtype} does not name classes; use a Labels layer of integers")
+    wanted = np.array(sorted(set(classes.values())), np.int64)
+    pixels = np.zeros((len(grid), len(wanted)), np.int64)
+    boxes = _inside(grid)
+    for y0 in np.unique(boxes[:, 0]):
+        mine = np.flatnonzero(boxes[:, 0] == y0)
+        low, high = int(boxes[mine, 1].min()), int(boxes[mine, 3].max())
+        band = np.asarray(mask[int(y0) : int(boxes[mine, 2].max()), low:high])
+        for column, index in enumerate(wanted):
+            hit = np.isin(band, [value for value, place in classes.items() if place == index])
+            total = np.concatenate([[0], np.cumsum(hit.sum(axis=0))])
+            pixels[mine, column] = total[boxes[mine, 3] - low] - total[boxes[mine, 1] - low]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return _settle(pixels / np.maximum(1, area)[:, None], wanted, min_cover)
+
+
+def from_points(grid: TileGrid, points: ArrayLike, classes: ArrayLike) -> TileLabels:
+    """Label the tile that holds each point; two points of different class in it are a conflict.
+
+    Parameters
+    ----------
+    grid
+        N tiles; of :func:`grid_around_points`, a point labels the tile around it.
+    points
+        (n, 2) of (y, x) in px, pixel centres on integers.
+    classes
+        int, shape (n,): the class of each point; one below 0 is left out.
+    """
+    points = np.asarray(points, float).reshape(-1, 2)
+    classes = np.asarray(classes, np.int64).reshape(-1)
+    if _is_around_points(grid):
+        corners = _corners(grid.image_shape, points, grid.tile_px)
+        known = {corner: place for place, corner in enumerate(map(tuple, grid.boxes[:, :2].tolist()))}
+        places = [known.get(corner, -1) for corner in map(tuple, corners.tolist())]
+    else:
+        places = [grid.tile_at(y, x) for y, x in points.tolist()]
+    claims: dict[int, set[int]] = {}
+    for place, index in zip(places, classes.tolist(), strict=True):
+        if place >= 0 and index >= 0:
+            claims.setdefault(place, set()).add(index)
+    labels = np.full(len(grid), UNLABELLED, np.int16)
+    conflicts = []
+    for place, claimed in sorted(claims.items()):
+        first, *others = sorted(claimed)
+        labels[place] = CONFLICT if others else first
+        if others:
+            conflicts.append((place, (first, others[0])))
+    cover = (labels != UNLABELLED).astype(np.float32)
+    return TileLabels(labels, cover, tuple(conflicts), places.count(-1))
+
+
+def grid_around_points(image_shape: tuple[int, int], points: ArrayLike, tile_px: int | tuple[int, int]) -> TileGrid:
+    """Lay a tile around each point, moved back into the field where it would reach past.
+
+    Such tiles are those of a grid of every possible place (a step of 1 px), so their ids do not change when
+    points are added or removed. Points that share a tile give one; tiles are in ascending order of (y, x).
+
+    Parameters
+    ----------
+    image_shape
+        (height, width) of the field in px.
+    points
+        (n, 2) of (y, x) in px, pixel centres on integers.
+    tile_px
+        Side of a tile, or (height, width), in px.
+
+    Raises
+    ------
+    GridError
+        There is no point, a point is outside the field, or a tile is larger than it.
+    """
+    tile = (int(tile_px), int(tile_px)) if isinstance(tile_px, int | np.integer) else (tile_px[0], tile_px[1])
+    height, width = int(image_shape[0]), int(image_shape[1])
+    points = np.asarray(points, float).reshape(-1, 2)
+    if len(points) == 0:
+        raise GridError("there is no point to lay a tile around; place points first")
+    if min(tile) < 1 or tile[0] > height or tile[1] > width:
+        raise GridError(f"a tile of {tile[1]} x {tile[0]} px does not fit a field of {width} x {height} px")
+    off = ~((points >= -0.5) & (points <= np.array([height, width]) - 0.5)).all(axis=1)
+    if off.any():
+        y, x = points[off][0]
+        raise GridError(f"the point at y={y:g}, x={x:g} is outside the field of {width} x {height} px; remove it")
+    corners = np.unique(_corners((height, width), points, tile), axis=0).astype(np.int32)
+    boxes = np.concatenate([corners, corners + np.array(tile, np.int32)], axis=1).astype(np.int32)
+    places = (height - tile[0] + 1, width - tile[1] + 1)
+    return TileGrid(boxes, corners[:, 0], corners[:, 1], tile, (1, 1), (height, width), places, "shift")
+
+
+def from_csv(found: CsvPoints | CsvBoxes, grid: TileGrid, min_cover: float = 0.5) -> tuple[TileLabels, tuple[str, ...]]:
+    """Label tiles by the points or boxes of a CSV file.
+
+    Parameters
+    ----------
+    found
+        What :func:`read_points_csv` or :func:`read_boxes_csv` gave.
+    grid
+        N tiles. Those of :func:`grid_around_points` are labelled by a box's centre, others by its cover.
+    min_cover
+        See :func:`from_polygons`.
+
+    Returns
+    -------
+    labels : TileLabels
+        Classes are places in ``names``.
+    names : tuple of str
+        The classes that were found, sorted.
+    """
+    names = tuple(sorted(set(found.names)))
+    classes = [names.index(name) for name in found.names]
+    if isinstance(found, CsvPoints):
+        return from_points(grid, found.points, classes), names
+    if _is_around_points(grid):
+        return from_points(grid, found.centres(), classes), names
+    return from_polygons(grid, list(zip(found.outlines(), classes, strict=True)), min_cover), names
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How far two annotators of one image agree, on the tiles that both gave a class.
+
+    Parameters
+    ----------
+    n, only_a, only_b
+        Tiles that both, or one of them, gave a class.
+    agreement
+        Part of the n tiles with the same class; NaN without such a tile.
+    kappa
+        Cohen's kappa (Educ. Psychol. Meas. 20:37, 1960): agreement beyond what their class frequencies
+        give by chance; NaN where that is all there can be, as with one class.
+    differing
+        int64: places in a's grid of the tiles that differ, ascending.
+    classes
+        Names of all classes of either, in a's order.
+    confusion
+        int64, shape (K, K): tiles per class, rows are a's.
+    """
+
+    n: int
+    only_a: int
+    only_b: int
+    agreement: float
+    kappa: float
+    differing: NDArray[np.int64]
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+
+
+def compare(a: Annotation, b: Annotation) -> Comparison:
+    """Compare two annotations of one image and grid, classes by their names.
+
+    Raises
+    ------
+    ImageError
+        They are of different images.
+    GridError
+        They are of different grids.
+    """
+    _check_same(a, b)
+    names = (*a.scheme.names, *(name for name in b.scheme.names if name not in a.scheme.names))
+    mine, yours = a.labels, _labels_of(b, a, names)
+    both = (mine >= 0) & (yours >= 0)
+    confusion = confusion_matrix(mine[both], yours[both], len(names))
+    n = int(both.sum())
+    agreement = float(np.trace(confusion) / n) if n else math.nan
+    chance = float(confusion.sum(axis=0) @ confusion.sum(axis=1) / n**2) if n else 1.0
+    kappa = (agreement - chance) / (1 - chance) if chance < 1 else math.nan
+    return Comparison(
+        n, int(((mine >= 0) & ~both).sum()), int(((yours >= 0) & ~both).sum()),
+        agreement, kappa, np.flatnonzero(both & (mine != yours)), names, confusion,
+    )  # fmt: skip
+
+
+def merge(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], tuple[Conflict, ...]]:
+    """Join two annotations of one image and grid.
+
+    Where one has no label, the other's counts. Two classes are a conflict; unsure stays unsure whatever the
+    other says, and a conflict of one stays a conflict, since nobody has settled it.
+
+    Returns
+    -------
+    labels
+        int16, shape (N,): for a's grid and classes.
+    conflicts
+        (place, (a's class, b's class)), in a's classes, of each new conflict.
+
+    Raises
+    ------
+    ImageError, GridError
+        See :func:`compare`.
+    ParamsError
+        b labelled a tile with a class that a does not have.
+    """
+    _check_same(a, b)
+    names = (*a.scheme.names, *(name for name in b.scheme.names if name not in a.scheme.names))
+    mine, yours = a.labels, _labels_of(b, a, names)
+    unknown = yours[yours >= len(a.scheme)]
+    if len(unknown):
+        raise ParamsError(f"the class {names[unknown[0]]!r} is in one annotation only; add it to the other first")
+    labels = np.where(mine == UNLABELLED, yours, mine)
+    differ = (mine >= 0) & (yours >= 0) & (mine != yours)
+    labels[(mine == UNSURE) | (yours == UNSURE)] = UNSURE
+    labels[differ | (mine == CONFLICT) | (yours == CONFLICT)] = CONFLICT
+    conflicts = tuple((int(p), (int(mine[p]), int(yours[p]))) for p in np.flatnonzero(differ))
+    return labels.astype(np.int16), conflicts
+
+
+def _check_same(a: Annotation, b: Annotation) -> None:
+    if a.image.image_id != b.image.image_id:
+        raise ImageError(f"{a.image.name} and {b.image.name} are different images; compare labels of one image")
+    if grid_key(a.grid) != grid_key(b.grid):
+        raise GridError(
+            f"the two annotations of {a.image.name} have different grids ({grid_key(a.grid)}; {grid_key(b.grid)}); "
+            "compare labels of one grid"
+        )
+
+
+def _labels_of(b: Annotation, a: Annotation, names: Sequence[str]) -> NDArray[np.int16]:
+    """B's labels at a's places, in the classes ``names``."""
+    table = np.array([CONFLICT, UNSURE, UNLABELLED, *(names.index(name) for name in b.scheme.names)], np.int16)
+    return table[b.labels_of(a.grid.tile_id) - CONFLICT]
+
+
+def _check_cover(min_cover: float) -> None:
+    if not 0 < min_cover <= 1:
+        raise ParamsError(f"a smallest cover of {min_cover} is not possible; use a part of a tile, 0.05 to 1")
+
+
+def _settle(cover: NDArray[Any], classes: NDArray[np.int64], min_cover: float) -> TileLabels:
+    """Label tiles by the cover (N, K) of K classes; two claims or more are a conflict."""
+    n = len(cover)
+    labels = np.full(n, UNLABELLED, np.int16)
+    if len(classes) == 0:
+        return TileLabels(labels, np.zeros(n, np.float32))
+    claims = cover >= min_cover
+    order = np.argsort(-cover, axis=1, kind="stable")
+    labels[claims.any(axis=1)] = classes[order[claims.any(axis=1), 0]]
+    torn = np.flatnonzero(claims.sum(axis=1) > 1)
+    labels[torn] = CONFLICT
+    pairs = np.sort(classes[order[torn, :2]], axis=1).tolist()
+    conflicts = tuple((place, (first, second)) for place, (first, second) in zip(torn.tolist(), pairs, strict=True))
+    return TileLabels(labels, cover.max(axis=1).astype(np.float32), conflicts)
+
+
+def _inside(grid: TileGrid) -> NDArray[np.int64]:
+    """Give the boxes, cut off at the field."""
+    height, width = grid.image_shape
+    return np.clip(grid.boxes, 0, [height, width, height, width]).astype(np.int64)
+
+
+def _polygon_cover(grid: TileGrid, outlines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Part of each tile within the field, at 8 x 8 points, that lies in any of the outlines."""
+    boxes = _inside(grid).astype(float)
+    inside = np.zeros((len(grid), _SAMPLES**2), bool)
+    offsets = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    dy, dx = (a.ravel() for a in np.meshgrid(offsets, offsets, indexing="ij"))
+    for pixels in outlines:
+        if len(pixels) < 3:
+            continue  # a point or a line covers nothing
+        outline = pixels + 0.5  # from pixel centres to pixel edges
+        low, high = outline.min(axis=0), outline.max(axis=0)
+        near = np.flatnonzero((boxes[:, :2] < high).all(axis=1) & (boxes[:, 2:] > low).all(axis=1))
+        for part in np.array_split(near, max(1, len(near) // 4096)):
+            y = boxes[part, 0, None] + dy * (boxes[part, 2] - boxes[part, 0])[:, None]
+            x = boxes[part, 1, None] + dx * (boxes[part, 3] - boxes[part, 1])[:, None]
+            hit = points_in_poly(np.stack([y.ravel(), x.ravel()], axis=1), outline)
+            inside[part] |= hit.reshape(len(part), _SAMPLES**2)
+    return inside.mean(axis=1)
+
+
+def _is_around_points(grid: TileGrid) -> bool:
+    return tuple(grid.step_px) == (1, 1) and grid.edge == "shift"
+
+
+def _corners(shape: tuple[int, int], points: NDArray[np.float64], tile: tuple[int, int]) -> NDArray[np.int64]:
+    """Upper left corners (n, 2) of the tiles around points, in px, within the field."""
+    size = np.array(tile)
+    corners = np.floor(points + 0.5 - size / 2 + 0.5).astype(np.int64)
+    return np.clip(corners, 0, np.array(shape) - size)
