@@ -1,0 +1,216 @@
+"""Labels from other layers and files, and annotations as files: open, save, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+
+from napari_cellclass.core.annotation import Annotation, open_annotation
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.core.label_csv import read_boxes_csv, read_points_csv
+from napari_cellclass.core.labels import compare, from_points, from_polygons, grid_around_points, merge
+from napari_cellclass.viewer.label_sources import labels_from_layer, layers_with_labels, points_of_layer
+from napari_cellclass.widgets._results_panel import row_of
+
+if TYPE_CHECKING:
+    from napari_cellclass.widgets.annotate import AnnotateWidget
+
+
+class FilesPanel(QWidget):
+    """Buttons that bring labels in and out.
+
+    Parameters
+    ----------
+    owner
+        The widget that holds the annotation.
+    """
+
+    def __init__(self, owner: AnnotateWidget) -> None:
+        super().__init__()
+        self._owner = owner
+        self.layer = QComboBox()
+        self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.layer.setToolTip("Shapes or Points with a class in their features, or a painted Labels layer")
+        self.cover = QSlider(Qt.Orientation.Horizontal)
+        self.cover.setRange(5, 100)
+        self.cover.setValue(50)
+        self.cover_text = QLabel("50 %")
+        self.centred = QCheckBox("a tile around each point or box")
+        self.centred.setToolTip("lay tiles around the points, in place of the grid; the grid's labels stay on disk")
+        self.take_button = QPushButton("Take from layer")
+        self.accept_button = QPushButton("Take from map")
+        self.points_button, self.boxes_button = QPushButton("Points from CSV"), QPushButton("Boxes from CSV")
+        self.save_button, self.open_button = QPushButton("Save"), QPushButton("Open")
+        self.compare_button, self.merge_button = QPushButton("Compare"), QPushButton("Merge")
+        self.accept_button.setToolTip("label every tile without label as the map of these tiles says")
+        self.compare_button.setToolTip("agreement and Cohen's kappa with another annotator's file of this image")
+        column = QVBoxLayout(self)
+        column.addWidget(self.layer)
+        column.addLayout(row_of(QLabel("cover at least"), self.cover, self.cover_text))
+        column.addWidget(self.centred)
+        for widgets in (
+            (self.take_button, self.accept_button),
+            (self.points_button, self.boxes_button),
+            (self.save_button, self.open_button),
+            (self.compare_button, self.merge_button),
+        ):
+            column.addLayout(row_of(*widgets))
+        self.report = QLabel()
+        self.report.setWordWrap(True)
+        self.report.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        column.addWidget(self.report)
+        column.addStretch(1)
+        self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))
+        for button, action in (
+            (self.take_button, self.take),
+            (self.accept_button, lambda: owner.accept_predictions(None)),
+            (self.points_button, lambda: self._ask("Points", self.points)),
+            (self.boxes_button, lambda: self._ask("Boxes", self.boxes)),
+            (self.save_button, self._ask_save),
+            (self.open_button, lambda: self._ask("Annotation", self.open)),
+            (self.compare_button, lambda: self._ask("Annotation", self.compare)),
+            (self.merge_button, lambda: self._ask("Annotation", self.merge)),
+        ):
+            button.clicked.connect(lambda _=False, action=action: self._try(action))
+
+    def refresh(self) -> None:
+        """Follow the viewer's layer list."""
+        chosen = self.layer.currentText()
+        self.layer.clear()
+        self.layer.addItems([layer.name for layer in layers_with_labels(self._owner.viewer)])
+        self.layer.setCurrentText(chosen)
+
+    def _try(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except CellClassError as error:
+            self.report.setText(str(error))
+
+    def _ask(self, what: str, action: Callable[[Path], None]) -> None:
+        pattern = "*.tiles.json" if what == "Annotation" else "*.csv"
+        name, _ = QFileDialog.getOpenFileName(self, f"{what} file", "", f"{what} ({pattern})")
+        if name:
+            action(Path(name))
+
+    def _ask_save(self) -> None:
+        annotation = self._owner.annotation
+        assert annotation is not None
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save annotation", f"{Path(annotation.image.name).stem}.tiles.json", "Annotation (*.tiles.json)"
+        )
+        if name:
+            path = Path(name)
+            annotation.save(path)
+            self.report.setText(f"Wrote {path}.")
+
+    def take(self) -> None:
+        """Take labels from the chosen layer; classes that are not there yet are added."""
+        owner = self._owner
+        assert owner.annotation is not None
+        assert owner.layers is not None
+        layers = {layer.name: layer for layer in layers_with_labels(owner.viewer)}
+        layer = layers.get(self.layer.currentText())
+        if layer is None:
+            self.report.setText("There is no Shapes, Points or Labels layer with classes.")
+            return
+        if self.centred.isChecked() and type(layer).__name__ == "Points":
+            points, labels, names = points_of_layer(layer, owner.layers.over)
+            self._around(points, labels, names)
+            return
+        found, names = labels_from_layer(layer, owner.annotation.grid, owner.layers.over, self.cover.value() / 100)
+        self._apply(found, names)
+
+    def points(self, path: Path) -> None:
+        """Take labels from the points of a CSV file."""
+        owner = self._owner
+        assert owner.annotation is not None
+        found = read_points_csv(path, owner.annotation.image.name)
+        names = tuple(sorted(set(found.names)))
+        classes = np.array([names.index(name) for name in found.names])
+        if self.centred.isChecked():
+            self._around(found.points, classes, names)
+        else:
+            self._apply(from_points(owner.annotation.grid, found.points, classes), names)
+
+    def boxes(self, path: Path) -> None:
+        """Take labels from the boxes of a CSV file."""
+        owner = self._owner
+        assert owner.annotation is not None
+        found = read_boxes_csv(path, owner.annotation.image.name)
+        names = tuple(sorted(set(found.names)))
+        classes = np.array([names.index(name) for name in found.names])
+        if self.centred.isChecked():
+            self._around(found.centres(), classes, names)
+            return
+        polygons = list(zip(found.outlines(), classes, strict=True))
+        self._apply(from_polygons(owner.annotation.grid, polygons, self.cover.value() / 100), names)
+
+    def _around(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
+        """Start an annotation whose tiles lie around points, labelled with the points' classes."""
+        owner = self._owner
+        assert owner.annotation is not None
+        assert owner.layers is not None
+        assert owner.source is not None
+        before = owner.annotation
+        grid = grid_around_points(before.grid.image_shape, points, before.grid.tile_px)
+        scheme = ClassScheme(names) if len(names) > 1 else before.scheme
+        owner.open(Annotation(before.image, grid, scheme, owner.journal), owner.source, owner.layers.over)
+        self._apply(from_points(grid, points, classes), names)
+
+    def _apply(self, found: Any, names: tuple[str, ...]) -> None:
+        annotation = self._owner.annotation
+        assert annotation is not None
+        for name in names:
+            if name not in annotation.scheme.names:
+                annotation.add_class(name)
+        ours = np.array([annotation.scheme.index(name) for name in names] or [0])
+        places = np.flatnonzero(found.labels != -1)
+        labels = np.where(found.labels >= 0, ours[np.maximum(found.labels, 0)], found.labels)[places]
+        self._owner.apply(lambda a: a.label_many(places, labels))
+        self._owner.drop_placeholders()
+        self._owner.classes_changed()
+        conflicts = f"; {len(found.conflicts)} are claimed by two classes and left out" if found.conflicts else ""
+        self.report.setText(f"{int((labels >= 0).sum()):,} tiles were labelled{conflicts}.")
+
+    def open(self, path: Path) -> None:
+        """Open an annotation file of this image."""
+        owner = self._owner
+        opened = open_annotation(path, owner.journal)
+        if owner.annotation is None or opened.image.image_id != owner.annotation.image.image_id:
+            self.report.setText(f"{path.name} belongs to the image {opened.image.name}, which is not the one shown.")
+            return
+        assert owner.source is not None
+        assert owner.layers is not None
+        owner.open(opened, owner.source, owner.layers.over)
+        self.report.setText(f"Opened {path.name}.")
+
+    def merge(self, path: Path) -> None:
+        """Take over the labels of another annotator's file; where both differ, the tile is in conflict."""
+        annotation = self._owner.annotation
+        assert annotation is not None
+        other = open_annotation(path, self._owner.journal)
+        for name in other.scheme.names:
+            if name not in annotation.scheme.names:
+                annotation.add_class(name)
+        labels, conflicts = merge(annotation, other)
+        places = np.flatnonzero(labels != annotation.labels)
+        self._owner.apply(lambda a: a.label_many(places, labels[places]))
+        self._owner.classes_changed()
+        self.report.setText(f"{len(places):,} tiles changed, {len(conflicts)} are in conflict.")
+
+    def compare(self, path: Path) -> None:
+        """Compare with another annotator's file of the same image."""
+        owner = self._owner
+        assert owner.annotation is not None
+        result = compare(owner.annotation, open_annotation(path, owner.journal))
+        self.report.setText(
+            f"{result.n} tiles are labelled in both: agreement {result.agreement:.1%}, "
+            f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ."
+        )
