@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from napari_cellclass.core.bundle import ModelBundle
-from napari_cellclass.core.contracts import EngineError, Progress, ProgressCallback
+from napari_cellclass.core.contracts import EngineError, ProgressCallback
 from napari_cellclass.core.files import write_json, writing
 from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.params import DemoParams
+from napari_cellclass.core.params import DemoParams, TrainParams
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
 
@@ -36,6 +34,7 @@ def run_demo(params: DemoParams, progress: ProgressCallback, say: Callable[[str]
         In one line, what went wrong.
     """
     from napari_cellclass.report.figures import save_overlay
+    from napari_cellclass.runs.child_training import train_in_child
     from napari_cellclass.runs.evaluation import evaluate_folder
     from napari_cellclass.runs.field import classify_field
     from napari_cellclass.runs.models import load_model, open_engine
@@ -50,7 +49,8 @@ def run_demo(params: DemoParams, progress: ProgressCallback, say: Callable[[str]
     with writing(out / "ihc.png") as temporary:
         Image.fromarray(field.data).save(temporary)
     say(f"Training on the {int(train.sum())} tiles of its left half ...")
-    train_in_child(out / "train", out / "demo.cellclass", progress)
+    how = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", group_by=_GROUP_BY, epochs=30)
+    train_in_child(how, progress)
     model = load_model(out / "demo.cellclass")
     with open_engine(model) as engine:
         evaluation = evaluate_folder(out / "test", model, engine, _GROUP_BY)
@@ -68,33 +68,6 @@ def run_demo(params: DemoParams, progress: ProgressCallback, say: Callable[[str]
         say("Opening napari; close its window to end.")
         show(out, model, grid.take(test))
     return 0
-
-
-def train_in_child(data: Path, model: Path, progress: ProgressCallback) -> None:
-    """Train in a process of its own, as the button does, so that TensorFlow stays out of this one.
-
-    Raises
-    ------
-    EngineError
-        The child said what went wrong, or died.
-    """
-    words = ["train", str(data), "--out", str(model), "--group-by", _GROUP_BY, "--epochs", "30", "--progress", "jsonl"]
-    command = [sys.executable, "-m", "napari_cellclass", *words]
-    last = ""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        for line in child.stdout:
-            event = json.loads(line)
-            if event["event"] == "progress":
-                progress(Progress(event["phase"], event["done"], event["total"], event["metrics"]))
-            last = event.get("message", "")
-        noise = child.stderr.read().strip().splitlines()
-    if child.returncode:
-        reason = last or (noise[-1] if noise else f"it ended with code {child.returncode}")
-        raise EngineError(f"the training process failed: {reason}")
 
 
 def has_display() -> bool:

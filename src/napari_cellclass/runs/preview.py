@@ -1,0 +1,151 @@
+"""What a training set looks like before it is trained on: its split, and tiles as the network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.contracts import CancelCheck, ProgressCallback, never_cancelled, no_progress
+from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset, split_by_group
+from napari_cellclass.core.params import TrainParams
+from napari_cellclass.engine.augment import training_batch
+from napari_cellclass.engine.pixels import load_pixels
+
+SHOWN = 25
+# Enough to find the grey-value range that training will find, or nearly.
+_SAMPLE_TILES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPreview:
+    """A training set before it is trained on.
+
+    Parameters
+    ----------
+    table
+        A row per class: class_name, train, train_groups, validation, validation_groups, left_out.
+    groups
+        A row per group: group, and tiles per split.
+    warnings
+        What makes the figures of such a training less honest, a sentence each.
+    skipped
+        How many files were left out.
+    tiles
+        float32, shape (n, H, W, C): training tiles as network input, 0 to 1 and a little beyond.
+    titles
+        Their classes.
+    """
+
+    table: pd.DataFrame
+    groups: pd.DataFrame
+    warnings: tuple[str, ...]
+    skipped: int
+    tiles: NDArray[np.float32]
+    titles: tuple[str, ...]
+
+    def summary(self) -> str:
+        """Say in a sentence how the tiles are split."""
+        held, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
+        text = (
+            f"{self.table[TRAIN].sum():,} tiles of {_groups(trained)} are trained on; "
+            f"{self.table[VALIDATION].sum():,} of {_groups(held)} are held out, to see how good it is."
+        )
+        return text + (f" {self.skipped} file(s) cannot be used and are left out." if self.skipped else "")
+
+
+def preview(
+    data: TileDataset,
+    params: TrainParams,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TrainingPreview:
+    """Split a data set as training will, count its tiles, and prepare some of them.
+
+    Raises
+    ------
+    DatasetError
+        A class would have no tile to train on, or none to validate on.
+    """
+    data = split_by_group(data, params.val_fraction)
+    tiles, titles = _tiles(data, params, progress, cancelled)
+    return TrainingPreview(split_table(data), group_table(data), split_warnings(data), len(data.skipped), tiles, titles)
+
+
+def split_table(data: TileDataset) -> pd.DataFrame:
+    """Count tiles and groups per class and split."""
+    rows = []
+    for label, name in enumerate(data.scheme.names):
+        mine = data.labels == label
+        row: dict[str, Any] = {"class_name": name}
+        for split in (TRAIN, VALIDATION):
+            there = mine & (data.split == split)
+            row[split] = int(there.sum())
+            row[f"{split}_groups"] = len(set(data.groups[there]))
+        rows.append(row | {"left_out": int((mine & (data.split == "")).sum())})
+    return pd.DataFrame(rows)
+
+
+def group_table(data: TileDataset) -> pd.DataFrame:
+    """Count the tiles of every group per split."""
+    frame = pd.DataFrame({"group": data.groups.astype(str), "split": data.split.astype(str)})
+    table = frame.groupby(["group", "split"]).size().unstack(fill_value=0)
+    return table.reindex(columns=[TRAIN, VALIDATION, ""], fill_value=0).reset_index()
+
+
+def split_warnings(data: TileDataset) -> tuple[str, ...]:
+    """Say what keeps the held-out tiles from being a fair test."""
+    groups = group_table(data)
+    torn = groups["group"][(groups[TRAIN] > 0) & (groups[VALIDATION] > 0)].tolist()
+    warnings = []
+    if torn:
+        classes = sorted({data.scheme.names[i] for i in np.unique(data.labels[np.isin(data.groups, torn)])})
+        warnings.append(
+            f"no other field holds the same classes as {_some(torn)}, so {_some(classes)} is validated on the "
+            "right-hand part of the field that it is trained on: the accuracy will look better than it is on a "
+            "new field. Label a second field to be sure"
+        )
+    few = [row.class_name for row in split_table(data).itertuples() if row.validation < 5]
+    if few:
+        warnings.append(f"fewer than 5 tiles of {_some(few)} are held out: the accuracy will be a rough guess")
+    return tuple(warnings)
+
+
+def _groups(count: int) -> str:
+    return f"{count:,} group{'' if count == 1 else 's'}"
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:3]))
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _tiles(
+    data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    rng = np.random.default_rng(params.seed)
+    chosen = rng.permutation(data.where(TRAIN))
+    # In turn from each class, so that a rare one is seen; and a validation tile each, which are asked for.
+    turn = np.zeros(len(chosen), np.int64)
+    for label in range(len(data.scheme)):
+        mine = data.labels[chosen] == label
+        turn[mine] = np.arange(mine.sum())
+    chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
+    held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
+    part = take(data, np.concatenate([chosen, held]))
+    pixels = load_pixels(part, params.input_px, progress, cancelled)
+    rows = np.flatnonzero(pixels.place < len(chosen))[:SHOWN]
+    tiles = training_batch(pixels, rows, params.augment, rng)
+    return tiles, tuple(part.scheme.names[part.labels[i]] for i in pixels.place[rows])
+
+
+def take(data: TileDataset, places: NDArray[np.int64]) -> TileDataset:
+    """Keep some tiles of a data set, in that order."""
+    return replace(
+        data, image=data.image[places], boxes=data.boxes[places], labels=data.labels[places],
+        groups=data.groups[places], split=data.split[places],
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""What a training has come to: the held-out accuracy beside the previous one's, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.widgets import _train_run as work
+from napari_cellclass.widgets._jobs import start_job
+from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._train_run import Trained
+
+
+class Outcome(QWidget):
+    """The figures of the last training of this session.
+
+    ``classify`` is sent with the model's path when the user wants the field classified with it.
+    """
+
+    classify = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: list[Trained] = []
+        self.text, self.warning = QLabel(), QLabel()
+        for label in (self.text, self.warning):
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.warning.setStyleSheet("color: #E8743B;")
+        self.classify_button = QPushButton("Classify with this model")
+        self.save_button = QPushButton("Save curves")
+        self.save_button.setToolTip("write the curves as PNG and CSV")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.text)
+        column.addWidget(self.warning)
+        column.addLayout(row_of(self.classify_button, self.save_button))
+        self.classify_button.clicked.connect(self._classify)
+        self.save_button.clicked.connect(self._ask_and_save)
+        self.setVisible(False)
+
+    def add(self, trained: Trained) -> None:
+        """Show a model that has just been trained."""
+        previous = self.trained[-1] if self.trained else None
+        self.trained.append(trained)
+        self.text.setText(report(trained, previous))
+        warnings = trained.model.manifest.scores.get("warnings", [])
+        self.warning.setText("\n".join(f"Warning: {text}." for text in warnings))
+        self.warning.setVisible(bool(warnings))
+        self.save_button.setText("Save curves")
+        self.setVisible(True)
+
+    def _classify(self) -> None:
+        self.classify.emit(self.trained[-1].model.path)
+
+    def _ask_and_save(self) -> None:
+        start = self.trained[-1].model.path.with_suffix(".png")
+        name, _ = QFileDialog.getSaveFileName(self, "Save curves", str(start), "PNG and CSV (*.png)")
+        if name:
+            job = start_job(work.save_history, trained=self.trained[-1], path=Path(name))
+            job.returned.connect(self._saved)
+            job.failed.connect(self._not_saved)
+
+    def _saved(self, paths: list[Path]) -> None:
+        self.save_button.setToolTip(f"wrote {' and '.join(str(path) for path in paths)}")
+        self.save_button.setText("Saved")
+
+    def _not_saved(self, error: Exception) -> None:
+        self.warning.setText(str(error))
+        self.warning.setVisible(True)
+
+
+def report(trained: Trained, previous: Trained | None) -> str:
+    """Say how good a model is on the tiles that were held out, and how good the previous one was on its own."""
+    now, manifest = trained.validation, trained.model.manifest
+    lines = [
+        f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {now['n']:,} held-out tiles of "
+        f"{now['groups']:,} group{'' if now['groups'] == 1 else 's'}."
+    ]
+    if previous is not None:
+        change = now["balanced_accuracy"]["value"] - previous.validation["balanced_accuracy"]["value"]
+        same = "on the same tiles" if trained.held_out == previous.held_out else "other tiles were held out then"
+        lines.append(
+            f"Before, {previous.model.path.name}: {_estimate(previous.validation)}; {change:+.3f} now ({same})."
+        )
+    training = manifest.training
+    if training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]:
+        lines.append(
+            f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
+            f"{training['epoch_kept']}, is kept. These held-out tiles chose it, so the figure flatters a little."
+        )
+    return "\n".join(lines)
+
+
+def _estimate(validation: dict[str, Any]) -> str:
+    value = validation["balanced_accuracy"]
+    bounds = "" if value["lo"] is None else f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})"
+    return f"{value['value']:.3f}{bounds}"

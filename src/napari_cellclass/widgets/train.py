@@ -1,0 +1,265 @@
+"""The widget *Train*: labelled tiles in, a model out, with a look at both."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import FileEdit
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_cellclass.core.bundle import SUFFIX
+from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.core.params import TrainParams
+from napari_cellclass.report.curves import draw_tiles, tiles_height
+from napari_cellclass.runs.preview import TrainingPreview
+from napari_cellclass.viewer.layers import bare
+from napari_cellclass.widgets import _train_run as work
+from napari_cellclass.widgets._jobs import Job, start_job
+from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._train_data import DataChoice
+from napari_cellclass.widgets._train_form import TrainForm, labelled
+from napari_cellclass.widgets._train_guard import CloseGuard, main_window
+from napari_cellclass.widgets._train_outcome import Outcome
+from napari_cellclass.widgets._train_progress import TrainProgress
+from napari_cellclass.widgets._train_view import FigureView, SplitTable, warm_up
+from napari_cellclass.widgets.classify import ClassifyWidget
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_SETTINGS = ["network", "epochs", "augment", "class_weights"]
+_MORE = ["batch_size", "learning_rate", "input_px", "seed"]
+_ENDS_S = 3.0
+
+
+class TrainWidget(QWidget):
+    """Train a network on class folders or annotated layers.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    _docked = False
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.job: Job | None = None
+        self._request: work.TrainRequest | None = None
+        self._train_next = self._is_training = False
+        self._suggested = ""
+        self._guard = CloseGuard(self, lambda: self.training, self._end)
+        self._build()
+        self._connect()
+        self._data_changed()
+        start_job(warm_up)
+        self.progress.say("Choose labelled tiles, look at them with Preview, and press Train.")
+
+    @property
+    def training(self) -> bool:
+        """Whether a training is running or about to."""
+        return self._train_next or (self._is_training and self.job is not None and self.job.running)
+
+    def _build(self) -> None:
+        self.data = DataChoice(self.viewer)
+        self.form, self.more = TrainForm(_SETTINGS), TrainForm(_MORE)
+        self.more_button = QPushButton("More settings")
+        self.more_button.setCheckable(True)
+        self.more.setVisible(False)
+        self.start = QComboBox()
+        self.start.setToolTip("new weights, or those of an earlier model of the same classes, to correct it")
+        self.start.addItem("afresh", None)
+        self.out = FileEdit(mode="w", filter=f"Models (*{SUFFIX})", tooltip="the model to write")
+        self.preview_button, self.train_button = QPushButton("Preview"), QPushButton("Train")
+        self.progress, self.warning = TrainProgress(self.viewer), QLabel()
+        self.split = SplitTable()
+        self.tiles = FigureView(self.viewer, lambda width: width)
+        self.outcome = Outcome()
+        self.warning.setWordWrap(True)
+        self.warning.setStyleSheet("color: #E8743B; font-weight: bold;")
+        self.warning.setVisible(False)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        for widget in (self.data, self.form, self.more_button, self.more):
+            column.addWidget(widget)
+        column.addLayout(labelled(("start", self.start), ("model", self.out.native)))
+        column.addLayout(row_of(self.preview_button, self.train_button))
+        for widget in (self.progress, self.outcome, self.warning, self.split, self.tiles):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self._scroll = QScrollArea()
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setWidget(inner)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self._scroll)
+        self.setMinimumWidth(360)
+
+    def _connect(self) -> None:
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._layers_changed)
+        self.data.changed.connect(self._data_changed)
+        self.more_button.toggled.connect(self.more.setVisible)
+        self.preview_button.clicked.connect(self.preview)
+        self.train_button.clicked.connect(self.train)
+        self.progress.cancel_button.clicked.connect(self.cancel)
+        self.outcome.classify.connect(self.classify)
+
+    def _disconnect(self) -> None:
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.disconnect(self._layers_changed)
+        for view in (self.tiles, self.progress.curves):
+            view.let_go()
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.data.refresh()
+
+    def _data_changed(self) -> None:
+        if str(self.out.value) in (self._suggested, ".", ""):
+            self._suggested = work.suggest_out(self.data.suggestion(), self.data.folder_above())
+            self.out.value = self._suggested
+
+    # -- what is asked for ---------------------------------------------------------------------
+
+    def _ask(self) -> work.TrainRequest:
+        out = Path(self.out.value)
+        out = out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
+        values = self.form.values() | self.more.values() | self.data.values()
+        values |= {"out": out, "initial": self.start.currentData()}
+        return work.TrainRequest(TrainParams.checked(**values), self.data.fields())
+
+    def preview(self) -> None:
+        """Show how the tiles are split, and 25 of them as the network will see them."""
+        self._look(train_next=False)
+
+    def train(self) -> None:
+        """Train, unless the split turns out to be impossible; the window stays free meanwhile."""
+        self._look(train_next=True)
+
+    def _look(self, train_next: bool) -> None:
+        if self.job is not None and self.job.running:
+            return
+        try:
+            self._request = self._ask()
+        except CellClassError as error:
+            self.progress.say(str(error), bad=True)
+            return
+        self._train_next = train_next
+        self.progress.begin(training=False)
+        self._is_training = False
+        self._begin(start_job(work.look, request=self._request)).returned.connect(self._looked)
+
+    def _looked(self, found: TrainingPreview) -> None:
+        self.split.show_split(found.table)
+        self.warning.setText("\n".join(f"Warning: {text}." for text in found.warnings))
+        self.warning.setVisible(bool(found.warnings))
+        height, width = found.tiles.shape[1:3]
+        self.tiles.height_of = partial(tiles_height, len(found.tiles), (height, width))
+        self.tiles.show_figure(partial(draw_tiles, found.tiles, found.titles))
+        self.progress.say(found.summary())
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _start_training(self) -> None:
+        assert self._request is not None
+        self.progress.begin(training=True)
+        self._is_training = True
+        job = self._begin(start_job(work.train, request=self._request, stopped=self.progress.stopped.is_set))
+        job.returned.connect(self._trained)
+
+    def _begin(self, job: Job) -> Job:
+        self.job = job
+        self._enable(False)
+        self._scroll.ensureWidgetVisible(self.progress.message, 0, 0)
+        job.progressed.connect(self.progress.show_progress)
+        job.failed.connect(self._failed)
+        job.cancelled.connect(self._cancelled)
+        job.finished.connect(self._ended)
+        return job
+
+    def cancel(self) -> None:
+        """End at once and keep nothing."""
+        self._train_next = False
+        if self.job is not None and self.job.running:
+            self.progress.say("Cancelling …")
+            self.job.cancel()
+
+    def _failed(self, error: CellClassError) -> None:
+        self._train_next = False
+        self.progress.say(str(error), bad=True)
+
+    def _cancelled(self) -> None:
+        self._train_next = False
+        self.progress.say("Cancelled; nothing was written.")
+
+    def _ended(self) -> None:
+        self.progress.settle()
+        self._enable(True)
+        if self._train_next:
+            self._train_next = False
+            self._start_training()
+
+    def _trained(self, trained: work.Trained) -> None:
+        self.outcome.add(trained)
+        path = trained.model.path
+        self.start.addItem(f"from {path.name}", path)
+        self._data_changed()
+        kept = trained.model.manifest.training["epoch_kept"]
+        self.progress.say(f"Trained; epoch {kept} is in {path}.")
+        classify = self._classify_widget()
+        if classify is not None:
+            classify.set_model(path)
+
+    def _classify_widget(self) -> ClassifyWidget | None:
+        window = main_window(self)
+        return None if window is None else window.findChild(ClassifyWidget)
+
+    def classify(self, path: Path) -> None:
+        """Classify the field with a model, in the widget *Classify field*, which is opened where it is not."""
+        widget = self._classify_widget()
+        if widget is None:
+            _, widget = bare(self.viewer).window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+        widget.run_when_ready(path)
+
+    # -- window --------------------------------------------------------------------------------
+
+    def _enable(self, enabled: bool) -> None:
+        for button in (self.preview_button, self.train_button):
+            button.setEnabled(enabled)
+
+    def _end(self) -> None:
+        self.cancel()
+        if self.job is not None:
+            self.job.wait(_ENDS_S)
+
+    def event(self, event: Any) -> bool:
+        """End the training when the dock is closed: napari then only takes the widget out of it."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None and self._docked:
+                self._end()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
+
+    def showEvent(self, event: Any) -> None:
+        """Watch the window that the widget is docked in."""
+        super().showEvent(event)
+        self._guard.watch()
+
+    def enterEvent(self, event: Any) -> None:
+        """Follow labels that were added meanwhile."""
+        super().enterEvent(event)
+        self.data.refresh()
+
+    def closeEvent(self, event: Any) -> None:
+        """Leave nothing running behind."""
+        self._end()
+        self._disconnect()
+        super().closeEvent(event)

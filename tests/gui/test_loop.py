@@ -1,0 +1,150 @@
+"""The loop a microscopist lives in: label, close, come back, train, see the map, correct, train again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication, QMessageBox
+
+from napari_cellclass.core.annotation import UNLABELLED, open_annotation
+from napari_cellclass.core.bundle import open_bundle
+
+pytestmark = pytest.mark.training
+TILE, SIDE = 16, 20
+
+
+def field() -> tuple[np.ndarray, np.ndarray]:
+    """A 12-bit field whose odd rows of tiles are spotty; pixels, and the class of each tile."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(SIDE) % 2, SIDE)
+    strength = np.where(truth.reshape(SIDE, SIDE), 500, 40).repeat(TILE, 0).repeat(TILE, 1)
+    pixels = 1500 + strength * rng.standard_normal((SIDE * TILE, SIDE * TILE))
+    return pixels.clip(0, 4095).astype(np.uint16), truth
+
+
+def dock(viewer: Any, name: str) -> Any:
+    return viewer.window.add_plugin_dock_widget("napari-cellclass", name)[1]
+
+
+def begin(viewer: Any, qtbot: Any) -> Any:
+    widget = dock(viewer, "Annotate tiles")
+    widget.tiles["tile_px"].value = TILE
+    qtbot.mouseClick(widget.start_button, Qt.MouseButton.LeftButton)
+    assert widget.annotation is not None, widget.message.text()
+    return widget
+
+
+def press(viewer: Any, qtbot: Any, label: int) -> None:
+    qtbot.keyClick(viewer.window._qt_viewer.canvas.native, (Qt.Key.Key_1, Qt.Key.Key_2)[label])
+
+
+def paint(viewer: Any, annotate: Any, qtbot: Any, first: int, last: int) -> None:
+    native = viewer.window._qt_viewer.canvas.native
+
+    def at(place: int) -> QPointF:
+        box = annotate.annotation.grid.boxes[place]
+        world = np.array([(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5])
+        camera, size = viewer.scene.camera, np.array(viewer.canvas.size)
+        y, x = (world - np.array(camera.center[-2:])) * camera.zoom + size / 2
+        return QPointF(QPoint(round(x), round(y)))
+
+    kinds = (QMouseEvent.Type.MouseButtonPress, QMouseEvent.Type.MouseMove, QMouseEvent.Type.MouseButtonRelease)
+    for kind, place in zip(kinds, (first, last, last), strict=True):
+        button = Qt.MouseButton.NoButton if kind == kinds[1] else Qt.MouseButton.LeftButton
+        held = Qt.MouseButton.NoButton if kind == kinds[2] else Qt.MouseButton.LeftButton
+        point = at(place)
+        event = QMouseEvent(kind, point, native.mapToGlobal(point), button, held, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(native, event)
+        qtbot.wait(30)
+
+
+def train(qtbot: Any, widget: Any, out: Path) -> None:
+    widget.form.fields["epochs"].tick.setChecked(False)
+    widget.form.fields["epochs"].field.value = 12
+    widget.out.line_edit.native.setText(str(out))
+    qtbot.mouseClick(widget.train_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.train_button.isEnabled() and not widget.training, timeout=200_000)
+    assert out.is_file(), widget.progress.message.text()
+
+
+def check_training_set(model: Path, annotate: Any, tmp_path: Path) -> None:
+    """Labels equal the journal equal the saved file equal the training set."""
+    a = annotate.annotation
+    labels = np.asarray(a.labels)
+    np.testing.assert_array_equal(annotate.journal.restore(a.image, a.grid).labels, labels)
+    a.save(tmp_path / "saved.tiles.json")
+    np.testing.assert_array_equal(open_annotation(tmp_path / "saved.tiles.json", annotate.journal).labels, labels)
+    split = open_bundle(model).table("split.csv").sort_values(["y0", "x0"])
+    frame = a.frame().sort_values(["y0", "x0"])
+    columns = ["y0", "x0", "y1", "x1", "class_name"]
+    assert split[columns].to_numpy().tolist() == frame[columns].to_numpy().tolist()
+
+
+def test_label_restart_train_classify_correct_and_train_again(
+    viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screenshot: Callable
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    pixels, truth = field()
+    viewer.add_image(pixels, name="field")
+    annotate = begin(viewer, qtbot)
+    viewer.reset_view()
+    for i in range(200):
+        press(viewer, qtbot, int(truth[i]))
+    np.testing.assert_array_equal(annotate.annotation.labels[:200], truth[:200])
+    # paint 50: rows 10 to 12, each with its class
+    for first, last, label in ((200, 219, 0), (220, 239, 1), (240, 249, 0)):
+        annotate._active = label
+        paint(viewer, annotate, qtbot, first, last)
+    np.testing.assert_array_equal(annotate.annotation.labels[:250], truth[:250])
+    for _ in range(10):
+        qtbot.mouseClick(annotate.undo_button, Qt.MouseButton.LeftButton)
+    kept = np.array(annotate.annotation.labels)
+    assert 180 <= (kept != UNLABELLED).sum() < 250
+
+    # restart: another widget on a viewer that knows nothing
+    viewer.window.remove_dock_widget("all")
+    viewer.layers.clear()
+    viewer.add_image(pixels, name="the same field again")
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
+    annotate = begin(viewer, qtbot)
+    np.testing.assert_array_equal(annotate.annotation.labels, kept)
+
+    trainer = dock(viewer, "Train")
+    assert trainer.data.from_layers.isChecked()
+    first = tmp_path / "first.cellclass"
+    train(qtbot, trainer, first)
+    check_training_set(first, annotate, tmp_path)
+
+    classify = dock(viewer, "Classify field")
+    if classify.model is None:
+        classify.set_model(first)
+        qtbot.waitUntil(lambda: classify.model is not None, timeout=60_000)
+    qtbot.mouseClick(classify.run_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: annotate.prediction() is not None, timeout=60_000)
+    qtbot.waitUntil(classify.run_button.isEnabled)
+
+    # correct 20: the least certain tiles that have no label yet
+    annotate.policy.setCurrentText("least certain")
+    viewer.layers.selection.active = annotate.layers.map
+    queue = annotate._queue()
+    confidence = annotate.prediction().confidence
+    assert (np.diff(confidence[queue]) >= 0).all()
+    annotate.layers.go_to(int(queue[0]))
+    for _ in range(20):
+        press(viewer, qtbot, int(truth[annotate.layers.current]))
+    assert (annotate.annotation.labels != UNLABELLED).sum() == (kept != UNLABELLED).sum() + 20
+    labelled = np.asarray(annotate.annotation.labels) != UNLABELLED
+    np.testing.assert_array_equal(annotate.annotation.labels[labelled], truth[labelled])
+    screenshot("loop")
+
+    second = tmp_path / "second.cellclass"
+    train(qtbot, trainer, second)
+    check_training_set(second, annotate, tmp_path)
+    assert "tensorflow" not in sys.modules

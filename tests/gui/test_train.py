@@ -1,0 +1,416 @@
+"""The widget Train, clicked as a user does in a real window."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from PIL import Image
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+
+from napari_cellclass.core.annotation import Annotation, ImageKey
+from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.journal import Journal
+from napari_cellclass.viewer.session import is_ours
+from napari_cellclass.widgets import _train_run as work
+
+pytestmark = pytest.mark.training
+TILE = 32
+
+
+def children() -> list[psutil.Process]:
+    """The trainings that this process has started and that are still there."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+            if "napari_cellclass" in words and "train" in words and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def field(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A field of 192 x 192 px, 12 bits in 16, and per tile whether it has spots."""
+    rng = np.random.default_rng(seed)
+    grid = TileGrid.regular((192, 192), TILE)
+    spotty = rng.permutation(np.arange(len(grid)) % 2)
+    pixels = rng.normal(600, 60, (192, 192))
+    for box, yes in zip(grid.boxes, spotty, strict=True):
+        if yes:
+            y, x = rng.integers(box[0], box[2], 12), rng.integers(box[1], box[3], 12)
+            pixels[y, x] += 2500
+    return pixels.clip(0, 4095).astype(np.uint16), spotty
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of tiles from four wells."""
+    folder = tmp_path_factory.mktemp("plate") / "plate"
+    grid = TileGrid.regular((192, 192), TILE)
+    for name in ("plain", "spotty"):
+        (folder / name).mkdir(parents=True)
+    for well in range(4):
+        pixels, spotty = field(well)
+        for place in range(18):
+            y0, x0, y1, x1 = grid.boxes[place]
+            name = ("plain", "spotty")[spotty[place]]
+            Image.fromarray(pixels[y0:y1, x0:x1]).save(folder / name / f"w{well}_{place}.png")
+    return folder
+
+
+@pytest.fixture
+def train(viewer: Any) -> Iterator[Any]:
+    """The Train widget, docked as a user gets it from the Plugins menu."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+    yield widget
+    widget._end()  # so that a test that has failed does not wait for an answer
+    assert "tensorflow" not in sys.modules
+    assert "keras" not in sys.modules
+
+
+def click(qtbot: Any, widget: Any) -> None:
+    assert widget.isVisible()
+    assert widget.isEnabled()
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def text(widget: Any) -> str:
+    return widget.progress.message.text()
+
+
+def idle(widget: Any) -> bool:
+    return widget.train_button.isEnabled() and not widget.training
+
+
+def choose(widget: Any, folder: Path, out: Path, epochs: int = 3, group_by: str = r"(w\d)") -> None:
+    widget.data.from_folders.click()
+    widget.data.folder.line_edit.native.setText(str(folder))
+    widget.data.grouping.fields["group_by"].native.setText(group_by)
+    settings(widget, out, epochs)
+
+
+def settings(widget: Any, out: Path, epochs: int) -> None:
+    widget.form.fields["epochs"].tick.setChecked(False)
+    widget.form.fields["epochs"].field.value = epochs
+    widget.out.line_edit.native.setText(str(out))
+
+
+def started(qtbot: Any, widget: Any, epochs: int = 2) -> psutil.Process:
+    click(qtbot, widget.train_button)
+    qtbot.waitUntil(lambda: len(widget.progress.history) >= epochs or idle(widget), timeout=120_000)
+    assert len(widget.progress.history) >= epochs, text(widget)
+    (child,) = children()
+    return child
+
+
+def finished(qtbot: Any, widget: Any) -> None:
+    qtbot.waitUntil(lambda: idle(widget), timeout=180_000)
+
+
+def figure(view: Any) -> np.ndarray:
+    image = view.pixmap().toImage().convertToFormat(view.pixmap().toImage().Format.Format_RGBA8888)
+    bits = image.constBits()
+    bits.setsize(image.sizeInBytes())
+    return np.frombuffer(bits, np.uint8).reshape(image.height(), image.width(), 4)
+
+
+def scroll_to(widget: Any, part: Any) -> None:
+    from qtpy.QtWidgets import QScrollArea
+
+    QApplication.processEvents()
+    widget.findChild(QScrollArea).ensureWidgetVisible(part, 0, 500)
+    QApplication.processEvents()
+
+
+def annotate(viewer: Any, folder: Path, seed: int, tiles: int = 36) -> Any:
+    """An annotated layer over a field, as Annotate tiles makes one."""
+    pixels, spotty = field(seed)
+    source = SourceImage(pixels[..., None], f"w{seed}")
+    grid = TileGrid.regular(source.shape, TILE)
+    key = ImageKey(source.image_id, source.name, None)
+    annotation = Annotation(key, grid, ClassScheme(("plain", "spotty")), Journal(folder))
+    annotation.label_many(np.arange(tiles), spotty[:tiles].astype(np.int16))
+    viewer.add_image(pixels, name=source.name)
+    layer = viewer.add_shapes(name=f"{source.name} labels")
+    layer.metadata["napari_cellclass"] = {"kind": "annotation", "annotation": annotation, "source": source}
+    viewer.layers.events.reordered()  # the metadata came after the layer
+    return layer
+
+
+@pytest.mark.parametrize("path", [("Plugins",), ("Layers", "Classify")])
+def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[str]], path: tuple[str, ...]) -> None:
+    viewer.add_image(np.zeros((8, 8)))
+    assert any("Train" in text for text in menu_texts(*path))
+
+
+def test_from_class_folders_to_a_classified_field(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable, monkeypatch: Any
+) -> None:
+    _, classify = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field", tabify=True)
+    viewer.add_image(field(9)[0], name="new field")
+    train.parent().raise_()
+    out = tmp_path / "first.cellclass"
+    choose(train, folders, out, epochs=4)
+
+    # a look before training: the split, and the tiles as the network sees them
+    click(qtbot, train.preview_button)
+    finished(qtbot, train)
+    cells = [[train.split.item(i, j).text() for j in range(3)] for i in range(2)]
+    table = pd.DataFrame(cells, columns=["class", "train", "validate"])
+    assert table["class"].tolist() == ["plain", "spotty"]
+    assert table["train"].str.endswith("in 3 groups").all()
+    assert table["validate"].str.endswith("in 1 group").all()
+    assert "tiles of 3 groups are trained on" in text(train)
+    assert not train.warning.isVisible()
+    qtbot.waitUntil(lambda: not train.tiles.pixmap().isNull())
+    assert figure(train.tiles)[..., 3].mean() > 120, "most of the figure is tiles"
+    scroll_to(train, train.tiles)
+    screenshot("train-preview")
+
+    # training, with curves
+    click(qtbot, train.train_button)
+    qtbot.waitUntil(lambda: len(train.progress.history) >= 2, timeout=120_000)
+    qtbot.waitUntil(lambda: not train.progress.curves.pixmap().isNull())
+    finished(qtbot, train)
+    assert len(train.progress.history) == 4
+    assert (figure(train.progress.curves)[..., 3] > 0).any()
+    bundle = open_bundle(out)
+    assert bundle.manifest.training["epochs"] == 4
+    assert f"{bundle.evaluation()['validation']['balanced_accuracy']['value']:.3f}" in train.outcome.text.text()
+    assert not children()
+
+    # the model is in Classify; one click classifies
+    qtbot.waitUntil(lambda: classify.model is not None, timeout=60_000)
+    assert classify.model.path == out
+    scroll_to(train, train.outcome)
+    screenshot("train-done")
+    click(qtbot, train.outcome.classify_button)
+    qtbot.waitUntil(lambda: any(is_ours(layer) for layer in viewer.layers), timeout=60_000)
+    assert classify.map.table is not None
+    assert len(classify.map.table) == 36
+
+    # the curves can be saved
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(tmp_path / "c.png"), ""))
+    click(qtbot, train.outcome.save_button)
+    qtbot.waitUntil((tmp_path / "c.csv").is_file, timeout=30_000)
+    assert len(pd.read_csv(tmp_path / "c.csv")) == 4
+    assert (tmp_path / "c.png").is_file()
+
+    # again, from the last model: the figure stands beside the previous one's
+    assert train.start.count() == 2
+    train.start.setCurrentIndex(1)
+    settings(train, tmp_path / "second.cellclass", 2)
+    click(qtbot, train.train_button)
+    finished(qtbot, train)
+    said = train.outcome.text.text()
+    assert "second.cellclass: balanced accuracy" in said
+    assert "Before, first.cellclass" in said
+    assert "(on the same tiles)" in said
+    assert open_bundle(tmp_path / "second.cellclass").manifest.training["initial"] == str(out)
+    qtbot.waitUntil(
+        lambda: classify.model is not None and classify.model.path.name == "second.cellclass", timeout=60_000
+    )
+
+
+def test_annotated_layers_are_trained_on_by_field(
+    viewer: Any, train: Any, qtbot: Any, tmp_path: Path, screenshot: Callable
+) -> None:
+    viewer.theme = "light"
+    layers = [annotate(viewer, tmp_path / "journal", seed, tiles=18) for seed in range(3)]
+    assert train.data.from_layers.isChecked()
+    assert [train.data.layers.item(i).text() for i in range(3)] == [f"w{i} labels (18 labelled)" for i in range(3)]
+    out = tmp_path / "m.cellclass"
+    settings(train, out, 3)
+    train.form.fields["augment"].value = "full"
+    click(qtbot, train.train_button)
+    qtbot.waitUntil(lambda: len(train.progress.history) >= 2, timeout=120_000)
+    qtbot.waitUntil(lambda: not train.progress.curves.pixmap().isNull())
+    screenshot("train-light")
+    finished(qtbot, train)
+    split = open_bundle(out).table("split.csv")
+    # The training set is what was labelled, with its field as group.
+    wanted = [one.metadata["napari_cellclass"]["annotation"].frame() for one in layers]
+    assert len(split) == sum(map(len, wanted)) == 54
+    assert set(split["group"]) == {"w0", "w1", "w2"}
+    for group, frame in zip(("w0", "w1", "w2"), wanted, strict=True):
+        mine = split[split["group"] == group].sort_values(["y0", "x0"])
+        columns = ["y0", "x0", "y1", "x1", "class_name"]
+        assert mine[columns].to_numpy().tolist() == frame.sort_values(["y0", "x0"])[columns].to_numpy().tolist()
+    assert split[split["split"] == "validation"]["group"].nunique() == 1
+    manifest = open_bundle(out).manifest
+    assert manifest.data["dtype"] == "uint16"
+    assert {one["id"] for one in manifest.data["images"]} == {
+        one.metadata["napari_cellclass"]["source"].image_id for one in layers
+    }
+    viewer.theme = "dark"
+
+
+def test_one_field_only_is_loudly_warned_of_and_one_class_is_refused(
+    viewer: Any, train: Any, qtbot: Any, tmp_path: Path, screenshot: Callable
+) -> None:
+    viewer.window._qt_window.resize(800, 560)
+    layer = annotate(viewer, tmp_path / "journal", 0)
+    settings(train, tmp_path / "m.cellclass", 1)
+    click(qtbot, train.preview_button)
+    finished(qtbot, train)
+    assert train.warning.isVisible()
+    assert "accuracy will look better than it is" in train.warning.text()
+    scroll_to(train, train.warning)
+    screenshot("train-warning-small")
+    layer.metadata["napari_cellclass"]["annotation"].label_many(np.arange(36), np.zeros(36, np.int16))
+    click(qtbot, train.train_button)
+    finished(qtbot, train)
+    assert "all labelled tiles are 'plain'; label tiles of at least two classes" in text(train)
+    assert not children()
+
+
+def test_an_impossible_split_is_refused_with_its_reason(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "few"
+    for name in ("plain", "spotty"):
+        (folder / name).mkdir(parents=True)
+        first = sorted((folders / name).iterdir())[0]
+        (folder / name / first.name).write_bytes(first.read_bytes())
+    choose(train, folder, tmp_path / "m.cellclass", group_by="")
+    click(qtbot, train.train_button)
+    finished(qtbot, train)
+    assert "class 'plain' has no tile to train on" in text(train)
+    assert not children()
+    assert not (tmp_path / "m.cellclass").exists()
+
+
+def test_nothing_chosen_is_told(viewer: Any, train: Any, qtbot: Any, tmp_path: Path) -> None:
+    click(qtbot, train.preview_button)
+    assert "no folder is chosen" in text(train)
+    train.data.from_layers.click()
+    click(qtbot, train.preview_button)
+    assert "no annotated layer is ticked" in text(train)
+
+
+def test_cancel_ends_the_process_within_a_second(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable
+) -> None:
+    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
+    child = started(qtbot, train)
+    screenshot("train-running")
+    start = time.perf_counter()
+    click(qtbot, train.progress.cancel_button)
+    qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, timeout=5000)
+    assert time.perf_counter() - start < 1.0
+    finished(qtbot, train)
+    assert "Cancelled" in text(train)
+    assert not children()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stop_keeps_the_best_epoch(viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path) -> None:
+    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
+    started(qtbot, train, 3)
+    click(qtbot, train.progress.stop_button)
+    finished(qtbot, train)
+    bundle = open_bundle(tmp_path / "m.cellclass")
+    losses = [row["val_loss"] for row in train.progress.history]
+    assert bundle.manifest.training["epoch_kept"] == int(np.argmin(losses)) + 1
+    assert "of 2000 epochs; the best" in train.outcome.text.text()
+
+
+def test_a_killed_training_is_told_in_one_sentence_and_the_next_one_runs(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+) -> None:
+    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
+    started(qtbot, train, 3).kill()
+    finished(qtbot, train)
+    assert "the training process was killed in epoch" in text(train)
+    assert open_bundle(tmp_path / "m.rescued.cellclass").manifest.training["epoch_kept"] >= 1
+    settings(train, tmp_path / "m.cellclass", 2)
+    click(qtbot, train.train_button)
+    finished(qtbot, train)
+    assert open_bundle(tmp_path / "m.cellclass").manifest.training["epoch_kept"] == 2
+
+
+def answer_with(button: Any, seen: list[str]) -> None:
+    """Press a button of the question that comes up next."""
+
+    def press() -> None:
+        box = QApplication.activeModalWidget()
+        if not isinstance(box, QMessageBox):
+            QTimer.singleShot(20, press)
+            return
+        seen.append(box.text())
+        box.button(button).click()
+
+    QTimer.singleShot(20, press)
+
+
+def test_closing_napari_while_training_asks_and_leaves_no_process(qtbot: Any, folders: Path, tmp_path: Path) -> None:
+    import napari
+
+    viewer = napari.Viewer(show=True)  # its own, as it is closed here
+    _, train = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+    qtbot.waitUntil(train.train_button.isVisible)
+    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
+    child = started(qtbot, train)
+    window = viewer.window._qt_window
+    seen: list[str] = []
+    answer_with(QMessageBox.StandardButton.No, seen)
+    window.close()
+    assert window.isVisible()
+    assert child.is_running()
+    answer_with(QMessageBox.StandardButton.Yes, seen)
+    window.close()
+    assert not window.isVisible()
+    assert len(seen) == 2
+    assert "A training is running" in seen[0]
+    assert not children()
+    assert list(tmp_path.iterdir()) == []
+    qtbot.wait(50)  # what the thread has still to say must not reach a window that is gone
+
+
+def test_closing_the_dock_while_training_leaves_no_process(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+) -> None:
+    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
+    started(qtbot, train)
+    train.parent().title.close_button.click()
+    qtbot.waitUntil(lambda: not children(), timeout=3000)
+
+
+def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it_is_the_same(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    from napari_cellclass.core.readers import read_image
+
+    pixels = np.random.default_rng(0).random((64, 96, 2)).astype(np.float32)
+    source = SourceImage(pixels, "a/b", pixel_size_um=(0.5, 0.25))
+    tiles = pd.DataFrame({"y0": [0, 32], "x0": [0, 64], "y1": [32, 64], "x1": [32, 96], "class_name": ["p", "q"]})
+    one = work.AnnotatedField(source, "a/b", tiles)
+    monkeypatch.setattr(work, "_WHOLE_BYTES", 1)
+    quiet = (lambda update: None, lambda: False)
+    table = pd.read_csv(work.write_fields([one, one], tmp_path, None, *quiet))
+    assert table["group"].tolist() == ["a_b", "a_b", "a_b (2)", "a_b (2)"]
+    written = read_image(table["path"][0])
+    assert written.dtype == np.float32
+    assert written.pixel_size_um == pytest.approx((0.5, 0.25))
+    np.testing.assert_array_equal(written.read(32, 64, 64, 96), pixels[32:64, 64:96])
+    assert (written.read(0, 64, 32, 96) == 0).all()
+    monkeypatch.setattr(work, "_WHOLE_BYTES", 1 << 20)
+    table = pd.read_csv(work.write_fields([one], tmp_path, "^(a)", *quiet))
+    assert read_image(table["path"][0]).image_id == source.image_id
+    assert set(table["group"]) == {"a"}
+    own = work.AnnotatedField(source, "a/b", tiles, Path(table["path"][0]))
+    (tmp_path / "other").mkdir()
+    assert pd.read_csv(work.write_fields([own], tmp_path / "other", None, *quiet))["path"][0] == table["path"][0]
