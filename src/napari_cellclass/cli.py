@@ -128,8 +128,10 @@ def _shape(annotation: Any) -> tuple[bool, tuple[str, ...], bool]:
 
 
 def _train(params: TrainParams, reporter: Reporter) -> int:
+    from napari_cellclass.engine.parent import listen
     from napari_cellclass.runs.training import train_folders
 
+    listen()  # before anything long, so that a child ends with its parent from the beginning
     result = train_folders(params, reporter.progress)
     for path, reason in result.data.skipped:
         reporter.say(f"left out: {path}: {reason}")

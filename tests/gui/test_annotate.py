@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QInputDialog, QMessageBox
+from qtpy.QtWidgets import QInputDialog, QMessageBox, QScrollArea
 
 from napari_cellclass.core.annotation import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.core.bundle import open_bundle
@@ -144,10 +144,39 @@ def test_a_drag_paints_every_tile_on_its_way(viewer: Any, annotate: Any, qtbot: 
     assert np.flatnonzero(annotate.annotation.labels == 1).tolist() == list(range(45, 55))
     camera = viewer.scene.camera.center
     drag(viewer, qtbot, [where(viewer, annotate, p) for p in (105, 108, 148)], Qt.KeyboardModifier.ShiftModifier)
+    assert "12 tiles are selected" in annotate.message.text() or place.get("rotate")
+    press(viewer, qtbot, Qt.Key.Key_2)
     boxed = {r * 20 + c for r in (5, 6, 7) for c in (5, 6, 7, 8)}
     if not place.get("rotate"):
         assert set(np.flatnonzero(annotate.annotation.labels == 1)) == boxed | set(range(45, 55))
     assert viewer.scene.camera.center == camera, "painting does not pan"
+
+
+def test_a_click_before_any_key_moves_and_labels_nothing(viewer: Any, annotate: Any, qtbot: Any) -> None:
+    start(viewer, annotate, qtbot)
+    viewer.reset_view()
+    qtbot.wait(100)
+    drag(viewer, qtbot, [where(viewer, annotate, 64)] * 2)
+    assert annotate.layers.current == 64
+    assert (annotate.annotation.labels == UNLABELLED).all()
+    press(viewer, qtbot, Qt.Key.Key_1)
+    drag(viewer, qtbot, [where(viewer, annotate, 130)] * 2)
+    assert np.flatnonzero(annotate.annotation.labels == 0).tolist() == [64, 130]
+
+
+def test_a_small_light_window_shows_the_widget_whole(
+    viewer: Any, annotate: Any, qtbot: Any, screenshot: Callable
+) -> None:
+    viewer.theme = "light"
+    viewer.window._qt_window.resize(800, 560)
+    start(viewer, annotate, qtbot)
+    press(viewer, qtbot, Qt.Key.Key_1)
+    screenshot("annotate-small-light")
+    annotate.tabs.setCurrentWidget(annotate.files)
+    screenshot("annotate-files-small-light")
+    inner = annotate.findChild(QScrollArea)
+    assert inner.widget().width() <= inner.viewport().width() + 1, "nothing is cut off at the side"
+    viewer.theme = "dark"
 
 
 def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, annotate: Any, qtbot: Any) -> None:

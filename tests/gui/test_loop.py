@@ -81,7 +81,9 @@ def check_training_set(model: Path, annotate: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(annotate.journal.restore(a.image, a.grid).labels, labels)
     a.save(tmp_path / "saved.tiles.json")
     np.testing.assert_array_equal(open_annotation(tmp_path / "saved.tiles.json", annotate.journal).labels, labels)
-    split = open_bundle(model).table("split.csv").sort_values(["y0", "x0"])
+    bundle = open_bundle(model)
+    assert bundle.scheme.colours == a.scheme.colours, "colours go with the classes"
+    split = bundle.table("split.csv").sort_values(["y0", "x0"])
     frame = a.frame().sort_values(["y0", "x0"])
     columns = ["y0", "x0", "y1", "x1", "class_name"]
     assert split[columns].to_numpy().tolist() == frame[columns].to_numpy().tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.classes import ClassScheme, palette
 from napari_cellclass.core.contracts import (
     CancelCheck,
     DatasetError,
@@ -68,7 +69,7 @@ def read_tiles_csv(
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
 ) -> TileDataset:
-    """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group.
+    """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group and colour.
 
     These are the columns of :meth:`TileDataset.frame`; a column split is not read, since a split is made
     anew for every training.
@@ -106,7 +107,7 @@ def read_tiles_csv(
         column_of(frame, (column,), path, repr(column))
     boxes = _boxes(frame, path)
     names = frame["class_name"].str.strip()
-    scheme = _scheme(names, path, classes)
+    scheme = _scheme(names, path, classes, frame.get("colour"))
     if (frame["path"] == "").any():
         raise DatasetError(f"{path}, line {frame.index[frame['path'] == ''][0] + 2}: the path is empty; fill it in")
     files = [path.parent / text for text in frame["path"]]
@@ -156,7 +157,9 @@ def _boxes(frame: pd.DataFrame, path: Path) -> NDArray[np.int32]:
     return values.astype(np.int32)
 
 
-def _scheme(names: pd.Series, path: Path, classes: Sequence[str] | None) -> ClassScheme:
+def _scheme(
+    names: pd.Series, path: Path, classes: Sequence[str] | None, colours: pd.Series | None = None
+) -> ClassScheme:
     found = sorted(set(names))
     if "" in found:
         raise DatasetError(f"{path}, line {names.index[names == ''][0] + 2}: the class is empty; fill it in")
@@ -171,7 +174,17 @@ def _scheme(names: pd.Series, path: Path, classes: Sequence[str] | None) -> Clas
             f"{path} needs tiles of at least two classes, but has {len(found)} ({', '.join(found) or 'none'}); "
             "label tiles of another class"
         )
-    return ClassScheme(tuple(classes or found))
+    return ClassScheme(
+        tuple(classes or found), () if colours is None else _colours(names, colours, tuple(classes or found))
+    )
+
+
+def _colours(names: pd.Series, colours: pd.Series, order: tuple[str, ...]) -> tuple[str, ...]:
+    """Give each class the first ``#RRGGBB`` that stands beside it, or its colour of the palette."""
+    usual = palette(len(order))
+    given = dict(reversed(list(zip(names, colours.str.strip(), strict=True))))
+    fits = [re.fullmatch("#[0-9A-Fa-f]{6}", given.get(name, "")) for name in order]
+    return tuple(match.group().upper() if match else usual[i] for i, match in enumerate(fits))
 
 
 def _groups(frame: pd.DataFrame, files: Sequence[Path], group_by: str | None) -> NDArray[np.object_]:

@@ -62,6 +62,7 @@ class AnnotationLayers:
         self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
         self.current = 0
         self.on_paint: Callable[[NDArray[np.int64]], None] = lambda places: None
+        self.on_selected: Callable[[NDArray[np.int64]], None] = lambda places: None
         self.on_moved: Action = lambda: None
         self._make_layers()
         self.go_to(0, follow=False)
@@ -139,13 +140,17 @@ class AnnotationLayers:
         """Make a tile the current one; the camera follows when it is near the edge of the view or beyond."""
         self.current = int(place)
         grid = self.annotation.grid
-        row, col = int(grid.row[self.current]), int(grid.col[self.current])
-        y, x = grid.tile_px[0] / grid.step_px[0] / 2, grid.tile_px[1] / grid.step_px[1] / 2
-        self._frame.bounds = ((row - y, col - x), (row + y, col + x))
+        self._frame_cells(grid.row[[self.current]], grid.col[[self.current]])
         if follow:
             box = grid.boxes[self.current].astype(float)
             self._follow(self._data_to_world(np.array([(box[:2] + box[2:]) / 2 - 0.5]))[0])
         self.on_moved()
+
+    def _frame_cells(self, rows: NDArray[np.int32], cols: NDArray[np.int32]) -> None:
+        grid = self.annotation.grid
+        y, x = grid.tile_px[0] / grid.step_px[0] / 2, grid.tile_px[1] / grid.step_px[1] / 2
+        low, high = (float(rows.min() - y), float(cols.min() - x)), (float(rows.max() + y), float(cols.max() + x))
+        self._frame.bounds = (low, high)
 
     def _data_to_world(self, points: NDArray[Any]) -> NDArray[np.float64]:
         matrix = matrix_of(self.over.place)
@@ -200,7 +205,7 @@ class AnnotationLayers:
                 last = self._paint_to(last or start, self._field_point(event.position))
             yield
         if boxed:
-            self.on_paint(self.tiles_in_box(start, self._field_point(event.position)))
+            self.select(self.tiles_in_box(start, self._field_point(event.position)))
 
     def _field_point(self, world: Any) -> tuple[float, float]:
         grid = self.annotation.grid
@@ -219,6 +224,13 @@ class AnnotationLayers:
             self.go_to(list(places)[-1], follow=False)
             self.on_paint(np.array(list(places), np.int64))
         return end
+
+    def select(self, places: NDArray[np.int64]) -> None:
+        """Frame several tiles; the next key is for all of them."""
+        if len(places):
+            grid = self.annotation.grid
+            self._frame_cells(grid.row[places], grid.col[places])
+        self.on_selected(places)
 
     def tiles_in_box(self, one: tuple[float, float], other: tuple[float, float]) -> NDArray[np.int64]:
         """Places of the tiles whose centre lies between two corners."""

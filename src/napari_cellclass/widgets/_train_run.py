@@ -50,7 +50,7 @@ class AnnotatedField:
     name
         What it is called.
     tiles
-        Columns y0, x0, y1, x1, class_name: the labelled tiles.
+        Columns y0, x0, y1, x1, class_name, colour: the labelled tiles.
     path
         Where the field came from, or None.
     """
@@ -64,7 +64,10 @@ class AnnotatedField:
     def of(cls, source: SourceImage, annotation: Any) -> AnnotatedField:
         """Take the labels of an :class:`~napari_cellclass.core.annotation.Annotation`."""
         path = annotation.image.path or source.path
-        return cls(source, annotation.image.name, annotation.frame(), None if path is None else Path(path))
+        colours = dict(zip(annotation.scheme.names, annotation.scheme.colours, strict=True))
+        tiles = annotation.frame()
+        tiles["colour"] = tiles["class_name"].map(colours)
+        return cls(source, annotation.image.name, tiles, None if path is None else Path(path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +196,7 @@ def write_fields(
     Returns
     -------
     Path
-        The table: path, y0, x0, y1, x1, class_name, group.
+        The table: path, y0, x0, y1, x1, class_name, colour, group.
 
     Raises
     ------
@@ -214,7 +217,7 @@ def write_fields(
         if cancelled():
             raise CancelledError("cancelled while the fields were written")
         path = field.path if _same_pixels(field) else _write_field(field, folder / f"{name}.tif")
-        table = field.tiles[["y0", "x0", "y1", "x1", "class_name"]].copy()
+        table = field.tiles[["y0", "x0", "y1", "x1", "class_name", "colour"]].copy()
         table.insert(0, "path", str(path))
         table["group"] = group_name(Path(name), group_by)
         tables.append(table)

@@ -61,7 +61,8 @@ class AnnotateWidget(QWidget):
         self.layers: AnnotationLayers | None = None
         self.source: SourceImage | None = None
         self._others: list[AnnotationLayers] = []
-        self._active = 0
+        self._active: int | None = None  # the class that click and drag paint with: that of the last key
+        self._selected: NDArray[np.int64] | None = None
         self._times: deque[float] = deque(maxlen=2000)
         self._build()
         self.viewer.layers.events.inserted.connect(self._layers_changed)
@@ -175,6 +176,7 @@ class AnnotateWidget(QWidget):
         self.annotation, self.source = annotation, source
         self.layers = AnnotationLayers(self.viewer, annotation, source, over)
         self.layers.on_paint = self._paint
+        self.layers.on_selected = self._select
         self.layers.on_moved = self._preview_timer.start
         self.tabs.setEnabled(True)
         self.classes_changed()
@@ -225,11 +227,27 @@ class AnnotateWidget(QWidget):
             self.classes_changed()
 
     def _paint(self, places: NDArray[np.int64]) -> None:
-        self.label_places(places, self._active)
+        self._selected = None
+        if self._active is None:
+            self._say("Press a class's key first; click and drag then paint with that class.")
+        else:
+            self.label_places(places, self._active)
+
+    def _select(self, places: NDArray[np.int64]) -> None:
+        self._selected = places if len(places) else None
+        if len(places):
+            self._say(f"{len(places):,} tiles are selected: press a class's key to label them all.")
 
     def _choose(self, label: int) -> None:
         self._active = label
-        self.label(label)
+        if self._selected is None:
+            self.label(label)
+            return
+        if self.label_places(self._selected, label):
+            self._say(f"{len(self._selected):,} tiles were labelled.")
+        self._selected = None
+        if self.layers is not None:
+            self.layers.go_to(self.layers.current, follow=False)
 
     def accept_predictions(self, places: NDArray[np.int64] | None) -> None:
         """Take the classes of the map as labels: of some tiles, or of all that have no label yet."""
@@ -297,7 +315,8 @@ class AnnotateWidget(QWidget):
         assert self.annotation is not None
         assert self.layers is not None
         scheme = self._bound_scheme = self.annotation.scheme
-        self._active = min(self._active, len(scheme) - 1) if self._active >= 0 else self._active
+        if self._active is not None and self._active >= len(scheme):
+            self._active = None
         keys: dict[str, Any] = {
             key.strip().lower(): lambda i=i: self._choose(i) for i, key in enumerate(scheme.keys) if key.strip()
         }
@@ -315,13 +334,14 @@ class AnnotateWidget(QWidget):
 
     def _walk(self, rows: int, columns: int) -> None:
         assert self.layers is not None
+        self._selected = None
         self.layers.go_to(self.layers.neighbour(rows, columns))
 
     def _show_key_map(self) -> None:
         assert self.annotation is not None
         scheme = self.annotation.scheme
         keys = [f"{key.strip()} {name}" for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
-        lines = [*keys, "0 clear", "u unsure", "arrows walk", "drag paints", "Shift+drag box", "Ctrl+Z undo"]
+        lines = [*keys, "0 clear", "u unsure", "arrows walk", "drag paints", "Shift+drag selects", "Ctrl+Z undo"]
         overlay = self.viewer.canvas.overlays.text
         overlay.text = "\n".join(lines)
         overlay.font_size = 9
