@@ -414,3 +414,16 @@ def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it
     own = work.AnnotatedField(source, "a/b", tiles, Path(table["path"][0]))
     (tmp_path / "other").mkdir()
     assert pd.read_csv(work.write_fields([own], tmp_path / "other", None, *quiet))["path"][0] == table["path"][0]
+
+
+def test_nothing_is_cut_off_at_the_side_whatever_is_filled_in(viewer: Any, train: Any, qtbot: Any) -> None:
+    from qtpy.QtWidgets import QScrollArea
+
+    for form in (train.form, train.more, train.data.cutting):
+        for field in form.fields.values():
+            if hasattr(field, "tick"):
+                field.tick.setChecked(False)
+    train.more_button.click()
+    qtbot.wait(100)
+    area = train.findChild(QScrollArea)
+    assert area.widget().width() <= area.viewport().width() + 1

@@ -17,7 +17,7 @@ _LABEL_PX = 100
 _STARTS = {"epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128}
 _FINE_STEP = 0.00001
 _LABELS = {"input_px": "input px", "tile_px": "cut tiles, px", "augment": "augmentation"}
-_AUTOMATIC = {"tile_px": "no, the images are tiles"}
+_AUTOMATIC = {"tile_px": "no"}
 
 
 class AutomaticField(QWidget):
