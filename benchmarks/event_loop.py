@@ -13,47 +13,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEventLoop, Qt, QTimer
 
+from _stalls import Stalls, wait
 from napari_cellclass.core.synthetic import separable_plate, write_plate
 
-_TICK_MS = 5
 _TILE_PX = 128
 _SIDE_TILES = 45  # 45 x 45 = 2 025 tiles
-
-
-class Stalls:
-    """Records the gaps between the ticks of a timer."""
-
-    def __init__(self) -> None:
-        self.gaps: list[float] = []
-        self._last = 0.0
-        self._timer = QTimer()
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.setInterval(_TICK_MS)
-        self._timer.timeout.connect(self._tick)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.gaps.append(max(0.0, 1000 * (now - self._last) - _TICK_MS))
-        self._last = now
-
-    def __enter__(self) -> Stalls:
-        self._last = time.perf_counter()
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.stop()
-
-    def line(self) -> str:
-        """Say longest and 99th percentile."""
-        return (
-            f"longest {max(self.gaps):6.1f} ms, 99 % under {np.percentile(self.gaps, 99):6.1f} ms, n = {len(self.gaps)}"
-        )
 
 
 def train(folder: Path) -> Path:
@@ -63,17 +30,6 @@ def train(folder: Path) -> Path:
     words = ["train", folder / "plate", "--out", model, "--tile-px", _TILE_PX, "--epochs", 1, "--quiet"]
     subprocess.run([sys.executable, "-m", "napari_cellclass", *map(str, words)], check=True)
     return model
-
-
-def wait(condition: Any, seconds: float = 300.0) -> None:
-    """Let the event loop run, undisturbed by this function, until a condition holds."""
-    loop, poll = QEventLoop(), QTimer()
-    end = time.perf_counter() + seconds
-    poll.timeout.connect(lambda: loop.quit() if condition() or time.perf_counter() > end else None)
-    poll.start(20)
-    loop.exec()
-    if not condition():
-        raise SystemExit("the benchmark did not come to its end in time")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The event loop's longest stalls while a network is trained from the widget: ``training_stalls.py``.
+"""Time how long napari's event loop stands still while a network is trained from the widget.
 
 A 5 ms timer runs in the window's thread; what it comes late is a stall. The goal is that none is above 100 ms.
 """
@@ -9,57 +9,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Self
 
-import numpy as np
-from qtpy.QtCore import QEventLoop, QTimer
-
+from _stalls import Stalls, wait
 from napari_cellclass.core.synthetic import separable_plate, write_plate
 
-_TICK_MS = 5
 _EPOCHS = 12
 _TILE_PX = 64
-
-
-class Stalls:
-    """Measures by how much a 5 ms timer comes late."""
-
-    def __init__(self) -> None:
-        self.gaps: list[float] = []
-        self._last = 0.0
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._tick)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.gaps.append(max(0.0, 1000 * (now - self._last) - _TICK_MS))
-        self._last = now
-
-    def __enter__(self) -> Self:
-        self.gaps, self._last = [0.0], time.perf_counter()
-        self._timer.start(_TICK_MS)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.stop()
-
-    def line(self) -> str:
-        """Say the longest ones."""
-        worst = ", ".join(f"{gap:.0f}" for gap in sorted(self.gaps, reverse=True)[:5])
-        return (
-            f"longest {max(self.gaps):6.1f} ms (five worst: {worst}), 99 % under {np.percentile(self.gaps, 99):5.1f} ms"
-        )
-
-
-def wait(condition: Any, seconds: float = 600.0) -> None:
-    """Let the event loop run until a condition holds."""
-    loop, poll = QEventLoop(), QTimer()
-    end = time.perf_counter() + seconds
-    poll.timeout.connect(lambda: loop.quit() if condition() or time.perf_counter() > end else None)
-    poll.start(20)
-    loop.exec()
-    if not condition():
-        raise SystemExit("the benchmark did not come to its end in time")
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from napari_cellclass.core.contracts import CancelledError, DatasetError
-from napari_cellclass.core.dataset import TRAIN, VALIDATION, class_folders, group_name, read_folders, split_by_group
+from napari_cellclass.core.dataset import TRAIN, VALIDATION, class_folders, group_name, read_folders
 from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.split import split_by_group
 
 
 def write(path: Path, value: int = 0, size: tuple[int, int] = (32, 32), seed: int | None = None) -> Path:

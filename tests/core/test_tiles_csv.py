@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from napari_cellclass.core.contracts import CancelledError, DatasetError, Progress
-from napari_cellclass.core.dataset import TRAIN, VALIDATION, split_by_group
+from napari_cellclass.core.dataset import TRAIN, VALIDATION
 from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.tiles_csv import read_labelled, read_tiles_csv
 
 

@@ -379,6 +379,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     names = annotate.annotation.scheme.names
     assert names == table.scheme.names, "the classes to begin with have gone"
     assert annotate.annotation.scheme.colours == table.scheme.colours
+    assert [key.strip() for key in annotate.annotation.scheme.keys] == ["1", "2"]
     said = np.array([names.index(name) for name in table.class_name])
     np.testing.assert_array_equal(annotate.annotation.labels, said)
     wrong = np.flatnonzero(table.class_name == "stained")[:5]

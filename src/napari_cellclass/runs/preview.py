@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import CancelCheck, ProgressCallback, never_cancelled, no_progress
-from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset, split_by_group
+from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.split import split_by_group
 from napari_cellclass.engine.augment import training_batch
 from napari_cellclass.engine.pixels import load_pixels
 

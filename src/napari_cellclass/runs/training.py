@@ -19,11 +19,12 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import TileDataset, class_folders, split_by_group
+from napari_cellclass.core.dataset import TileDataset, class_folders
 from napari_cellclass.core.files import check_writable, write_json, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.tiles_csv import is_tiles_csv, read_labelled
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_folder
 from napari_cellclass.runs.models import open_engine

@@ -278,6 +278,10 @@ class AnnotateWidget(QWidget):
             if unused and len([n for n in names if n not in _PLACEHOLDERS]) >= 2:
                 place = names.index(name)
                 self.apply(lambda a, place=place: a.remove_class(place))
+        keys = [key.strip() for key in self.annotation.scheme.keys]
+        for i, key in enumerate(keys):
+            if key.isdigit() and str(i + 1) not in keys:
+                self.apply(lambda a, i=i: a.change_class(i, key=str(i + 1)))
 
     def prediction(self) -> TileTable | None:
         """Give the map of this field that is in the viewer, when it has the same tiles."""
