@@ -294,6 +294,7 @@ def test_saved_files_open_again_and_compare(viewer: Any, annotate: Any, qtbot: A
     press(viewer, qtbot, Qt.Key.Key_1)
     annotate.files.compare(path)
     assert "3 tiles are labelled in both: agreement 66.7%" in annotate.files.report.text()
+    assert "r0 c1: class 1 / class 2" in annotate.files.report.text()
     annotate.files.open(path)
     np.testing.assert_array_equal(annotate.annotation.labels, saved)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_cellclass.widgets.annotate import AnnotateWidget
 
 
+_FEW = 20  # differing tiles are listed up to this
+
+
 class FilesPanel(QWidget):
     """Buttons that bring labels in and out.
 
@@ -209,8 +212,16 @@ class FilesPanel(QWidget):
         """Compare with another annotator's file of the same image."""
         owner = self._owner
         assert owner.annotation is not None
-        result = compare(owner.annotation, open_annotation(path, owner.journal))
+        other = open_annotation(path, owner.journal)
+        result = compare(owner.annotation, other)
+        ours, grid = owner.annotation, owner.annotation.grid
+        theirs = other.labels_of(grid.tile_id)
+        lines = [
+            f"r{grid.row[i]} c{grid.col[i]}: {ours.scheme.names[ours.labels[i]]} / {other.scheme.names[theirs[i]]}"
+            for i in result.differing[:_FEW]
+        ]
+        lines += ["..."] * (len(result.differing) > _FEW)
         self.report.setText(
             f"{result.n} tiles are labelled in both: agreement {result.agreement:.1%}, "
-            f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ."
+            f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ.\n" + "\n".join(lines)
         )
