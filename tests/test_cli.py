@@ -489,7 +489,11 @@ def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
         tmp_path / "o",
     ]
     child = subprocess.Popen(
-        [*map(str, line), "--workers", "2", "--overlap", "0.9", "--progress", "none"], stderr=subprocess.PIPE, text=True
+        [*map(str, line), "--workers", "2", "--overlap", "0.9", "--progress", "none"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it runs in the background ignore SIGINT, these tests perhaps among it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     family = psutil.Process(child.pid)
     deadline = time.monotonic() + 60
@@ -498,7 +502,10 @@ def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
     time.sleep(4)  # let them begin
     others = family.children(recursive=True)
     child.send_signal(sent)
-    _, err = child.communicate(timeout=30)
+    try:
+        _, err = child.communicate(timeout=30)
+    finally:
+        child.kill()
     assert child.returncode == 130
     assert err.strip().splitlines() == ["napari-cellclass: cancelled; what was finished is kept"]
     _, alive = psutil.wait_procs(others, timeout=10)

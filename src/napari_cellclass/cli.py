@@ -260,7 +260,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         model, run = VERBS[values.pop("verb")]
         params = model.checked(**values)
         reporter = Reporter(params)
-        return run(params, reporter)
+        code = run(params, reporter)
+        sys.stdout.flush()  # here, where it is answered, and not while the interpreter ends
+        return code
     except (KeyboardInterrupt, CancelledError):
         return _stopped(reporter, "cancelled; what was finished is kept", INTERRUPTED)
     except CellClassError as error:
