@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import CancelledError, DatasetError, Progress
 from napari_cellclass.core.dataset import TRAIN, VALIDATION
 from napari_cellclass.core.grid import TileGrid
@@ -131,3 +132,15 @@ def test_a_box_outside_its_image_one_class_and_a_missing_column_are_told(listed:
         read_tiles_csv(write(listed.drop(columns="x1"), tmp_path))
     with pytest.raises(DatasetError, match=r"cannot open .*no\.csv"):
         read_labelled(tmp_path / "no.csv")
+
+
+@pytest.mark.parametrize(("colour", "expected"), [("", None), ("#123abc", "#123ABC"), ("red", None)])
+def test_a_colour_goes_with_its_class_where_it_is_one(tmp_path: Path, colour: str, expected: str | None) -> None:
+    lines = ["path,y0,x0,y1,x1,class_name,colour"]
+    for i, name in enumerate(("a", "b")):
+        Image.fromarray(np.full((8, 8), i, np.uint8)).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,0,0,8,8,{name},{colour if name == 'b' else ''}")
+    (tmp_path / "tiles.csv").write_text("\n".join(lines))
+    colours = read_tiles_csv(tmp_path / "tiles.csv").scheme.colours
+    usual = ClassScheme(("a", "b")).colours
+    assert colours == (usual[0], expected or usual[1])

@@ -50,7 +50,7 @@ class AnnotatedField:
     name
         What it is called.
     tiles
-        Columns y0, x0, y1, x1, class_name, colour: the labelled tiles.
+        Columns y0, x0, y1, x1, class_name and, at will, colour (``#RRGGBB``): the labelled tiles.
     path
         Where the field came from, or None.
     """
@@ -217,7 +217,7 @@ def write_fields(
         if cancelled():
             raise CancelledError("cancelled while the fields were written")
         path = field.path if _same_pixels(field) else _write_field(field, folder / f"{name}.tif")
-        table = field.tiles[["y0", "x0", "y1", "x1", "class_name", "colour"]].copy()
+        table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
         table.insert(0, "path", str(path))
         table["group"] = group_name(Path(name), group_by)
         tables.append(table)
