@@ -267,7 +267,6 @@ def test_a_missing_csv_and_an_empty_box_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
-@pytest.mark.skipif(not SHARED.exists(), reason="the real images are not beside the project")
 def test_real_points_and_boxes_become_labels() -> None:
     points = read_points_csv(SHARED / "chula_rbc12" / "labels.csv", "1.jpg")
     grid = grid_around_points((480, 640), points.points, 72)

@@ -111,7 +111,7 @@ class SourceImage:
             part = np.asarray(self.data[ya:yb, xa:xb])
         except ImageError:
             raise
-        except Exception as error:
+        except Exception as error:  # codecs and reader plugins raise anything
             raise ImageError(
                 f"{self.name}: the pixels cannot be read ({type(error).__name__}: {error}); the file may be damaged"
             ) from error

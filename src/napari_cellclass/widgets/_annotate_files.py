@@ -14,9 +14,10 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButto
 from napari_cellclass.core.annotation import Annotation, open_annotation
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import CellClassError
-from napari_cellclass.core.label_csv import read_boxes_csv, read_points_csv
-from napari_cellclass.core.labels import compare, from_points, from_polygons, grid_around_points, merge
+from napari_cellclass.core.label_csv import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
+from napari_cellclass.core.labels import compare, from_csv, from_points, grid_around_points, merge
 from napari_cellclass.viewer.label_sources import labels_from_layer, layers_with_labels, points_of_layer
+from napari_cellclass.widgets._layer_choice import Holder
 from napari_cellclass.widgets._results_panel import row_of
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class FilesPanel(QWidget):
         """Follow the viewer's layer list."""
         chosen = self.layer.currentText()
         self.layer.clear()
-        self.layer.addItems([layer.name for layer in layers_with_labels(self._owner.viewer)])
+        for layer in layers_with_labels(self._owner.viewer):
+            self.layer.addItem(layer.name, Holder(layer))
         self.layer.setCurrentText(chosen)
 
     def _try(self, action: Callable[[], Any]) -> None:
@@ -118,11 +120,10 @@ class FilesPanel(QWidget):
         owner = self._owner
         assert owner.annotation is not None
         assert owner.layers is not None
-        layers = {layer.name: layer for layer in layers_with_labels(owner.viewer)}
-        layer = layers.get(self.layer.currentText())
-        if layer is None:
+        if self.layer.currentData() is None:
             self.report.setText("There is no Shapes, Points or Labels layer with classes.")
             return
+        layer = self.layer.currentData().layer
         if self.centred.isChecked() and type(layer).__name__ == "Points":
             points, labels, names = points_of_layer(layer, owner.layers.over)
             self._around(points, labels, names)
@@ -135,25 +136,23 @@ class FilesPanel(QWidget):
         owner = self._owner
         assert owner.annotation is not None
         found = read_points_csv(path, owner.annotation.image.name)
-        names = tuple(sorted(set(found.names)))
-        classes = np.array([names.index(name) for name in found.names])
-        if self.centred.isChecked():
-            self._around(found.points, classes, names)
-        else:
-            self._apply(from_points(owner.annotation.grid, found.points, classes), names)
+        self._take_csv(found, found.points)
 
     def boxes(self, path: Path) -> None:
         """Take labels from the boxes of a CSV file."""
         owner = self._owner
         assert owner.annotation is not None
         found = read_boxes_csv(path, owner.annotation.image.name)
-        names = tuple(sorted(set(found.names)))
-        classes = np.array([names.index(name) for name in found.names])
+        self._take_csv(found, found.centres())
+
+    def _take_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
+        annotation = self._owner.annotation
+        assert annotation is not None
         if self.centred.isChecked():
-            self._around(found.centres(), classes, names)
-            return
-        polygons = list(zip(found.outlines(), classes, strict=True))
-        self._apply(from_polygons(owner.annotation.grid, polygons, self.cover.value() / 100), names)
+            names = tuple(sorted(set(found.names)))
+            self._around(centres, np.array([names.index(name) for name in found.names]), names)
+        else:
+            self._apply(*from_csv(found, annotation.grid, self.cover.value() / 100))
 
     def _around(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
         """Start an annotation whose tiles lie around points, labelled with the points' classes."""

@@ -44,7 +44,7 @@ class ImageChoice(QListWidget):
         for layer in map(bare, layers):
             layer.events.name.connect(self._renamed)
             item = QListWidgetItem(layer.name)
-            item.setData(Qt.ItemDataRole.UserRole, _Holder(layer))
+            item.setData(Qt.ItemDataRole.UserRole, Holder(layer))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Checked if id(layer) in ticked else Qt.CheckState.Unchecked)
             self.addItem(item)
@@ -75,7 +75,7 @@ class ImageChoice(QListWidget):
             item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
 
 
-class _Holder:
+class Holder:
     """Keeps Qt from turning a layer into a list or dict of its own."""
 
     def __init__(self, layer: Layer | None) -> None:
@@ -98,9 +98,9 @@ class RegionChoice(QComboBox):
         chosen = self.chosen()
         self.blockSignals(True)
         self.clear()
-        self.addItem("whole field", _Holder(None))
+        self.addItem("whole field", Holder(None))
         for layer in map(bare, _of_kind(self._viewer, "Shapes")):
-            self.addItem(layer.name, _Holder(layer))
+            self.addItem(layer.name, Holder(layer))
             if layer is chosen:
                 self.setCurrentIndex(self.count() - 1)
         self.blockSignals(False)
