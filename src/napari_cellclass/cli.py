@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from napari_cellclass.core.params import (
     InfoParams,
     Params,
     ReportingParams,
+    SliceParams,
     TrainParams,
 )
 
@@ -89,7 +91,17 @@ class Reporter:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Speaks of a usage error in one line."""
+    """Speaks of a usage error in one line, and takes a range such as ``-5:5`` for a value, not for a flag."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Write ``--rotate -5:5`` as ``--rotate=-5:5``."""
+        words: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            if words and re.fullmatch(r"-\d+:.*", word) and re.fullmatch(r"--[a-z-]+", words[-1]):
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise ParamsError(f"{message}; see {self.prog} --help")
@@ -125,6 +137,37 @@ def _shape(annotation: Any) -> tuple[bool, tuple[str, ...], bool]:
     if typing.get_origin(annotation) is Literal:
         return False, tuple(map(str, typing.get_args(annotation))), False
     return typing.get_origin(annotation) is list, (), annotation is bool
+
+
+def _slice(params: SliceParams, reporter: Reporter) -> int:
+    if params.rename or params.undo:
+        return _rename(params, reporter)
+    from napari_cellclass.runs.slicing import slice_images
+
+    report = slice_images(params, reporter.progress)
+    reporter.close()
+    for outcome in report.failed:
+        print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
+    reporter.say(report.summary())
+    reporter.event("done", out=report.out, images=len(report.outcomes), failed=len(report.failed))
+    if report.failed:
+        return SOME_FAILED if len(report.failed) < len(report.outcomes) else BAD_INPUT
+    return OK
+
+
+def _rename(params: SliceParams, reporter: Reporter) -> int:
+    from napari_cellclass.core.renaming import rename_images, undo_renaming
+
+    folder = params.images[0]
+    if params.undo:
+        done = undo_renaming(folder, reporter.progress)
+        reporter.say(f"{len(done.moves)} files of {folder} have the names back that they had before")
+    else:
+        done = rename_images(folder, params.prefix, reporter.progress)
+        text = "; slice FOLDER --undo gives the old names back" if done.moves else ""
+        reporter.say(f"{len(done.moves)} files of {folder} renamed{text}")
+    reporter.event("done", renamed=len(done.moves))
+    return OK
 
 
 def _train(params: TrainParams, reporter: Reporter) -> int:
@@ -222,6 +265,7 @@ def _demo(params: DemoParams, reporter: Reporter) -> int:
 
 VERBS: dict[str, tuple[type[Params], Callable[[Any, Reporter], int]]] = {
     "demo": (DemoParams, _demo),
+    "slice": (SliceParams, _slice),
     "train": (TrainParams, _train),
     "evaluate": (EvaluateParams, _evaluate),
     "classify": (ClassifyParams, _classify),

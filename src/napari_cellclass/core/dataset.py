@@ -28,6 +28,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.readers import is_image_name, list_images, read_image
+from napari_cellclass.core.tile_list import Provenance, TileOrigin, TileOrigins
 
 TRAIN, VALIDATION = "train", "validation"
 # A side that only a field has: such images are cut, not squeezed into one tile.
@@ -67,6 +68,8 @@ class TileDataset:
         In words, how the split was made.
     read
         Opens one of ``paths``.
+    provenance
+        Where the tiles lie in the fields that their files were cut from, or None where no list tells it.
     """
 
     paths: tuple[Path, ...]
@@ -83,6 +86,7 @@ class TileDataset:
     skipped: tuple[tuple[Path, str], ...] = ()
     split_rule: str = "not split"
     read: ReadImage = read_image
+    provenance: Provenance | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -147,12 +151,36 @@ class TileDataset:
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """A file that was opened, with the class and group of its tiles."""
+    """A file that was opened, with the class and group of its tiles, and what it was cut from, if known."""
 
     path: Path
     class_name: str
     group: str
     source: SourceImage
+    origin: TileOrigin | None = None
+
+
+def image_folders(folder: Path) -> dict[str, list[Path]]:
+    """List the sub-folders with images and their images, both sorted by name.
+
+    Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither.
+
+    Raises
+    ------
+    DatasetError
+        The folder cannot be opened.
+    """
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be opened ({error.strerror}); check its permissions") from error
+    found: dict[str, list[Path]] = {}
+    for entry in entries:
+        if entry.is_dir() and not entry.name.startswith((".", "__")) and entry.suffix != ".zarr":
+            images = list_images(entry)
+            if images:
+                found[entry.name] = images
+    return found
 
 
 def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[str, list[Path]]:
@@ -169,19 +197,10 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[st
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; give a folder that holds one sub-folder per class")
-    try:
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be opened ({error.strerror}); check its permissions") from error
-    found: dict[str, list[Path]] = {}
-    for entry in entries:
-        if entry.is_dir() and not entry.name.startswith((".", "__")) and entry.suffix != ".zarr":
-            images = list_images(entry)
-            if images:
-                found[entry.name] = images
+    found = image_folders(folder)
     if len(found) < (2 if classes is None else 1):
         names = ", ".join(found) or "none"
-        loose = sum(is_image_name(entry.name) for entry in entries)
+        loose = sum(is_image_name(entry.name) for entry in folder.iterdir())
         hint = f"; its {loose} loose images belong into such folders" if loose else ""
         raise DatasetError(
             f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
@@ -256,7 +275,8 @@ def read_folders(
         ``cancelled`` said so.
     """
     folders = class_folders(folder, classes)
-    entries, skipped = open_images(folders, group_by, read, progress, cancelled)
+    origins = TileOrigins([folder, *(folder / name for name in folders)])
+    entries, skipped = open_images(folders, group_by, read, progress, cancelled, origins)
     for check in (alike, unlike):
         entries, left_out = check(entries)
         skipped += left_out
@@ -274,11 +294,12 @@ def read_folders(
         reason = next((why for path, why in skipped if path.parent.name == lost), "no image was left")
         raise DatasetError(f"no image of class {lost!r} can be used: {reason}")
     n = sum(map(len, boxes))
+    numbers, cuts = np.concatenate(image), np.concatenate(boxes)
     return TileDataset(
         tuple(entry.path for entry in entries),
         tuple(entry.source.image_id for entry in entries),
-        np.concatenate(image),
-        np.concatenate(boxes),
+        numbers,
+        cuts,
         np.concatenate(labels),
         np.array(groups, object),
         np.full(n, "", object),
@@ -288,6 +309,7 @@ def read_folders(
         entries[0].source.pixel_size_um,
         tuple(skipped),
         read=read,
+        provenance=Provenance.of([entry.origin for entry in entries], numbers, cuts),
     )
 
 
@@ -297,23 +319,30 @@ def open_images(
     read: ReadImage,
     progress: ProgressCallback,
     cancelled: CancelCheck,
+    origins: TileOrigins | None = None,
 ) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
-    """Open the images of each class; give them, and (path, reason) of those that cannot be read."""
+    """Open the images of each class; give them, and (path, reason) of those that cannot be read.
+
+    A tile that ``origins`` lists belongs to the group of its field, and a pattern is matched with the
+    field's name, so that rotated copies and neighbours are never torn apart.
+    """
     entries, skipped = [], []
     pairs = [(name, path) for name, paths in folders.items() for path in paths]
     for done, (name, path) in enumerate(pairs):
         if cancelled():
             raise CancelledError("cancelled while reading the images")
-        group = group_name(path, group_by)
         try:
             source = read(path)
+            found = origins.find(path, source.image_id) if origins else None
             _ = source.image_id  # reads every pixel, so a damaged file is found here
         except CellClassError as error:
             skipped.append((path, str(error)))
         else:
-            group = group if group_by else f"{name}/{group}"
+            group = group_name(found.name if found else path, group_by)
+            if group_by is None:
+                group = found.group if found else f"{name}/{group}"
             # The pixels just read are dropped; a data set may be larger than memory.
-            entries.append(ImageEntry(path, name, group, _reopened(source, path, read)))
+            entries.append(ImageEntry(path, name, group, _reopened(source, path, read), found))
         progress(Progress("reading", done + 1, len(pairs)))
     return entries, skipped
 

@@ -40,13 +40,15 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, wait_for_disk: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` and rename it to ``path`` when the block ends well.
 
     Parameters
     ----------
     path
         The file to make; its folder is made when missing.
+    wait_for_disk
+        Whether the bytes are on the disk before the name is; without it a power cut may leave an empty file.
 
     Yields
     ------
@@ -68,8 +70,9 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())  # a full disk may only be noticed here
+        if wait_for_disk:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())  # a full disk may only be noticed here
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:

@@ -22,7 +22,8 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
 
     Groups are ranked by a hash of their name, so that a group stays on its side when others are added.
     A class that has one group only cannot give one away: its tiles are held out by region instead, the
-    right-hand part of each image, with the tiles that touch it left out of both.
+    right-hand part of each field, with the tiles that touch it left out of both. Rotated copies are trained
+    on beside their tile, but never validated on: they would count a tile several times.
 
     Parameters
     ----------
@@ -50,9 +51,13 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
         else:
             held |= set(sorted(groups, key=_rank)[: max(1, min(len(groups) - 1, round(fraction * len(groups))))])
     split = np.where(np.isin(data.groups.astype(str), list(held)), VALIDATION, TRAIN).astype(object)
+    known = data.provenance
+    boxes, field = (known.boxes, known.field) if known else (data.boxes, data.image)
     for group in by_region:
         mine = np.flatnonzero(data.groups == group)
-        split[mine] = _split_region(data.boxes[mine], data.image[mine], fraction)
+        split[mine] = _split_region(boxes[mine], field[mine], fraction)
+    if known:
+        split[known.rotated & (split == VALIDATION)] = ""
     rule = f"{len(held)} of {len(members)} groups held out, by a hash of their names"
     if by_region:
         rule += f"; {', '.join(sorted(by_region))} alone in a class: right-hand part held out, with a gap"

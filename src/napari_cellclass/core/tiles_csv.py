@@ -31,6 +31,7 @@ from napari_cellclass.core.dataset import (
 )
 from napari_cellclass.core.label_csv import column_of, numbers, read_table
 from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.tile_list import Provenance, TileOrigins, is_tile_list, whole_tiles
 
 _BOX = ("y0", "x0", "y1", "x1")
 _LARGEST_BOX_PX = 16_384
@@ -72,7 +73,8 @@ def read_tiles_csv(
     """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group and colour.
 
     These are the columns of :meth:`TileDataset.frame`; a column split is not read, since a split is made
-    anew for every training.
+    anew for every training. The ``tiles.csv`` of cut tiles is read, too: it has a column file instead of
+    path, and every file is one tile.
 
     Parameters
     ----------
@@ -103,6 +105,9 @@ def read_tiles_csv(
         ``cancelled`` said so.
     """
     frame = read_table(path)
+    cut = is_tile_list(frame)
+    origins = TileOrigins([path.parent] if cut else [], path.name)
+    frame = whole_tiles(frame, path) if cut else frame
     for column in ("path", *_BOX, "class_name"):
         column_of(frame, (column,), path, repr(column))
     boxes = _boxes(frame, path)
@@ -111,7 +116,8 @@ def read_tiles_csv(
     if (frame["path"] == "").any():
         raise DatasetError(f"{path}, line {frame.index[frame['path'] == ''][0] + 2}: the path is empty; fill it in")
     files = [path.parent / text for text in frame["path"]]
-    groups = _groups(frame, files, group_by)
+    sources = [origins.find(file) for file in files]
+    groups = _groups(frame, [o.name if o else f for o, f in zip(sources, files, strict=True)], group_by)
     entries, skipped = open_images({"": list(dict.fromkeys(files))}, None, read, progress, cancelled)
     for check in (alike, unlike):
         entries, left_out = check(entries)
@@ -139,6 +145,7 @@ def read_tiles_csv(
         first.pixel_size_um,
         tuple(skipped),
         read=read,
+        provenance=Provenance.of([origins.find(entry.path) for entry in entries], image, boxes[kept]),
     )
 
 
