@@ -22,6 +22,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from _stalls import wait
 from napari_cellclass.core.synthetic import checkerboard_field
 
 _SIDE, _TILE_PX, _PRESSES, _MOVES = 100, 16, 300, 300
@@ -63,6 +64,7 @@ def main() -> None:
         _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
         widget.tiles["tile_px"].value = _TILE_PX
         widget.start()
+        wait(lambda: widget.annotation is not None)
         native = viewer.window._qt_viewer.canvas.native
         keys = (Qt.Key.Key_1, Qt.Key.Key_2)
         timed(lambda i: QTest.keyClick(native, keys[i % 2]), 20)

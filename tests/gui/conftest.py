@@ -16,10 +16,19 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of this folder."""
+    """Mark all of this folder, and keep it in one process: two would take the focus from each other's windows."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.gui)
+            item.add_marker(pytest.mark.xdist_group("windows"))
+
+
+@pytest.fixture
+def qtbot(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """pytest-qt's, more patient: on a busy machine 5 s are no sign that anything is wrong."""
+    wait_until = qtbot.waitUntil
+    monkeypatch.setattr(qtbot, "waitUntil", lambda condition, *, timeout=30_000: wait_until(condition, timeout=timeout))
+    return qtbot
 
 
 @pytest.fixture

@@ -36,6 +36,12 @@ def annotate(viewer: Any) -> Any:
     return widget
 
 
+def open_field(annotate: Any, qtbot: Any) -> None:
+    """Press Start, and wait until earlier labels have been looked for."""
+    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(annotate.start_button.isEnabled, timeout=30_000)
+
+
 def canvas(viewer: Any) -> Any:
     return viewer.window._qt_viewer.canvas.native
 
@@ -48,7 +54,7 @@ def start(viewer: Any, annotate: Any, qtbot: Any, rows: int = 15, cols: int = 20
     pixels, _ = checkerboard_field(tile, rows, cols)
     layer = viewer.add_image(pixels, name="field", **place)
     annotate.tiles["tile_px"].value = tile
-    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    open_field(annotate, qtbot)
     assert annotate.annotation is not None, annotate.message.text()
     canvas(viewer).setFocus()
     return layer
@@ -234,7 +240,7 @@ def test_labels_come_back_after_a_restart(
     before = np.array(annotate.annotation.labels)
     asked: list[str] = []
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: asked.append(a[2]) or QMessageBox.StandardButton.Yes)
-    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    open_field(annotate, qtbot)
     assert "There are 7 labels of this image" in asked[0]
     np.testing.assert_array_equal(annotate.annotation.labels, before)
     canvas(viewer).setFocus()
@@ -310,6 +316,8 @@ viewer.add_image(checkerboard_field(16, 15, 20)[0], name="field")
 _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
 widget.tiles["tile_px"].value = 16
 widget.start()
+while widget.annotation is None:
+    QApplication.processEvents()
 native = viewer.window._qt_viewer.canvas.native
 for i in range(200):
     QTest.keyClick(native, Qt.Key.Key_1)
@@ -370,7 +378,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
 
     viewer.add_image(ihc_field().data, name="ihc", rgb=True)
     annotate.tiles["tile_px"].value = 32
-    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    open_field(annotate, qtbot)
     _, classify = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
     classify.run_when_ready(ihc_model)
     qtbot.waitUntil(lambda: annotate.prediction() is not None, timeout=60_000)
@@ -416,7 +424,7 @@ def test_real_labels_become_a_training_set_and_train(
         source = read_image(path)
         layer = viewer.add_image(source.read(0, 0, *source.shape).squeeze(), name=path.name, rgb=source.rgb)
         annotate.images.choose([layer])
-        qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+        open_field(annotate, qtbot)
         if kind == "painted":
             mask = np.zeros(source.shape, np.uint8)
             mask[:256], mask[256:] = 1, 2

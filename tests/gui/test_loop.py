@@ -33,10 +33,16 @@ def dock(viewer: Any, name: str) -> Any:
     return viewer.window.add_plugin_dock_widget("napari-cellclass", name)[1]
 
 
+def open_field(annotate: Any, qtbot: Any) -> None:
+    """Press Start, and wait until earlier labels have been looked for."""
+    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(annotate.start_button.isEnabled, timeout=30_000)
+
+
 def begin(viewer: Any, qtbot: Any) -> Any:
     widget = dock(viewer, "Annotate tiles")
     widget.tiles["tile_px"].value = TILE
-    qtbot.mouseClick(widget.start_button, Qt.MouseButton.LeftButton)
+    open_field(widget, qtbot)
     assert widget.annotation is not None, widget.message.text()
     return widget
 

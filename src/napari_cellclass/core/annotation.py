@@ -14,16 +14,17 @@ from napari_cellclass.core import class_edits
 from napari_cellclass.core.annotation_file import SUFFIX, AnnotationFile, ImageKey
 from napari_cellclass.core.class_edits import RESERVED_KEYS
 from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.contracts import ImageError
+from napari_cellclass.core.contracts import CancelCheck, ImageError, ProgressCallback, never_cancelled, no_progress
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.history import CONFLICT, UNLABELLED, UNSURE, Change, Entry, grouped
+from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.journal import Journal
 from napari_cellclass.core.label_log import LabelLog
 from napari_cellclass.core.layout import grid_from_layout, grid_key, grid_layout
 
 __all__ = [
     "CONFLICT", "RESERVED_KEYS", "SUFFIX", "UNLABELLED", "UNSURE", "Annotation", "Change", "ImageKey",
-    "grid_from_layout", "grid_key", "grid_layout", "open_annotation",
+    "earlier_labels", "grid_from_layout", "grid_key", "grid_layout", "open_annotation",
 ]  # fmt: skip
 
 
@@ -302,3 +303,23 @@ def open_annotation(path: Path, journal: Journal, image: ImageKey | None = None)
     annotation = Annotation(image or found.image, found.grid, found.scheme, journal)
     annotation._log.history.store.set(found.ids, found.labels)
     return annotation
+
+
+def earlier_labels(
+    source: SourceImage,
+    grid: TileGrid,
+    journal: Journal,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> tuple[ImageKey, Annotation | None]:
+    """Name an image by its content, and bring back the labels that it has from an earlier time, or None.
+
+    Every pixel is read to know the image, and a long journal takes a while: no work for a window's thread.
+
+    Raises
+    ------
+    ImageError, DatasetError
+        The image or the journal cannot be read.
+    """
+    image = ImageKey(source.image_id, source.name, source.path)
+    return image, journal.restore(image, grid)

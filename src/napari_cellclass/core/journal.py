@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from napari_cellclass.core.contracts import CellClassError, DatasetError, Output
 from napari_cellclass.core.files import output_error
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.history import Entry, History, ungrouped
+from napari_cellclass.core.scratch import NO_LOCKS, try_lock
 
 if TYPE_CHECKING:
     from napari_cellclass.core.annotation import Annotation
@@ -32,7 +32,6 @@ VERSION = 1
 MALFORMED = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
 """What a damaged entry raises when it is read."""
 _LOCK_SECONDS = 5.0
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @dataclass(frozen=True)
@@ -337,27 +336,13 @@ def _lock(number: int, path: Path) -> None:
     end = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            _try_lock(number)
+            try_lock(number)
             return
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if error.errno in NO_LOCKS:
                 return  # some network folders; appending is whole there too
             if time.monotonic() > end:
                 raise OutputError(
                     f"cannot write {path}: another program has held it for {_LOCK_SECONDS:.0f} s; close it there"
                 ) from error
         time.sleep(0.005)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(number: int) -> None:
-        os.lseek(number, 1 << 40, os.SEEK_SET)  # a byte past any content: a locked byte cannot be read there
-        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

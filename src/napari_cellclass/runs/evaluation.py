@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,23 +74,14 @@ def evaluate_folder(
 ) -> Evaluation:
     """Classify labelled tiles, of class folders or a TILES.csv, and compare.
 
-    Images of folders at least as large as the model's tile are cut into such tiles; smaller ones are one
-    tile each.
-
     Raises
     ------
     DatasetError, ModelError, ImageError
-        See :func:`read_labelled`; images with other channels than the model's.
+        See :func:`read_test_set`; images with other channels than the model's.
     CancelledError
         ``cancelled`` said so.
     """
-
-    def cut(source: SourceImage) -> TileGrid:
-        tile = bundle.manifest.tile_px
-        fits = source.shape[0] >= tile[0] and source.shape[1] >= tile[1]
-        return TileGrid.regular(source.shape, tile if fits else source.shape)
-
-    data = read_labelled(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
+    data = read_test_set(folder, bundle.manifest.tile_px, bundle.scheme.names, group_by, read, progress, cancelled)
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
     prob = predict_dataset(data, engine, progress, cancelled)
@@ -97,6 +89,35 @@ def evaluate_folder(
         raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names)
     return Evaluation(data, prob, report)
+
+
+def read_test_set(
+    folder: Path,
+    tile_px: tuple[int, int],
+    classes: Sequence[str],
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TileDataset:
+    """Read labelled tiles to test a model on, of class folders or a TILES.csv.
+
+    Images of folders at least as large as the model's tile, (height, width) in px, are cut into such tiles;
+    smaller ones are one tile each.
+
+    Raises
+    ------
+    DatasetError
+        See :func:`read_labelled`.
+    CancelledError
+        ``cancelled`` said so.
+    """
+
+    def cut(source: SourceImage) -> TileGrid:
+        fits = source.shape[0] >= tile_px[0] and source.shape[1] >= tile_px[1]
+        return TileGrid.regular(source.shape, tile_px if fits else source.shape)
+
+    return read_labelled(folder, cut, group_by, read, classes, progress, cancelled)
 
 
 def predict_dataset(

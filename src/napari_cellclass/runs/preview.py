@@ -16,8 +16,10 @@ from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.engine.augment import training_batch
 from napari_cellclass.engine.pixels import load_pixels
+from napari_cellclass.runs.evaluation import read_test_set
 
 SHOWN = 25
+TEST = "test"
 # Enough to find the grey-value range that training will find, or nearly.
 _SAMPLE_TILES = 200
 
@@ -29,9 +31,10 @@ class TrainingPreview:
     Parameters
     ----------
     table
-        A row per class: class_name, train, train_groups, validation, validation_groups, left_out.
+        A row per class: class_name, then tiles and groups of train, validation and test (``train``,
+        ``train_groups`` …), left_out.
     groups
-        A row per group: group, and tiles per split.
+        A row per group: group, and tiles of train, validation, test and ``""`` (left out).
     warnings
         What makes the figures of such a training less honest, a sentence each.
     skipped
@@ -65,37 +68,51 @@ def preview(
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
 ) -> TrainingPreview:
-    """Split a data set as training will, count its tiles, and prepare some of them.
+    """Split a data set as training will, read its test sets, count tiles, and prepare some of them.
 
     Raises
     ------
     DatasetError
-        A class would have no tile to train on, or none to validate on.
+        A class would have no tile to train on, or none to validate on; a test set cannot be used.
     """
     data = split_by_group(data, params.val_fraction)
+    tests = [
+        read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, progress, cancelled)
+        for folder in params.test
+    ]
     tiles, titles = _tiles(data, params, progress, cancelled)
-    return TrainingPreview(split_table(data), group_table(data), split_warnings(data), len(data.skipped), tiles, titles)
+    table, groups = split_table(data), group_table(data)
+    for column in ("", "_groups"):
+        table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
+    groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
+    warnings = split_warnings(data) + tuple(filter(None, (_seen_before(data, test) for test in tests)))
+    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles)
 
 
 def split_table(data: TileDataset) -> pd.DataFrame:
-    """Count tiles and groups per class and split."""
+    """Count tiles and groups per class and split; those of a set that is not split count as test."""
     rows = []
     for label, name in enumerate(data.scheme.names):
         mine = data.labels == label
         row: dict[str, Any] = {"class_name": name}
-        for split in (TRAIN, VALIDATION):
-            there = mine & (data.split == split)
+        for split in (TRAIN, VALIDATION, TEST):
+            there = mine & (_split(data) == split)
             row[split] = int(there.sum())
             row[f"{split}_groups"] = len(set(data.groups[there]))
-        rows.append(row | {"left_out": int((mine & (data.split == "")).sum())})
+        rows.append(row | {"left_out": int((mine & (_split(data) == "")).sum())})
     return pd.DataFrame(rows)
 
 
 def group_table(data: TileDataset) -> pd.DataFrame:
     """Count the tiles of every group per split."""
-    frame = pd.DataFrame({"group": data.groups.astype(str), "split": data.split.astype(str)})
+    frame = pd.DataFrame({"group": data.groups.astype(str), "split": _split(data).astype(str)})
     table = frame.groupby(["group", "split"]).size().unstack(fill_value=0)
-    return table.reindex(columns=[TRAIN, VALIDATION, ""], fill_value=0).reset_index()
+    return table.reindex(columns=[TRAIN, VALIDATION, TEST, ""], fill_value=0).reset_index()
+
+
+def _split(data: TileDataset) -> NDArray[np.object_]:
+    """Give the split of every tile; a set that is not split is a test set."""
+    return data.split if (data.split != "").any() else np.full(len(data), TEST, object)
 
 
 def split_warnings(data: TileDataset) -> tuple[str, ...]:
@@ -114,6 +131,18 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
     if few:
         warnings.append(f"fewer than 5 tiles of {_some(few)} are held out: the accuracy will be a rough guess")
     return tuple(warnings)
+
+
+def _seen_before(data: TileDataset, test: TileDataset) -> str:
+    """Say how many images of a test set are trained on, or nothing."""
+    trained = {data.image_ids[i] for i in np.unique(data.image[data.split != ""])}
+    seen = sum(image_id in trained for image_id in test.image_ids)
+    if not seen:
+        return ""
+    return (
+        f"{seen} of {len(test.image_ids)} images to test on are also trained or validated on: the figures on them "
+        "say nothing about new fields. Choose other images to test on"
+    )
 
 
 def _groups(count: int) -> str:

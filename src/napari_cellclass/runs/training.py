@@ -108,8 +108,13 @@ def _test(
             for folder in params.test
         }
     content = {name: evaluation.to_json() for name, evaluation in tests.items()}
-    write_json(params.out.with_name(f"{params.out.stem}_tests.json"), content)
+    write_json(tests_path(params.out), content)
     return tests
+
+
+def tests_path(out: Path) -> Path:
+    """Where the figures of a model's test sets are written: beside it."""
+    return out.with_name(f"{out.stem}_tests.json")
 
 
 def _run_path(out: Path, run: int) -> Path:

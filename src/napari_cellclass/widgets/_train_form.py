@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QWidget
 
+from napari_cellclass.core.bundle import SUFFIX
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.widgets._forms import form
 
@@ -97,6 +99,36 @@ class TrainForm(QWidget):
     def values(self) -> dict[str, Any]:
         """Give the values by name; text that is empty counts as not given."""
         return {name: None if field.value == "" else field.value for name, field in self.fields.items()}
+
+
+class StartChoice(QComboBox):
+    """What training starts from: new weights, or those of a model of this session or from a file.
+
+    The data of an item is the model's path, None for new weights.
+    """
+
+    _ASK = "a model file …"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip("new weights, or those of an earlier model of the same classes, to correct it")
+        self.addItem("afresh", None)
+        self.addItem(self._ASK, None)
+        self.activated.connect(self._chosen)
+
+    def add(self, path: Path) -> int:
+        """Offer a model, and give its place."""
+        place = self.findData(path)
+        if place < 0:
+            place = self.count() - 1
+            self.insertItem(place, f"from {path.name}", path)
+        return place
+
+    def _chosen(self, place: int) -> None:
+        if self.itemText(place) != self._ASK:
+            return
+        name, _ = QFileDialog.getOpenFileName(self, "Start from a model", "", f"Models (*{SUFFIX})")
+        self.setCurrentIndex(self.add(Path(name)) if name else 0)
 
 
 def labelled(*rows: tuple[str, QWidget]) -> QFormLayout:

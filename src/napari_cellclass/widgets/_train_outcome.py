@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,7 @@ class Outcome(QWidget):
 def report(trained: Trained, previous: Trained | None) -> str:
     """Say how good a model is on the tiles that were held out, and how good the previous one was on its own."""
     now, manifest = trained.validation, trained.model.manifest
-    lines = [
-        f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {now['n']:,} held-out tiles of "
-        f"{now['groups']:,} group{'' if now['groups'] == 1 else 's'}."
-    ]
+    lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {_tiles(now, 'held-out')}."]
     if previous is not None:
         change = now["balanced_accuracy"]["value"] - previous.validation["balanced_accuracy"]["value"]
         same = "on the same tiles" if trained.held_out == previous.held_out else "other tiles were held out then"
@@ -93,7 +91,14 @@ def report(trained: Trained, previous: Trained | None) -> str:
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
             f"{training['epoch_kept']}, is kept. These held-out tiles chose it, so the figure flatters a little."
         )
+    for name, test in trained.tests.items():
+        lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
     return "\n".join(lines)
+
+
+def _tiles(report: Mapping[str, Any], kind: str) -> str:
+    groups = report["groups"]
+    return f"{report['n']:,} {kind} tiles of {groups:,} group{'' if groups == 1 else 's'}"
 
 
 def _estimate(validation: dict[str, Any]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,16 @@ from napari_cellclass.core.contracts import (
     ProgressCallback,
 )
 from napari_cellclass.core.dataset import TileDataset, group_name
-from napari_cellclass.core.files import output_error
+from napari_cellclass.core.files import output_error, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.scratch import scratch_folder
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.report.curves import save_curves
 from napari_cellclass.runs.child_training import train_in_child
 from napari_cellclass.runs.preview import TrainingPreview, preview
+from napari_cellclass.runs.training import tests_path
 
 CSV_NAME = "tiles.csv"
 # Of larger fields only the labelled tiles are written.
@@ -88,16 +91,17 @@ class TrainRequest:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model that has been trained: its epochs, its figures, and the tiles that were held out."""
+    """A model that has been trained: its epochs, its figures, the tiles that were held out, and its test sets."""
 
     model: ModelBundle
     history: tuple[dict[str, float], ...]
     validation: dict[str, Any]
     held_out: frozenset[tuple[Any, ...]]
+    tests: Mapping[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def opened(cls, path: Path) -> Trained:
-        """Read what a model says of its training."""
+    def opened(cls, path: Path, tested: bool = False) -> Trained:
+        """Read what a model says of its training, and the figures of its test sets where there are any."""
         model = open_bundle(path)
         split = model.table("split.csv")
         held = split[split["split"] == "validation"]
@@ -105,7 +109,8 @@ class Trained:
         boxes = held[["y0", "x0", "y1", "x1"]].itertuples(index=False)
         tiles = frozenset((name, *box) for name, box in zip(names, boxes, strict=True))
         history = tuple(model.table("history.csv").to_dict("records"))
-        return cls(model, history, model.evaluation()["validation"], tiles)
+        tests = json.loads(tests_path(path).read_text(encoding="utf-8")) if tested else {}
+        return cls(model, history, model.evaluation()["validation"], tiles, tests)
 
 
 def look(request: TrainRequest, progress: ProgressCallback, cancelled: CancelCheck) -> TrainingPreview:
@@ -131,7 +136,7 @@ def train(request: TrainRequest, stopped: CancelCheck, progress: ProgressCallbac
         ``cancelled`` said so; the child is gone.
     """
     with prepared(request, progress, cancelled) as params:
-        return Trained.opened(train_in_child(params, progress, cancelled, stopped))
+        return Trained.opened(train_in_child(params, progress, cancelled, stopped), bool(params.test))
 
 
 def save_history(trained: Trained, path: Path, progress: ProgressCallback, cancelled: CancelCheck) -> list[Path]:
@@ -144,10 +149,8 @@ def save_history(trained: Trained, path: Path, progress: ProgressCallback, cance
     """
     picture, table = path.with_suffix(".png"), path.with_suffix(".csv")
     save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
-    try:
-        pd.DataFrame(trained.history).to_csv(table, index=False, lineterminator="\n")
-    except OSError as error:
-        raise output_error(table, error) from error
+    with writing(table) as temporary:
+        pd.DataFrame(trained.history).to_csv(temporary, index=False, lineterminator="\n")
     return [picture, table]
 
 
@@ -166,10 +169,9 @@ def prepared(request: TrainRequest, progress: ProgressCallback, cancelled: Cance
     if not request.fields:
         yield request.params
         return
-    with tempfile.TemporaryDirectory(prefix="cellclass-", ignore_cleanup_errors=True) as folder:
-        table = write_fields(request.fields, Path(folder), request.params.group_by, progress, cancelled)
-        # The groups are in the table already.
-        yield request.params.model_copy(update={"data": table, "group_by": None})
+    with scratch_folder() as folder:
+        table = write_fields(request.fields, folder, request.params.group_by, progress, cancelled)
+        yield request.params.model_copy(update={"data": table})
 
 
 def write_fields(
@@ -216,10 +218,11 @@ def write_fields(
         progress(Progress("writing fields", done, len(labelled)))
         if cancelled():
             raise CancelledError("cancelled while the fields were written")
-        path = field.path if _same_pixels(field) else _write_field(field, folder / f"{name}.tif")
+        own = field.path if _same_pixels(field) and _same_group(field, name, group_by) else None
+        path = own or _write_field(field, folder / f"{name}.tif")
         table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
         table.insert(0, "path", str(path))
-        table["group"] = group_name(Path(name), group_by)
+        table["group"] = name if group_by is None else group_name(path, group_by)
         tables.append(table)
     pd.concat(tables).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
     return folder / CSV_NAME
@@ -243,6 +246,16 @@ def _same_pixels(field: AnnotatedField) -> bool:
     try:
         return read_image(field.path).image_id == field.source.image_id
     except CellClassError:
+        return False
+
+
+def _same_group(field: AnnotatedField, name: str, group_by: str | None) -> bool:
+    """Tell whether a field's file is grouped as the field: its layer may have another name."""
+    if group_by is None or field.path is None:
+        return True
+    try:
+        return group_name(field.path, group_by) == group_name(Path(f"{name}.tif"), group_by)
+    except DatasetError:
         return False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,13 +131,20 @@ class FigureView(QLabel):
 
 
 class SplitTable(QTableWidget):
-    """How many tiles, of how many groups, of each class train and validate."""
+    """How many tiles of each class, or of each group, train, validate and test.
 
-    _HEADERS = ("class", "train", "validate", "left out")
+    Parameters
+    ----------
+    what
+        What a row is: ``"class"`` or ``"group"``.
+    """
 
-    def __init__(self) -> None:
-        super().__init__(0, len(self._HEADERS))
-        self.setHorizontalHeaderLabels(list(self._HEADERS))
+    _SPLITS = ("train", "validation", "test", "left_out")
+    _HEADERS = ("train", "validate", "test", "left out")
+
+    def __init__(self, what: str) -> None:
+        super().__init__(0, 1 + len(self._HEADERS))
+        self.setHorizontalHeaderLabels([what, *self._HEADERS])
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -150,26 +157,33 @@ class SplitTable(QTableWidget):
         self.setToolTip("tiles, and in how many groups (fields or wells) they lie")
         self.setVisible(False)
 
-    def show_split(self, table: pd.DataFrame) -> None:
+    def show_classes(self, table: pd.DataFrame) -> None:
         """Fill the rows from :attr:`TrainingPreview.table`."""
-        self.setRowCount(len(table))
-        for i, row in enumerate(table.itertuples()):
-            cells = (
-                str(row.class_name),
-                _tiles(row.train, row.train_groups),
-                _tiles(row.validation, row.validation_groups),
-                f"{row.left_out:,}" if row.left_out else "",
-            )
-            for column, text in enumerate(cells):
-                cell = QTableWidgetItem(text)
-                if column:
-                    cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.setItem(i, column, cell)
-        self.setColumnHidden(3, not table["left_out"].any())
+        groups = table.get([f"{split}_groups" for split in self._SPLITS[:-1]])
+        self._fill(table["class_name"], table[list(self._SPLITS)].to_numpy(), groups.to_numpy())
+
+    def show_groups(self, table: pd.DataFrame) -> None:
+        """Fill the rows from :attr:`TrainingPreview.groups`."""
+        counts = table.rename(columns={"": "left_out"})[list(self._SPLITS)]
+        self._fill(table["group"], counts.to_numpy(), None)
+
+    def _fill(self, names: Iterable[Any], tiles: NDArray[np.int64], groups: NDArray[np.int64] | None) -> None:
+        self.setRowCount(len(tiles))
+        for i, name in enumerate(names):
+            self.setItem(i, 0, QTableWidgetItem(str(name)))
+            for j, count in enumerate(tiles[i]):
+                within = groups[i, j] if groups is not None and j < groups.shape[1] else None
+                cell = QTableWidgetItem(_tiles(count, within))
+                cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.setItem(i, 1 + j, cell)
+        for j in (2, 3):
+            self.setColumnHidden(1 + j, not tiles[:, j].any())
         self.setVisible(True)
-        rows = min(8, len(table))
+        rows = min(8, len(tiles))
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + _ROW_PX * rows + 6)
 
 
-def _tiles(tiles: int, groups: int) -> str:
+def _tiles(tiles: int, groups: int | None) -> str:
+    if groups is None or not tiles:
+        return f"{tiles:,}" if tiles else "-"
     return f"{tiles:,} in {groups} group{'' if groups == 1 else 's'}"

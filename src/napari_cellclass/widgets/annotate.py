@@ -12,9 +12,10 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QLabel, QMessageBox, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from napari_cellclass.core.annotation import UNLABELLED, UNSURE, Annotation, Change, ImageKey
+from napari_cellclass.core.annotation import UNLABELLED, UNSURE, Annotation, Change, ImageKey, earlier_labels
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.journal import Journal
 from napari_cellclass.core.params import TileParams
@@ -28,6 +29,7 @@ from napari_cellclass.widgets._class_editor import ClassEditor
 from napari_cellclass.widgets._crops import crop_pixels
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._gallery import Gallery
+from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._layer_choice import ImageChoice
 from napari_cellclass.widgets._results_panel import row_of
 
@@ -61,6 +63,7 @@ class AnnotateWidget(QWidget):
         self.layers: AnnotationLayers | None = None
         self.source: SourceImage | None = None
         self._others: list[AnnotationLayers] = []
+        self._job: Job | None = None
         self._active: int | None = None  # the class that click and drag paint with: that of the last key
         self._selected: NDArray[np.int64] | None = None
         self._times: deque[float] = deque(maxlen=2000)
@@ -141,29 +144,36 @@ class AnnotateWidget(QWidget):
     # -- start and restore -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Lay the grid over the chosen image; labels of an earlier time are offered."""
+        """Lay the grid over the chosen image; labels of an earlier time are looked for in a thread, and offered."""
+        if self._job is not None and self._job.running:
+            return
         try:
             layers = self.images.chosen()
             source = image_from_layers(layers, self.viewer.dims.point)
-            tile = TileParams.checked(**{field.name: field.value for field in self.tiles})
-            grid = tile.grid(source)
-            image = ImageKey(source.image_id, source.name, source.path)
-            annotation = self._restored(image, grid) or Annotation(
-                image, grid, ClassScheme(_PLACEHOLDERS), self.journal
-            )
+            grid = TileParams.checked(**{field.name: field.value for field in self.tiles}).grid(source)
         except CellClassError as error:
             self._say(str(error), True)
             return
-        self.open(annotation, source, FieldLayer.of(layers[0]))
+        over = FieldLayer.of(layers[0])
+        self.start_button.setEnabled(False)
+        self._say("Looking for earlier labels of this image …")
+        self._job = job = start_job(earlier_labels, source=source, grid=grid, journal=self.journal)
+        job.returned.connect(lambda found: self._looked(job, found, source, grid, over))
+        job.failed.connect(lambda error: self._say(str(error), True))
+        job.finished.connect(lambda: self.start_button.setEnabled(True))
 
-    def _restored(self, image: ImageKey, grid: Any) -> Annotation | None:
-        found = self.journal.restore(image, grid)
-        if found is None:
-            return None
-        n = int((found.labels != UNLABELLED).sum())
-        question = f"There are {n} labels of this image and this grid from an earlier time. Go on with them?"
-        yes = QMessageBox.question(self, "Labels found", question) == QMessageBox.StandardButton.Yes
-        return found if yes else None
+    def _looked(
+        self, job: Job, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid, over: FieldLayer
+    ) -> None:
+        if job is not self._job:
+            return  # the widget was closed meanwhile
+        image, annotation = found
+        if annotation is not None:
+            n = int((annotation.labels != UNLABELLED).sum())
+            question = f"There are {n} labels of this image and this grid from an earlier time. Go on with them?"
+            if QMessageBox.question(self, "Labels found", question) != QMessageBox.StandardButton.Yes:
+                annotation = None
+        self.open(annotation or Annotation(image, grid, ClassScheme(_PLACEHOLDERS), self.journal), source, over)
 
     def open(self, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
         """Show an annotation in the viewer and bind its keys."""
@@ -384,6 +394,7 @@ class AnnotateWidget(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Take our listeners away; labels are on disk already."""
+        self._job = None
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
         super().closeEvent(event)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
 from napari_cellclass.core.contracts import CellClassError
@@ -20,7 +20,7 @@ from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
 from napari_cellclass.widgets._train_data import DataChoice
-from napari_cellclass.widgets._train_form import TrainForm, labelled
+from napari_cellclass.widgets._train_form import StartChoice, TrainForm, labelled
 from napari_cellclass.widgets._train_guard import CloseGuard, main_window
 from napari_cellclass.widgets._train_outcome import Outcome
 from napari_cellclass.widgets._train_progress import TrainProgress
@@ -71,13 +71,14 @@ class TrainWidget(QWidget):
         self.more_button = QPushButton("More settings")
         self.more_button.setCheckable(True)
         self.more.setVisible(False)
-        self.start = QComboBox()
-        self.start.setToolTip("new weights, or those of an earlier model of the same classes, to correct it")
-        self.start.addItem("afresh", None)
+        self.start = StartChoice()
+        self.test = FileEdit(mode="d", tooltip="class folders that are not trained on, to test the model; or none")
+        self.test.line_edit.native.setPlaceholderText("none")
+        self.test.line_edit.value = ""
         self.out = FileEdit(mode="w", filter=f"Models (*{SUFFIX})", tooltip="the model to write")
         self.preview_button, self.train_button = QPushButton("Preview"), QPushButton("Train")
         self.progress, self.warning = TrainProgress(self.viewer), QLabel()
-        self.split = SplitTable()
+        self.split, self.groups = SplitTable("class"), SplitTable("group")
         self.tiles = FigureView(self.viewer, lambda width: width)
         self.outcome = Outcome()
         self.warning.setWordWrap(True)
@@ -87,9 +88,9 @@ class TrainWidget(QWidget):
         column = QVBoxLayout(inner)
         for widget in (self.data, self.form, self.more_button, self.more):
             column.addWidget(widget)
-        column.addLayout(labelled(("start", self.start), ("model", self.out.native)))
+        column.addLayout(labelled(("test set", self.test.native), ("start", self.start), ("model", self.out.native)))
         column.addLayout(row_of(self.preview_button, self.train_button))
-        for widget in (self.progress, self.outcome, self.warning, self.split, self.tiles):
+        for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles):
             column.addWidget(widget)
         column.addStretch(1)
         self._scroll = QScrollArea()
@@ -134,6 +135,8 @@ class TrainWidget(QWidget):
         out = out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
         values = self.form.values() | self.more.values() | self.data.values()
         values |= {"out": out, "initial": self.start.currentData()}
+        test = self.test.line_edit.value.strip()
+        values |= {"test": [Path(test)] if test not in ("", ".") else []}
         return work.TrainRequest(TrainParams.checked(**values), self.data.fields())
 
     def preview(self) -> None:
@@ -158,7 +161,8 @@ class TrainWidget(QWidget):
         self._begin(start_job(work.look, request=self._request)).returned.connect(self._looked)
 
     def _looked(self, found: TrainingPreview) -> None:
-        self.split.show_split(found.table)
+        self.split.show_classes(found.table)
+        self.groups.show_groups(found.groups)
         self.warning.setText("\n".join(f"Warning: {text}." for text in found.warnings))
         self.warning.setVisible(bool(found.warnings))
         height, width = found.tiles.shape[1:3]
@@ -210,7 +214,7 @@ class TrainWidget(QWidget):
     def _trained(self, trained: work.Trained) -> None:
         self.outcome.add(trained)
         path = trained.model.path
-        self.start.addItem(f"from {path.name}", path)
+        self.start.add(path)
         self._data_changed()
         kept = trained.model.manifest.training["epoch_kept"]
         self.progress.say(f"Trained; epoch {kept} is in {path}.")
