@@ -21,13 +21,13 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.dataset import (
     GridOf,
     ImageEntry,
+    Opened,
     ReadImage,
     TileDataset,
-    alike,
     group_name,
-    open_images,
+    no_look,
     read_folders,
-    unlike,
+    usable_images,
 )
 from napari_cellclass.core.label_csv import column_of, numbers, read_table
 from napari_cellclass.core.readers import read_image
@@ -49,6 +49,7 @@ def read_labelled(
     classes: Sequence[str] | None = None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of class folders or of a list of tiles, whichever ``data`` is.
 
@@ -56,8 +57,8 @@ def read_labelled(
     :func:`read_tiles_csv`.
     """
     if is_tiles_csv(data):
-        return read_tiles_csv(data, progress, cancelled, group_by=group_by, read=read, classes=classes)
-    return read_folders(data, grid, group_by, read, classes, progress, cancelled)
+        return read_tiles_csv(data, progress, cancelled, group_by=group_by, read=read, classes=classes, opened=opened)
+    return read_folders(data, grid, group_by, read, classes, progress, cancelled, opened)
 
 
 def read_tiles_csv(
@@ -68,6 +69,7 @@ def read_tiles_csv(
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
+    opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group and colour.
 
@@ -87,6 +89,8 @@ def read_tiles_csv(
         Opens an image.
     classes
         The classes of a model: labels count in their order, and must be among them. Else all names, sorted.
+    opened
+        Told which images can be used, before anything is raised for want of them.
 
     Returns
     -------
@@ -112,10 +116,9 @@ def read_tiles_csv(
         raise DatasetError(f"{path}, line {frame.index[frame['path'] == ''][0] + 2}: the path is empty; fill it in")
     files = [path.parent / text for text in frame["path"]]
     groups = _groups(frame, files, group_by)
-    entries, skipped = open_images({"": list(dict.fromkeys(files))}, None, read, progress, cancelled)
-    for check in (alike, unlike):
-        entries, left_out = check(entries)
-        skipped += left_out
+    images = usable_images({"": list(dict.fromkeys(files))}, None, read, progress, cancelled)
+    opened(images)
+    entries, skipped = images.entries, images.skipped
     number = {entry.path: i for i, entry in enumerate(entries)}
     kept = np.array([i for i, file in enumerate(files) if file in number], np.int64)
     lost = sorted(set(names) - set(names.iloc[kept]))
@@ -137,7 +140,7 @@ def read_tiles_csv(
         first.channels,
         first.dtype,
         first.pixel_size_um,
-        tuple(skipped),
+        skipped,
         read=read,
     )
 
