@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn
 import napari_cellclass
 from napari_cellclass.core.contracts import CancelledError, CellClassError, ParamsError, Progress
 from napari_cellclass.core.params import (
+    CheckParams,
     ClassifyParams,
     DemoParams,
     EvaluateParams,
@@ -187,11 +188,48 @@ def _train(params: TrainParams, reporter: Reporter) -> int:
             )
         for warning in model.manifest.scores.get("warnings", []):
             reporter.say(f"  warning: {warning}")
+    for warning in result.warnings:
+        reporter.say(f"  warning: {warning}")
     reporter.say(f"  split: {result.data.split_rule}")
     for name, evaluation in result.tests.items():
         reporter.say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
     reporter.event("done", models=[str(model.path) for model in result.models])
     return OK
+
+
+def _check(params: CheckParams, reporter: Reporter) -> int:
+    from napari_cellclass.core.check import check_folder
+    from napari_cellclass.core.files import check_writable, write_json
+    from napari_cellclass.core.readers import read_image
+    from napari_cellclass.core.tiles_csv import is_tiles_csv
+
+    sized = params.tile_px or params.tile_um or params.tiles
+    if sized and is_tiles_csv(params.data):
+        raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
+    if params.out is not None:
+        check_writable(params.out)
+    report = check_folder(
+        params.data,
+        params.grid if sized else None,
+        params.group_by,
+        lambda path: read_image(path, t=params.t, z=params.z, scene=params.scene),
+        reporter.progress,
+    )
+    for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
+        texts = [finding.text for finding in report.findings if finding.severity == severity]
+        if texts:
+            reporter.say(f"{title}:" + "".join(f"\n  - {text}" for text in texts))
+    if report.data is None:
+        reporter.say(f"{params.data} cannot be trained on as it is")
+    else:
+        reporter.say(
+            f"{params.data} can be trained on: {len(report.data):,} tiles of {len(report.data.paths):,} images"
+        )
+    if params.out is not None:
+        write_json(params.out, report.to_json())
+        reporter.say(f"wrote {params.out}")
+    reporter.event("done", **report.to_json())
+    return OK if report.trainable else BAD_INPUT
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:
@@ -266,6 +304,7 @@ def _demo(params: DemoParams, reporter: Reporter) -> int:
 VERBS: dict[str, tuple[type[Params], Callable[[Any, Reporter], int]]] = {
     "demo": (DemoParams, _demo),
     "slice": (SliceParams, _slice),
+    "check": (CheckParams, _check),
     "train": (TrainParams, _train),
     "evaluate": (EvaluateParams, _evaluate),
     "classify": (ClassifyParams, _classify),

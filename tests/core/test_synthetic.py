@@ -163,14 +163,21 @@ def test_a_well_has_one_class_and_each_file_name_stands_once(plate):
     assert {field.well[0] for field in fields} == set("BCDE")
 
 
+def test_neither_row_nor_column_of_a_well_tells_its_class():
+    fields = list(separable_plate(**SMALL | {"wells_per_class": 20, "field_px": 32}))
+    for part in (slice(0, 1), slice(1, 3)):
+        places = [{field.well[part] for field in fields if field.class_name == name} for name in ("diffuse", "globs")]
+        assert places[0] == places[1]
+
+
 def test_a_plate_is_written_in_class_folders_with_its_pixel_size(tmp_path: Path):
     fields = list(separable_plate(**SMALL))
     paths = write_plate(tmp_path, fields)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
         "diffuse/B03f00.tif",
-        "diffuse/B04f00.tif",
+        "diffuse/C04f00.tif",
         "globs/C03f00.tif",
-        "globs/C04f00.tif",
+        "globs/B04f00.tif",
     ]
     for path, field in zip(paths, fields, strict=True):
         with tifffile.TiffFile(path) as tiff:

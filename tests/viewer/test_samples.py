@@ -31,7 +31,7 @@ def test_napari_can_add_every_layer_of_a_sample(sample):
 @pytest.mark.parametrize("sample", PLATES)
 def test_a_plate_sample_has_two_wells_of_each_class(sample):
     names = [keywords["name"] for _, keywords, _ in opened(sample)]
-    assert names == ["diffuse B03f00", "diffuse B04f00", "globs C03f00", "globs C04f00"]
+    assert names == ["diffuse B03f00", "diffuse C04f00", "globs C03f00", "globs B04f00"]
 
 
 @pytest.mark.parametrize("sample", PLATES)

@@ -183,6 +183,38 @@ def image_folders(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+@dataclass(frozen=True)
+class OpenedImages:
+    """The images of a data set: those that can be used, and why others cannot.
+
+    Parameters
+    ----------
+    entries
+        What training uses.
+    unreadable, odd, doubled, contested
+        (path, reason) of files that cannot be read, whose channels or dtype differ from most, that have the
+        pixels of another one, and that have those of one of another class.
+    """
+
+    entries: tuple[ImageEntry, ...]
+    unreadable: tuple[tuple[Path, str], ...]
+    odd: tuple[tuple[Path, str], ...]
+    doubled: tuple[tuple[Path, str], ...]
+    contested: tuple[tuple[Path, str], ...]
+
+    @property
+    def skipped(self) -> tuple[tuple[Path, str], ...]:
+        """(path, reason) of all that are left out."""
+        return self.unreadable + self.odd + self.doubled + self.contested
+
+
+Opened = Callable[[OpenedImages], None]
+
+
+def no_look(images: OpenedImages) -> None:
+    """Look at nothing: the default of every ``opened=``."""
+
+
 def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[str, list[Path]]:
     """List the class folders of ``folder`` and their images, both sorted by name.
 
@@ -243,6 +275,7 @@ def read_folders(
     classes: Sequence[str] | None = None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of class folders, every image read once to know that it can be.
 
@@ -260,6 +293,8 @@ def read_folders(
         The classes of a model: the folders must be among them, and labels count in their order.
     progress, cancelled
         Called once per image.
+    opened
+        Told which images can be used, before anything is raised for want of them.
 
     Returns
     -------
@@ -276,10 +311,9 @@ def read_folders(
     """
     folders = class_folders(folder, classes)
     origins = TileOrigins([folder, *(folder / name for name in folders)])
-    entries, skipped = open_images(folders, group_by, read, progress, cancelled, origins)
-    for check in (alike, unlike):
-        entries, left_out = check(entries)
-        skipped += left_out
+    images = usable_images(folders, group_by, read, progress, cancelled, origins)
+    opened(images)
+    entries, skipped = images.entries, images.skipped
     scheme = ClassScheme(tuple(classes or folders))
     image, boxes, labels, groups = [], [], [], []
     for number, entry in enumerate(entries):
@@ -307,10 +341,25 @@ def read_folders(
         entries[0].source.channels,
         entries[0].source.dtype,
         entries[0].source.pixel_size_um,
-        tuple(skipped),
+        skipped,
         read=read,
         provenance=Provenance.of([entry.origin for entry in entries], numbers, cuts),
     )
+
+
+def usable_images(
+    folders: dict[str, list[Path]],
+    group_by: str | None,
+    read: ReadImage,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+    origins: TileOrigins | None = None,
+) -> OpenedImages:
+    """Open the images of each class, see :func:`open_images`, and sort out those that cannot be used."""
+    entries, unreadable = open_images(folders, group_by, read, progress, cancelled, origins)
+    entries, odd = alike(entries)
+    entries, doubled, contested = unlike(entries)
+    return OpenedImages(tuple(entries), tuple(unreadable), tuple(odd), tuple(doubled), tuple(contested))
 
 
 def open_images(
@@ -374,23 +423,31 @@ def alike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path,
     return kept, odd
 
 
-def unlike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
-    """Keep one of several images with the same pixels, and none of them where their classes differ."""
+def unlike(
+    entries: list[ImageEntry],
+) -> tuple[list[ImageEntry], list[tuple[Path, str]], list[tuple[Path, str]]]:
+    """Keep one of several images with the same pixels, and none of them where their classes differ.
+
+    Returns
+    -------
+    kept, doubled, contested
+        The images; and (path, reason) of copies within a class, and of all copies across classes.
+    """
     same: dict[str, list[ImageEntry]] = defaultdict(list)
     for entry in entries:
         same[entry.source.image_id].append(entry)
-    kept, doubled = [], []
+    kept, doubled, contested = [], [], []
     for entry in entries:
         others = same[entry.source.image_id]
         if len({other.class_name for other in others}) > 1:
             other = next(other for other in others if other.class_name != entry.class_name)
             reason = f"{entry.path.name} has the same pixels as {other.path.name} of class {other.class_name!r}"
-            doubled.append((entry.path, f"{reason}; decide for one class"))
+            contested.append((entry.path, f"{reason}; decide for one class"))
         elif entry is others[0]:
             kept.append(entry)
         else:
             doubled.append((entry.path, f"{entry.path.name} has the same pixels as {others[0].path.name}"))
-    return kept, doubled
+    return kept, doubled, contested
 
 
 def _whole(source: SourceImage) -> TileGrid:

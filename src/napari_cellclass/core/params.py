@@ -231,6 +231,19 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
 
 
+class CheckParams(TileParams, PlaneParams, ReportingParams):
+    """Look at class folders or listed tiles before training: what is left out, and what would mislead."""
+
+    data: Annotated[Path, "positional"] = Field(
+        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
+    )
+    out: Path | None = Field(None, description="also write the report as JSON")
+    group_by: str | None = Field(
+        None,
+        description="regular expression on the file name; its first group names the split's group, e.g. a well",
+    )
+
+
 class ClassifyParams(PlaneParams, ReportingParams):
     """Classify every tile of the given images with a model."""
 

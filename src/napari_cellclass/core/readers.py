@@ -8,7 +8,7 @@ from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.readers_plane import MAX_DECODE_PIXELS, reason
 
-__all__ = ["MAX_DECODE_PIXELS", "is_image_name", "list_images", "read_image"]
+__all__ = ["MAX_DECODE_PIXELS", "is_image_name", "is_phantom_name", "list_images", "read_image"]
 
 _TIFF = {".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".scn", ".qptiff"}
 _CODECS = {
@@ -27,12 +27,17 @@ _SIGNATURES = (
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
+def is_phantom_name(name: str) -> bool:
+    """Whether a name is of those that systems leave behind: ``.DS_Store``, ``._x.png``, ``Thumbs.db``, ``__MACOSX``."""
+    return name.startswith((".", "~$")) or name.lower() in _NOT_IMAGES
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file or ``.zarr`` folder of that name is an image, by its suffix.
 
     Hidden entries (``.DS_Store``, ``._x.tif``) and what Windows and macOS leave behind are not.
     """
-    if name.startswith((".", "~$")) or name.lower() in _NOT_IMAGES:
+    if is_phantom_name(name):
         return False
     suffix = Path(name).suffix.lower()
     return suffix in _TIFF or suffix in _CODECS or suffix in _PLUGIN or suffix in (".npy", ".zarr")

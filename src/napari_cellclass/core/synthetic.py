@@ -215,7 +215,7 @@ def inseparable_plate(seed: int = 0, **changes: Any) -> Iterator[SyntheticField]
 
 
 def write_plate(folder: Path, fields: Iterable[SyntheticField]) -> list[Path]:
-    """Write fields into one folder per class, e.g. ``globs/C04f00.tif``.
+    """Write fields into one folder per class, e.g. ``globs/C03f00.tif``.
 
     The files are 16-bit TIFFs as ImageJ writes them, with the pixel size in µm; equal fields give equal
     bytes.
@@ -271,9 +271,9 @@ def checkerboard_field(
 
 
 def _well_name(k: int, well: int) -> str:
-    """Name a well: classes lie in alternate rows, so that a plate's gradient favours neither."""
+    """Name a well: classes lie like the colours of a chessboard, so that neither row nor column tells them apart."""
     row, column = divmod(well, len(_PLATE_COLUMNS))
-    return f"{_PLATE_ROWS[len(KINDS) * row + k]}{_PLATE_COLUMNS[column]:02d}"
+    return f"{_PLATE_ROWS[len(KINDS) * row + (k + column) % len(KINDS)]}{_PLATE_COLUMNS[column]:02d}"
 
 
 def _simulate(

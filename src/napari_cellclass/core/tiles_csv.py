@@ -21,13 +21,13 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.dataset import (
     GridOf,
     ImageEntry,
+    Opened,
     ReadImage,
     TileDataset,
-    alike,
     group_name,
-    open_images,
+    no_look,
     read_folders,
-    unlike,
+    usable_images,
 )
 from napari_cellclass.core.label_csv import column_of, numbers, read_table
 from napari_cellclass.core.readers import read_image
@@ -50,6 +50,7 @@ def read_labelled(
     classes: Sequence[str] | None = None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of class folders or of a list of tiles, whichever ``data`` is.
 
@@ -57,8 +58,8 @@ def read_labelled(
     :func:`read_tiles_csv`.
     """
     if is_tiles_csv(data):
-        return read_tiles_csv(data, progress, cancelled, group_by=group_by, read=read, classes=classes)
-    return read_folders(data, grid, group_by, read, classes, progress, cancelled)
+        return read_tiles_csv(data, progress, cancelled, group_by=group_by, read=read, classes=classes, opened=opened)
+    return read_folders(data, grid, group_by, read, classes, progress, cancelled, opened)
 
 
 def read_tiles_csv(
@@ -69,6 +70,7 @@ def read_tiles_csv(
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
+    opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group and colour.
 
@@ -89,6 +91,8 @@ def read_tiles_csv(
         Opens an image.
     classes
         The classes of a model: labels count in their order, and must be among them. Else all names, sorted.
+    opened
+        Told which images can be used, before anything is raised for want of them.
 
     Returns
     -------
@@ -118,10 +122,9 @@ def read_tiles_csv(
     files = [path.parent / text for text in frame["path"]]
     sources = [origins.find(file) for file in files]
     groups = _groups(frame, [o.name if o else f for o, f in zip(sources, files, strict=True)], group_by)
-    entries, skipped = open_images({"": list(dict.fromkeys(files))}, None, read, progress, cancelled)
-    for check in (alike, unlike):
-        entries, left_out = check(entries)
-        skipped += left_out
+    images = usable_images({"": list(dict.fromkeys(files))}, None, read, progress, cancelled)
+    opened(images)
+    entries, skipped = images.entries, images.skipped
     number = {entry.path: i for i, entry in enumerate(entries)}
     kept = np.array([i for i, file in enumerate(files) if file in number], np.int64)
     lost = sorted(set(names) - set(names.iloc[kept]))
@@ -143,7 +146,7 @@ def read_tiles_csv(
         first.channels,
         first.dtype,
         first.pixel_size_um,
-        tuple(skipped),
+        skipped,
         read=read,
         provenance=Provenance.of([origins.find(entry.path) for entry in entries], image, boxes[kept]),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.check import check_dataset
 from napari_cellclass.core.contracts import CancelCheck, ProgressCallback, never_cancelled, no_progress
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.findings import counted, some
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.engine.augment import training_batch
@@ -56,8 +57,8 @@ class TrainingPreview:
         """Say in a sentence how the tiles are split."""
         held, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
         text = (
-            f"{self.table[TRAIN].sum():,} tiles of {_groups(trained)} are trained on; "
-            f"{self.table[VALIDATION].sum():,} of {_groups(held)} are held out, to see how good it is."
+            f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
+            f"{self.table[VALIDATION].sum():,} of {counted(held, 'group')} are held out, to see how good it is."
         )
         return text + (f" {self.skipped} file(s) cannot be used and are left out." if self.skipped else "")
 
@@ -85,7 +86,9 @@ def preview(
     for column in ("", "_groups"):
         table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
     groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
-    warnings = split_warnings(data) + tuple(filter(None, (_seen_before(data, test) for test in tests)))
+    found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
+    seen = filter(None, (_seen_before(data, test) for test in tests))
+    warnings = (*split_warnings(data), *seen, *found)  # the split's own tell more of a class in one group
     return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles)
 
 
@@ -123,13 +126,13 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
     if torn:
         classes = sorted({data.scheme.names[i] for i in np.unique(data.labels[np.isin(data.groups, torn)])})
         warnings.append(
-            f"no other field holds the same classes as {_some(torn)}, so {_some(classes)} is validated on the "
+            f"no other field holds the same classes as {some(torn)}, so {some(classes)} is validated on the "
             "right-hand part of the field that it is trained on: the accuracy will look better than it is on a "
             "new field. Label a second field to be sure"
         )
     few = [row.class_name for row in split_table(data).itertuples() if row.validation < 5]
     if few:
-        warnings.append(f"fewer than 5 tiles of {_some(few)} are held out: the accuracy will be a rough guess")
+        warnings.append(f"fewer than 5 tiles of {some(few)} are held out: the accuracy will be a rough guess")
     return tuple(warnings)
 
 
@@ -143,15 +146,6 @@ def _seen_before(data: TileDataset, test: TileDataset) -> str:
         f"{seen} of {len(test.image_ids)} images to test on are also trained or validated on: the figures on them "
         "say nothing about new fields. Choose other images to test on"
     )
-
-
-def _groups(count: int) -> str:
-    return f"{count:,} group{'' if count == 1 else 's'}"
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:3]))
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _tiles(

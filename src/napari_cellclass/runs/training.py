@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from napari_cellclass.core.bundle import SUFFIX, ModelBundle
+from napari_cellclass.core.check import check_dataset
 from napari_cellclass.core.contracts import (
     CancelCheck,
     OutputError,
@@ -32,11 +33,15 @@ from napari_cellclass.runs.models import open_engine
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The models of all runs, the first of them under the name that was asked for."""
+    """The models of all runs, the first of them under the name that was asked for.
+
+    ``warnings`` are those of the data: what would make the figures mislead.
+    """
 
     models: tuple[ModelBundle, ...]
     data: TileDataset
     tests: dict[str, Evaluation]
+    warnings: tuple[str, ...] = ()
 
 
 def train_folders(
@@ -77,6 +82,7 @@ def train_folders(
         cancelled=cancelled,
     )
     data = split_by_group(data, params.val_fraction)
+    warnings = tuple(finding.text for finding in check_dataset(data) if finding.severity == "warning")
     for folder in params.test:
         if not is_tiles_csv(folder):
             class_folders(folder, data.scheme.names)  # tells now what would be wrong after training
@@ -90,7 +96,7 @@ def train_folders(
             with writing(params.out.with_name(f"{params.out.stem}_runs.csv")) as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
     tests = _test(models[0], params, read, progress, cancelled)
-    return TrainResult(tuple(models), data, tests)
+    return TrainResult(tuple(models), data, tests, warnings)
 
 
 def _test(

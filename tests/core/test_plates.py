@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from napari_cellclass.core.plates import Well, plate_of, tile_place, well_of, wells_of
+
+
+@pytest.mark.parametrize(
+    ("name", "well"),
+    [
+        ("O05f01.TIF", Well(15, 5)),
+        ("Plate1_B3_s2.tif", Well(2, 3)),
+        ("r02c03f01p01-ch1.tiff", Well(2, 3)),
+        ("AB12.png", Well(28, 12)),
+        ("Control_0001_r00_c03.tif", None),
+        ("image_T0001F001L01A01Z01C02.tif", None),
+        ("A00.tif", None),
+        ("sample.png", None),
+    ],
+)
+def test_wells_are_read_from_the_names_that_microscopes_give(name: str, well: Well | None) -> None:
+    assert well_of(name) == well
+
+
+def test_one_name_without_a_well_makes_all_names_no_wells() -> None:
+    assert wells_of(["B03.tif", "cell.tif"]) is None
+    assert wells_of([]) is None
+
+
+def test_the_edge_is_that_of_the_smallest_plate() -> None:
+    assert plate_of([Well(8, 12)]) == (8, 12)
+    assert plate_of([Well(8, 13)]) == (16, 24)
+    assert Well(8, 5).on_edge((8, 12))
+    assert not Well(8, 5).on_edge((16, 24))
+
+
+def test_the_place_of_a_tile_is_read_from_its_name() -> None:
+    assert tile_place("Control_0001_r02_c13.tif") == (2, 13)
+    assert tile_place("r02c03.tif") is None
