@@ -200,21 +200,12 @@ def _train(params: TrainParams, reporter: Reporter) -> int:
 def _check(params: CheckParams, reporter: Reporter) -> int:
     from napari_cellclass.core.check import check_folder
     from napari_cellclass.core.files import check_writable, write_json
-    from napari_cellclass.core.readers import read_image
-    from napari_cellclass.core.tiles_csv import is_tiles_csv
+    from napari_cellclass.runs.labelled import cutter, reader
 
-    sized = params.tile_px or params.tile_um or params.tiles
-    if sized and is_tiles_csv(params.data):
-        raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
+    grid = cutter(params)
     if params.out is not None:
         check_writable(params.out)
-    report = check_folder(
-        params.data,
-        params.grid if sized else None,
-        params.group_by,
-        lambda path: read_image(path, t=params.t, z=params.z, scene=params.scene),
-        reporter.progress,
-    )
+    report = check_folder(params.data, grid, params.group_by, reader(params), reporter.progress)
     for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
         texts = [finding.text for finding in report.findings if finding.severity == severity]
         if texts:

@@ -30,7 +30,9 @@ from napari_cellclass.core.dataset import (
 from napari_cellclass.core.findings import Finding, counted, some
 from napari_cellclass.core.near_duplicates import near_duplicates
 from napari_cellclass.core.readers import is_image_name, is_phantom_name, read_image
+from napari_cellclass.core.renaming import JOURNAL
 from napari_cellclass.core.split import split_by_group
+from napari_cellclass.core.tile_list import TILE_LIST
 from napari_cellclass.core.tile_stats import TileStats, measure_tiles
 from napari_cellclass.core.tiles_csv import is_tiles_csv, read_labelled
 
@@ -146,7 +148,8 @@ def check_dataset(data: TileDataset) -> tuple[Finding, ...]:
 
 def _entries(folder: Path) -> Iterator[Finding]:
     """Tell what lies in a folder of classes and is neither a class nor an image."""
-    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    ours = {JOURNAL, TILE_LIST}
+    entries = sorted((one for one in folder.iterdir() if one.name not in ours), key=lambda entry: entry.name)
     classes = [one for one in entries if one.is_dir() and not is_phantom_name(one.name) and one.suffix != ".zarr"]
     inside = [(one, sorted(one.iterdir(), key=lambda entry: entry.name)) for one in classes]
     everything = [*entries, *(entry for _, mine in inside for entry in mine)]

@@ -24,10 +24,10 @@ from napari_cellclass.core.dataset import TileDataset, class_folders
 from napari_cellclass.core.files import check_writable, write_json, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
-from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.tiles_csv import is_tiles_csv, read_labelled
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_folder
+from napari_cellclass.runs.labelled import cutter, reader
 from napari_cellclass.runs.models import open_engine
 
 
@@ -66,21 +66,8 @@ def train_folders(
     if params.out.is_dir():
         raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
     check_writable(params.out)
-
-    def read(path: Path) -> SourceImage:
-        return read_image(path, t=params.t, z=params.z, scene=params.scene)
-
-    sized = params.tile_px or params.tile_um or params.tiles
-    if sized and is_tiles_csv(params.data):
-        raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
-    data = read_labelled(
-        params.data,
-        params.grid if sized else None,
-        params.group_by,
-        read,
-        progress=progress,
-        cancelled=cancelled,
-    )
+    read = reader(params)
+    data = read_labelled(params.data, cutter(params), params.group_by, read, progress=progress, cancelled=cancelled)
     data = split_by_group(data, params.val_fraction)
     warnings = tuple(finding.text for finding in check_dataset(data) if finding.severity == "warning")
     for folder in params.test:

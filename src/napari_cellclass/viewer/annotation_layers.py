@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.annotation import CONFLICT, UNSURE, Annotation, Change
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.viewer.grid_lines import grid_lines, is_sparse
 from napari_cellclass.viewer.layers import KEY, bare, matrix_of
 from napari_cellclass.viewer.overlay import grid_transform
 from napari_cellclass.viewer.session import FieldLayer
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # Values of the map's pixels: 0 no label, then these, then the classes.
 _CONFLICT_VALUE, _UNSURE_VALUE, _FIRST_CLASS = 1, 2, 3
-_MAX_LINES = 2000
 _KEYS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _MARGIN = 0.2
 
@@ -56,9 +56,8 @@ class AnnotationLayers:
         grid = annotation.grid
         self._place_of = np.full(grid.grid_shape, -1, np.int64)
         self._place_of[grid.row, grid.col] = np.arange(len(grid))
-        # Tiles around points belong to a grid with a step of 1 px: a dot of some pixels stands for each.
-        sparse = grid.step_px == (1, 1) and min(grid.tile_px) > 1
-        side = max(1, min(grid.tile_px) // 4) if sparse else 1
+        # A dot of some pixels stands for a tile around a point.
+        side = max(1, min(grid.tile_px) // 4) if is_sparse(grid) else 1
         self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
         self.current = 0
         self.on_paint: Callable[[NDArray[np.int64]], None] = lambda places: None
@@ -68,7 +67,7 @@ class AnnotationLayers:
         self.go_to(0, follow=False)
 
     def _make_layers(self) -> None:
-        from napari.layers import Labels, Shapes
+        from napari.layers import Labels
 
         grid, name = self.annotation.grid, self.over.name
         self.map = Labels(self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.over.place))
@@ -76,15 +75,8 @@ class AnnotationLayers:
         # napari's own frame for selections: moving a layer or its vertices would take 20 ms a key more.
         self._frame = self.map._overlays["selection_box"]
         self._frame.visible = True
-        layers: list[Any] = [self.map]
-        outlines = self._lines() if len(self._dot) == 1 else list(grid.rects())
-        if len(outlines) <= _MAX_LINES:
-            width = max(0.1, 0.01 * min(grid.tile_px))
-            thin = Shapes(
-                outlines, shape_type="line" if len(self._dot) == 1 else "rectangle", edge_color="white",
-                face_color="transparent", edge_width=width, opacity=0.3, name=f"{name} grid", **self.over.place,
-            )  # fmt: skip
-            layers.insert(0, thin)
+        lines = grid_lines(grid, f"{name} grid", self.over.place)
+        layers: list[Any] = [self.map] if lines is None else [lines, self.map]
         for layer in layers:
             kind = "annotation" if layer is self.map else "annotation-aid"
             layer.metadata[KEY] = {"kind": kind, "annotation": self.annotation, "source": self.source}
@@ -108,13 +100,6 @@ class AnnotationLayers:
         points = np.stack([grid.row[places], grid.col[places]], axis=-1).astype(np.intp)[:, None] + self._dot
         points = np.clip(points, 0, np.array(grid.grid_shape) - 1).reshape(-1, 2)
         return (points[:, 0], points[:, 1]), np.repeat(values, len(self._dot))
-
-    def _lines(self) -> list[NDArray[np.float64]]:
-        boxes = self.annotation.grid.boxes - 0.5
-        top, left, bottom, right = boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max()
-        ys, xs = np.unique(boxes[:, [0, 2]]), np.unique(boxes[:, [1, 3]])
-        rows = [np.array([[y, left], [y, right]]) for y in ys]
-        return rows + [np.array([[top, x], [bottom, x]]) for x in xs]
 
     def recolour(self) -> None:
         """Follow the classes' colours."""

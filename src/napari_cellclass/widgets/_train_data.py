@@ -123,6 +123,13 @@ class DataChoice(QWidget):
         elif self.layers.count() != had:
             self.changed.emit()
 
+    def choose_folder(self, folder: Path, tile_px: int | None, group_by: str | None) -> None:
+        """Choose class folders, and how they are cut and grouped."""
+        self.from_folders.setChecked(True)
+        self.cutting.fields["tile_px"].value = tile_px
+        self.grouping.fields["group_by"].value = group_by or ""
+        self.folder.value = folder
+
     def _folder_name(self) -> str:
         return str(self.folder.line_edit.value).strip()
 

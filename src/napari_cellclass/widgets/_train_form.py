@@ -11,15 +11,21 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
-from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.params import Params, TrainParams
 from napari_cellclass.widgets._forms import form
 
 _LABEL_PX = 100
 # What a field starts from when its tick is taken away.
-_STARTS = {"epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128}
-_FINE_STEP = 0.00001
-_LABELS = {"input_px": "input px", "tile_px": "cut tiles, px", "augment": "augmentation"}
-_AUTOMATIC = {"tile_px": "no"}
+_STARTS = {
+    "epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128, "tiles": 16, "background_limit": 0.05,
+}  # fmt: skip
+_FINE_STEPS = {"learning_rate": 0.00001, "background_limit": 0.0005}
+_LABELS = {
+    "input_px": "input px", "tile_px": "cut tiles, px", "tiles": "into N tiles", "augment": "augmentation",
+    "rotate": "rotated by", "background_limit": "keep from", "class_name": "class", "force": "write over",
+    "group_by": "group by",
+}  # fmt: skip
+_AUTOMATIC = {"tile_px": "no", "tiles": "no"}
 
 
 class AutomaticField(QWidget):
@@ -62,19 +68,21 @@ class AutomaticField(QWidget):
 
 
 class TrainForm(QWidget):
-    """Some fields of :class:`TrainParams`.
+    """Some fields of :class:`TrainParams`, or of another verb's parameters.
 
     Parameters
     ----------
     names
         Which ones, in order.
+    params
+        Whose.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], params: type[Params] = TrainParams) -> None:
         super().__init__()
         self.fields: dict[str, Any] = {}
         # Kept, as it owns the fields.
-        self._container = form(TrainParams, names, _LABELS)
+        self._container = form(params, names, _LABELS)
         rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -84,8 +92,8 @@ class TrainForm(QWidget):
             text.setMinimumWidth(_LABEL_PX)
             text.setToolTip(field.tooltip or "")
             if name in _STARTS:
-                if name == "learning_rate":
-                    field.step = _FINE_STEP
+                if name in _FINE_STEPS:
+                    field.step = _FINE_STEPS[name]
                 field.value = _STARTS[name]
                 self.fields[name] = AutomaticField(field, _AUTOMATIC.get(name, "automatic"))
                 rows.addRow(text, self.fields[name])

@@ -8,6 +8,8 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
+from napari_cellclass.widgets._docks import main_window
+
 _TEXT = "A training is running. Stop it and close napari? What it has learned so far is lost."
 
 
@@ -49,11 +51,3 @@ class CloseGuard(QObject):
             return True
         self._end()
         return False
-
-
-def main_window(widget: QWidget) -> QMainWindow | None:
-    """Give the window that a widget is docked in, also where the dock floats."""
-    parent: Any = widget.parent()
-    while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parent()
-    return parent

@@ -24,7 +24,7 @@ from napari_cellclass.core.contracts import (
     Progress,
     ProgressCallback,
 )
-from napari_cellclass.core.dataset import TileDataset, group_name
+from napari_cellclass.core.dataset import group_name
 from napari_cellclass.core.files import output_error, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
@@ -33,6 +33,7 @@ from napari_cellclass.core.scratch import scratch_folder
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.report.curves import save_curves
 from napari_cellclass.runs.child_training import train_in_child
+from napari_cellclass.runs.labelled import cutter, reader
 from napari_cellclass.runs.preview import TrainingPreview, preview
 from napari_cellclass.runs.training import tests_path
 
@@ -122,7 +123,10 @@ def look(request: TrainRequest, progress: ProgressCallback, cancelled: CancelChe
         In one line, why these tiles cannot be trained on.
     """
     with prepared(request, progress, cancelled) as params:
-        return preview(_read(params, progress, cancelled), params, progress, cancelled)
+        data = read_labelled(
+            params.data, cutter(params), params.group_by, reader(params), progress=progress, cancelled=cancelled
+        )
+        return preview(data, params, progress, cancelled)
 
 
 def train(request: TrainRequest, stopped: CancelCheck, progress: ProgressCallback, cancelled: CancelCheck) -> Trained:
@@ -290,13 +294,3 @@ def _parts(field: AnnotatedField, row_bytes: int) -> Iterator[tuple[int, int, in
         return
     for y0, x0, y1, x1 in field.tiles[["y0", "x0", "y1", "x1"]].to_numpy(int).tolist():
         yield max(0, y0), max(0, x0), min(height, y1), min(width, x1)
-
-
-def _read(params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck) -> TileDataset:
-    def read(path: Path) -> SourceImage:
-        return read_image(path, t=params.t, z=params.z, scene=params.scene)
-
-    sized = params.tile_px or params.tile_um or params.tiles
-    return read_labelled(
-        params.data, params.grid if sized else None, params.group_by, read, progress=progress, cancelled=cancelled
-    )

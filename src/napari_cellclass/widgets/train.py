@@ -15,13 +15,13 @@ from napari_cellclass.core.contracts import CellClassError
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.runs.preview import TrainingPreview
-from napari_cellclass.viewer.layers import bare
 from napari_cellclass.widgets import _train_run as work
+from napari_cellclass.widgets._docks import find_dock, open_dock
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import StartChoice, TrainForm, labelled
-from napari_cellclass.widgets._train_guard import CloseGuard, main_window
+from napari_cellclass.widgets._train_guard import CloseGuard
 from napari_cellclass.widgets._train_outcome import Outcome
 from napari_cellclass.widgets._train_progress import TrainProgress
 from napari_cellclass.widgets._train_view import FigureView, SplitTable, warm_up
@@ -218,20 +218,13 @@ class TrainWidget(QWidget):
         self._data_changed()
         kept = trained.model.manifest.training["epoch_kept"]
         self.progress.say(f"Trained; epoch {kept} is in {path}.")
-        classify = self._classify_widget()
+        classify = find_dock(self, ClassifyWidget)
         if classify is not None:
             classify.set_model(path)
 
-    def _classify_widget(self) -> ClassifyWidget | None:
-        window = main_window(self)
-        return None if window is None else window.findChild(ClassifyWidget)
-
     def classify(self, path: Path) -> None:
         """Classify the field with a model, in the widget *Classify field*, which is opened where it is not."""
-        widget = self._classify_widget()
-        if widget is None:
-            _, widget = bare(self.viewer).window.add_plugin_dock_widget("napari-cellclass", "Classify field")
-        widget.run_when_ready(path)
+        open_dock(self, self.viewer, ClassifyWidget, "Classify field").run_when_ready(path)
 
     # -- window --------------------------------------------------------------------------------
 
