@@ -1,0 +1,202 @@
+"""Confidence that means what it says: temperature scaling, and prediction sets at a chosen error rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.optimize import minimize_scalar
+
+from napari_cellclass.core.metrics import ece
+
+ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
+"""Error rates whose coverage is measured and stored."""
+
+_LEAST = 1e-12
+# How far held-out tiles may move the temperature: sd of its logarithm, before any tile was seen. Some dozens of
+# tiles that are all right would otherwise ask for any sharpness.
+_PRIOR_SD = 0.7
+_BOUNDS = (math.log(0.2), math.log(20.0))
+_FOLDS = 20
+_STORED = 2000
+
+
+class Calibration(BaseModel):
+    """How a model's softmax outputs become confidences; stored in its manifest.
+
+    Attributes
+    ----------
+    temperature
+        Above 1 where the network is too sure of itself (Guo et al., ICML 2017).
+    scores
+        Ascending, at most 2 000: 1 - p of the true class of held-out tiles, after the temperature.
+    n, groups
+        Held-out tiles and groups that this was made from.
+    ece_before, ece_after
+        Expected calibration error; after: each group by the temperature of the others, where there are others.
+    coverage
+        By error rate: the part of held-out tiles whose true class was in their prediction set, each group by the
+        scores of the others; empty with one group.
+    cross_fitted
+        Whether ``ece_after`` was measured on other groups than those it was made from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(gt=0)
+    scores: tuple[float, ...]
+    n: int = Field(ge=1)
+    groups: int = Field(ge=1)
+    ece_before: float
+    ece_after: float
+    coverage: dict[str, float] = Field(default_factory=dict)
+    cross_fitted: bool = True
+
+    def apply(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn softmax outputs (N, K) into calibrated ones, float32; the likeliest class stays."""
+        return with_temperature(prob, self.temperature)
+
+    def sets(self, prob: NDArray[np.float32], error_rate: float) -> NDArray[np.bool_]:
+        """Give the prediction set of each tile: bool (N, K).
+
+        Parameters
+        ----------
+        prob
+            Calibrated, shape (N, K).
+        error_rate
+            The part of tiles, 0 to 1, whose true class may be missing from its set.
+        """
+        return prediction_sets(prob, np.asarray(self.scores), error_rate)
+
+
+def with_temperature(prob: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Divide the logits of softmax outputs (N, K) by a temperature; rows of NaN stay."""
+    if temperature == 1.0:
+        return prob
+    logits = np.log(np.maximum(prob.astype(np.float64), _LEAST)) / temperature
+    logits -= logits.max(axis=1, keepdims=True)
+    scaled = np.exp(logits)
+    return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.int_]) -> float:
+    """Find the temperature that makes the true classes likeliest, held near 1 by a weak prior.
+
+    Parameters
+    ----------
+    prob
+        Softmax outputs (N, K) of tiles that were not trained on.
+    truth
+        Shape (N,): their classes.
+    """
+    logits = np.log(np.maximum(prob.astype(np.float64), _LEAST))
+    rows = np.arange(len(truth))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        top = scaled.max(axis=1)
+        log_sum = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+        return float((log_sum - scaled[rows, truth]).sum() + 0.5 * (log_temperature / _PRIOR_SD) ** 2)
+
+    return math.exp(float(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
+
+
+def prediction_sets(prob: NDArray[np.float32], scores: NDArray[np.float64], error_rate: float) -> NDArray[np.bool_]:
+    """Give the classes that cannot be ruled out, by split conformal prediction.
+
+    A class is in the set where 1 - p is at most the ``ceil((n + 1) (1 - error_rate))``-th smallest of the n
+    ``scores`` (Sadinle, Lei & Wasserman, JASA 114:223, 2019; Vovk et al. 2005). The promise, that the true class
+    is in the set of a new tile with a probability of 1 - ``error_rate``, holds for tiles that are like the
+    held-out ones.
+
+    Parameters
+    ----------
+    prob
+        Calibrated, shape (N, K).
+    scores
+        Ascending: 1 - p of the true class of held-out tiles.
+    error_rate
+        0 to 1.
+
+    Returns
+    -------
+    ndarray of bool, shape (N, K)
+        All true where there are too few scores to rule anything out; all false in rows of NaN.
+    """
+    rank = math.ceil((len(scores) + 1) * (1 - error_rate))
+    limit = np.inf if rank > len(scores) else scores[max(0, rank - 1)]
+    inside: NDArray[np.bool_] = 1 - prob.astype(np.float64) <= limit + 1e-9
+    return inside
+
+
+def nonconformity(prob: NDArray[np.float32], truth: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Ascending 1 - p of the true class."""
+    return np.sort(1 - prob.astype(np.float64)[np.arange(len(truth)), truth])
+
+
+def calibrate(prob: NDArray[np.float32], truth: NDArray[np.int_], groups: Sequence[str]) -> Calibration | None:
+    """Make a calibration from held-out tiles; None where not a single one has finite outputs.
+
+    Parameters
+    ----------
+    prob
+        Softmax outputs (N, K).
+    truth
+        Shape (N,): the classes.
+    groups
+        N names of wells, fields or regions.
+    """
+    finite = np.isfinite(prob).all(axis=1)
+    prob, truth = prob[finite], np.asarray(truth, np.int64)[finite]
+    if len(prob) == 0:
+        return None
+    names, group = np.unique(np.asarray(groups, str)[finite], return_inverse=True)
+    temperature = fit_temperature(prob, truth)
+    calibrated = with_temperature(prob, temperature)
+    fold = group % _FOLDS  # names are sorted, so that folds do not depend on the order of the tiles
+    several = len(names) > 1
+    fair = _by_fold(fold, lambda rest, own: with_temperature(prob[own], fit_temperature(prob[rest], truth[rest])))
+    coverage = {}
+    if several:
+        for rate in ERROR_RATES:
+            covered = _by_fold(fold, partial(_covered, calibrated, truth, rate))
+            coverage[f"{rate:g}"] = float(covered.mean())
+    scores = nonconformity(calibrated, truth)
+    if len(scores) > _STORED:
+        scores = scores[np.ceil(np.linspace(0, len(scores) - 1, _STORED)).astype(int)]
+    return Calibration(
+        temperature=round(temperature, 6),
+        scores=tuple(float(v) for v in np.round(scores, 6)),
+        n=len(prob),
+        groups=len(names),
+        ece_before=ece(prob, truth),
+        ece_after=ece(fair if several else calibrated, truth),
+        coverage=coverage,
+        cross_fitted=several,
+    )
+
+
+def _by_fold(
+    fold: NDArray[np.int64], work: Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Work on each fold with what the others say; on the only one with what it says itself."""
+    results: NDArray[np.float32] | None = None
+    for number in np.unique(fold):
+        own = fold == number
+        part = work(~own if (~own).any() else own, own)
+        if results is None:
+            results = np.empty((len(fold), *part.shape[1:]), part.dtype)
+        results[own] = part
+    assert results is not None
+    return results
+
+
+def _covered(
+    prob: NDArray[np.float32], truth: NDArray[np.int64], rate: float, rest: NDArray[np.bool_], own: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    sets = prediction_sets(prob[own], nonconformity(prob[rest], truth[rest]), rate)
+    return sets[np.arange(int(own.sum())), truth[own]].astype(np.float32)
