@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_cellclass.core.background import FieldLevels, background_scores, keep, rows_of_tiles
+from napari_cellclass.core.background import FieldLevels, background_scores, keep
 from napari_cellclass.core.contracts import CancelledError, ParamsError, Progress
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
@@ -58,7 +60,7 @@ def test_a_higher_limit_never_keeps_more(rule: str) -> None:
     kept = [keep(scores, rule, limit) for limit in np.linspace(0, float(scores.max()) * 1.01, 20)]
     assert kept[0].all()
     assert not kept[-1].any()
-    assert all((more >= fewer).all() for more, fewer in zip(kept, kept[1:], strict=False))
+    assert all((more >= fewer).all() for more, fewer in itertools.pairwise(kept))
 
 
 def test_the_gain_of_the_camera_changes_nothing() -> None:
@@ -105,19 +107,6 @@ def test_progress_is_told_and_cancelling_stops() -> None:
     assert [(r.done, r.total) for r in reports] == [(i, 4) for i in (1, 2, 3, 4)]
     with pytest.raises(CancelledError):
         background_scores(source, grid, "mean", cancelled=lambda: True)
-
-
-@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
-@pytest.mark.parametrize("overlap", [0.0, 0.5])
-def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float) -> None:
-    source = SourceImage(np.random.default_rng(0).integers(0, 255, (70, 90, 2)).astype(np.uint8))
-    grid = TileGrid.regular(source.shape, 32, overlap, edge).take([3, 0, 2])  # type: ignore[arg-type]
-    seen = {}
-    for places, tiles in rows_of_tiles(source, grid):
-        seen |= dict(zip(places.tolist(), tiles, strict=True))
-    assert sorted(seen) == list(range(len(grid)))
-    for place, tile in seen.items():
-        np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))
 
 
 def test_levels_are_those_of_the_field() -> None:

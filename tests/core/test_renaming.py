@@ -118,7 +118,7 @@ def test_undo_does_not_overwrite_a_file_that_took_an_old_name(tmp_path: Path) ->
     fill(tmp_path, "x.png")
     rename_images(tmp_path, "n")
     before = fill(tmp_path, "x.png")
-    with pytest.raises(OutputError, match="x.png is in the way"):
+    with pytest.raises(OutputError, match=r"x\.png is in the way"):
         undo_renaming(tmp_path)
     assert content(tmp_path) == before
 
@@ -202,5 +202,5 @@ def test_a_journal_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: 
 def test_a_damaged_journal_is_told_in_one_line(tmp_path: Path) -> None:
     fill(tmp_path, "n.png")
     (tmp_path / JOURNAL).write_text("{")
-    with pytest.raises(DatasetError, match="damaged .*; delete it to rename afresh"):
+    with pytest.raises(DatasetError, match=r"damaged .*; delete it to rename afresh"):
         rename_images(tmp_path)

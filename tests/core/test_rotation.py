@@ -52,5 +52,5 @@ def test_a_range_gives_each_whole_degree_but_zero(low: int, length: int) -> None
 
 @pytest.mark.parametrize("text", ["5", "5:", "a:b", "5:-5", "0:0", "-200:0", "1.5:3", "1:2:3"])
 def test_what_is_no_range_is_refused(text: str) -> None:
-    with pytest.raises(ParamsError, match="write|within"):
+    with pytest.raises(ParamsError, match=r"write|within"):
         parse_angles(text)

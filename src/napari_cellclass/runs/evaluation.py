@@ -74,7 +74,7 @@ def evaluate_folder(
     """Classify labelled tiles, of class folders or a TILES.csv, and compare.
 
     Images of folders at least as large as the model's tile are cut into such tiles; smaller ones are one
-    tile each.
+    tile each. Rotated copies that a ``tiles.csv`` lists are left out.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def evaluate_folder(
         fits = source.shape[0] >= tile[0] and source.shape[1] >= tile[1]
         return TileGrid.regular(source.shape, tile if fits else source.shape)
 
-    data = read_labelled(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
+    data = read_labelled(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled).originals()
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
     prob = predict_dataset(data, engine, progress, cancelled)
