@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -22,6 +22,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.tile_rows import rows_of_tiles
 
 BackgroundRule = Literal["none", "mean", "variance", "otsu", "focus"]
 
@@ -163,29 +164,6 @@ def usual_limit(scores: NDArray[np.float32], rule: BackgroundRule) -> float:
         finite = scores[np.isfinite(scores)]
         return _FOCUS_PART * float(np.median(finite)) if len(finite) else 0.0
     return DEFAULT_LIMIT.get(rule, 0.0)
-
-
-def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
-    """Read a field by rows of tiles, each with one request to the source.
-
-    Yields
-    ------
-    places : ndarray of int64
-        Places of the row's tiles in the grid.
-    tiles : list of ndarray, shape (h, w, C)
-        Views of the row's pixels.
-
-    Raises
-    ------
-    ImageError
-        The pixels cannot be read.
-    """
-    for y0 in np.unique(grid.boxes[:, 0]):
-        places = np.flatnonzero(grid.boxes[:, 0] == y0)
-        boxes = grid.boxes[places]
-        left = int(boxes[:, 1].min())
-        band = source.read(int(y0), left, int(boxes[0, 2]), int(boxes[:, 3].max()))
-        yield places, [band[:, x0 - left : x1 - left] for x0, x1 in boxes[:, (1, 3)].tolist()]
 
 
 def _grey(pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,14 @@ class TileDataset:
     def where(self, split: str) -> NDArray[np.int64]:
         """Places of the tiles of a split."""
         return np.flatnonzero(self.split == split)
+
+    def originals(self) -> TileDataset:
+        """Leave out rotated copies: a tile is to be judged once."""
+        if self.provenance is None or not self.provenance.rotated.any():
+            return self
+        kept = ~self.provenance.rotated
+        names = ("image", "boxes", "labels", "groups", "split")
+        return replace(self, **{n: getattr(self, n)[kept] for n in names}, provenance=self.provenance.take(kept))
 
     def tiles(self, index: Sequence[int] | NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Read tiles, image by image, each image opened once.

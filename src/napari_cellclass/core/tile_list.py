@@ -233,3 +233,7 @@ class Provenance:
         shift = np.array([o.box[:2] * 2 if o else (0, 0, 0, 0) for o in origins], np.int32).reshape(-1, 4)
         turned = np.array([bool(o and o.angle) for o in origins])
         return cls(field[image], boxes + shift[image], turned[image])
+
+    def take(self, index: NDArray[Any]) -> Provenance:
+        """Keep the tiles of ``index``, places or a mask."""
+        return Provenance(self.field[index], self.boxes[index], self.rotated[index])

@@ -103,7 +103,7 @@ def read_test_set(
     """Read labelled tiles to test a model on, of class folders or a TILES.csv.
 
     Images of folders at least as large as the model's tile, (height, width) in px, are cut into such tiles;
-    smaller ones are one tile each.
+    smaller ones are one tile each. Rotated copies that a ``tiles.csv`` lists are left out.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def read_test_set(
         fits = source.shape[0] >= tile_px[0] and source.shape[1] >= tile_px[1]
         return TileGrid.regular(source.shape, tile_px if fits else source.shape)
 
-    return read_labelled(folder, cut, group_by, read, classes, progress, cancelled)
+    return read_labelled(folder, cut, group_by, read, classes, progress, cancelled).originals()
 
 
 def predict_dataset(

@@ -24,6 +24,7 @@ from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.preprocess import channel_mismatch
 from napari_cellclass.core.table import TileTable
+from napari_cellclass.core.tile_rows import rows_of_tiles
 
 # Small enough that Cancel is answered at once, large enough to keep all cores busy.
 _BATCH = 32
@@ -78,14 +79,8 @@ def tile_batches(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[
     ImageError
         The pixels cannot be read.
     """
-    for y0 in np.unique(grid.boxes[:, 0]):
-        row = np.flatnonzero(grid.boxes[:, 0] == y0)
-        for start in range(0, len(row), _BATCH):
-            places = row[start : start + _BATCH]
-            boxes = grid.boxes[places]
-            left, right = int(boxes[:, 1].min()), int(boxes[:, 3].max())
-            band = source.read(int(y0), left, int(boxes[0, 2]), right)
-            yield places, np.stack([band[:, x0 - left : x1 - left] for x0, x1 in boxes[:, [1, 3]]])
+    for places, tiles in rows_of_tiles(source, grid, _BATCH):
+        yield places, np.stack(tiles)
 
 
 def classify_field(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.background import background_scores, keep, rows_of_tiles
+from napari_cellclass.core.background import background_scores, keep
 from napari_cellclass.core.contracts import (
     CancelCheck,
     CancelledError,
@@ -33,6 +33,7 @@ from napari_cellclass.core.params import SliceParams
 from napari_cellclass.core.rotation import rotated
 from napari_cellclass.core.tile_files import storable, tile_suffix, write_tile
 from napari_cellclass.core.tile_list import COLUMNS, TILE_LIST, write_tile_list
+from napari_cellclass.core.tile_rows import rows_of_tiles
 from napari_cellclass.runs.slice_plan import SliceJob, is_cut, open_source, plan_slices
 
 # Two rows of tiles wait to be written while a third is read.

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.tile_rows import rows_of_tiles
+
+
+@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+@pytest.mark.parametrize("at_most", [None, 1, 2])
+def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float, at_most: int | None) -> None:
+    source = SourceImage(np.random.default_rng(0).integers(0, 255, (70, 90, 2)).astype(np.uint8))
+    grid = TileGrid.regular(source.shape, 32, overlap, edge).take([3, 0, 2])  # type: ignore[arg-type]
+    seen = {}
+    for places, tiles in rows_of_tiles(source, grid, at_most):
+        assert at_most is None or len(places) <= at_most
+        seen |= dict(zip(places.tolist(), tiles, strict=True))
+    assert sorted(seen) == list(range(len(grid)))
+    for place, tile in seen.items():
+        np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))
