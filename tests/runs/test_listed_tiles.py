@@ -34,7 +34,7 @@ def tiles(tmp_path: Path) -> Path:
 class Threshold:
     """Stands for a network that tells bright from dark."""
 
-    def predict(self, tiles: np.ndarray) -> np.ndarray:
+    def predict(self, tiles: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
         bright = tiles.mean(axis=(1, 2, 3)) > 100
         return np.stack([bright, ~bright], axis=1).astype(np.float32)
 

@@ -229,7 +229,7 @@ def child_command(params: TrainParams) -> list[str]:
             continue
         flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
-            words += [flag] if value else []
+            words.append(flag if value else "--no-" + flag[2:])
         else:
             # One word, so that a value may begin with a dash.
             words += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]
