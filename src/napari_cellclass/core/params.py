@@ -115,8 +115,8 @@ class PlaneParams(Params):
     scene: int = Field(0, ge=0, description="image within a file that holds several")
 
 
-# What the article trained with; the last three are what it stands for and cannot be chosen otherwise.
-_PUBLISHED: dict[str, Any] = {"network": "deep-50", "epochs": 9, "batch_size": 20}
+# What the article trained with, unless chosen otherwise; and what it stands for, and cannot be chosen otherwise.
+AS_PUBLISHED: dict[str, Any] = {"network": "deep-50", "epochs": 9, "batch_size": 20}
 _PUBLISHED_ALWAYS: dict[str, Any] = {"augment": "none", "standardise": "none", "class_weights": False}
 
 
@@ -205,7 +205,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         if contrary:
             flag = "--" + contrary[0].replace("_", "-")
             raise ValueError(f"{flag} {values[contrary[0]]} contradicts --as-published; drop one of them")
-        return _PUBLISHED | values | _PUBLISHED_ALWAYS
+        return AS_PUBLISHED | values | _PUBLISHED_ALWAYS
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainParams:

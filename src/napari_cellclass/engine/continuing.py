@@ -56,13 +56,13 @@ def open_initial(params: TrainParams, data: TileDataset) -> ModelBundle | None:
     return bundle
 
 
-def same_pixels(pixels: TilePixels, bundle: ModelBundle) -> TilePixels:
-    """Bring tiles to the network as the earlier model does: its grey-value range stays.
+def same_pixels(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, float] | None) -> TilePixels:
+    """Bring tiles to the network as the earlier model does: its grey-value range stays, where none is ``asked`` for.
 
     Raises
     ------
     ModelError
-        The input has another size.
+        The input has another size, or grey values are to be prepared differently.
     """
     old, new = bundle.preprocess, pixels.spec
     if old.input_px != new.input_px:
@@ -70,7 +70,8 @@ def same_pixels(pixels: TilePixels, bundle: ModelBundle) -> TilePixels:
             f"{bundle.path.name} takes {old.input_px[1]} x {old.input_px[0]} px, but the tiles would be brought to "
             f"{new.input_px[1]} x {new.input_px[0]}; set --input-px {max(old.input_px)}, {_AFRESH}"
         )
-    if (old.normalisation, old.percentiles) != (new.normalisation, new.percentiles):
+    other_range = asked is not None and (old.low, old.high) != (new.low, new.high)
+    if (old.normalisation, old.percentiles) != (new.normalisation, new.percentiles) or other_range:
         raise ModelError(
             f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is asked for; choose the same, {_AFRESH}"
         )

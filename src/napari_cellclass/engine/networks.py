@@ -91,9 +91,15 @@ def build(
 def _standardised(keras: Any, shape: tuple[int, ...]) -> Any:
     """Make the model that standardises tiles: ``clip((x - mean) / (sd + 0.002), -4, 8)`` per channel."""
     ops = keras.ops
+
+    def mean(x: Any) -> Any:
+        # In two steps, as sums of many thousand numbers in float32 depend on how a processor adds them up.
+        return ops.mean(ops.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)
+
     tiles = keras.Input(shape)
-    centred = tiles - ops.mean(tiles, axis=(1, 2), keepdims=True)
-    sd = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2), keepdims=True))
+    nearly = tiles - mean(tiles)
+    centred = nearly - mean(nearly)  # what rounding has left over
+    sd = ops.sqrt(mean(ops.square(centred)))
     return keras.Model(tiles, ops.clip(centred / (sd + _SD_FLOOR), *_Z_RANGE), name="standardise_tile")
 
 

@@ -93,7 +93,7 @@ def train(
     started = time.perf_counter()
     initial = open_initial(params, data)
     pixels = load_pixels(data, params, progress, cancelled)
-    pixels = pixels if initial is None else same_pixels(pixels, initial)
+    pixels = pixels if initial is None else same_pixels(pixels, initial, params.grey_range)
     keras = import_keras()
     import tensorflow as tf
 
