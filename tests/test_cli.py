@@ -142,7 +142,7 @@ def test_info_tells_layers_classes_data_and_scores(capsys: Any, ihc_model: Path)
     assert main(["info", str(ihc_model)]) == 0
     text = capsys.readouterr().out
     for part in (
-        "deep-50",
+        "compact",
         "stained (#",
         "32 x 32 px, 3 channel(s)",
         "Conv2D",

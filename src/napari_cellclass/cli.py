@@ -30,6 +30,7 @@ from napari_cellclass.core.params import (
     TrainParams,
 )
 
+_SPAN = re.compile(r"-[\d.]+:-?[\d.]+")
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -124,7 +125,7 @@ def _add_flags(parser: argparse.ArgumentParser, params: type[Params]) -> None:
             text += f" (default: {default})"
         options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
         if flag:
-            options["action"] = argparse.BooleanOptionalAction if default is None else "store_true"
+            options["action"] = "store_true" if default is False else argparse.BooleanOptionalAction
         else:
             options["metavar"] = "|".join(choices) if choices else name.split("_")[-1].upper()
             options["action"] = "append" if many else "store"
@@ -283,6 +284,10 @@ def _info(params: InfoParams, reporter: Reporter) -> int:
 
     bundle = open_bundle(params.model)
     print(bundle.manifest.model_dump_json(indent=2) if params.json_lines else describe(bundle))
+    if params.verify:
+        from napari_cellclass.runs.models import verify_model
+
+        print(verify_model(bundle))
     return OK
 
 
@@ -330,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reporter: Reporter | None = None
     _prepare_streams()
     try:
-        values = vars(build_parser().parse_args(argv))
+        values = vars(build_parser().parse_args(_spans_joined(sys.argv[1:] if argv is None else argv)))
         model, run = VERBS[values.pop("verb")]
         params = model.checked(**values)
         reporter = Reporter(params)
@@ -346,6 +351,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - a user gets a line and a file, never a traceback
         return _stopped(reporter, _unexpected(error), BAD_INPUT)
+
+
+def _spans_joined(words: Sequence[str]) -> list[str]:
+    """Write ``--rotate -5:5`` as ``--rotate=-5:5``: argparse takes a word with a dash for a flag."""
+    joined: list[str] = []
+    for word in words:
+        if _SPAN.fullmatch(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined
 
 
 def _prepare_streams() -> None:

@@ -49,7 +49,9 @@ def run_demo(params: DemoParams, progress: ProgressCallback, say: Callable[[str]
     with writing(out / "ihc.png") as temporary:
         Image.fromarray(field.data).save(temporary)
     say(f"Training on the {int(train.sum())} tiles of its left half ...")
-    how = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", group_by=_GROUP_BY, epochs=30)
+    # The classes differ in stain colour, so the colour has to stay.
+    kept = {"standardise": "none", "group_by": _GROUP_BY, "epochs": 30}
+    how = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", **kept)
     train_in_child(how, progress)
     model = load_model(out / "demo.cellclass")
     with open_engine(model) as engine:

@@ -24,7 +24,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
         f"{name} ({colour})" for name, colour in zip(bundle.scheme.names, bundle.scheme.colours, strict=True)
     )
     yield f"tiles     {m.tile_px[1]} x {m.tile_px[0]} px, {pre.channels} channel(s), edge {m.edge}"
-    yield f"input     {pre.input_px[1]} x {pre.input_px[0]} px, grey values {pre.low:g} to {pre.high:g} as 0 to 1"
+    yield f"input     {pre.input_px[1]} x {pre.input_px[0]} px, {pre.describe()}"
     if m.pixel_size_um is not None:
         yield f"pixel     {m.pixel_size_um[1]:g} x {m.pixel_size_um[0]:g} µm"
     yield ""

@@ -2,27 +2,52 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 
 from napari_cellclass.core.preprocess import PreprocessSpec
-from napari_cellclass.engine.augment import training_batch, turned
+from napari_cellclass.engine.augment import blurred, training_batch, turned, zoomed
 from napari_cellclass.engine.pixels import TilePixels
 
 
-def pixels(shape: tuple[int, int, int]) -> TilePixels:
+def pixels(shape: tuple[int, int, int], input_px: tuple[int, int] | None = None) -> TilePixels:
     tiles = np.random.default_rng(0).integers(0, 256, (6, *shape)).astype(np.uint8)
-    spec = PreprocessSpec(channels=shape[2], input_px=shape[:2])
+    spec = PreprocessSpec(channels=shape[2], input_px=input_px or shape[:2])
     return TilePixels(tiles, np.arange(6), spec, False, np.zeros(0, np.int64), tiles[:1])
 
 
-@pytest.mark.parametrize("shape", [(24, 24, 1), (20, 33, 3)])
-def test_the_same_seed_gives_the_same_views_and_another_gives_others(shape: tuple[int, int, int]) -> None:
-    data, rows = pixels(shape), np.arange(6)
-    first, same, other = (training_batch(data, rows, "full", np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert first.shape == (6, *shape)
+@pytest.mark.parametrize(
+    ("shape", "input_px"),
+    [((24, 24, 1), None), ((20, 33, 3), None), ((40, 40, 2), (32, 32)), ((9, 90, 1), (4, 32)), ((1, 1, 1), (16, 16))],
+)
+def test_the_same_seed_gives_the_same_views_and_another_gives_others(
+    shape: tuple[int, int, int], input_px: tuple[int, int] | None
+) -> None:
+    data, rows = pixels(shape, input_px), np.arange(6)
+    first, same, other = (
+        training_batch(data, rows, "full", np.random.default_rng(seed), (-5, 5)) for seed in (1, 1, 2)
+    )
+    assert first.shape == (6, *data.spec.input_px, shape[2])
     assert first.dtype == np.float32
+    assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(training_batch(data, rows, "none", np.random.default_rng(1)), data.batch(rows))
+
+
+def test_the_data_are_never_changed() -> None:
+    data = pixels((24, 24, 1))
+    before = data.tiles.copy()
+    training_batch(data, np.arange(6), "full", np.random.default_rng(1), (-5, 5))
+    np.testing.assert_array_equal(data.tiles, before)
+
+
+def test_flips_show_the_same_pixels_in_other_places() -> None:
+    data, rows = pixels((12, 12, 1)), np.zeros(400, np.int64)
+    views = training_batch(data, rows, "flips", np.random.default_rng(0))
+    assert len({view.tobytes() for view in views}) == 8
+    np.testing.assert_array_equal(np.sort(views.reshape(400, -1)), np.sort(views.reshape(400, -1))[:1].repeat(400, 0))
 
 
 def test_a_turn_by_nothing_changes_nothing_and_there_and_back_little() -> None:
@@ -34,8 +59,6 @@ def test_a_turn_by_nothing_changes_nothing_and_there_and_back_little() -> None:
 
 
 def test_a_turn_agrees_with_scipy() -> None:
-    from scipy.ndimage import rotate
-
     tile = np.random.default_rng(0).random((1, 31, 31, 1)).astype(np.float32)
     expected = rotate(tile[0, ..., 0], 4.0, reshape=False, order=1, mode="mirror")
     mine = turned(tile, np.array([4.0]))[0, ..., 0]
@@ -43,11 +66,36 @@ def test_a_turn_agrees_with_scipy() -> None:
     assert min(np.abs(mine - expected).max(), np.abs(other - expected).max()) < 1e-4
 
 
-def test_full_changes_brightness_within_bounds() -> None:
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 3), st.floats(0.3, 3))
+def test_a_zoom_agrees_with_scipy(height: int, width: int, channels: int, factor: float) -> None:
+    tile = np.random.default_rng(0).random((height, width, channels), np.float32)
+    centre = (height - 1) / 2, (width - 1) / 2
+    along = [(np.arange(n) - c) / factor + c for n, c in zip((height, width), centre, strict=True)]
+    place = np.meshgrid(*along, indexing="ij")
+    expected = [map_coordinates(tile[..., c], place, order=1, mode="mirror") for c in range(channels)]
+    mine = zoomed(tile[None], np.array([factor], np.float32))[0]
+    np.testing.assert_allclose(mine, np.stack(expected, axis=-1), atol=1e-4)
+
+
+def test_a_blur_agrees_with_scipy() -> None:
+    tiles = np.random.default_rng(0).random((2, 20, 31, 3), np.float32)
+    np.testing.assert_allclose(blurred(tiles), gaussian_filter(tiles, (0, 1, 1, 0), truncate=3.0), atol=1e-6)
+
+
+def test_full_changes_brightness_and_noise_within_bounds() -> None:
     flat = pixels((16, 16, 1))
-    flat.tiles[:] = 128
-    levels = (
-        training_batch(flat, np.repeat(np.arange(6), 100), "full", np.random.default_rng(0))[:, 0, 0, 0] * 255 / 128
-    )
-    assert 0.7 < levels.min() < 0.85
-    assert 1.15 < levels.max() < 1.35
+    flat.tiles[:] = 64
+    views = training_batch(flat, np.repeat(np.arange(6), 100), "full", np.random.default_rng(0))
+    gamma = np.log(views.mean(axis=(1, 2, 3))) / np.log(64 / 255)
+    assert np.exp(-0.32) < gamma.min() < 0.8
+    assert 1.25 < gamma.max() < np.exp(0.32)
+    noise = views.std(axis=(1, 2, 3)) / views.mean(axis=(1, 2, 3))
+    assert noise.min() < 0.005
+    assert 0.04 < noise.max() < 0.06
+
+
+def test_negative_grey_values_stay_numbers() -> None:
+    data = pixels((16, 16, 1))
+    below = TilePixels(data.tiles.astype(np.float32) - 128, data.place, data.spec, False, data.nonfinite, data.golden)
+    assert np.isfinite(training_batch(below, np.arange(6), "full", np.random.default_rng(0))).all()

@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import ModelError
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.params import NetworkName
+from napari_cellclass.core.preprocess import field_levels
 from napari_cellclass.engine.inference import open_engine
 from napari_cellclass.engine.pixels import dihedral, input_size
+from napari_cellclass.engine.training import default_epochs
 
 pytestmark = pytest.mark.training
 ModelOf = Callable[[str], ModelBundle]
@@ -31,7 +37,10 @@ def test_a_bundle_is_complete(good: ModelBundle) -> None:
     assert manifest.preprocess.low == 0
     assert 3000 < manifest.preprocess.high <= 4095  # 12 bits, stored in 16
     assert manifest.training["epochs"] == 12
-    assert manifest.training["learning_rate"] == 1e-3
+    assert manifest.training["learning_rate"] == 2e-3
+    assert manifest.training["optimizer"] == "AdamW"
+    assert (manifest.network, manifest.parameters) == ("compact", 69_730)
+    assert manifest.preprocess.normalisation == "range"
     assert manifest.training["seed"] == 3
     assert not {"out", "progress", "quiet"} & set(manifest.training)
     assert (manifest.data["n_train"], manifest.data["n_validation"]) == (64, 32)
@@ -40,7 +49,7 @@ def test_a_bundle_is_complete(good: ModelBundle) -> None:
     assert len(manifest.data["images"]) == 6
     assert manifest.export["max_abs_difference"] <= 1e-4
     assert manifest.export["tiles"] == 64
-    assert set(manifest.versions) == {"python", "keras", "tensorflow", "openvino", "numpy"}
+    assert set(manifest.versions) == {"python", "machine", "keras", "tensorflow", "openvino", "numpy"}
     assert manifest.parameters == sum(layer["parameters"] for layer in manifest.layers)
     # Weights alone: an optimizer's moments would triple it.
     assert len(good.member("model.keras")) < 2 * len(good.member("model.bin"))
@@ -130,9 +139,47 @@ def test_the_eight_views_differ_and_four_keep_an_oblong_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tile", "asked", "expected"),
-    [((128, 128), None, (128, 128)), ((512, 512), None, (256, 256)), ((100, 400), None, (64, 256)),
-     ((128, 128), 64, (64, 64)), ((50, 100), 200, (100, 200)), ((1, 1000), None, (1, 256))],
+    ("tile", "network", "asked", "expected"),
+    [((128, 128), "compact", None, (128, 128)), ((512, 512), "compact", None, (128, 128)),
+     ((64, 64), "compact", None, (64, 64)), ((64, 64), "deep", None, (256, 256)),
+     ((100, 400), "compact", None, (32, 128)), ((100, 400), "alexnet", None, (64, 256)),
+     ((128, 128), "compact", 64, (64, 64)), ((50, 100), "deep-50", 200, (100, 200)),
+     ((1, 1000), "compact", None, (1, 128))],
 )  # fmt: skip
-def test_the_input_keeps_a_tiles_shape(tile: tuple[int, int], asked: int | None, expected: tuple[int, int]) -> None:
-    assert input_size(tile, asked) == expected
+def test_the_input_keeps_a_tiles_shape(
+    tile: tuple[int, int], network: NetworkName, asked: int | None, expected: tuple[int, int]
+) -> None:
+    assert input_size(tile, network, asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "epochs", "of_the_articles"), [(10, 60, 60), (200, 45, 60), (300, 30, 60), (9000, 25, 25)]
+)
+def test_small_sets_are_shown_more_often(n: int, epochs: int, of_the_articles: int) -> None:
+    assert default_epochs(n, "compact") == epochs
+    assert default_epochs(n, "deep-50") == of_the_articles
+
+
+def test_percentiles_of_each_field_are_needed_again_for_every_answer(
+    model_of: ModelOf, tiles: NDArray[np.uint16]
+) -> None:
+    bundle = model_of("percentiles")
+    spec = bundle.preprocess
+    assert (spec.normalisation, spec.percentiles, spec.low, spec.high) == ("percentiles", (1, 99), 0, 1)
+    assert bundle.golden[0].dtype == np.float32
+    field = SourceImage(np.concatenate(tiles[:16], axis=1), "field")
+    levels = field_levels(spec, field)
+    np.testing.assert_allclose(levels, [np.percentile(field.data, (1, 99))])
+    with open_engine(bundle) as engine, open_engine(bundle, "tensorflow") as other:
+        answers = engine.predict(tiles, levels)
+        np.testing.assert_allclose(other.predict(tiles, levels), answers, atol=1e-4)
+        # Another exposure of the same field has other levels, and the same answers.
+        assert np.abs(engine.predict(3.0 * tiles + 70, 3 * levels + 70) - answers).max() < 1e-4
+        for one in (engine, other):
+            with pytest.raises(ModelError, match="give whole fields"):
+                one.predict(tiles)
+
+
+def test_a_range_that_was_asked_for_is_kept(model_of: ModelOf) -> None:
+    spec = model_of("asked").preprocess
+    assert (spec.normalisation, spec.low, spec.high) == ("range", 100, 3000)

@@ -129,11 +129,13 @@ def networks() -> dict[str, Any]:
     from napari_cellclass.engine.export import check_export, forward, network_members
     from napari_cellclass.engine.networks import build, layer_table
 
-    found: dict[str, Any] = {name: build(name, (256, 256), 3, 2).count_params() for name in ("deep-50", "deep")}
+    names = ("compact", "deep-50", "deep")
+    found: dict[str, Any] = {name: build(name, (256, 256), 3, 2).count_params() for name in names}
+    found["compact of one channel"] = build("compact", (128, 128), 1, 2).count_params()
     sizes = [(1, 1), (16, 16), (37, 53), (128, 128), (300, 20)]
     found["odd"] = [
         [list(build(name, size, channels, classes).output_shape), size, channels, classes]
-        for name in ("deep-50", "deep")
+        for name in names
         for size, channels, classes in zip(sizes, (1, 2, 3, 7, 4), (2, 3, 13, 2, 5), strict=True)
     ]
     found["alexnet"] = [list(build("alexnet", size, 2, 4).output_shape) for size in ((67, 67), (101, 80))]
@@ -149,6 +151,40 @@ def networks() -> dict[str, Any]:
     x = rng.random((11, 67, 67, 1), np.float32)
     found["exported"] = check_export(network_members(model), x, forward(model)(x))
     found["layers"] = layer_table(build("deep-50", (256, 256), 3, 2))
+    found["dropout"] = {
+        str(published): sum(
+            "dropout" in layer.name for layer in build("alexnet", (67, 67), 1, 2, as_published=published).layers
+        )
+        for published in (False, True)
+    }
+    return found | standardising()
+
+
+def standardising() -> dict[str, Any]:
+    """Export a network that standardises tiles, of one view, of eight and as an ensemble; ask it odd questions."""
+    from napari_cellclass.engine.export import check_export, forward, network_members
+    from napari_cellclass.engine.networks import averaged, build, with_views
+
+    rng = np.random.default_rng(0)
+    # Bright and nearly flat: rounding is magnified by up to 1 / 0.002.
+    level, strength = rng.uniform(0, 1, (16, 1, 1, 2)), 10.0 ** rng.uniform(-4, 0, (16, 1, 1, 2))
+    x = (level + strength * rng.standard_normal((16, 96, 96, 2))).astype(np.float32)
+    one, two = (build("compact", (96, 96), 2, 3, seed=seed) for seed in (1, 2))
+    eight = with_views(one, 8)
+    found: dict[str, Any] = {"difference": {}}
+    plain, views = forward(one)(x), forward(eight)(x)
+    for name, model in (("one", one), ("eight", eight)):
+        found["difference"][name] = check_export(network_members(model), x, forward(model)(x))["max_abs_difference"]
+    found["exposure"] = float(np.abs(forward(one)(2 * x + 0.1) - plain).max())
+    found["exposure, not standardised"] = float(
+        np.abs(np.subtract(*(forward(build("compact", (96, 96), 2, 3, 1, "none"))(y) for y in (x, 2 * x + 0.1)))).max()
+    )
+    found["turned"] = float(np.abs(forward(eight)(x.swapaxes(1, 2)[:, ::-1].copy()) - views).max())
+    found["turned, one view"] = float(np.abs(forward(one)(x.swapaxes(1, 2)[:, ::-1].copy()) - plain).max())
+    mean = (plain + forward(two)(x)) / 2
+    both = averaged([one, two])
+    found["mean"] = float(np.abs(forward(both)(x) - mean).max())
+    found["difference"]["ensemble"] = check_export(network_members(both), x, mean)["max_abs_difference"]
     return found
 
 
@@ -166,7 +202,11 @@ def main() -> None:
     trainer.train("cancelled", spots, lambda: next(asked) > reading + 5, epochs=3)
     trainer.train("mixed", mixed_data(), epochs=2, batch_size=7)
     trainer.train("collapsed", spots, epochs=1, learning_rate=1e-9)
-    trainer.train("diverged", large_data(), network="alexnet", epochs=5, learning_rate=10.0)
+    trainer.train(
+        "diverged", large_data(), network="alexnet", as_published=True, input_px=67, epochs=5, learning_rate=10.0
+    )
+    trainer.train("percentiles", spots, epochs=2, normalisation="percentiles", range="1:99", rotate="-5:5", views=8)
+    trainer.train("asked", spots, epochs=1, range="100:3000")
     results = {"runs": trainer.results, "networks": networks(), "contacts": CONTACTS}
     (folder / "results.json").write_text(json.dumps(results))
 

@@ -72,21 +72,23 @@ def after_epochs(n: int, then: Callable[[], None]) -> tuple[Callable[[Progress],
 def test_the_command_gives_back_the_parameters(tmp_path: Path) -> None:
     asked = TrainParams(
         data=tmp_path / "-a,b", out=tmp_path / "m.cellclass", test=[tmp_path / "t1", tmp_path / "t 2"], group_by="-(x)",
-        epochs=7, learning_rate=1e-5, augment="full", class_weights=True, initial=tmp_path / "i.cellclass", seed=3,
+        epochs=7, learning_rate=1e-5, augment="flips", class_weights=False, initial=tmp_path / "i.cellclass", seed=3,
+        rotate="-5:5", range="-1:4", standardise="none", views=8, ensemble=True, runs=2,
     )  # fmt: skip
-    words = child_command(asked)[4:]
-    values = vars(build_parser().parse_args(words))
-    assert VERBS[values.pop("verb")][0].checked(**values) == asked.model_copy(update={"progress": "jsonl"})
+    published = TrainParams(data=tmp_path, out=tmp_path / "m.cellclass", as_published=True, batch_size=16)
+    for one in (asked, published):
+        values = vars(build_parser().parse_args(child_command(one)[4:]))
+        assert VERBS[values.pop("verb")][0].checked(**values) == one.model_copy(update={"progress": "jsonl"})
 
 
 def test_a_training_reports_its_epochs_and_writes_the_model(folders: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     out = tmp_path / "m.cellclass"
-    assert train_in_child(params(folders, out, augment="full", class_weights=True), told.append) == out
+    assert train_in_child(params(folders, out, augment="flips", class_weights=False), told.append) == out
     assert [p.done for p in told if p.phase == "training"] == [1, 2, 3]
     manifest = open_bundle(out).manifest
-    assert manifest.training["augment"] == "full"
-    assert manifest.training["class_weights"] is True
+    assert manifest.training["augment"] == "flips"
+    assert manifest.training["class_weights"] is False
     assert (manifest.training["epochs_trained"], manifest.training["epoch_kept"]) == (3, 3)
     assert names(tmp_path) == ["m.cellclass"]
     assert not children()
@@ -175,7 +177,10 @@ def test_training_goes_on_from_a_model_and_says_what_does_not_fit(folders: Path,
     assert open_bundle(again).preprocess == open_bundle(first).preprocess
     for more, text in (
         ({"input_px": 48}, "takes 24 x 24 px, but the tiles would be brought to 48 x 48; set --input-px 24"),
-        ({"network": "deep"}, "is a network 'deep-50', but 'deep' is to be trained"),
+        ({"network": "deep"}, "is a network 'compact', but 'deep' is to be trained"),
+        ({"standardise": "none"}, "was trained with --standardise tile, but none is asked for"),
+        ({"normalisation": "percentiles"}, "takes grey values 0 to 255 as 0 to 1, but percentiles 0.2 to 99.8"),
+        ({"range": "0:99"}, "takes grey values 0 to 255 as 0 to 1, but grey values 0 to 99"),
     ):
         with pytest.raises(EngineError, match=text):
             train_in_child(params(folders, tmp_path / "no.cellclass", initial=first, **more))

@@ -12,6 +12,7 @@ from PIL import Image
 from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.preprocess import PreprocessSpec
 from napari_cellclass.runs.evaluation import evaluate_folder
 from napari_cellclass.runs.training import train_folders
 
@@ -34,7 +35,7 @@ def tiles(tmp_path: Path) -> Path:
 class Threshold:
     """Stands for a network that tells bright from dark."""
 
-    def predict(self, tiles: np.ndarray) -> np.ndarray:
+    def predict(self, tiles: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
         bright = tiles.mean(axis=(1, 2, 3)) > 100
         return np.stack([bright, ~bright], axis=1).astype(np.float32)
 
@@ -43,7 +44,7 @@ def test_a_model_is_evaluated_on_listed_tiles(tiles: Path) -> None:
     bundle: Any = SimpleNamespace(
         manifest=SimpleNamespace(tile_px=(64, 64)),
         scheme=SimpleNamespace(names=("bright", "dark")),
-        preprocess=SimpleNamespace(channels=1),
+        preprocess=PreprocessSpec(channels=1, input_px=(64, 64)),
     )
     evaluation = evaluate_folder(tiles, bundle, Threshold())
     assert evaluation.report.n == 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections import Counter, defaultdict
@@ -27,6 +28,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.preprocess import PreprocessSpec, field_levels
 from napari_cellclass.core.readers import is_image_name, list_images, read_image
 from napari_cellclass.core.tile_list import Provenance, TileOrigin, TileOrigins
 
@@ -139,6 +141,16 @@ class TileDataset:
             source = self.read(self.paths[number])
             for place in index[self.image[index] == number]:
                 yield int(place), source.read(*(int(v) for v in self.boxes[place]))
+
+    def levels(
+        self, spec: PreprocessSpec, cancelled: CancelCheck = never_cancelled
+    ) -> Callable[[int], NDArray[np.float64] | None]:
+        """Give a function from a tile's place to its field's levels, see :func:`field_levels`.
+
+        Each image is read once more, where ``spec`` asks for its percentiles.
+        """
+        found = functools.cache(lambda image: field_levels(spec, self.read(self.paths[image]), cancelled))
+        return lambda place: None if spec.percentiles is None else found(int(self.image[place]))
 
     def counts(self) -> pd.DataFrame:
         """Tiles and groups per class and split: columns class_name, split, tiles, groups."""

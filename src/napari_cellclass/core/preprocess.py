@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_cellclass.core.contracts import ModelError
+from napari_cellclass.core.contracts import CancelCheck, CancelledError, ModelError, never_cancelled
+from napari_cellclass.core.image import SourceImage
+
+NormalisationName = Literal["range", "percentiles"]
+DEFAULT_PERCENTILES = (0.2, 99.8)
+# Of a field, per channel: enough for a 99.8th percentile, whatever the field's size.
+_SAMPLED_PIXELS = 4_000_000
+_BAND_ROWS = 256
 
 
 class PreprocessSpec(BaseModel):
@@ -21,8 +28,14 @@ class PreprocessSpec(BaseModel):
         How many channels a tile has.
     input_px
         (height, width) of the network's input in px; tiles of another size are resized.
+    normalisation
+        ``"range"``: the fixed range ``low`` to ``high`` is brought to 0..1. ``"percentiles"``: of every field
+        and channel its own two ``percentiles`` are, see :func:`field_levels`; ``low`` and ``high`` are 0 and
+        1 then. Values past the range are not clipped.
     low, high
-        The fixed range, in grey values, that is brought to 0..1. Values past it are not clipped.
+        The fixed range, in grey values.
+    percentiles
+        Which ones, 0 to 100, None for a fixed range.
     resize
         ``"antialias"``: a triangle filter as wide as the shrinkage, so that fine texture does not
         turn into moiré; it interpolates linearly when enlarging.
@@ -32,8 +45,10 @@ class PreprocessSpec(BaseModel):
 
     channels: int = Field(ge=1)
     input_px: tuple[int, int]
+    normalisation: NormalisationName = "range"
     low: float = 0.0
     high: float = 255.0
+    percentiles: tuple[float, float] | None = None
     resize: Literal["antialias"] = "antialias"
 
     @model_validator(mode="after")
@@ -42,7 +57,56 @@ class PreprocessSpec(BaseModel):
             raise ValueError(f"the grey-value range {self.low}..{self.high} is empty")
         if min(self.input_px) < 1:
             raise ValueError(f"the input size {self.input_px} is not possible")
+        if self.normalisation == "range":
+            if self.percentiles is not None:
+                raise ValueError("percentiles are given, but the range is fixed")
+        elif self.percentiles is None or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"{self.percentiles} are no two percentiles")
+        elif (self.low, self.high) != (0.0, 1.0):
+            raise ValueError("percentiles are brought to 0..1, so that low and high are 0 and 1")
         return self
+
+    def describe(self) -> str:
+        """Say in a few words which grey values become 0 and 1."""
+        if self.percentiles is None:
+            return f"grey values {self.low:g} to {self.high:g} as 0 to 1"
+        return f"percentiles {self.percentiles[0]:g} to {self.percentiles[1]:g} of each field as 0 to 1"
+
+    def level(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None) -> NDArray[Any]:
+        """Bring raw tiles of a field to the field's own range, where this model asks for that.
+
+        Parameters
+        ----------
+        tiles
+            Shape (..., C).
+        levels
+            What :func:`field_levels` gave for the field; not needed with a fixed range.
+
+        Returns
+        -------
+        ndarray
+            ``tiles`` as they are with a fixed range, otherwise float32 of the same shape.
+
+        Raises
+        ------
+        ModelError
+            The field's percentiles are needed, but were not given.
+        """
+        if self.percentiles is None:
+            return tiles
+        if levels is None:
+            raise ModelError(
+                "the model brings each field's own percentiles to 0..1, so that tiles without their field cannot be "
+                "classified; give whole fields"
+            )
+        low, high = levels.T
+        # In float64 first: 16-bit differences of large offsets would lose digits in float32.
+        return ((tiles - low) / (high - low)).astype(np.float32)
+
+    @property
+    def no_levels(self) -> NDArray[np.float64] | None:
+        """The levels of tiles that :meth:`level` has been applied to already."""
+        return None if self.percentiles is None else np.tile([0.0, 1.0], (self.channels, 1))
 
     def apply(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
         """Turn raw tiles into the network's input.
@@ -62,13 +126,67 @@ class PreprocessSpec(BaseModel):
         ModelError
             The tiles have another number of channels than the model was trained with.
         """
+        return resize_tiles(self.scale(tiles), self.input_px)
+
+    def scale(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """Bring the range to 0..1 as :meth:`apply` does, but keep the tiles' size."""
         if tiles.shape[-1] != self.channels:
             raise ModelError(channel_mismatch(self.channels, tiles.shape[-1]))
         x = tiles.astype(np.float32)
         if self.low:
             x -= np.float32(self.low)
         x *= np.float32(1.0 / (self.high - self.low))
-        return resize_tiles(x, self.input_px)
+        return x
+
+
+def field_levels(
+    spec: PreprocessSpec, source: SourceImage, cancelled: CancelCheck = never_cancelled
+) -> NDArray[np.float64] | None:
+    """Find the grey values of a field that become 0 and 1.
+
+    The field is read once, in bands of rows; of large ones every k-th row and column is looked at, so that
+    about 4 million pixels per channel are held. NaN and infinite pixels do not count.
+
+    Parameters
+    ----------
+    spec
+        Says whether, and which percentiles.
+    source
+        The field: the whole image, whichever of its tiles are wanted.
+    cancelled
+        Asked once per band.
+
+    Returns
+    -------
+    ndarray of float64, shape (C, 2), or None
+        Low and high per channel, high above low also in a flat field; None with a fixed range.
+
+    Raises
+    ------
+    ImageError
+        The pixels cannot be read.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    if spec.percentiles is None:
+        return None
+    height, width = source.shape
+    every = max(1, int(np.ceil(np.sqrt(height * width / _SAMPLED_PIXELS))))
+    rows = max(1, _BAND_ROWS // every) * every
+    parts = []
+    for y0 in range(0, height, rows):
+        if cancelled():
+            raise CancelledError("cancelled while the field's range was measured")
+        parts.append(source.read(y0, 0, min(height, y0 + rows), width)[::every, ::every].copy())
+    sample = np.concatenate(parts).reshape(-1, source.channels)
+    return np.array([_two_percentiles(sample[:, c], spec.percentiles) for c in range(source.channels)])
+
+
+def _two_percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    low, high = map(float, np.percentile(values, percentiles)) if values.size else (0.0, 1.0)
+    return low, high if high > low else low + 1.0
 
 
 def channel_mismatch(model: int, image: int) -> str:
@@ -95,13 +213,9 @@ def grey_range(dtype: np.dtype, sample: NDArray[Any] | None = None) -> tuple[flo
         return 0.0, 255.0
     if dtype == np.bool_:
         return 0.0, 1.0
-    values = np.asarray(sample, np.float64)
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        return 0.0, 1.0
-    low, high = np.percentile(values, [0.2, 99.8])
-    low = min(0.0, float(low))
-    return low, float(high) if high > low else low + 1.0
+    low, high = _two_percentiles(np.ravel(np.asarray(sample)), DEFAULT_PERCENTILES)
+    low = min(0.0, low)
+    return low, high if high > low else low + 1.0
 
 
 @functools.lru_cache(maxsize=64)

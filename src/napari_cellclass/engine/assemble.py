@@ -89,7 +89,7 @@ def write_model(run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], pat
     """
     data, place = run.data, run.pixels.place[run.val]
     report = evaluate(val_prob, data.labels[place], data.groups[place].tolist(), data.scheme.names)
-    members = network_members(run.model)
+    members = network_members(run.whole)
     export = check_export(members, *_checked_tiles(run))
     scores = _scores(run, report, epoch, val_prob)
     members |= _tables(run, report, scores)
@@ -155,8 +155,8 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 def _manifest(run: TrainingRun, scores: dict[str, Any], export: dict[str, float], epoch: int) -> Manifest:
     data, params = run.data, run.params
-    asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs"})
-    rate = learning_rate_of(params.network, params.learning_rate)
+    asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "ensemble"})
+    rate = learning_rate_of(params.network, params.learning_rate, params.as_published)
     return Manifest(
         program=f"napari-cellclass {napari_cellclass.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -178,7 +178,8 @@ def _manifest(run: TrainingRun, scores: dict[str, Any], export: dict[str, float]
             "optimizer": type(run.optimizer).__name__,
             "loss": "categorical_crossentropy",
             "seconds": round(time.perf_counter() - run.started, 3),
-        },
+        }
+        | ({"members": run.members} if run.members else {}),
         data={
             "n_train": len(run.train),
             "n_validation": len(run.val),

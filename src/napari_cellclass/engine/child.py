@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.contracts import CellClassError, EngineError, ModelError
 from napari_cellclass.engine.environment import import_keras
-from napari_cellclass.engine.export import forward
+from napari_cellclass.engine.export import forward, load_network
 from napari_cellclass.engine.pixels import predict_in_batches
 from napari_cellclass.engine.remote import pack_array, pack_error, read_message, unpack_array, write_message
 
@@ -65,7 +64,9 @@ def _predict(job: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> No
     while (content := read_message(requests)) is not None:
         try:
             tiles = unpack_array(content)
-            prob = predict_in_batches(run, bundle.preprocess, tiles, len(bundle.scheme), _BATCH)
+            # The parent has brought them to their field's range.
+            spec = bundle.preprocess
+            prob = predict_in_batches(run, spec, tiles, len(bundle.scheme), _BATCH, spec.no_levels)
         except CellClassError as error:
             write_message(answers, pack_error(error))
         else:
@@ -73,19 +74,13 @@ def _predict(job: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> No
 
 
 def _network(bundle: ModelBundle, threads: int | None) -> Any:
-    keras = import_keras()
+    import_keras()
     import tensorflow as tf
 
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(bundle.member("model.keras"))
-        try:
-            model = keras.models.load_model(path, safe_mode=True, compile=False)
-        except Exception as error:  # Keras raises what its layers raise
-            raise ModelError(f"{bundle.path} cannot be loaded by Keras: {first_line(error)}; train again") from error
+    model = load_network(bundle)
     if model.output_shape != (None, len(bundle.scheme)):
         raise ModelError(
             f"{bundle.path} is damaged: its network gives {model.output_shape[1:]}, but {len(bundle.scheme)} classes "

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from napari_cellclass.core.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.contracts import ModelError
 from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.params import TrainParams
-from napari_cellclass.engine.environment import import_keras
+from napari_cellclass.engine.export import load_network
 from napari_cellclass.engine.pixels import TilePixels
 
 _AFRESH = "or train afresh, without --initial"
@@ -46,22 +44,36 @@ def open_initial(params: TrainParams, data: TileDataset) -> ModelBundle | None:
             f"{bundle.path.name} is a network {bundle.manifest.network!r}, but {params.network!r} is to be trained; "
             f"choose the same network, {_AFRESH}"
         )
+    trained = bundle.manifest.training
+    standardise = trained.get("standardise", "none")  # models without a word about it had none
+    if standardise != params.standardise:
+        raise ModelError(
+            f"{bundle.path.name} was trained with --standardise {standardise}, but {params.standardise} is asked for; "
+            f"choose the same, {_AFRESH}"
+        )
+    if trained.get("members"):
+        raise ModelError(f"{bundle.path.name} is an ensemble; start from one of its members, {_AFRESH}")
     return bundle
 
 
-def same_pixels(pixels: TilePixels, bundle: ModelBundle) -> TilePixels:
-    """Bring tiles to the network as the earlier model does: its grey-value range stays.
+def same_pixels(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, float] | None) -> TilePixels:
+    """Bring tiles to the network as the earlier model does: its grey-value range stays, where none is ``asked`` for.
 
     Raises
     ------
     ModelError
-        The input has another size.
+        The input has another size, or grey values are to be prepared differently.
     """
     old, new = bundle.preprocess, pixels.spec
     if old.input_px != new.input_px:
         raise ModelError(
             f"{bundle.path.name} takes {old.input_px[1]} x {old.input_px[0]} px, but the tiles would be brought to "
             f"{new.input_px[1]} x {new.input_px[0]}; set --input-px {max(old.input_px)}, {_AFRESH}"
+        )
+    other_range = asked is not None and (old.low, old.high) != (new.low, new.high)
+    if (old.normalisation, old.percentiles) != (new.normalisation, new.percentiles) or other_range:
+        raise ModelError(
+            f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is asked for; choose the same, {_AFRESH}"
         )
     tiles = pixels.tiles
     if pixels.prepared:
@@ -78,13 +90,8 @@ def take_weights(model: Any, bundle: ModelBundle) -> None:
     ModelError
         They cannot be loaded or have other shapes.
     """
-    keras = import_keras()
-    with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(bundle.member("model.keras"))
-        try:
-            weights = keras.models.load_model(path, safe_mode=True, compile=False).get_weights()
-            model.set_weights(weights)
-        except Exception as error:  # Keras raises what its layers raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_AFRESH[3:]}") from error
+    try:
+        model.set_weights(load_network(bundle).get_weights())
+    except ValueError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_AFRESH[3:]}") from error

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.contracts import EngineError
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import EngineError, ModelError
 from napari_cellclass.engine.environment import import_keras, import_openvino, silenced_stderr
 from napari_cellclass.engine.inference import BATCH, TOLERANCE, OpenVinoNetwork, largest_difference
 
@@ -28,6 +29,26 @@ def network_members(model: Any) -> dict[str, bytes]:
         with silenced_stderr():
             model.export(str(path / "model.xml"), format="openvino", verbose=False)
         return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
+
+
+def load_network(bundle: ModelBundle) -> Any:
+    """Load the Keras model of a bundle, without running any code that came with it.
+
+    Raises
+    ------
+    ModelError
+        Keras cannot load it.
+    """
+    keras = import_keras()
+    with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(bundle.member("model.keras"))
+        try:
+            return keras.models.load_model(path, safe_mode=True, compile=False)
+        except Exception as error:  # Keras raises what its layers raise
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = lines[0] if lines else type(error).__name__
+            raise ModelError(f"{bundle.path} cannot be loaded by Keras: {reason}; train again") from error
 
 
 def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -86,7 +107,8 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a model's answers."""
+    """Versions of Python and of the packages that decide a model's answers, and the kind of machine."""
     import_keras()
     packages = ("keras", "tensorflow", "openvino", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "machine": machine} | {name: version(name) for name in packages}

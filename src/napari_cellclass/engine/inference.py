@@ -29,7 +29,7 @@ class Engine(Protocol):
     def name(self) -> str:
         """``"openvino"`` or ``"tensorflow"``."""
 
-    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Classify raw tiles.
 
         A tile's answer does not depend, to the last bit, on which tiles it is sent with. Threads may
@@ -39,6 +39,8 @@ class Engine(Protocol):
         ----------
         tiles
             Shape (n, h, w, C) in the images' own dtype; n may be 0.
+        levels
+            What :func:`napari_cellclass.core.preprocess.field_levels` gave for their field.
 
         Returns
         -------
@@ -99,8 +101,8 @@ def open_engine(bundle: ModelBundle, engine: EngineName = "auto", threads: int |
     return opened
 
 
-def check_golden(bundle: ModelBundle, engine: Engine) -> None:
-    """Replay a model's golden tiles.
+def check_golden(bundle: ModelBundle, engine: Engine) -> float:
+    """Replay a model's golden tiles; give the largest difference of an answer.
 
     Raises
     ------
@@ -113,12 +115,13 @@ def check_golden(bundle: ModelBundle, engine: Engine) -> None:
             f"{bundle.path} is damaged: its {len(tiles)} golden tiles do not fit its {len(bundle.scheme)} classes; "
             "get a fresh copy or train again"
         )
-    difference = largest_difference(engine.predict(tiles), expected)
+    difference = largest_difference(engine.predict(tiles, bundle.preprocess.no_levels), expected)
     if not difference <= TOLERANCE:
         raise ModelError(
             f"{bundle.path} does not give the answers it gave when it was trained (largest difference "
             f"{difference:.2g}); get a fresh copy, train again, or try another --engine"
         )
+    return difference
 
 
 def largest_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -193,12 +196,12 @@ class OpenVinoEngine:
             )
         self._network: OpenVinoNetwork | None = network
 
-    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Classify raw tiles, see :meth:`Engine.predict`."""
         network = self._network
         if network is None:
             raise EngineError(f"the engine of {self._path} is closed; open the model again")
-        return predict_in_batches(network, self._spec, tiles, self._classes, BATCH)
+        return predict_in_batches(network, self._spec, tiles, self._classes, BATCH, levels)
 
     def close(self) -> None:
         """Free the network."""

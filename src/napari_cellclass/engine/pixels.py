@@ -17,9 +17,11 @@ from napari_cellclass.core.contracts import (
     ProgressCallback,
 )
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.preprocess import PreprocessSpec, channel_mismatch, grey_range
+from napari_cellclass.core.params import NetworkName, TrainParams
+from napari_cellclass.core.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, channel_mismatch, grey_range
 
-LARGEST_INPUT_PX = 256
+COMPACT_INPUT_PX = 128
+ARTICLE_INPUT_PX = 256
 # Enough for a 99.8th percentile.
 _SAMPLE_VALUES = 4_000_000
 
@@ -31,7 +33,8 @@ class TilePixels:
     Parameters
     ----------
     tiles
-        Shape (n, h, w, C): raw, in the images' dtype, or float32 network input where ``prepared``.
+        Shape (n, h, w, C): raw, in the images' dtype (or at their fields' range, float32), or float32
+        network input where ``prepared``.
     place
         int64, shape (n,): each tile's place in the data set.
     spec
@@ -41,7 +44,8 @@ class TilePixels:
     nonfinite
         int64: places of the tiles that were left out, as they hold NaN or infinite pixels.
     golden
-        Shape (g, h, w, C): a few raw tiles of the commonest shape, spread over the classes.
+        Shape (g, h, w, C): a few raw tiles of the commonest shape, spread over the classes; at their
+        fields' range where ``spec`` asks for that.
     """
 
     tiles: NDArray[np.generic]
@@ -51,12 +55,14 @@ class TilePixels:
     nonfinite: NDArray[np.int64]
     golden: NDArray[np.generic]
 
-    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Give network input of some tiles, shape (n, H, W, C), each seen as ``views`` says."""
-        tiles = self.tiles[rows]
-        if views is not None:
-            tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(tiles, views, strict=True)])
-        return np.asarray(tiles, np.float32) if self.prepared else self.spec.apply(tiles)
+    def batch(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give network input of some tiles, shape (n, H, W, C)."""
+        return np.asarray(self.tiles[rows], np.float32) if self.prepared else self.spec.apply(self.tiles[rows])
+
+    def scaled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give some tiles in their own size (n, h, w, C), grey values as 0 to 1, each seen as ``views`` says."""
+        tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(self.tiles[rows], views, strict=True)])
+        return np.asarray(tiles, np.float32) if self.prepared else self.spec.scale(tiles)
 
     @property
     def views(self) -> int:
@@ -73,15 +79,19 @@ def dihedral(tile: NDArray[np.generic], view: int) -> NDArray[np.generic]:
     return tile.swapaxes(0, 1) if view & 4 else tile
 
 
-def input_size(tile_px: tuple[int, int], input_px: int | None) -> tuple[int, int]:
-    """Choose a network's input: the tile's shape with its longer side ``input_px``, or at most 256 px."""
+def input_size(tile_px: tuple[int, int], network: NetworkName, input_px: int | None) -> tuple[int, int]:
+    """Choose a network's input, of the tile's shape: its longer side ``input_px``, or what the network is made for.
+
+    That is at most 128 px for ``"compact"``, and 256 px, also of smaller tiles, for the article's networks.
+    """
     longer = max(tile_px)
-    scale = (min(longer, LARGEST_INPUT_PX) if input_px is None else input_px) / longer
+    own = min(longer, COMPACT_INPUT_PX) if network == "compact" else ARTICLE_INPUT_PX
+    scale = (own if input_px is None else input_px) / longer
     return max(1, round(tile_px[0] * scale)), max(1, round(tile_px[1] * scale))
 
 
 def load_pixels(
-    data: TileDataset, input_px: int | None, progress: ProgressCallback, cancelled: CancelCheck
+    data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
 ) -> TilePixels:
     """Read the training and validation tiles of a data set, each once.
 
@@ -94,24 +104,10 @@ def load_pixels(
     CancelledError
         ``cancelled`` said so.
     """
-    wanted = np.flatnonzero(np.isin(data.split.astype(str), (TRAIN, VALIDATION)))
-    if len(wanted) == 0:
-        raise DatasetError("there is no tile to train on; add images or cut smaller tiles")
-    raw: dict[int, NDArray[np.generic]] = {}
-    nonfinite = []
-    for done, (place, tile) in enumerate(data.tiles(wanted), 1):
-        if cancelled():
-            raise CancelledError("cancelled while reading the tiles")
-        if is_finite(tile[None])[0]:
-            raw[place] = tile.astype(tile.dtype.newbyteorder("="))
-        else:
-            nonfinite.append(place)
-        if done % 64 == 0 or done == len(wanted):
-            progress(Progress("reading tiles", done, len(wanted)))
+    raw, nonfinite = _read(data, _spec(data, params, []), progress, cancelled)
     places = np.array(sorted(raw), np.int64)
     _check_classes(data, places)
-    low, high = grey_range(data.dtype, _sample([raw[p] for p in places if data.split[p] == TRAIN]))
-    spec = PreprocessSpec(channels=data.channels, input_px=input_size(data.tile_px, input_px), low=low, high=high)
+    spec = _spec(data, params, [raw[p] for p in places if data.split[p] == TRAIN])
     golden = np.stack([raw[p] for p in _golden_places(data, places)])
     one_shape = len({tile.shape for tile in raw.values()}) == 1
     shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)
@@ -120,6 +116,44 @@ def load_pixels(
         tile = raw.pop(p)  # so that memory holds every tile about once
         tiles[row] = tile if one_shape else spec.apply(tile[None])[0]
     return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden)
+
+
+def _read(
+    data: TileDataset, spec: PreprocessSpec, progress: ProgressCallback, cancelled: CancelCheck
+) -> tuple[dict[int, NDArray[np.generic]], list[int]]:
+    """Read tiles by place, at their field's range where ``spec`` asks for it; and the places of bad ones."""
+    wanted = np.flatnonzero(np.isin(data.split.astype(str), (TRAIN, VALIDATION)))
+    if len(wanted) == 0:
+        raise DatasetError("there is no tile to train on; add images or cut smaller tiles")
+    raw: dict[int, NDArray[np.generic]] = {}
+    nonfinite = []
+    levels = data.levels(spec, cancelled)
+    for done, (place, tile) in enumerate(data.tiles(wanted), 1):
+        if cancelled():
+            raise CancelledError("cancelled while reading the tiles")
+        if is_finite(tile[None])[0]:
+            levelled = spec.level(tile, levels(place))
+            raw[place] = levelled.astype(levelled.dtype.newbyteorder("="))
+        else:
+            nonfinite.append(place)
+        if done % 64 == 0 or done == len(wanted):
+            progress(Progress("reading tiles", done, len(wanted)))
+    return raw, nonfinite
+
+
+def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.generic]]) -> PreprocessSpec:
+    """Make the way from raw tiles to the network; a range that is to be found needs the ``training`` tiles."""
+    size = input_size(data.tile_px, params.network, params.input_px)
+    if params.normalisation == "percentiles":
+        percentiles = params.grey_range or DEFAULT_PERCENTILES
+        return PreprocessSpec(
+            channels=data.channels, input_px=size, normalisation="percentiles", percentiles=percentiles, low=0, high=1
+        )
+    if params.grey_range is not None:
+        low, high = params.grey_range
+    else:
+        low, high = grey_range(data.dtype, _sample(training) if training else None)
+    return PreprocessSpec(channels=data.channels, input_px=size, low=low, high=high)
 
 
 def _check_classes(data: TileDataset, places: NDArray[np.int64]) -> None:
@@ -166,6 +200,7 @@ def predict_in_batches(
     tiles: NDArray[np.generic],
     classes: int,
     size: int,
+    levels: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Send raw tiles through a network in batches of one fixed size.
 
@@ -182,6 +217,8 @@ def predict_in_batches(
         Shape (n, h, w, C), n may be 0.
     classes, size
         K and the batch's size.
+    levels
+        Those of the tiles' field, where ``spec`` needs them.
 
     Returns
     -------
@@ -191,7 +228,7 @@ def predict_in_batches(
     Raises
     ------
     ModelError
-        The tiles have another number of channels than the model, or are no tiles.
+        The tiles have another number of channels than the model, are no tiles, or lack their levels.
     """
     tiles = np.asarray(tiles)
     if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
@@ -206,7 +243,7 @@ def predict_in_batches(
             continue
         # Bad tiles stay zero: one NaN can spread over a whole batch in a blocked matrix product.
         x = np.zeros((size, *spec.input_px, spec.channels), np.float32)
-        x[rows] = spec.apply(part[rows])
+        x[rows] = spec.apply(spec.level(part[rows], levels))
         answers = run(x)[rows]
         answers[~np.isfinite(answers).all(axis=1)] = np.nan
         prob[start + rows] = answers

@@ -178,7 +178,7 @@ class TensorFlowEngine:
     name = "tensorflow"
 
     def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
-        self._path, self._classes = bundle.path, len(bundle.scheme)
+        self._path, self._classes, self._spec = bundle.path, len(bundle.scheme), bundle.preprocess
         self._lock = threading.Lock()
         self._child: Child | None = Child("predict")
         job = {"model": str(Path(bundle.path).absolute()), "model_id": bundle.model_id, "threads": threads}
@@ -193,7 +193,7 @@ class TensorFlowEngine:
         """Process id of the child, None when closed."""
         return self._child.pid if self._child else None
 
-    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Classify raw tiles, see :meth:`napari_cellclass.engine.inference.Engine.predict`."""
         tiles = np.asarray(tiles)
         if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
@@ -204,7 +204,8 @@ class TensorFlowEngine:
             if self._child is None:
                 raise EngineError(f"the engine of {self._path} is closed; open the model again")
             for start in range(0, len(tiles), step):
-                answer = self._child.ask(pack_array(tiles[start : start + step]))
+                part = self._spec.level(tiles[start : start + step], levels)
+                answer = self._child.ask(pack_array(part))
                 answers.append(unpack_array(answer))
         return np.concatenate(answers)
 

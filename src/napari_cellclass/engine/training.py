@@ -23,13 +23,13 @@ from napari_cellclass.core.contracts import (
     no_progress,
 )
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.params import NetworkName, TrainParams
 from napari_cellclass.engine.assemble import HISTORY, Checkpoint, write_model
 from napari_cellclass.engine.augment import training_batch
 from napari_cellclass.engine.continuing import open_initial, same_pixels, take_weights
 from napari_cellclass.engine.environment import import_keras
 from napari_cellclass.engine.export import forward
-from napari_cellclass.engine.networks import build, learning_rate_of, optimizer
+from napari_cellclass.engine.networks import build, learning_rate_of, optimizer, with_views
 from napari_cellclass.engine.parent import listen
 from napari_cellclass.engine.pixels import TilePixels, load_pixels
 
@@ -38,9 +38,10 @@ _REPORT_EVERY_S = 0.25
 Step = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
 
 
-def default_epochs(n_train: int) -> int:
-    """Give more passes to small sets: 9000 tiles shown in all, within 25 to 60 epochs."""
-    return int(np.clip(round(9000 / max(1, n_train)), 25, 60))
+def default_epochs(n_train: int, network: NetworkName) -> int:
+    """Give more passes to small sets: within 25 to 60 epochs, 9000 tiles shown in all, 18 000 to the article's."""
+    shown = 9000 if network == "compact" else 18000
+    return int(np.clip(round(shown / max(1, n_train)), 25, 60))
 
 
 def train(
@@ -91,14 +92,17 @@ def train(
     told = listen()
     started = time.perf_counter()
     initial = open_initial(params, data)
-    pixels = load_pixels(data, params.input_px, progress, cancelled)
-    pixels = pixels if initial is None else same_pixels(pixels, initial)
+    pixels = load_pixels(data, params, progress, cancelled)
+    pixels = pixels if initial is None else same_pixels(pixels, initial, params.grey_range)
     keras = import_keras()
     import tensorflow as tf
 
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
-    model = build(params.network, pixels.spec.input_px, data.channels, len(data.scheme), params.seed)
+    model = build(
+        params.network, pixels.spec.input_px, data.channels, len(data.scheme), params.seed, params.standardise,
+        params.as_published,
+    )  # fmt: skip
     if initial is not None:
         take_weights(model, initial)
     run = TrainingRun(model, data, pixels, params, progress, cancelled, stopped or told.is_set, started)
@@ -128,7 +132,11 @@ class BestEpoch:
 
 @dataclass(eq=False)
 class TrainingRun:
-    """One training: the model, its tiles, and what was measured."""
+    """One training: the network, its tiles, and what was measured.
+
+    ``whole`` is what is written: the network, or one around it that averages several views. ``members``
+    says of an ensemble what it is made of.
+    """
 
     model: Any
     data: TileDataset
@@ -141,20 +149,23 @@ class TrainingRun:
     best: BestEpoch | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     val_prob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    members: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.place]
         self.train, self.val = np.flatnonzero(split == TRAIN), np.flatnonzero(split == VALIDATION)
-        self.epochs = self.params.epochs or default_epochs(len(self.train))
+        self.epochs = self.params.epochs or default_epochs(len(self.train), self.params.network)
         self.steps = math.ceil(len(self.train) / self.params.batch_size)
         labels = self.data.labels[self.pixels.place]
         self.one_hot = np.eye(len(self.data.scheme), dtype=np.float32)[labels]
         counts = self.one_hot[self.train].sum(axis=0)
         balance = len(self.train) / (len(counts) * counts) if self.params.class_weights else np.ones_like(counts)
         self.weights = balance.astype(np.float32)[labels]
-        total = self.epochs * self.steps
-        self.optimizer = optimizer(self.params.network, self.params.learning_rate, total)
-        self.answers = forward(self.model)
+        how = self.params
+        self.optimizer = optimizer(how.network, how.learning_rate, self.epochs * self.steps, how.as_published)
+        # The members of an ensemble have their views already.
+        self.whole = self.model if self.members else with_views(self.model, how.views)
+        self.answers = forward(self.whole)
 
     def fit(self, checkpoint: Checkpoint) -> None:
         """Train all epochs, or until stopped; fills ``history``, ``val_prob`` and ``best``."""
@@ -164,7 +175,7 @@ class TrainingRun:
         for epoch in range(1, self.epochs + 1):
             start = time.perf_counter()
             loss, accuracy = self._train_epoch(epoch, step, rng)
-            self.val_prob = self._predict(self.val)
+            self.val_prob = self.predict(self.val)
             val_loss = cross_entropy(self.val_prob, self.one_hot[self.val])
             val_accuracy = float((self.val_prob.argmax(1) == self.one_hot[self.val].argmax(1)).mean())
             self._check_loss(epoch, val_loss)
@@ -212,9 +223,11 @@ class TrainingRun:
         order = rng.permutation(self.train)
         for start in range(0, len(order), self.params.batch_size):
             rows = order[start : start + self.params.batch_size]
-            yield training_batch(self.pixels, rows, self.params.augment, rng), self.one_hot[rows], self.weights[rows]
+            x = training_batch(self.pixels, rows, self.params.augment, rng, self.params.degrees)
+            yield x, self.one_hot[rows], self.weights[rows]
 
-    def _predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give the probabilities (n, K) of some tiles."""
         parts = []
         for start in range(0, len(rows), 32):
             if self.cancelled():
@@ -224,7 +237,7 @@ class TrainingRun:
 
     def _check_loss(self, epoch: int, loss: float) -> None:
         if not math.isfinite(loss):
-            rate = learning_rate_of(self.params.network, self.params.learning_rate)
+            rate = learning_rate_of(self.params.network, self.params.learning_rate, self.params.as_published)
             raise EngineError(
                 f"training failed in epoch {epoch}: the loss became {loss}; use a lower --learning-rate than {rate:g}"
             )

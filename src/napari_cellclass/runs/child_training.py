@@ -28,7 +28,7 @@ from napari_cellclass.core.contracts import (
     no_progress,
 )
 from napari_cellclass.core.files import output_error
-from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.params import AS_PUBLISHED, TrainParams
 from napari_cellclass.engine.assemble import partial_path
 from napari_cellclass.engine.parent import LISTEN, STOP
 
@@ -225,11 +225,13 @@ def child_command(params: TrainParams) -> list[str]:
     chosen = params.model_copy(update={"progress": "jsonl", "quiet": False, "out": params.out.absolute()})
     for name, field in TrainParams.model_fields.items():
         value = getattr(chosen, name)
-        if name == "data" or value == field.get_default(call_default_factory=True):
+        left_out = value == field.get_default(call_default_factory=True)
+        # What --as-published would set otherwise is said even where it is the usual default.
+        if name == "data" or (left_out and not (params.as_published and name in AS_PUBLISHED)):
             continue
         flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
-            words += [flag] if value else []
+            words.append(flag if value else "--no-" + flag[2:])
         else:
             # One word, so that a value may begin with a dash.
             words += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]

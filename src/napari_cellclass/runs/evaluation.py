@@ -27,7 +27,7 @@ from napari_cellclass.core.files import write_json, writing
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.metrics import EvalReport, evaluate
-from napari_cellclass.core.preprocess import channel_mismatch
+from napari_cellclass.core.preprocess import PreprocessSpec, channel_mismatch
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.field import Predictor
@@ -84,7 +84,7 @@ def evaluate_folder(
     data = read_test_set(folder, bundle.manifest.tile_px, bundle.scheme.names, group_by, read, progress, cancelled)
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
-    prob = predict_dataset(data, engine, progress, cancelled)
+    prob = predict_dataset(data, engine, progress, cancelled, bundle.preprocess)
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names)
@@ -125,14 +125,21 @@ def predict_dataset(
     engine: Predictor,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    spec: PreprocessSpec | None = None,
 ) -> NDArray[np.float32]:
-    """Run the network on every tile of a data set: float32, shape (N, K)."""
+    """Run the network on every tile of a data set: float32, shape (N, K).
+
+    A model that brings each field to its own range needs its ``spec`` here.
+    """
     prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
     waiting: list[tuple[int, NDArray[Any]]] = []
+    levels = None if spec is None else data.levels(spec, cancelled)
 
     def flush() -> None:
         if waiting:
-            prob[[place for place, _ in waiting]] = engine.predict(np.stack([tile for _, tile in waiting]))
+            prob[[place for place, _ in waiting]] = engine.predict(
+                np.stack([tile for _, tile in waiting]), None if spec is None else spec.no_levels
+            )
             waiting.clear()
 
     for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
@@ -140,7 +147,7 @@ def predict_dataset(
             raise CancelledError("cancelled while classifying the test tiles")
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
-        waiting.append((place, tile))
+        waiting.append((place, tile if spec is None or levels is None else spec.level(tile, levels(place))))
         if done % _BATCH == 0 or done == len(data):
             progress(Progress("classifying", done, len(data)))
     flush()

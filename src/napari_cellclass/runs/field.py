@@ -22,7 +22,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.preprocess import channel_mismatch
+from napari_cellclass.core.preprocess import channel_mismatch, field_levels
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.core.tile_rows import rows_of_tiles
 
@@ -38,8 +38,8 @@ class Predictor(Protocol):
     def name(self) -> str:
         """The engine's name."""
 
-    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
-        """Give probabilities (n, K) of raw tiles (n, h, w, C)."""
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Give probabilities (n, K) of raw tiles (n, h, w, C) of a field with these levels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,8 @@ def classify_field(
     if source.channels != bundle.preprocess.channels:
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
     source.identify(progress, cancelled)
-    record = run_record(source, bundle, grid, engine.name)
+    levels = field_levels(bundle.preprocess, source, cancelled)
+    record = run_record(source, bundle, grid, engine.name) | _levels_record(levels)
     start = reported = time.perf_counter()
     prob = np.full((len(grid), len(bundle.scheme)), np.nan, np.float32)
     done = np.zeros(len(grid), bool)
@@ -123,7 +124,7 @@ def classify_field(
     for places, tiles in tile_batches(source, grid):
         if cancelled():
             break
-        prob[places] = engine.predict(tiles)
+        prob[places] = engine.predict(tiles, levels)
         done[places] = True
         finite = np.isfinite(tiles).all(axis=(1, 2, 3)) if tiles.dtype.kind == "f" else np.ones(len(tiles), bool)
         nonfinite += int((~finite).sum())
@@ -153,6 +154,8 @@ def _warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[s
 
 def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high: float) -> Iterator[str]:
     dtype, spec = bundle.manifest.data.get("dtype"), bundle.preprocess
+    if spec.percentiles is not None:
+        spec = spec.model_copy(update={"low": -np.inf, "high": np.inf})
     seen = f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"
     if dtype and np.dtype(dtype) != source.dtype.newbyteorder("="):
         yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {seen}"
@@ -161,6 +164,10 @@ def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high:
     trained, here = bundle.manifest.pixel_size_um, source.pixel_size_um
     if trained and here and abs(np.log(here[0] / trained[0])) > np.log(1.1):
         yield f"pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm; rescale the image first"
+
+
+def _levels_record(levels: NDArray[np.float64] | None) -> dict[str, Any]:
+    return {} if levels is None else {"levels": levels.tolist()}
 
 
 def run_record(source: SourceImage, bundle: ModelBundle, grid: TileGrid, engine: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.params import ClassifyParams, EvaluateParams
-from napari_cellclass.engine.inference import Engine, open_engine
+from napari_cellclass.engine.inference import Engine, check_golden, open_engine
 from napari_cellclass.engine.keras_file import NeedsAnswersError, open_model
 
-__all__ = ["Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine"]
+__all__ = ["Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine", "verify_model"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,27 @@ def load_model(path: Path, answers: KerasAnswers | None = None) -> ModelBundle:
     """
     answers = answers or KerasAnswers()
     return open_model(path, answers.classes, answers.rescale, answers.tile_px)
+
+
+def verify_model(bundle: ModelBundle) -> str:
+    """Check every member's hash, run the network on its golden tiles, and say how well the answers agree.
+
+    Raises
+    ------
+    ModelError
+        A member has changed, or an answer differs from the one stored at training.
+    EngineError
+        The network cannot be run.
+    """
+    for name in bundle.manifest.files:
+        bundle.member(name)
+    with open_engine(bundle) as engine:
+        difference = check_golden(bundle, engine)
+    parts, tiles = len(bundle.manifest.files), len(bundle.golden[0])
+    return (
+        f"verified  {parts} parts are as they were written; {tiles} golden tiles replayed: the answers of training "
+        f"(largest difference {difference:.2g}, {engine.name})"
+    )
 
 
 def _class_list(text: str | None) -> tuple[str, ...] | None:

@@ -161,9 +161,9 @@ def _tiles(
     chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
     held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
     part = take(data, np.concatenate([chosen, held]))
-    pixels = load_pixels(part, params.input_px, progress, cancelled)
+    pixels = load_pixels(part, params, progress, cancelled)
     rows = np.flatnonzero(pixels.place < len(chosen))[:SHOWN]
-    tiles = training_batch(pixels, rows, params.augment, rng)
+    tiles = training_batch(pixels, rows, params.augment, rng, params.degrees)
     return tiles, tuple(part.scheme.names[part.labels[i]] for i in pixels.place[rows])
 
 

@@ -33,7 +33,7 @@ from napari_cellclass.runs.models import open_engine
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The models of all runs, the first of them under the name that was asked for.
+    """The models of all runs, the first of them, or their ensemble, under the name that was asked for.
 
     ``warnings`` are those of the data: what would make the figures mislead.
     """
@@ -50,7 +50,8 @@ def train_folders(
     """Train on class folders, or on the tiles that a TILES.csv lists, and write the model.
 
     With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …,
-    with ``NAME_runs.csv``, one row per run. Figures of ``test`` sets go to ``NAME_tests.json``.
+    with ``NAME_runs.csv``, one row per run; an ``ensemble`` of them is written as the first model, and every
+    run beside it as ``NAME_run01.cellclass`` …. Figures of ``test`` sets go to ``NAME_tests.json``.
 
     Raises
     ------
@@ -75,13 +76,18 @@ def train_folders(
             class_folders(folder, data.scheme.names)  # tells now what would be wrong after training
     models, rows = [], []
     for run in range(params.runs):
-        one = params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run)})
+        path = _run_path(params.out, run, params.ensemble)
+        one = params.model_copy(update={"seed": params.seed + run, "out": path})
         model = train(data, one, one.out, progress=_labelled(progress, run, params.runs), cancelled=cancelled)
         models.append(model)
         rows.append({"run": run + 1, "seed": one.seed, "model": one.out.name, **_flat(model.manifest.scores)})
         if params.runs > 1:
             with writing(params.out.with_name(f"{params.out.stem}_runs.csv")) as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    if params.ensemble:
+        from napari_cellclass.engine.ensemble import write_ensemble
+
+        models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
     tests = _test(models[0], params, read, progress, cancelled)
     return TrainResult(tuple(models), data, tests, warnings)
 
@@ -110,8 +116,8 @@ def tests_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}_tests.json")
 
 
-def _run_path(out: Path, run: int) -> Path:
-    return out if run == 0 else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
+def _run_path(out: Path, run: int, ensemble: bool) -> Path:
+    return out if run == 0 and not ensemble else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
 
 
 def _labelled(progress: ProgressCallback, run: int, runs: int) -> ProgressCallback:

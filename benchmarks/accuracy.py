@@ -1,0 +1,196 @@
+"""Measure how well trained networks do on wells and fields that they have never seen.
+
+Three methods on the same tiles: the default of ``napari-cellclass train``; the article's recipe
+(``--as-published``); and logistic regression on 33 texture features per channel. Every training runs in a
+process of its own and gets the same training tiles; the table is of held-out tiles only.
+
+    python benchmarks/accuracy.py                                        everything, about an hour on two cores
+    python benchmarks/accuracy.py --sets transfluor --seeds 1            a part
+    python benchmarks/accuracy.py --table                                the table of what has been measured
+
+Predictions are kept in ``--work``; what is there is not measured again, so that parts add up. The table goes
+to ``RESULTS.md`` beside this file, or where ``--out`` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from _labelled_sets import SETS, Fold
+from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.contracts import EngineError
+from napari_cellclass.core.dataset import TRAIN, TileDataset
+from napari_cellclass.core.metrics import accuracies, confusion_matrix, evaluate
+from napari_cellclass.core.split import split_by_group
+from napari_cellclass.core.texture import texture_features
+from napari_cellclass.core.tiles_csv import read_labelled
+from napari_cellclass.runs.evaluation import predict_dataset
+from napari_cellclass.runs.models import open_engine
+
+METHODS: dict[str, list[str] | None] = {"default": [], "as published": ["--as-published"], "texture": None}
+HERE = Path(__file__).parent
+
+
+def labelled(path: Path, classes: tuple[str, ...] | None = None) -> TileDataset:
+    """Read a list of tiles."""
+    return read_labelled(path, None, None, classes=classes)
+
+
+def run_network(fold: Fold, words: list[str], seed: int, folder: Path) -> dict[str, np.ndarray]:
+    """Train by the command line in a child process; give the probabilities for the held-out tiles."""
+    model = folder / "model.cellclass"
+    line = [sys.executable, "-P", "-m", "napari_cellclass", "train", str(fold.train), "--out", str(model), "--quiet"]
+    start = time.perf_counter()
+    done = subprocess.run([*line, "--seed", str(seed), *words], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise EngineError(f"training failed on {fold.name}: {done.stderr.strip()}")
+    bundle = open_bundle(model)
+    found = {"seconds": np.array(seconds), "n_train": np.array(bundle.manifest.data["n_train"])}
+    with open_engine(bundle) as engine:
+        for kind, path in fold.tests.items():
+            data = labelled(path, bundle.scheme.names)
+            found[kind or "clean"] = predict_dataset(data, engine, spec=bundle.preprocess)
+    return found
+
+
+def run_texture(fold: Fold) -> dict[str, np.ndarray]:
+    """Fit logistic regression to the texture features of the tiles that a network is trained on."""
+    start = time.perf_counter()
+    data = split_by_group(labelled(fold.train))
+    train = data.where(TRAIN)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000, class_weight="balanced"))
+    model.fit(features(data, train), data.labels[train])
+    found = {"seconds": np.array(time.perf_counter() - start), "n_train": np.array(len(train))}
+    for kind, path in fold.tests.items():
+        test = labelled(path, data.scheme.names)
+        found[kind or "clean"] = model.predict_proba(features(test, np.arange(len(test))))
+    return found
+
+
+def features(data: TileDataset, places: np.ndarray) -> np.ndarray:
+    """Describe tiles in the order of their places."""
+    rows = {place: texture_features(tile[None])[0] for place, tile in data.tiles(places)}
+    return np.stack([rows[int(place)] for place in places])
+
+
+def measure(fold: Fold, method: str, seed: int, work: Path) -> Path:
+    """Run one method on one fold, unless that has been done; give the file of its predictions."""
+    name = "__".join([*fold.name, method, f"seed{seed}"]).replace(" ", "_")
+    path = work / f"{name}.npz"
+    if not path.exists():
+        words = METHODS[method]
+        with tempfile.TemporaryDirectory() as folder:
+            found = run_texture(fold) if words is None else run_network(fold, words, seed, Path(folder))
+        temporary = path.with_suffix(".part.npz")
+        np.savez(temporary, **found)
+        temporary.replace(path)
+        print(f"{name}: {float(found['seconds']):.0f} s", flush=True)
+    return path
+
+
+def table(folds: list[Fold], seeds: int, work: Path) -> pd.DataFrame:
+    """Make one row per set, condition and method, of all runs that have been measured."""
+    rows = []
+    for name in dict.fromkeys(fold.name[0] for fold in folds):
+        mine = [fold for fold in folds if fold.name[0] == name]
+        for kind in mine[0].tests:
+            for method in METHODS:
+                row = summary(mine, kind, method, seeds, work)
+                if row:
+                    rows.append({"set": f"{name} {kind}".strip(), "method": method} | row)
+    return pd.DataFrame(rows)
+
+
+def summary(folds: list[Fold], kind: str, method: str, seeds: int, work: Path) -> dict[str, str]:
+    """Sum up the runs of one method: the mean and lowest balanced accuracy, and the interval over groups."""
+    runs, probs, truths, groups, seconds, trained = [], [], [], [], [], []
+    names: tuple[str, ...] = ()
+    for fold in folds:
+        data = labelled(fold.tests[kind])
+        names = data.scheme.names
+        for seed in range(seeds):
+            path = work / ("__".join([*fold.name, method, f"seed{seed}"]).replace(" ", "_") + ".npz")
+            if not path.exists():
+                continue
+            with np.load(path) as found:
+                prob = found[kind or "clean"]
+                seconds.append(float(found["seconds"]))
+                trained.append(int(found["n_train"]))
+            runs.append(float(accuracies(confusion_matrix(data.labels, prob.argmax(axis=1), len(names)))[1]))
+            probs.append(prob)
+            truths.append(data.labels)
+            groups += [str(group) for group in data.groups]
+    if not runs:
+        return {}
+    whole = evaluate(np.concatenate(probs), np.concatenate(truths), groups, names).balanced_accuracy
+    interval = "none" if whole.lo is None else f"{whole.lo:.3f} to {whole.hi:.3f}"
+    return {
+        "runs": str(len(runs)),
+        "mean": f"{np.mean(runs):.3f}",
+        "lowest": f"{min(runs):.3f}",
+        "95 % interval": interval,
+        "groups": str(len(set(groups))),
+        "training tiles": str(round(np.mean(trained))),
+        "s a run": f"{np.median(seconds):.0f}",
+    }
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Lay the table out."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+ABOUT = """# Results
+
+## Balanced accuracy on held-out wells, fields and regions
+
+`python benchmarks/accuracy.py`. *mean* and *lowest*: balanced accuracy of the runs (folds times seeds); the interval
+is a bootstrap over whole groups of the pooled predictions. transfluor: wells are held out; chula sets: fields;
+bbbc013_cells: columns of montages of single cells; the pairs have one field per class, so that half of the rows of
+tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*: the
+held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33 hand-made
+features per channel. All methods see the same training tiles; a quarter of the groups of the training part is used by
+none. Times are of a process from its start to its end, on a machine with other work.
+
+"""
+
+
+def main() -> None:
+    """Measure what is asked for and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "napari-cellclass-accuracy")
+    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--table", action="store_true", help="measure nothing, make the table of what is there")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    folds = {name: list(SETS[name](given.data, given.work / "lists")) for name in SETS}
+    if not given.table:
+        for seed in range(given.seeds):
+            for fold in (fold for name in given.sets for fold in folds[name]):
+                for method in given.methods:
+                    if METHODS[method] is not None or seed == 0:  # the linear model has no chance in it
+                        measure(fold, method, seed, given.work)
+    frame = table([fold for part in folds.values() for fold in part], 1000 if given.table else given.seeds, given.work)
+    given.out.write_text(ABOUT + markdown(frame) + "\n", encoding="utf-8")
+    print(markdown(frame))
+
+
+if __name__ == "__main__":
+    main()
