@@ -261,6 +261,12 @@ def test_copies_of_tiles_that_nobody_listed_belong_to_their_original(plate: Path
     assert "a/f2_a+01.png" in set(frame["file"])
 
 
+def test_two_images_that_would_give_one_name_are_told(plate: Path) -> None:
+    tifffile.imwrite(plate / "a" / "F2.tif", field(8))
+    with pytest.raises(ParamsError, match=r"f2\.png and F2\.tif would both give a/F2_a\+01\.png; rename"):
+        cut(plate, out=plate, tile_px=None, rotate="1:2", force=True)
+
+
 def test_a_failure_never_takes_an_original_away(plate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, *_: Any) -> None:
         raise OutputError(f"cannot write {path}: the disk is full")

@@ -159,7 +159,7 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
         try:
             parse_angles(value)
         except ParamsError as error:
-            raise ValueError(str(error).split(" ", 1)[1] if value else str(error)) from error
+            raise ValueError(str(error).removeprefix(f"{value!r} ")) from error
         return value
 
     @field_validator("class_name")

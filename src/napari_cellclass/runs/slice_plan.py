@@ -34,6 +34,7 @@ from napari_cellclass.core.slice_names import (
 from napari_cellclass.core.tile_files import tile_suffix
 from napari_cellclass.core.tile_list import TILE_LIST, TileOrigin, TileOrigins, empty_list, read_tile_list
 
+_Box = tuple[int, int, int, int]
 _NUMBER = re.compile(r"_(\d+)(?:_r\d+_c\d+)?(?:_a[+-]\d+)?$")
 
 
@@ -131,13 +132,16 @@ class _Namer:
     """Gives every image its number, and watches over names that are taken."""
 
     def __init__(self, params: SliceParams, listed: pd.DataFrame, images: int) -> None:
-        self._params, self._out, self._listed = params, _out(params), listed
+        self._params, self._out = params, _out(params)
+        self._cut_before: dict[tuple[str, str], list[tuple[str, _Box]]] = defaultdict(list)
         self._used: dict[str, int] = defaultdict(int)
-        self._taken: dict[str, set[str]] = {}
+        self._there: dict[str, set[str]] = {}
+        self._planned: dict[str, Path] = {}
         self._groups = dict(zip(listed["group"], listed["source"], strict=True))
-        for file in listed["file"]:
-            match = _NUMBER.search(PurePosixPath(file).stem)
-            folder = _class_of(file)
+        for row in listed.itertuples(index=False):
+            self._cut_before[row.source, row.class_name].append((row.file, (row.y0, row.x0, row.y1, row.x1)))
+            match = _NUMBER.search(PurePosixPath(row.file).stem)
+            folder = _class_of(row.file)
             self._used[folder] = max(self._used[folder], int(match[1]) if match else 0)
         self._width = number_width(max(self._used.values(), default=0) + images)
 
@@ -164,12 +168,11 @@ class _Namer:
 
     def _known(self, job: SliceJob) -> tuple[str, ...]:
         """List the files that were cut from this image, or from its part of the field, before."""
-        listed = self._listed
-        mine = (listed["source"] == job.source) & (listed["class_name"] == job.class_name)
-        if job.origin is not None:
-            y0, x0, y1, x1 = job.origin.box
-            mine &= (listed["y0"] >= y0) & (listed["x0"] >= x0) & (listed["y1"] <= y1) & (listed["x1"] <= x1)
-        return tuple(listed["file"][mine])
+        before = self._cut_before.get((job.source, job.class_name), [])
+        if job.origin is None:
+            return tuple(file for file, _ in before)
+        y0, x0, y1, x1 = job.origin.box
+        return tuple(f for f, box in before if box[0] >= y0 and box[1] >= x0 and box[2] <= y1 and box[3] <= x1)
 
     def _group(self, job: SliceJob) -> str:
         if job.origin is not None:
@@ -196,19 +199,21 @@ class _Namer:
     def _claim(self, job: SliceJob, grid: TileGrid, suffix: str) -> None:
         """Take the names of an image's tiles, or say which is taken."""
         folder = self._out / job.class_name
-        if job.class_name not in self._taken:
+        if job.class_name not in self._there:
             there = folder.iterdir() if folder.is_dir() else ()
-            self._taken[job.class_name] = {entry.name.casefold() for entry in there}
-        taken = self._taken[job.class_name]
-        replaced = {PurePosixPath(file).name.casefold() for file in job.replaced}
-        ours = []
+            self._there[job.class_name] = {entry.name.casefold() for entry in there}
+        taken = self._there[job.class_name]
+        if job.replaced:
+            taken = taken - {PurePosixPath(file).name.casefold() for file in job.replaced}
+        angles = self._params.angles if job.in_place else (0, *self._params.angles)
         for row, col in zip(grid.row.tolist(), grid.col.tolist(), strict=True):
-            for angle in self._params.angles if job.in_place else (0, *self._params.angles):
-                name = PurePosixPath(job.file(self._params, row, col, grid, angle, suffix)).name
-                if name.casefold() in taken and name.casefold() not in replaced and not self._params.force:
-                    raise OutputError(f"{folder / name} exists; --force writes over it, or choose another --out")
-                ours.append(name.casefold())
-        taken.update(ours)
+            for angle in angles:
+                file = job.file(self._params, row, col, grid, angle, suffix)
+                if PurePosixPath(file).name.casefold() in taken and not self._params.force:
+                    raise OutputError(f"{self._out / file} exists; --force writes over it, or choose another --out")
+                other = self._planned.setdefault(file.casefold(), job.path)
+                if other != job.path:
+                    raise ParamsError(f"{other.name} and {job.path.name} would both give {file}; rename one of them")
 
 
 def _out(params: SliceParams) -> Path:

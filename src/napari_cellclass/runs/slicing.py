@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import traceback
 from collections import deque
@@ -157,6 +158,11 @@ class _Written:
     rows: list[dict[str, Any]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
 
+    @functools.cached_property
+    def before(self) -> set[str]:
+        """The files that were listed before."""
+        return set(self.listed["file"])
+
     def discard(self, first: int, image: Path) -> None:
         """Remove the files, from the ``first`` on, of an image that could not be finished."""
         rows, self.rows = self.rows[first:], self.rows[:first]
@@ -292,7 +298,7 @@ class _TileTask:
 
     def _list_original(self, place: int, tile: NDArray[Any]) -> None:
         file = f"{self.job.class_name}/{self.job.path.name}" if self.job.class_name else self.job.path.name
-        if not (self.written.listed["file"] == file).any():
+        if file not in self.written.before:
             self.written.rows.append(self._row(place, file, 0, SourceImage(np.asarray(tile)).image_id))
 
     def _row(self, place: int, file: str, angle: int, content_hash: str) -> dict[str, Any]:
