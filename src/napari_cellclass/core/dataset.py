@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,13 @@ class TileDataset:
             source = self.read(self.paths[number])
             for place in index[self.image[index] == number]:
                 yield int(place), source.read(*(int(v) for v in self.boxes[place]))
+
+    def take(self, places: NDArray[np.int64]) -> TileDataset:
+        """Keep some tiles, in that order."""
+        return replace(
+            self, image=self.image[places], boxes=self.boxes[places], labels=self.labels[places],
+            groups=self.groups[places], split=self.split[places],
+        )  # fmt: skip
 
     def counts(self) -> pd.DataFrame:
         """Tiles and groups per class and split: columns class_name, split, tiles, groups."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.dataset import ReadImage, TileDataset
 from napari_cellclass.core.files import write_json, writing
+from napari_cellclass.core.findings import Finding
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.metrics import EvalReport, evaluate
@@ -31,6 +33,8 @@ from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.field import Predictor
 
+# From a tile's place in the data set and its pixels (h, w, C) to other pixels.
+ChangeTile = Callable[[int, NDArray[Any]], NDArray[Any]]
 _BATCH = 32
 
 
@@ -104,8 +108,9 @@ def predict_dataset(
     engine: Predictor,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    change: ChangeTile | None = None,
 ) -> NDArray[np.float32]:
-    """Run the network on every tile of a data set: float32, shape (N, K)."""
+    """Run the network on every tile of a data set, changed before where ``change`` does: float32, shape (N, K)."""
     prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
     waiting: list[tuple[int, NDArray[Any]]] = []
 
@@ -119,15 +124,15 @@ def predict_dataset(
             raise CancelledError("cancelled while classifying the test tiles")
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
-        waiting.append((place, tile))
+        waiting.append((place, tile if change is None else change(place, tile)))
         if done % _BATCH == 0 or done == len(data):
             progress(Progress("classifying", done, len(data)))
     flush()
     return prob
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write ``tiles.csv`` and, last, ``evaluation.json``.
+def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding] = ()) -> None:
+    """Write ``tiles.csv`` and, last, ``evaluation.json``, with the alarms under that name.
 
     Raises
     ------
@@ -138,4 +143,5 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         evaluation.frame().to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
         )
-    write_json(out / "evaluation.json", evaluation.to_json())
+    content = evaluation.to_json() | {"alarms": [alarm.to_json() for alarm in alarms]}
+    write_json(out / "evaluation.json", content)
