@@ -253,8 +253,10 @@ def _classify(params: ClassifyParams, reporter: Reporter) -> int:
 def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
     from napari_cellclass.core.readers import read_image
     from napari_cellclass.report.figures import save_confusion
+    from napari_cellclass.report.trust_figures import save_trust
     from napari_cellclass.runs.evaluation import evaluate_folder, write_evaluation
     from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+    from napari_cellclass.runs.trust import examine
 
     model = load_model(params.model, KerasAnswers.of(params))
     with open_engine(model, params.engine) as engine:
@@ -266,14 +268,18 @@ def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
             lambda path: read_image(path, t=params.t, z=params.z, scene=params.scene),
             reporter.progress,
         )
+        trust = examine(evaluation, model, engine, params.shortcuts, params.stress, reporter.progress)
     reporter.close()
     save_confusion(evaluation.report, params.out / "confusion.png")
-    write_evaluation(evaluation, params.out)
+    save_trust(trust.shortcuts, trust.stress, len(model.scheme), params.out)
+    write_evaluation(evaluation, params.out, trust.alarms)
     for path, reason in evaluation.data.skipped:
         reporter.say(f"left out: {path}: {reason}")
     content = evaluation.to_json()
     reporter.say(f"{content['n']} tiles of {content['groups']} groups: {_accuracy(content)}")
-    reporter.say(f"evaluation.json, tiles.csv and confusion.png are in {params.out}")
+    for alarm in trust.alarms:
+        reporter.say(f"  {alarm.severity}: {alarm.text}")
+    reporter.say(f"evaluation.json, tiles.csv and figures are in {params.out}")
     reporter.event("done", out=params.out, balanced_accuracy=content["balanced_accuracy"])
     return OK
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_cellclass.core.contracts import CancelledError, DatasetError
 from napari_cellclass.core.dataset import TileDataset, read_folders
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.synthetic import separable_plate, write_plate
 
 
@@ -146,6 +148,24 @@ def test_cohens_d_is_the_textbook_one() -> None:
     assert cohens_d(a, b) == pytest.approx(-2)
 
 
+def test_a_class_that_brightness_alone_tells_is_told_with_the_held_out_accuracy(tmp_path: Path) -> None:
+    for i in range(5):
+        noise(tmp_path / "alpha" / f"a{i}.png", i, 60 + i)
+        noise(tmp_path / "beta" / f"b{i}.png", 9 + i, 120 + i)
+    assert "Brightness alone reaches 1.00 on held-out groups" in text(tmp_path, "shortcut-brightness")
+
+
+@pytest.mark.realdata
+def test_halving_the_puncta_fields_is_told_to_check_the_exposure(real_data: Path) -> None:
+    def read(path: Path) -> SourceImage:
+        source = read_image(path)
+        return replace(source, data=source.data[:] // 2) if path.parent.name == "puncta" else source
+
+    report = check_folder(real_data / "transfluor", lambda one: TileGrid.regular(one.shape, 128), "^(...)", read)
+    (told,) = (one.text for one in report.findings if one.code == "shortcut-brightness")
+    assert told.startswith("Brightness alone reaches 0.9")
+
+
 def test_few_tiles_one_group_and_saturation_are_told(tmp_path: Path) -> None:
     noise(tmp_path / "alpha" / "a.png", 1, size=(64, 128))
     for i in range(6):
@@ -155,9 +175,9 @@ def test_few_tiles_one_group_and_saturation_are_told(tmp_path: Path) -> None:
 
 def test_a_copy_in_another_format_is_found_across_groups(folder: Path) -> None:
     plate = next(iter(separable_plate(field_px=128))).pixels
-    small = (plate / 16).astype(np.uint8)
-    Image.fromarray(small).save(folder / "alpha" / "field.png")
-    Image.fromarray(small).save(folder / "beta" / "again.jpg", quality=70)
+    eight_bit = (plate / plate.max() * 255).astype(np.uint8)
+    Image.fromarray(eight_bit).save(folder / "alpha" / "field.png")
+    Image.fromarray(eight_bit).save(folder / "beta" / "again.jpg", quality=80)
     report = check_folder(folder, cut)
     found = next(one for one in report.findings if one.code == "near-duplicate")
     assert set(found.files) == {folder / "alpha" / "field.png", folder / "beta" / "again.jpg"}

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.drift import STATISTICS, training_statistics
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.core.tile_stats import channel_stats
 from napari_cellclass.runs.field import classify_field, tile_batches
 from napari_cellclass.runs.models import open_engine
 
@@ -58,3 +61,33 @@ def test_another_pixel_size_than_trained_is_a_warning(ihc_model: Path) -> None:
     with open_engine(bundle) as engine:
         result = classify_field(source, trained, engine, TileGrid.regular(source.shape, 64))
     assert any("pixels are 1 µm, but the model was trained on 0.5 µm" in text for text in result.warnings)
+
+
+def test_a_field_out_of_the_training_range_is_a_warning_in_its_record(ihc_model: Path) -> None:
+    bundle = open_bundle(ihc_model)
+    source = ihc_field()
+    grid = TileGrid.regular(source.shape, bundle.manifest.tile_px)
+    known = training_statistics(np.concatenate([channel_stats(tiles) for _, tiles in tile_batches(source, grid)]))
+    manifest = bundle.manifest.model_copy(update={"data": bundle.manifest.data | {STATISTICS: known}})
+    told = replace(bundle, manifest=manifest)
+    with open_engine(bundle) as engine:
+        same = classify_field(source, told, engine, grid)
+        dark = classify_field(replace(source, data=source.data // 2), told, engine, grid)
+        untold = classify_field(replace(source, data=source.data // 2), bundle, engine, grid)
+    assert not any("training images" in text for text in same.warnings)
+    assert any("darker than the training images" in text for text in dark.warnings)
+    assert dark.table.record["warnings"] == list(dark.warnings)
+    assert not any("darker" in text for text in untold.warnings)
+
+
+def test_a_network_that_gives_one_answer_for_all_tiles_is_a_warning(ihc_model: Path) -> None:
+    class Blind:
+        name = "blind"
+
+        def predict(self, tiles: np.ndarray, *_: object) -> np.ndarray:
+            return np.tile(np.float32([0.48, 0.52]), (len(tiles), 1))
+
+    bundle = open_bundle(ihc_model)
+    source = ihc_field()
+    result = classify_field(source, bundle, Blind(), TileGrid.regular(source.shape, bundle.manifest.tile_px))
+    assert any("the same answer" in text for text in result.warnings)

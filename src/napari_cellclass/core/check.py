@@ -31,6 +31,7 @@ from napari_cellclass.core.findings import Finding, counted, some
 from napari_cellclass.core.near_duplicates import near_duplicates
 from napari_cellclass.core.readers import is_image_name, is_phantom_name, read_image
 from napari_cellclass.core.renaming import JOURNAL
+from napari_cellclass.core.shortcuts import quick_shortcuts, shortcut_alarms
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.tile_list import TILE_LIST
 from napari_cellclass.core.tile_stats import TileStats, measure_tiles
@@ -135,6 +136,7 @@ def check_folder(
         findings += _pixels(data, stats)
         findings += _near_duplicates(data, stats)
         findings += _brightness(data, stats)
+        findings += _shortcuts(data, stats, {finding.code for finding in findings})
     if any(finding.severity == "error" for finding in findings):
         data = None
     order = {"error": 0, "warning": 1, "note": 2}
@@ -310,6 +312,17 @@ def _brightness(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
             f"d = {effects[channel]:.1f} over {len(a)} and {len(b)} groups"
             + ("; every group of one is brighter than all of the other: check the exposure" if apart else ""),
         )
+
+
+def _shortcuts(data: TileDataset, stats: TileStats, told: set[str]) -> Iterator[Finding]:
+    """Tell what a linear model reaches with brightness, position or the file alone, unless that is told already."""
+    if not np.isfinite(stats.mean).all(axis=1).any():
+        return
+    place = any(code.startswith("confounded-plate") for code in told)
+    file = not told.isdisjoint({"confounded-format", "confounded-size"})
+    for finding in shortcut_alarms(quick_shortcuts(data, stats.mean)):
+        if not (place and finding.code == "shortcut-position") and not (file and finding.code == "shortcut-file"):
+            yield finding
 
 
 def cohens_d(a: np.ndarray, b: np.ndarray) -> float:

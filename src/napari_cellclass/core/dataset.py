@@ -117,9 +117,7 @@ class TileDataset:
         """Leave out rotated copies: a tile is to be judged once."""
         if self.provenance is None or not self.provenance.rotated.any():
             return self
-        kept = ~self.provenance.rotated
-        names = ("image", "boxes", "labels", "groups", "split")
-        return replace(self, **{n: getattr(self, n)[kept] for n in names}, provenance=self.provenance.take(kept))
+        return self.take(np.flatnonzero(~self.provenance.rotated))
 
     def tiles(self, index: Sequence[int] | NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Read tiles, image by image, each image opened once.
@@ -151,6 +149,12 @@ class TileDataset:
         """
         found = functools.cache(lambda image: field_levels(spec, self.read(self.paths[image]), cancelled))
         return lambda place: None if spec.percentiles is None else found(int(self.image[place]))
+
+    def take(self, places: NDArray[np.int64]) -> TileDataset:
+        """Keep some tiles, in that order."""
+        names = ("image", "boxes", "labels", "groups", "split")
+        provenance = None if self.provenance is None else self.provenance.take(places)
+        return replace(self, **{name: getattr(self, name)[places] for name in names}, provenance=provenance)
 
     def counts(self) -> pd.DataFrame:
         """Tiles and groups per class and split: columns class_name, split, tiles, groups."""

@@ -370,6 +370,12 @@ class EvaluateParams(PlaneParams, ReportingParams):
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
+    shortcuts: bool = Field(
+        False, description="also see how far brightness, contrast, position, the file or texture alone get"
+    )
+    stress: bool = Field(
+        False, description="also see what gain, offset, blur, noise, JPEG and rotation do to the accuracy"
+    )
 
 
 class InfoParams(Params):

@@ -20,6 +20,7 @@ from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.preprocess import resize_tiles
 
 THUMB_PX = 16
+_AT_ONCE = 32
 
 
 def _shading() -> NDArray[np.float64]:
@@ -94,10 +95,13 @@ def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
 
     NaN where a tile holds NaN or infinite pixels.
     """
-    x = tiles.astype(np.float64)
-    if tiles.dtype.kind == "f":
-        x[~np.isfinite(x).all(axis=(1, 2, 3))] = np.nan
-    return np.stack([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=1)
+    stats = np.empty((len(tiles), 2, tiles.shape[3]))
+    for start in range(0, len(tiles), _AT_ONCE):  # all of a training set would need its memory eight times
+        x = tiles[start : start + _AT_ONCE].astype(np.float64)
+        if tiles.dtype.kind == "f":
+            x[~np.isfinite(x).all(axis=(1, 2, 3))] = np.nan
+        stats[start : start + _AT_ONCE] = np.stack([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=1)
+    return stats
 
 
 def _saturated(tile: NDArray[Any]) -> float:

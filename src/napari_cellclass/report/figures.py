@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # One journal page is about 180 mm wide.
-_PAGE_INCH = 7.1
+PAGE_INCH = 7.1
 _MAX_SHOWN_PX = 2000
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -32,7 +33,14 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path, dpi: int = 150) -> None:
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Write a figure on white; the suffix chooses PNG, SVG or PDF.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
     with writing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class in a script without a font here
         figure.savefig(temporary, dpi=dpi, format=path.suffix.lstrip(".") or "png", facecolor="white")
@@ -78,7 +86,7 @@ def overlay_figure(
     """
     height, width = source.shape
     map_inch = min(5.6, 5.6 * width / height)
-    figure = _figure(map_inch + 1.5, max(2.2, map_inch * height / width + 0.2))
+    figure = new_figure(map_inch + 1.5, max(2.2, map_inch * height / width + 0.2))
     axes = figure.subplots()
     picture, _ = thumbnail(source)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -126,15 +134,15 @@ def save_overlay(
     min_confidence: float = 0.0,
 ) -> None:
     """Write :func:`overlay_figure` as a picture; the suffix chooses PNG, SVG or PDF."""
-    _save(overlay_figure(source, table, visible, min_confidence), path, dpi=200)
+    save_figure(overlay_figure(source, table, visible, min_confidence), path, dpi=200)
 
 
 def confusion_figure(report: EvalReport) -> Figure:
     """Draw a confusion matrix, rows the truth, with counts and the part of each row."""
     counts = np.array(report.confusion)
     k = len(report.classes)
-    side = min(_PAGE_INCH, 2.6 + 0.55 * k)
-    figure = _figure(side, side)
+    side = min(PAGE_INCH, 2.6 + 0.55 * k)
+    figure = new_figure(side, side)
     axes = figure.subplots()
     part = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.imshow(part, cmap="Blues", vmin=0, vmax=1)
@@ -163,4 +171,4 @@ def confusion_figure(report: EvalReport) -> Figure:
 
 def save_confusion(report: EvalReport, path: Path) -> None:
     """Write :func:`confusion_figure` as a picture."""
-    _save(confusion_figure(report), path)
+    save_figure(confusion_figure(report), path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.dataset import ReadImage, TileDataset
 from napari_cellclass.core.files import write_json, writing
+from napari_cellclass.core.findings import Finding
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.metrics import EvalReport, evaluate
@@ -32,6 +33,8 @@ from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.field import Predictor
 
+# From a tile's place in the data set and its pixels (h, w, C) to other pixels.
+ChangeTile = Callable[[int, NDArray[Any]], NDArray[Any]]
 _BATCH = 32
 
 
@@ -126,8 +129,9 @@ def predict_dataset(
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
     spec: PreprocessSpec | None = None,
+    change: ChangeTile | None = None,
 ) -> NDArray[np.float32]:
-    """Run the network on every tile of a data set: float32, shape (N, K).
+    """Run the network on every tile of a data set, changed before where ``change`` does: float32, shape (N, K).
 
     A model that brings each field to its own range needs its ``spec`` here.
     """
@@ -147,15 +151,16 @@ def predict_dataset(
             raise CancelledError("cancelled while classifying the test tiles")
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
-        waiting.append((place, tile if spec is None or levels is None else spec.level(tile, levels(place))))
+        pixels = tile if change is None else change(place, tile)
+        waiting.append((place, pixels if spec is None or levels is None else spec.level(pixels, levels(place))))
         if done % _BATCH == 0 or done == len(data):
             progress(Progress("classifying", done, len(data)))
     flush()
     return prob
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write ``tiles.csv`` and, last, ``evaluation.json``.
+def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding] = ()) -> None:
+    """Write ``tiles.csv`` and, last, ``evaluation.json``, with the alarms under that name.
 
     Raises
     ------
@@ -166,4 +171,5 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         evaluation.frame().to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
         )
-    write_json(out / "evaluation.json", evaluation.to_json())
+    content = evaluation.to_json() | {"alarms": [alarm.to_json() for alarm in alarms]}
+    write_json(out / "evaluation.json", content)

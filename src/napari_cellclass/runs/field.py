@@ -20,11 +20,13 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
+from napari_cellclass.core.drift import STATISTICS, constant_output, drift_warnings
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.preprocess import channel_mismatch, field_levels
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.core.tile_rows import rows_of_tiles
+from napari_cellclass.core.tile_stats import channel_stats
 
 # Small enough that Cancel is answered at once, large enough to keep all cores busy.
 _BATCH = 32
@@ -120,12 +122,14 @@ def classify_field(
     prob = np.full((len(grid), len(bundle.scheme)), np.nan, np.float32)
     done = np.zeros(len(grid), bool)
     low, high, nonfinite = np.inf, -np.inf, 0
+    stats = np.full((len(grid), 2, source.channels), np.nan)
     progress(Progress("classifying", 0, len(grid)))
     for places, tiles in tile_batches(source, grid):
         if cancelled():
             break
         prob[places] = engine.predict(tiles, levels)
         done[places] = True
+        stats[places] = channel_stats(tiles)
         finite = np.isfinite(tiles).all(axis=(1, 2, 3)) if tiles.dtype.kind == "f" else np.ones(len(tiles), bool)
         nonfinite += int((~finite).sum())
         if finite.any():
@@ -138,7 +142,12 @@ def classify_field(
                 Progress("classifying", n, len(grid), {"tiles_per_s": rate, "seconds_left": (len(grid) - n) / rate})
             )
     complete = bool(done.all())
-    warnings = (*_warnings(low, high, nonfinite, len(grid)), *_unlike_training(source, bundle, low, high))
+    warnings = (
+        *_warnings(low, high, nonfinite, len(grid)),
+        *_unlike_training(source, bundle, low, high),
+        *drift_warnings(stats, bundle.manifest.data.get(STATISTICS), source.channel_names),
+        *(constant_output(prob) if low < high else ()),
+    )
     record |= {"complete": complete, "warnings": list(warnings)}
     finished = grid if complete else grid.take(done)
     table = TileTable(finished, bundle.scheme, prob[done], source.pixel_size_um, record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -160,16 +160,8 @@ def _tiles(
         turn[mine] = np.arange(mine.sum())
     chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
     held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
-    part = take(data, np.concatenate([chosen, held]))
+    part = data.take(np.concatenate([chosen, held]))
     pixels = load_pixels(part, params, progress, cancelled)
     rows = np.flatnonzero(pixels.place < len(chosen))[:SHOWN]
     tiles = training_batch(pixels, rows, params.augment, rng, params.degrees)
     return tiles, tuple(part.scheme.names[part.labels[i]] for i in pixels.place[rows])
-
-
-def take(data: TileDataset, places: NDArray[np.int64]) -> TileDataset:
-    """Keep some tiles of a data set, in that order."""
-    return replace(
-        data, image=data.image[places], boxes=data.boxes[places], labels=data.labels[places],
-        groups=data.groups[places], split=data.split[places],
-    )  # fmt: skip
