@@ -55,7 +55,7 @@ def write_coco(
     OutputError
         The file cannot be written.
     """
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for place, label in enumerate(np.asarray(labels).tolist()):
         if label < 0:
             continue

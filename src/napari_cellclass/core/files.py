@@ -40,13 +40,15 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, wait_for_disk: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` and rename it to ``path`` when the block ends well.
 
     Parameters
     ----------
     path
         The file to make; its folder is made when missing.
+    wait_for_disk
+        Whether the bytes are on the disk before the name is; without it a power cut may leave an empty file.
 
     Yields
     ------
@@ -68,14 +70,35 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())  # a full disk may only be noticed here
+        if wait_for_disk:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())  # a full disk may only be noticed here
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` and rename it to ``path`` when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made, or ``path`` is in the way.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-", ignore_cleanup_errors=True) as temporary:
+            inner = Path(temporary) / path.name
+            inner.mkdir()
+            yield inner
+            inner.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def check_writable(path: Path) -> None:

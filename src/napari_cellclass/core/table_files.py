@@ -43,7 +43,9 @@ def csv_kind(path: Path) -> str:
         return "wsinfer"
     if not set(_BOX) <= set(columns) or "class_name" not in columns:
         return ""
-    return "tiles" if "p" in probable else "labels" if "path" not in columns else ""
+    if "p" in probable:
+        return "tiles"
+    return "labels" if {"path", "file"}.isdisjoint(columns) else ""  # else a list of what to train on
 
 
 def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> TileTable:
