@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ class FilesPanel(QWidget):
             self.report.setText(f"{owner.source.name} does not tell its pixel size, so µm mean nothing in it.")
             return
         found = read_geojson(path, Placement(size))
-        self._apply(*from_regions(owner.annotation.grid, found, self.cover.value() / 100))
+        self._apply(*from_regions(owner.annotation.grid, found, self.cover.value() / 100), found.colours())
         told = [f"{found.unclassified} regions without a class were left out."] if found.unclassified else []
         self.report.setText("\n".join([self.report.text(), *told, *found.skipped[:_FEW]]))
 
@@ -187,12 +187,12 @@ class FilesPanel(QWidget):
         owner.open(Annotation(before.image, grid, scheme, owner.journal), owner.source, owner.layers.over)
         self._apply(from_points(grid, points, classes), names)
 
-    def _apply(self, found: Any, names: tuple[str, ...]) -> None:
+    def _apply(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
         annotation = self._owner.annotation
         assert annotation is not None
         for name in names:
             if name not in annotation.scheme.names:
-                annotation.add_class(name)
+                annotation.add_class(name, (colours or {}).get(name))
         ours = np.array([annotation.scheme.index(name) for name in names] or [0])
         places = np.flatnonzero(found.labels != -1)
         labels = np.where(found.labels >= 0, ours[np.maximum(found.labels, 0)], found.labels)[places]
