@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.annotation import Annotation
 from napari_cellclass.core.class_folders import write_class_folders
-from napari_cellclass.core.coco import write_coco, write_table_coco
+from napari_cellclass.core.coco import SUFFIX, write_coco, write_table_coco
 from napari_cellclass.core.contracts import OutputError
 from napari_cellclass.core.geojson import write_geojson
 from napari_cellclass.core.image import SourceImage
@@ -29,6 +29,7 @@ from napari_cellclass.core.table_files import write_wsinfer_csv
 from napari_cellclass.viewer.layers import KEY, ellipse_outline, image_from_layers
 
 LayerData = tuple[Any, dict[str, Any], str]
+_TILES_CSV, _WSINFER_CSV, _GEOJSON = ".tiles.csv", ".wsinfer.csv", ".geojson"
 _AIDS = ("text", "annotation-aid")
 
 
@@ -50,6 +51,7 @@ class _Chosen:
 
 def write_csv(path: str, layers: list[LayerData]) -> list[str]:
     """Write a map as ``NAME.tiles.csv``, an annotation as a CSV of labelled boxes."""
+    path = _named(path, _TILES_CSV)
     found = _chosen(layers)
     if found.table is not None:
         found.table.to_csv(Path(path))
@@ -63,6 +65,7 @@ def write_csv(path: str, layers: list[LayerData]) -> list[str]:
 
 def write_wsinfer(path: str, layers: list[LayerData]) -> list[str]:
     """Write a map with the columns of WSInfer."""
+    path = _named(path, _WSINFER_CSV)
     found = _chosen(layers)
     if found.table is None:
         raise _unfit(path, "a map with probabilities; choose its layer")
@@ -72,6 +75,7 @@ def write_wsinfer(path: str, layers: list[LayerData]) -> list[str]:
 
 def write_geojson_layers(path: str, layers: list[LayerData]) -> list[str]:
     """Write a map as tiles, an annotation's tiles and regions as annotations, all as QuPath opens them."""
+    path = _named(path, _GEOJSON)
     found = _chosen(layers)
     if found.table is not None:
         found.table.to_geojson(Path(path))
@@ -85,6 +89,7 @@ def write_geojson_layers(path: str, layers: list[LayerData]) -> list[str]:
 
 def write_coco_layers(path: str, layers: list[LayerData]) -> list[str]:
     """Write the tiles of a map or an annotation as COCO detections."""
+    path = _named(path, SUFFIX)
     found = _chosen(layers)
     name = found.image_name(Path(path))
     if found.table is not None:
@@ -111,6 +116,11 @@ def write_folders(path: str, layers: list[LayerData]) -> list[str]:
     if found.source is None:
         raise OutputError(f"cannot write {path}: the map does not know its image; select the image's layer as well")
     return [str(written) for written in write_class_folders(Path(path), found.source, grid, names)]
+
+
+def _named(path: str, suffix: str) -> str:
+    """Add the ending where a user typed none: napari's dialog does not."""
+    return path if path.lower().endswith(Path(suffix).suffix) else path + suffix
 
 
 def _unfit(path: str, needed: str) -> OutputError:
