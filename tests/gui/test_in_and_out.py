@@ -71,7 +71,7 @@ def test_a_data_set_folder_dropped_is_shown_by_class(
     folder = sample_dataset()
     drop(viewer, folder)
     sheets = [layer for layer in viewer.layers if layer.metadata[KEY]["kind"] == "dataset"]
-    assert [layer.name for layer in sheets] == ["diffuse (54 of 54)", "globs (54 of 54)"]
+    assert [layer.name for layer in sheets] == ["diffuse (48 of 48)", "globs (48 of 48)"]
     assert {layer.metadata[KEY]["folder"] for layer in sheets} == {str(folder)}
     viewer.reset_view()
     screenshot("dropped-dataset")

@@ -71,7 +71,7 @@ def _map_layers(table: TileTable, path: Path, exact: bool) -> list[Layer]:
                 f"{path}: {len(table):,} tiles that lie on no grid cannot be shown, {MAX_SHAPES:,} can; open a part"
             ) from error
     place, source = _place(table.grid.image_shape, exact, table.pixel_size_um)
-    layers = tile_layers(table, place, _stem(path), OverlayStyle())
+    layers = tile_layers(table, place, f"{_stem(path)} classes", OverlayStyle())
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}
     return layers

@@ -145,6 +145,8 @@ def _titles(corners: list[tuple[float, float]], names: list[str], found: Dataset
         "features": {"label": names},
         "text": {"string": "{label}", "color": "white", "size": 12, "anchor": "upper_left"},
         "size": 0.001,
+        "face_color": "transparent",
+        "border_color": "transparent",
         "metadata": {KEY: {"kind": "dataset-titles", "folder": str(found.folder)}},
     }
     return np.array(corners), options, "points"

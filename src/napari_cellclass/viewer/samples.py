@@ -26,7 +26,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 _WELLS_PER_CLASS = 2
 _GAP_PX = 16
-_DATASET_WELLS, _DATASET_PX, _DATASET_TILE_PX = 6, 192, 64
+_DATASET_WELLS, _DATASET_SITES, _DATASET_PX, _DATASET_TILE_PX = 6, 2, 256, 128
 
 
 def ihc_sample() -> list[LayerData]:
@@ -49,7 +49,7 @@ def inseparable_plate_sample() -> list[LayerData]:
 def dataset_folder_sample() -> list[LayerData]:
     """Open a small data set that can be trained on at once: its folder, in the user's data folder, is told.
 
-    The tiles of twelve synthetic wells, written once as class folders with the well in each file's name.
+    The 96 tiles of twelve synthetic wells, written once as class folders with the well in each file's name.
 
     Raises
     ------
@@ -71,7 +71,10 @@ def sample_dataset() -> Path:
     if (folder / TILE_LIST).is_file():
         return folder
     with whole_folder(folder) as temporary:
-        for field in separable_plate(seed=0, wells_per_class=_DATASET_WELLS, sites_per_well=1, field_px=_DATASET_PX):
+        plate = separable_plate(
+            seed=0, wells_per_class=_DATASET_WELLS, sites_per_well=_DATASET_SITES, field_px=_DATASET_PX
+        )
+        for field in plate:
             source = SourceImage(field.pixels[..., None], field.stem, pixel_size_um=(PIXEL_SIZE_UM, PIXEL_SIZE_UM))
             grid = TileGrid.regular(source.shape, _DATASET_TILE_PX)
             write_class_folders(temporary, source, grid, [field.class_name] * len(grid))
