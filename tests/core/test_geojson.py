@@ -9,7 +9,7 @@ from typing import Any
 import geojson
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cellclass.core.annotation import CONFLICT, UNLABELLED
@@ -156,6 +156,19 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path: Path, content: str, text: 
     assert str(path) in str(caught.value)
 
 
+def test_what_is_too_large_is_refused_and_what_is_empty_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, [feature(None), feature({"type": "Polygon", "coordinates": []})])
+    assert read_geojson(path).skipped == (
+        "feature 1: it has no geometry", "feature 2: a Polygon that encloses nothing",
+    )  # fmt: skip
+    monkeypatch.setattr("napari_cellclass.core.geojson.MAX_FEATURES", 1)
+    with pytest.raises(DatasetError, match="more than 1 features"):
+        read_geojson(path)
+    monkeypatch.setattr("napari_cellclass.core.geojson.MAX_BYTES", 10)
+    with pytest.raises(DatasetError, match="export less"):
+        read_geojson(path)
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No such file"):
         read_geojson(tmp_path / "none.geojson")
@@ -241,6 +254,7 @@ def tables(draw: st.DrawFn) -> TileTable:
     return TileTable(grid, ClassScheme(names, colours), prob, size)
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables())
 def test_tiles_written_as_geojson_are_valid_and_read_again_equal(tmp_path_factory: Any, table: TileTable) -> None:
     path = tmp_path_factory.mktemp("tiles") / "t.geojson"

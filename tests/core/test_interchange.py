@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cellclass.core.classes import ClassScheme, palette
@@ -37,6 +37,7 @@ def tables(draw: st.DrawFn) -> TileTable:
     return TileTable(grid.take(keep), table.scheme, prob[keep])
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables())
 def test_a_csv_reads_again_equal(tmp_path_factory: Any, table: TileTable) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.tiles.csv"
@@ -52,6 +53,7 @@ def test_a_csv_reads_again_equal(tmp_path_factory: Any, table: TileTable) -> Non
     np.testing.assert_allclose(again.prob, table.prob, rtol=5.1e-6)
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables())
 def test_wsinfer_columns_are_written_and_read_again(tmp_path_factory: Any, table: TileTable) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.wsinfer.csv"
@@ -116,6 +118,7 @@ def test_other_csv_files_are_nothing_of_ours(tmp_path: Path) -> None:
     assert csv_kind(tmp_path / "none.csv") == ""
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables())
 def test_coco_holds_the_boxes_classes_and_scores(tmp_path_factory: Any, table: TileTable) -> None:
     path = tmp_path_factory.mktemp("coco") / "t.coco.json"

@@ -90,9 +90,7 @@ def load_geojson(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise DatasetError(
-                f"{path} has {size / 2**30:.1f} GiB, more than the {MAX_BYTES >> 30} that are read at once"
-            )
+            raise DatasetError(f"{path} has {size / 2**30:.1f} GiB; up to {MAX_BYTES >> 30} GiB are read, export less")
         return json.loads(path.read_bytes(), parse_constant=refuse)
     except OSError as error:
         raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a GeoJSON file") from error
@@ -149,6 +147,7 @@ def _read_feature(
     properties = feature.get("properties") or {}
     polygons: list[tuple[Ring, ...]] = []
     points = [np.zeros((0, 2))]
+    before = len(skipped)
     for geometry in _geometries(feature.get("geometry"), 0):
         kind = geometry.get("type")
         coordinates = geometry.get("coordinates")
@@ -163,7 +162,8 @@ def _read_feature(
             points.append(place.to_px(_positions([coordinates] if kind == "Point" else coordinates)))
     found = np.concatenate(points)
     if not polygons and not len(found):
-        skipped.append(f"{name}: it has no geometry") if not any(s.startswith(f"{name}:") for s in skipped) else None
+        if len(skipped) == before:
+            skipped.append(f"{name}: it has no geometry")
         return
     class_name, colour = classification(properties)
     regions.append(Region(class_name, colour, tuple(polygons), found, _kind(feature, properties), name))

@@ -140,9 +140,10 @@ class TileTable:
         """
         names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
         values = np.column_stack([self.confidence, self.prob]).astype(float)
+        rows = zip(self.grid.boxes.tolist(), self.grid.tile_id.tolist(), values.tolist(), strict=True)
         features = [
-            self._feature(box, place, dict(zip(names, row, strict=True)))
-            for place, (box, row) in enumerate(zip(self.grid.boxes.tolist(), values.tolist(), strict=True))
+            self._feature(box, tile_id, place, dict(zip(names, row, strict=True)))
+            for place, (box, tile_id, row) in enumerate(rows)
         ]
         collection = {"type": "FeatureCollection", OWN_MEMBER: self._own_member(), "features": features}
         write_text(path, json.dumps(collection, allow_nan=False, ensure_ascii=False) + "\n")
@@ -155,7 +156,7 @@ class TileTable:
         size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
         return {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
 
-    def _feature(self, box: list[int], place: int, measurements: dict[str, float]) -> dict[str, Any]:
+    def _feature(self, box: list[int], tile_id: int, place: int, measurements: dict[str, float]) -> dict[str, Any]:
         y0, x0, y1, x1 = box
         index = int(self.class_index[place])
         properties: dict[str, Any] = {
@@ -171,7 +172,7 @@ class TileTable:
         ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
         return {
             "type": "Feature",
-            "id": int(self.grid.tile_id[place]),
+            "id": tile_id,
             "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": properties,
         }
