@@ -116,7 +116,8 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     screenshot("classify-threshold-hidden")
 
     # exports
-    for kind, suffix in (("CSV", "csv"), ("GeoJSON", "geojson"), ("PNG", "png")):
+    kinds = {"CSV": "csv", "GeoJSON": "geojson", "PNG": "png", "COCO": "coco.json", "WSInfer": "wsinfer.csv"}
+    for kind, suffix in kinds.items():
         path = tmp_path / f"map.{suffix}"
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, path=path, **k: (str(path), ""))
         click(qtbot, classify.results.exports[kind])
@@ -125,6 +126,8 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     frame = pd.read_csv(tmp_path / "map.csv")
     assert frame["class_name"].tolist() == table.class_name.tolist()
     assert len(json.loads((tmp_path / "map.geojson").read_text())["features"]) == 256
+    assert len(json.loads((tmp_path / "map.coco.json").read_text())["annotations"]) == 256
+    assert list(pd.read_csv(tmp_path / "map.wsinfer.csv"))[:4] == ["minx", "miny", "width", "height"]
     assert Image.open(tmp_path / "map.png").size[0] > 500
 
     # again: our own layer is brought up to date, or replaced where its tiles differ; the user's stays

@@ -81,6 +81,26 @@ def writing(path: Path, wait_for_disk: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` and rename it to ``path`` when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made, or ``path`` is in the way.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-", ignore_cleanup_errors=True) as temporary:
+            inner = Path(temporary) / path.name
+            inner.mkdir()
+            yield inner
+            inner.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def check_writable(path: Path) -> None:
     """Raise :class:`OutputError` now if ``path`` could not be written later, after hours of work."""
     existed = Path(path).parent.exists()

@@ -83,8 +83,10 @@ def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
     return CsvBoxes(boxes, _names(frame, path))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file with a header as text, column names in lower case; the index counts rows from 0.
+def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
+    """Read a CSV file with a header as text; the index counts rows from 0.
+
+    Column names are brought to lower case, unless ``lower`` is False: names of classes stand in some.
 
     Raises
     ------
@@ -97,7 +99,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a CSV file") from error
     except (ValueError, pd.errors.ParserError) as error:
         raise DatasetError(f"{path} cannot be read as CSV: {error}; save it as UTF-8 with commas") from error
-    frame.columns = [str(name).strip().lower() for name in frame.columns]
+    names = [str(name).strip() for name in frame.columns]
+    frame.columns = [name.lower() for name in names] if lower else names
     return frame
 
 

@@ -20,7 +20,7 @@ from napari_cellclass.core.metrics import confusion_matrix
 
 __all__ = [
     "Comparison", "Conflict", "CsvBoxes", "CsvPoints", "TileLabels", "compare", "from_csv", "from_mask", "from_points",
-    "from_polygons", "grid_around_points", "merge", "read_boxes_csv", "read_points_csv",
+    "from_polygons", "grid_around_points", "joined", "merge", "read_boxes_csv", "read_points_csv",
 ]  # fmt: skip
 
 Conflict = tuple[int, tuple[int, int]]
@@ -50,7 +50,12 @@ class TileLabels:
     missed: int = 0
 
 
-def from_polygons(grid: TileGrid, polygons: Sequence[tuple[ArrayLike, int]], min_cover: float = 0.5) -> TileLabels:
+def from_polygons(
+    grid: TileGrid,
+    polygons: Sequence[tuple[ArrayLike, int]],
+    min_cover: float = 0.5,
+    holes: Sequence[Sequence[ArrayLike]] = (),
+) -> TileLabels:
     """Label tiles by the polygons that cover them.
 
     Parameters
@@ -63,6 +68,8 @@ def from_polygons(grid: TileGrid, polygons: Sequence[tuple[ArrayLike, int]], min
     min_cover
         Smallest part of a tile within the field, above 0 up to 1, that a class must cover; measured at
         8 x 8 points. Two classes that both do are a conflict.
+    holes
+        For each polygon the outlines cut out of it; empty where no polygon has any.
 
     Raises
     ------
@@ -72,8 +79,11 @@ def from_polygons(grid: TileGrid, polygons: Sequence[tuple[ArrayLike, int]], min
     _check_cover(min_cover)
     classes = sorted({int(index) for _, index in polygons if index >= 0})
     cover = np.zeros((len(grid), len(classes)), np.float32)
+    cut = holes or [()] * len(polygons)
+    rings = [[np.asarray(ring, float) for ring in (p, *h)] for (p, _), h in zip(polygons, cut, strict=True)]
     for column, index in enumerate(classes):
-        cover[:, column] = _polygon_cover(grid, [np.asarray(p, float) for p, i in polygons if i == index])
+        mine = [ring for ring, (_, i) in zip(rings, polygons, strict=True) if i == index]
+        cover[:, column] = _polygon_cover(grid, mine)
     return _settle(cover, np.array(classes, np.int64), min_cover)
 
 
@@ -152,6 +162,19 @@ def from_points(grid: TileGrid, points: ArrayLike, classes: ArrayLike) -> TileLa
             conflicts.append((place, (first, others[0])))
     cover = (labels != UNLABELLED).astype(np.float32)
     return TileLabels(labels, cover, tuple(conflicts), places.count(-1))
+
+
+def joined(a: TileLabels, b: TileLabels) -> TileLabels:
+    """Join two sources of labels for one grid and the same classes; where they differ, a tile is in conflict."""
+    labels = np.where(a.labels == UNLABELLED, b.labels, a.labels)
+    differ = (a.labels >= 0) & (b.labels >= 0) & (a.labels != b.labels)
+    labels[differ | (a.labels == CONFLICT) | (b.labels == CONFLICT)] = CONFLICT
+    new = [(int(p), (int(min(x, y)), int(max(x, y)))) for p, x, y in zip(
+        np.flatnonzero(differ), a.labels[differ], b.labels[differ], strict=True
+    )]  # fmt: skip
+    known = dict([*new, *b.conflicts, *a.conflicts])
+    cover = np.maximum(a.cover, b.cover)
+    return TileLabels(labels.astype(np.int16), cover, tuple(sorted(known.items())), a.missed + b.missed)
 
 
 def grid_around_points(image_shape: tuple[int, int], points: ArrayLike, tile_px: int | tuple[int, int]) -> TileGrid:
@@ -352,22 +375,25 @@ def _inside(grid: TileGrid) -> NDArray[np.int64]:
     return np.clip(grid.boxes, 0, [height, width, height, width]).astype(np.int64)
 
 
-def _polygon_cover(grid: TileGrid, outlines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Part of each tile within the field, at 8 x 8 points, that lies in any of the outlines."""
+def _polygon_cover(grid: TileGrid, polygons: Sequence[Sequence[NDArray[np.float64]]]) -> NDArray[np.float64]:
+    """Part of each tile within the field, at 8 x 8 points, that lies in any of the outlines and not in its holes."""
     boxes = _inside(grid).astype(float)
     inside = np.zeros((len(grid), _SAMPLES**2), bool)
     offsets = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
     dy, dx = (a.ravel() for a in np.meshgrid(offsets, offsets, indexing="ij"))
-    for pixels in outlines:
-        if len(pixels) < 3:
+    for rings in polygons:
+        if len(rings[0]) < 3:
             continue  # a point or a line covers nothing
-        outline = pixels + 0.5  # from pixel centres to pixel edges
+        outline, *holes = (ring + 0.5 for ring in rings)  # from pixel centres to pixel edges
         low, high = outline.min(axis=0), outline.max(axis=0)
         near = np.flatnonzero((boxes[:, :2] < high).all(axis=1) & (boxes[:, 2:] > low).all(axis=1))
         for part in np.array_split(near, max(1, len(near) // 4096)):
             y = boxes[part, 0, None] + dy * (boxes[part, 2] - boxes[part, 0])[:, None]
             x = boxes[part, 1, None] + dx * (boxes[part, 3] - boxes[part, 1])[:, None]
-            hit = points_in_poly(np.stack([y.ravel(), x.ravel()], axis=1), outline)
+            points = np.stack([y.ravel(), x.ravel()], axis=1)
+            hit = points_in_poly(points, outline)
+            for hole in holes:
+                hit &= ~points_in_poly(points, hole)
             inside[part] |= hit.reshape(len(part), _SAMPLES**2)
     return inside.mean(axis=1)
 

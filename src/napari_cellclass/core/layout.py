@@ -72,6 +72,63 @@ def grid_from_layout(layout: Mapping[str, Any]) -> TileGrid:
     return TileGrid(boxes, row, col, tile, step, field, shape, edge)
 
 
+def grid_from_boxes(
+    boxes: NDArray[np.int32],
+    row: NDArray[np.int64] | None = None,
+    col: NDArray[np.int64] | None = None,
+    tile_id: NDArray[np.int64] | None = None,
+    image_shape: tuple[int, int] | None = None,
+) -> TileGrid:
+    """Find the grid that tiles come from, as files tell them that hold nothing but boxes.
+
+    Parameters
+    ----------
+    boxes
+        int32, shape (N, 4), N at least 1: y0, x0, y1, x1 in px.
+    row, col, tile_id
+        (N,) each, where the file tells them; else found from the boxes.
+    image_shape
+        (height, width) of the field; as far as the boxes reach when not given.
+
+    Returns
+    -------
+    TileGrid
+        With exactly these boxes in this order. Of tiles that follow no grid, rows and columns are ranks, and
+        :func:`grid_key` refuses it.
+    """
+    sizes, counts = np.unique(boxes[:, 2:] - boxes[:, :2], axis=0, return_counts=True)
+    height, width = (int(v) for v in sizes[counts.argmax()])
+    reach = int(boxes[:, 2].max()), int(boxes[:, 3].max())
+    shape = image_shape or reach
+    rows, row_step = _axis(boxes[:, 0], row, height)
+    cols, col_step = _axis(boxes[:, 1], col, width)
+    off = (rows * row_step != boxes[:, 0]).any() or (cols * col_step != boxes[:, 1]).any()
+    edge: EdgeRule = "shift" if off else "pad" if reach[0] > shape[0] or reach[1] > shape[1] else "drop"
+    across = int(cols.max()) + 1
+    if tile_id is not None and (rows > 0).any():
+        told = np.unique((tile_id - cols)[rows > 0] / rows[rows > 0])
+        across = int(told[0]) if len(told) == 1 and told[0] >= across and told[0] == int(told[0]) else across
+    return TileGrid(
+        boxes, rows.astype(np.int32), cols.astype(np.int32), (height, width), (row_step, col_step), shape,
+        (int(rows.max()) + 1, across), edge,
+    )  # fmt: skip
+
+
+def _axis(starts: NDArray[np.int32], told: NDArray[np.int64] | None, tile: int) -> tuple[NDArray[np.int64], int]:
+    """Places of the tiles along an axis, and the step from one to the next in px."""
+    values, rank = np.unique(starts.astype(np.int64), return_inverse=True)
+    if told is not None:
+        even = (told > 0) & (starts % np.maximum(told, 1) == 0) & (starts >= told)
+        steps, counts = np.unique(starts[even] // told[even], return_counts=True)
+        return told.astype(np.int64), int(steps[counts.argmax()]) if len(steps) else tile
+    step = int(np.diff(values).min()) if len(values) > 1 else tile
+    # Rows may be missing, so the gap can be several steps; and the last tile may be moved back.
+    for candidate in dict.fromkeys((tile, step) if step >= tile else (step, tile)):
+        if (values[:-1] % candidate == 0).all():
+            return -(-values // candidate)[rank], candidate
+    return rank.astype(np.int64), step
+
+
 def _check(grid: TileGrid) -> None:
     for axis, place in enumerate((grid.row, grid.col)):
         starts = tile_starts(grid.image_shape[axis], grid.tile_px[axis], grid.step_px[axis], grid.edge)

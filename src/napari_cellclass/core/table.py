@@ -14,10 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.contracts import ParamsError
+from napari_cellclass.core.contracts import GridError, ParamsError
 from napari_cellclass.core.files import write_text, writing
 from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.layout import grid_layout
 
+OWN_MEMBER = "napari_cellclass"
+"""What our GeoJSON holds beside its features."""
 NO_CLASS = ""
 """Class name of a tile that could not be classified (NaN or infinite pixels)."""
 
@@ -131,18 +134,29 @@ class TileTable:
         """Write the tiles as GeoJSON that QuPath opens as tiles with class, colour and measurements.
 
         Coordinates are (x, y) in px of the field, pixel edges on integers as QuPath counts them. The
-        member names are those of QuPath 0.5 (qupath.lib.io.PathObjectTypeAdapters).
+        member names are those of QuPath 0.5 (qupath.lib.io.PathObjectTypeAdapters). A member of our own beside
+        ``features``, which other readers pass over (RFC 7946, 6.1), holds classes, grid and pixel size, so that
+        :func:`~napari_cellclass.core.table_files.read_tile_geojson` gives the same table again.
         """
         names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
         values = np.column_stack([self.confidence, self.prob]).astype(float)
+        rows = zip(self.grid.boxes.tolist(), self.grid.tile_id.tolist(), values.tolist(), strict=True)
         features = [
-            self._feature(box, place, dict(zip(names, row, strict=True)))
-            for place, (box, row) in enumerate(zip(self.grid.boxes.tolist(), values.tolist(), strict=True))
+            self._feature(box, tile_id, place, dict(zip(names, row, strict=True)))
+            for place, (box, tile_id, row) in enumerate(rows)
         ]
-        collection = {"type": "FeatureCollection", "features": features}
+        collection = {"type": "FeatureCollection", OWN_MEMBER: self._own_member(), "features": features}
         write_text(path, json.dumps(collection, allow_nan=False, ensure_ascii=False) + "\n")
 
-    def _feature(self, box: list[int], place: int, measurements: dict[str, float]) -> dict[str, Any]:
+    def _own_member(self) -> dict[str, Any]:
+        try:
+            layout = grid_layout(self.grid)
+        except GridError:
+            layout = None  # tiles off a grid: their boxes in the features are all there is to tell
+        size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
+        return {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+
+    def _feature(self, box: list[int], tile_id: int, place: int, measurements: dict[str, float]) -> dict[str, Any]:
         y0, x0, y1, x1 = box
         index = int(self.class_index[place])
         properties: dict[str, Any] = {
@@ -158,7 +172,7 @@ class TileTable:
         ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
         return {
             "type": "Feature",
-            "id": int(self.grid.tile_id[place]),
+            "id": tile_id,
             "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": properties,
         }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.contracts import DatasetError
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.labels import TileLabels, from_mask, from_points, from_polygons
-from napari_cellclass.viewer.layers import KEY, bare, matrix_of, outlines_in_world, transform_of
+from napari_cellclass.viewer.layers import bare, is_drawn, matrix_of, outlines_in_world, transform_of
 from napari_cellclass.viewer.session import FieldLayer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _CLASS_COLUMNS = ("class_name", "class", "label", "classification", "name")
 def layers_with_labels(viewer: Viewer) -> list[Layer]:
     """Shapes, Points and Labels layers that a user made."""
     kinds = ("Shapes", "Points", "Labels")
-    return [bare(layer) for layer in viewer.layers if type(bare(layer)).__name__ in kinds and KEY not in layer.metadata]
+    return [bare(layer) for layer in viewer.layers if type(bare(layer)).__name__ in kinds and is_drawn(layer)]
 
 
 def labels_from_layer(

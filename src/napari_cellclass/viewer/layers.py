@@ -18,6 +18,12 @@ KEY = "napari_cellclass"
 """Our entry in ``layer.metadata``, by which layers are found again."""
 
 
+def is_drawn(layer: Any) -> bool:
+    """Tell whether a layer is a user's: made by hand, or regions that were opened from a file."""
+    ours = layer.metadata.get(KEY)
+    return ours is None or (isinstance(ours, dict) and ours.get("kind") == "regions")
+
+
 def bare(layer: Any) -> Any:
     """Give the layer itself: napari hands plugins a wrapper, which is another object."""
     return getattr(layer, "__wrapped__", layer)
@@ -190,11 +196,11 @@ def outlines_in_world(shapes: Shapes) -> Iterator[tuple[int, NDArray[np.float64]
     """Give place and outline, shape (n, 2) in world (y, x), of every closed shape of a layer."""
     for i, (vertices, kind) in enumerate(zip(shapes.data, shapes.shape_type, strict=True)):
         if kind not in ("line", "path"):
-            corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices, float)
+            corners = ellipse_outline(vertices) if kind == "ellipse" else np.asarray(vertices, float)
             yield i, np.stack([np.asarray(shapes.data_to_world(corner))[-2:] for corner in corners])
 
 
-def _ellipse(corners: NDArray[Any], points: int = 64) -> NDArray[np.float64]:
+def ellipse_outline(corners: NDArray[Any], points: int = 64) -> NDArray[np.float64]:
     """Turn the box that napari keeps of an ellipse into an outline."""
     corners = np.asarray(corners, float)
     centre = corners.mean(axis=0)

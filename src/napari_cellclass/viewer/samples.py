@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
+from napari_cellclass.core.class_folders import write_class_folders
+from napari_cellclass.core.files import whole_folder
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.realfield import ihc_field
 from napari_cellclass.core.synthetic import (
     PIXEL_SIZE_UM,
@@ -14,11 +20,13 @@ from napari_cellclass.core.synthetic import (
     inseparable_plate,
     separable_plate,
 )
+from napari_cellclass.core.tile_list import TILE_LIST
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 _WELLS_PER_CLASS = 2
 _GAP_PX = 16
+_DATASET_WELLS, _DATASET_SITES, _DATASET_PX, _DATASET_TILE_PX = 6, 2, 256, 128
 
 
 def ihc_sample() -> list[LayerData]:
@@ -36,6 +44,41 @@ def separable_plate_sample() -> list[LayerData]:
 def inseparable_plate_sample() -> list[LayerData]:
     """Open synthetic fields whose classes hardly differ, side by side: a class per row."""
     return _plate_layers(inseparable_plate)
+
+
+def dataset_folder_sample() -> list[LayerData]:
+    """Open a small data set that can be trained on at once: its folder, in the user's data folder, is told.
+
+    The 96 tiles of twelve synthetic wells, written once as class folders with the well in each file's name.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    from napari.utils.notifications import show_info
+
+    from napari_cellclass.viewer.montage import dataset_layers
+
+    folder = sample_dataset()
+    show_info(f"This data set lies in {folder}; choose that folder in the widget Train.")
+    return list(dataset_layers(folder))
+
+
+def sample_dataset() -> Path:
+    """Write the sample data set, unless it is there already, and say where."""
+    folder = platformdirs.user_data_path("napari-cellclass", appauthor=False) / "samples" / "plate"
+    if (folder / TILE_LIST).is_file():
+        return folder
+    with whole_folder(folder) as temporary:
+        plate = separable_plate(
+            seed=0, wells_per_class=_DATASET_WELLS, sites_per_well=_DATASET_SITES, field_px=_DATASET_PX
+        )
+        for field in plate:
+            source = SourceImage(field.pixels[..., None], field.stem, pixel_size_um=(PIXEL_SIZE_UM, PIXEL_SIZE_UM))
+            grid = TileGrid.regular(source.shape, _DATASET_TILE_PX)
+            write_class_folders(temporary, source, grid, [field.class_name] * len(grid))
+    return folder
 
 
 def _plate_layers(plate: Callable[..., Iterator[SyntheticField]]) -> list[LayerData]:

@@ -120,6 +120,8 @@ def build_map(
         return NewMap(table, field, over, kind, (), shown.text_colour)
     over = replace(over, name=over.name + plane_text(source))
     layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
+    for layer in layers:
+        layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
     return NewMap(table, field, over, kind, tuple(layers), text_colour(source))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButto
 from napari_cellclass.core.annotation import Annotation, open_annotation
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.core.geojson import Placement, read_geojson
 from napari_cellclass.core.label_csv import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
 from napari_cellclass.core.labels import compare, from_csv, from_points, grid_around_points, merge
+from napari_cellclass.core.regions import from_regions
 from napari_cellclass.viewer.label_sources import labels_from_layer, layers_with_labels, points_of_layer
 from napari_cellclass.widgets._layer_choice import Holder
 from napari_cellclass.widgets._results_panel import row_of
@@ -51,6 +53,9 @@ class FilesPanel(QWidget):
         self.take_button = QPushButton("Take from layer")
         self.accept_button = QPushButton("Take from map")
         self.points_button, self.boxes_button = QPushButton("Points from CSV"), QPushButton("Boxes from CSV")
+        self.regions_button, self.in_um = QPushButton("Regions from GeoJSON"), QCheckBox("in µm")
+        self.regions_button.setToolTip("annotations as QuPath exports them: polygons with holes, and points")
+        self.in_um.setToolTip("the file counts µm, not px as QuPath does; the image must tell its pixel size")
         self.save_button, self.open_button = QPushButton("Save"), QPushButton("Open")
         self.compare_button, self.merge_button = QPushButton("Compare"), QPushButton("Merge")
         self.accept_button.setToolTip("label every tile without label as the map of these tiles says")
@@ -62,6 +67,7 @@ class FilesPanel(QWidget):
         for widgets in (
             (self.take_button, self.accept_button),
             (self.points_button, self.boxes_button),
+            (self.regions_button, self.in_um),
             (self.save_button, self.open_button),
             (self.compare_button, self.merge_button),
         ):
@@ -77,6 +83,7 @@ class FilesPanel(QWidget):
             (self.accept_button, lambda: owner.accept_predictions(None)),
             (self.points_button, lambda: self._ask("Points", self.points)),
             (self.boxes_button, lambda: self._ask("Boxes", self.boxes)),
+            (self.regions_button, lambda: self._ask("Regions", self.regions)),
             (self.save_button, self._ask_save),
             (self.open_button, lambda: self._ask("Annotation", self.open)),
             (self.compare_button, lambda: self._ask("Annotation", self.compare)),
@@ -99,7 +106,7 @@ class FilesPanel(QWidget):
             self.report.setText(str(error))
 
     def _ask(self, what: str, action: Callable[[Path], None]) -> None:
-        pattern = "*.tiles.json" if what == "Annotation" else "*.csv"
+        pattern = {"Annotation": "*.tiles.json", "Regions": "*.geojson *.json"}.get(what, "*.csv")
         name, _ = QFileDialog.getOpenFileName(self, f"{what} file", "", f"{what} ({pattern})")
         if name:
             action(Path(name))
@@ -145,6 +152,20 @@ class FilesPanel(QWidget):
         found = read_boxes_csv(path, owner.annotation.image.name)
         self._take_csv(found, found.centres())
 
+    def regions(self, path: Path) -> None:
+        """Take labels from the annotations of a GeoJSON file, as QuPath exports them."""
+        owner = self._owner
+        assert owner.annotation is not None
+        assert owner.source is not None
+        size = owner.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
+        if size is None:
+            self.report.setText(f"{owner.source.name} does not tell its pixel size, so µm mean nothing in it.")
+            return
+        found = read_geojson(path, Placement(size))
+        self._apply(*from_regions(owner.annotation.grid, found, self.cover.value() / 100), found.colours())
+        told = [f"{found.unclassified} regions without a class were left out."] if found.unclassified else []
+        self.report.setText("\n".join([self.report.text(), *told, *found.skipped[:_FEW]]))
+
     def _take_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
         annotation = self._owner.annotation
         assert annotation is not None
@@ -166,12 +187,12 @@ class FilesPanel(QWidget):
         owner.open(Annotation(before.image, grid, scheme, owner.journal), owner.source, owner.layers.over)
         self._apply(from_points(grid, points, classes), names)
 
-    def _apply(self, found: Any, names: tuple[str, ...]) -> None:
+    def _apply(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
         annotation = self._owner.annotation
         assert annotation is not None
         for name in names:
             if name not in annotation.scheme.names:
-                annotation.add_class(name)
+                annotation.add_class(name, (colours or {}).get(name))
         ours = np.array([annotation.scheme.index(name) for name in names] or [0])
         places = np.flatnonzero(found.labels != -1)
         labels = np.where(found.labels >= 0, ours[np.maximum(found.labels, 0)], found.labels)[places]

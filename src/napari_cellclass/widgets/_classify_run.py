@@ -9,11 +9,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.coco import SUFFIX as COCO_SUFFIX
+from napari_cellclass.core.coco import write_table_coco
 from napari_cellclass.core.contracts import CancelCheck, CancelledError, OutputError, Progress, ProgressCallback
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import EngineName
 from napari_cellclass.core.table import TileTable
+from napari_cellclass.core.table_files import write_wsinfer_csv
 from napari_cellclass.runs.field import FieldResult, classify_field
 from napari_cellclass.runs.models import Engine, KerasAnswers, load_model, open_engine
 from napari_cellclass.viewer.overlay import OverlayStyle
@@ -114,7 +117,7 @@ def export(
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> Path:
-    """Write a map; the suffix chooses CSV, GeoJSON or a picture.
+    """Write a map; the suffix chooses CSV, GeoJSON, COCO (``.coco.json``), WSInfer's CSV, or a picture.
 
     Raises
     ------
@@ -123,7 +126,11 @@ def export(
     """
     progress(Progress(f"writing {path.name}", 0, 0))
     kind = path.suffix.lower()
-    if kind == ".csv":
+    if path.name.lower().endswith(COCO_SUFFIX):
+        write_table_coco(table, path, source.name)
+    elif path.name.lower().endswith(".wsinfer.csv"):
+        write_wsinfer_csv(table, path)
+    elif kind == ".csv":
         table.to_csv(path)
     elif kind in (".geojson", ".json"):
         table.to_geojson(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
 
-from napari_cellclass.viewer.layers import KEY, bare
+from napari_cellclass.viewer.layers import bare, is_drawn
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -18,7 +18,7 @@ _ROW_PX, _MOST_ROWS = 22, 5
 
 def _of_kind(viewer: Viewer, kind: str) -> list[Layer]:
     """Layers of a kind, without the ones that we made."""
-    return [layer for layer in viewer.layers if type(bare(layer)).__name__ == kind and KEY not in layer.metadata]
+    return [layer for layer in viewer.layers if type(bare(layer)).__name__ == kind and is_drawn(layer)]
 
 
 class ImageChoice(QListWidget):

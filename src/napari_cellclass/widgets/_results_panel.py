@@ -15,7 +15,10 @@ from napari_cellclass.widgets import _classify_run as work
 from napari_cellclass.widgets._class_list import ClassList
 from napari_cellclass.widgets._jobs import Job, start_job
 
-_EXPORTS = {"CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png"}
+_EXPORTS = {
+    "CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png", "COCO": "*.coco.json", "WSInfer": "*.wsinfer.csv",
+}  # fmt: skip
+_ROW = 3  # buttons beside each other
 
 
 class ResultsPanel(QWidget):
@@ -44,7 +47,9 @@ class ResultsPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.classes)
         column.addLayout(row_of(QLabel("confidence at least"), self.threshold, self._threshold_text))
-        column.addLayout(row_of(QLabel("export"), *self.exports.values()))
+        buttons = list(self.exports.values())
+        column.addLayout(row_of(QLabel("export"), *buttons[:_ROW]))
+        column.addLayout(row_of(QLabel("for others"), *buttons[_ROW:]))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.classes.visibility_changed.connect(lambda _: self._restyle())
         self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
@@ -80,7 +85,7 @@ class ResultsPanel(QWidget):
             self.export(Path(name if suffixed else name + pattern[1:]))
 
     def export(self, path: Path) -> Job | None:
-        """Write the map; the suffix chooses CSV, GeoJSON or a picture."""
+        """Write the map; the suffix chooses CSV, GeoJSON, COCO, WSInfer's CSV or a picture."""
         if self._map.table is None or self._source is None:
             self._say("There is no map yet; press Run first.", True)
             return None

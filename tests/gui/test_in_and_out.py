@@ -1,0 +1,113 @@
+"""Files dropped on a real window, the save dialog, and regions of QuPath as labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QFileDialog
+
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.synthetic import checkerboard_field
+from napari_cellclass.core.table import TileTable
+from napari_cellclass.viewer.layers import KEY
+from napari_cellclass.viewer.samples import sample_dataset
+
+UM = {"scale": (0.5, 0.5), "translate": (20, 30), "units": ("um", "um")}
+
+
+def drop(viewer: Any, path: Path) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path))])
+    button, modifier = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    viewer.window._qt_viewer.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, button, modifier))
+
+
+def table() -> TileTable:
+    grid = TileGrid.regular((96, 128), 16)
+    prob = np.random.default_rng(0).dirichlet([1, 1], len(grid)).astype(np.float32)
+    return TileTable(grid, ClassScheme(("a", "b"), ("#FF0000", "#00FF00")), prob)
+
+
+def test_a_map_dropped_lies_on_its_image_and_is_saved_by_the_dialog(
+    viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screenshot: Callable
+) -> None:
+    image = viewer.add_image(checkerboard_field(16, 6, 8)[0], name="field", **UM)
+    table().to_geojson(tmp_path / "field.geojson")
+    drop(viewer, tmp_path / "field.geojson")
+    layer = next(one for one in viewer.layers if KEY in one.metadata)
+    np.testing.assert_allclose(layer.data_to_world(layer.data[0][0]), image.data_to_world((-0.5, -0.5)))
+    screenshot("dropped-map")
+    viewer.layers.selection = {layer}
+    asked = []
+
+    def choose(*_: Any, filter: str = "", **__: Any) -> tuple[str, str]:  # noqa: A002 - Qt's name
+        asked.extend(filter.split(";;"))
+        return str(tmp_path / "out"), next(one for one in asked if "WSInfer" in one)
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    viewer.window._qt_viewer._save_layers_dialog(selected=True)
+    assert (tmp_path / "out.wsinfer.csv").is_file()
+    assert "napari builtins" in asked[0], "a user's own shapes are saved by napari unless another type is chosen"
+    ours = [one for one in asked if one.startswith("Cell Class")]
+    assert [one.split(" (")[0].removeprefix("Cell Class ") for one in ours] == [
+        "tiles CSV", "WSInfer CSV", "GeoJSON for QuPath", "COCO", "class folders",
+    ]  # fmt: skip
+
+
+def test_a_data_set_folder_dropped_is_shown_by_class(
+    viewer: Any, monkeypatch: pytest.MonkeyPatch, screenshot: Callable
+) -> None:
+    from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+
+    monkeypatch.setattr(QtReaderDialog, "get_user_choices", lambda *_: ("Cell Class", False))
+    folder = sample_dataset()
+    drop(viewer, folder)
+    sheets = [layer for layer in viewer.layers if layer.metadata[KEY]["kind"] == "dataset"]
+    assert [layer.name for layer in sheets] == ["diffuse (48 of 48)", "globs (48 of 48)"]
+    assert {layer.metadata[KEY]["folder"] for layer in sheets} == {str(folder)}
+    viewer.reset_view()
+    screenshot("dropped-dataset")
+
+
+@pytest.mark.parametrize("micrometres", [False, True])
+def test_annotations_of_qupath_become_labels(
+    viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micrometres: bool
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    viewer.add_image(checkerboard_field(16, 6, 8)[0], name="field", **UM)
+    _, annotate = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
+    annotate.tiles["tile_px"].value = 16
+    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    unit = 0.5 if micrometres else 1
+    outline, hole = ([[x * unit, y * unit] for x, y in ring] for ring in (
+        [(0, 0), (64, 0), (64, 48), (0, 48), (0, 0)], [(16, 16), (16, 32), (32, 32), (32, 16), (16, 16)],
+    ))  # fmt: skip
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [outline, hole]},
+            "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
+        },
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [outline]}, "properties": {}},
+    ]
+    path = tmp_path / "q.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
+    annotate.files.in_um.setChecked(micrometres)
+    annotate.files.regions_button.click()
+    scheme, grid = annotate.annotation.scheme, annotate.annotation.grid
+    tumor = scheme.index("Tumor")
+    assert scheme.colours[tumor] == "#C80000"
+    labelled = np.flatnonzero(annotate.annotation.labels == tumor)
+    inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
+    np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
+    assert "11 tiles were labelled" in annotate.files.report.text()
+    assert "1 regions without a class were left out" in annotate.files.report.text()
