@@ -173,8 +173,8 @@ bbbc013_cells: columns of montages of single cells; the pairs have one field per
 tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*: the
 held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33 hand-made
 features per channel. All methods see the same training tiles; a quarter of the groups of the training part is used by
-none. Times are medians of a process from its start to its end; where other programs kept the machine busy, the CPU time,
-of all cores together, says more.
+none. Times are medians of a process from its start to its end; where other programs kept the machine busy, the CPU
+time, of all cores together, says more.
 
 """
 

@@ -16,7 +16,10 @@ _LABEL_PX = 100
 # What a field starts from when its tick is taken away.
 _STARTS = {"epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128}
 _FINE_STEP = 0.00001
-_LABELS = {"input_px": "input px", "tile_px": "cut tiles, px", "augment": "augmentation"}
+_LABELS = {
+    "input_px": "input px", "tile_px": "cut tiles, px", "augment": "augmentation", "standardise": "standardise",
+    "normalisation": "grey values", "range": "grey range", "rotate": "turn, degrees",
+}  # fmt: skip
 _AUTOMATIC = {"tile_px": "no"}
 
 
