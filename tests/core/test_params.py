@@ -5,7 +5,7 @@ import pytest
 
 from napari_cellclass.core.contracts import GridError, ParamsError
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import ClassifyParams, TileParams
+from napari_cellclass.core.params import ClassifyParams, TileParams, TrainParams
 
 
 def image(pixel: tuple[float, float] | None = None) -> SourceImage:
@@ -50,3 +50,47 @@ def test_a_wrong_setting_is_named_with_its_value(values: dict, text: str) -> Non
         ClassifyParams.checked(**base, **values)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TRAINING = {"data": "d", "out": "m.cellclass"}
+
+
+def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> None:
+    params = TrainParams.checked(**TRAINING, as_published=True)
+    recipe = (params.network, params.epochs, params.batch_size, params.augment, params.standardise)
+    assert recipe == ("deep-50", 9, 20, "none", "none")
+    assert params.class_weights is False
+    chosen = TrainParams.checked(**TRAINING, as_published=True, network="alexnet", epochs="3", batch_size=16)
+    assert (chosen.network, chosen.epochs, chosen.batch_size) == ("alexnet", 3, 16)
+    assert TrainParams.checked(**TRAINING).network == "compact"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"as_published": True, "augment": "full"}, "--augment full contradicts --as-published"),
+        ({"as_published": True, "standardise": "tile"}, "--standardise tile contradicts --as-published"),
+        ({"as_published": True, "network": "compact"}, "--network compact contradicts --as-published"),
+        ({"as_published": True, "rotate": "-5:5"}, "--rotate -5:5 contradicts --as-published"),
+        ({"as_published": True, "class_weights": True}, "--class-weights True contradicts --as-published"),
+        ({"views": 4}, "--views 4 is not possible; use 1 or 8"),
+        ({"ensemble": True}, "--ensemble averages several runs, but --runs is 1"),
+        ({"range": "5"}, "--range '5' is not LO:HI"),
+        ({"range": "9:5"}, "--range '9:5' does not go from a lower to a higher number"),
+        ({"range": "5:5"}, "--range 5:5 is empty"),
+        ({"range": "0:inf"}, "--range '0:inf'"),
+        ({"range": "-1:99", "normalisation": "percentiles"}, "are no two percentiles"),
+        ({"rotate": "5:-5"}, "--rotate '5:-5'"),
+        ({"normalisation": "median"}, "--normalisation 'median'"),
+    ],
+)
+def test_training_settings_that_do_not_fit_are_told_in_a_line(values: dict, text: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        TrainParams.checked(**TRAINING, **values)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_span_is_two_numbers() -> None:
+    params = TrainParams.checked(**TRAINING, range="-1.5:4095", rotate="-5:5")
+    assert (params.grey_range, params.degrees) == ((-1.5, 4095), (-5, 5))

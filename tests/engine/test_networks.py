@@ -45,12 +45,12 @@ def test_the_layer_table_adds_up(trained: dict[str, Any]) -> None:
 
 
 def test_only_alexnet_as_published_drops_units(trained: dict[str, Any]) -> None:
-    assert trained["networks"]["dropout"] == {"False": 0, "True": 2}
+    assert trained["networks"]["dropout"] == [0, 2]
 
 
 def test_a_standardised_tile_forgets_its_exposure_and_the_switch_keeps_it(trained: dict[str, Any]) -> None:
-    # Not to the last digit: 0.002 is added to the standard deviation of flat tiles.
-    assert trained["networks"]["exposure"] < 0.25 * trained["networks"]["exposure, not standardised"]
+    # Not to the last digit, as 0.002 is added to the standard deviation.
+    assert trained["networks"]["exposure"] < 0.1 * trained["networks"]["exposure, not standardised"]
 
 
 def test_standardising_is_exported_exactly_even_of_bright_and_nearly_flat_tiles(trained: dict[str, Any]) -> None:

@@ -22,8 +22,8 @@ _STARTS = {
 _FINE_STEPS = {"learning_rate": 0.00001, "background_limit": 0.0005}
 _LABELS = {
     "input_px": "input px", "tile_px": "cut tiles, px", "tiles": "into N tiles", "augment": "augmentation",
-    "rotate": "rotated by", "background_limit": "keep from", "class_name": "class", "force": "write over",
-    "group_by": "group by",
+    "normalisation": "grey values", "range": "grey range", "rotate": "turn, degrees",
+    "background_limit": "keep from", "class_name": "class", "force": "write over",
 }  # fmt: skip
 _AUTOMATIC = {"tile_px": "no", "tiles": "no"}
 

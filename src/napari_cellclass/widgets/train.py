@@ -30,8 +30,18 @@ from napari_cellclass.widgets.classify import ClassifyWidget
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_SETTINGS = ["network", "epochs", "augment", "class_weights"]
-_MORE = ["batch_size", "learning_rate", "input_px", "seed"]
+_SETTINGS = ["network", "standardise", "epochs", "augment", "as_published"]
+_MORE = [
+    "class_weights",
+    "normalisation",
+    "range",
+    "rotate",
+    "views",
+    "batch_size",
+    "learning_rate",
+    "input_px",
+    "seed",
+]
 _ENDS_S = 3.0
 
 
@@ -133,7 +143,10 @@ class TrainWidget(QWidget):
     def _ask(self) -> work.TrainRequest:
         out = Path(self.out.value)
         out = out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
-        values = self.form.values() | self.more.values() | self.data.values()
+        values = self.form.values() | self.more.values()
+        if values["as_published"]:  # what was left as it stands is not a wish of the user's
+            values = {name: value for name, value in values.items() if value != TrainParams.model_fields[name].default}
+        values |= self.data.values()
         values |= {"out": out, "initial": self.start.currentData()}
         test = self.test.line_edit.value.strip()
         values |= {"test": [Path(test)] if test not in ("", ".") else []}
