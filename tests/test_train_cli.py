@@ -1,4 +1,4 @@
-"""The command ``train`` as a user meets it: the same model again, other grey values, ensembles, and a model verified."""
+"""The command ``train`` as a user meets it: the same model again, grey values, ensembles, a model verified."""
 
 from __future__ import annotations
 
