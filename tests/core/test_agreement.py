@@ -34,7 +34,8 @@ def test_kappa_and_its_variance_agree_with_scikit_learn_and_statsmodels(table: n
         assert np.isnan(value)
         return
     assert value == pytest.approx(cohen_kappa_score(a, b), abs=1e-12)
-    reference = cohens_kappa(table)
+    with np.errstate(invalid="ignore"):  # its z value, and a variance that rounding made negative
+        reference = cohens_kappa(table)
     assert value == pytest.approx(reference.kappa, abs=1e-12)
     assert kappa_variance(table) == pytest.approx(reference.var_kappa, abs=1e-12)
     ours = kappa_estimate(a, b, ["one"] * len(a), len(table))

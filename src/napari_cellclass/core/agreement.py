@@ -170,7 +170,7 @@ def newcombe_paired(both: int, only_a: int, only_b: int, neither: int) -> Estima
     a, b = both + only_a, both + only_b
     (low_a, high_a), (low_b, high_b) = wilson(a, n), wilson(b, n)
     margins = float(a) * (n - a) * b * (n - b)
-    excess = both * neither - only_a * only_b
+    excess = float(both * neither - only_a * only_b)
     excess = max(excess - n / 2, 0.0) if excess > 0 else excess
     phi = excess / margins**0.5 if margins else 0.0
     difference = (a - b) / n

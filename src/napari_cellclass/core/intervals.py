@@ -130,6 +130,7 @@ class GroupBootstrap:
 @functools.lru_cache(maxsize=8)
 def _weights(n: int, size: int, seed: tuple[int, ...]) -> NDArray[np.float64]:
     """Weights of n groups in some samples, shape (size, n); kept, as one test set asks for many figures."""
-    weights = np.random.default_rng(seed).multinomial(n - 1, np.full(n, 1 / n), size=size) * (n / (n - 1))
+    drawn = np.random.default_rng(seed).multinomial(n - 1, np.full(n, 1 / n), size=size)
+    weights = np.asarray(drawn * (n / (n - 1)), np.float64)
     weights.setflags(write=False)
     return weights

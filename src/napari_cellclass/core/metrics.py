@@ -13,7 +13,17 @@ from napari_cellclass.core.agreement import cohen_kappa, kappa_of_one_group, tab
 from napari_cellclass.core.contracts import DatasetError
 from napari_cellclass.core.intervals import Estimate, GroupBootstrap, wilson
 
-__all__ = ["Estimate", "EvalReport", "accuracies", "confusion_matrix", "ece", "evaluate", "reliability", "wilson"]
+__all__ = [
+    "Estimate",
+    "EvalReport",
+    "Figures",
+    "accuracies",
+    "confusion_matrix",
+    "ece",
+    "evaluate",
+    "reliability",
+    "wilson",
+]
 
 _BINS = 15
 
@@ -159,7 +169,7 @@ def evaluate(
     predicted = prob.argmax(axis=1)
     group = np.asarray(groups, str)[finite]
     per_group, names = tables(truth, predicted, group, len(classes))
-    figures = _Figures(per_group, seed)
+    figures = Figures(per_group, seed)
     accuracy, balanced = figures.accuracies()
     return EvalReport(
         n=len(prob),
@@ -177,14 +187,23 @@ def evaluate(
     )
 
 
-class _Figures:
-    """The figures of a table of truth and prediction per group, each with its interval."""
+class Figures:
+    """The figures of a table of truth and prediction, each with its interval.
 
-    def __init__(self, per_group: NDArray[np.int64], seed: int) -> None:
+    Parameters
+    ----------
+    per_group
+        int64, shape (G, K, K): tiles per group, rows are the truth.
+    seed
+        Of the bootstrap.
+    """
+
+    def __init__(self, per_group: NDArray[np.int64], seed: int = 0) -> None:
         self.per_group, self.total = per_group, per_group.sum(axis=0)
         self._by_group = GroupBootstrap(per_group, seed) if len(per_group) >= 2 else None
 
     def how(self) -> str:
+        """Say how the intervals are made."""
         if self._by_group is None:
             return "Wilson over tiles of one group: too narrow where tiles are alike"
         return (
@@ -193,21 +212,25 @@ class _Figures:
         )
 
     def accuracies(self) -> tuple[Estimate, Estimate]:
+        """Give accuracy and balanced accuracy."""
         accuracy, balanced = (float(v) for v in accuracies(self.total))
         if self._by_group is None:
             n = int(self.total.sum())
             return Estimate(accuracy, *wilson(float(np.trace(self.total)), n)), Estimate(balanced, None, None)
-        found = [self._by_group.estimate(lambda table, i=i: accuracies(table)[i]) for i in (0, 1)]
-        assert found[0] is not None
-        assert found[1] is not None
-        return found[0], found[1]
+        first = self._by_group.estimate(lambda table: accuracies(table)[0])
+        second = self._by_group.estimate(lambda table: accuracies(table)[1])
+        assert first is not None  # both are defined wherever there is a tile
+        assert second is not None
+        return first, second
 
     def kappa(self) -> Estimate | None:
+        """Give Cohen's kappa of truth and prediction, None where it is not defined."""
         if self._by_group is None:
             return kappa_of_one_group(self.total)
         return self._by_group.estimate(cohen_kappa, lowest=-1.0)
 
     def per_class(self, i: int, name: str) -> dict[str, Any]:
+        """Give a class's row: name, n, recall, precision, F1 and their intervals."""
         right, truth, said = (int(v) for v in (self.total[i, i], self.total[i].sum(), self.total[:, i].sum()))
         row: dict[str, Any] = {
             "name": name,
