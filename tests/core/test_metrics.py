@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
+from napari_cellclass.core.agreement import tables
 from napari_cellclass.core.contracts import DatasetError
-from napari_cellclass.core.metrics import ece, evaluate, wilson
+from napari_cellclass.core.metrics import Figures, ece, evaluate, reliability, wilson
 
 
 def random_case(seed: int, n: int = 60, k: int = 3) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -107,3 +109,55 @@ def test_tiles_without_probabilities_are_left_out_of_n() -> None:
     assert evaluate(prob, truth, groups, ["a", "b", "c"]).n == 55
     with pytest.raises(DatasetError, match="no tile to evaluate"):
         evaluate(np.full_like(prob, np.nan), truth, groups, ["a", "b", "c"])
+
+
+def test_every_figure_has_its_interval_and_old_keys_stay() -> None:
+    prob, truth, groups = random_case(5, n=200)
+    content = evaluate(prob, truth, groups, ["a", "b", "c"]).to_json()
+    old = {"n", "groups", "classes", "confusion", "accuracy", "balanced_accuracy", "per_class", "ece", "interval"}
+    assert old <= set(content)
+    assert content["kappa"]["value"] == pytest.approx(sk.cohen_kappa_score(truth, prob.argmax(1)))
+    for figures in (content["accuracy"], content["balanced_accuracy"], content["kappa"]):
+        assert figures["lo"] < figures["value"] < figures["hi"]
+    for row in content["per_class"]:
+        for figure in ("recall", "precision", "f1"):
+            lo, hi = row[f"{figure}_interval"]
+            assert lo < row[figure] < hi
+    assert [row["field"] for row in content["fields"]] == sorted(set(groups))
+    assert sum(row["n"] * row["accuracy"] for row in content["fields"]) == pytest.approx(
+        (prob.argmax(1) == truth).sum()
+    )
+
+
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_reliability_agrees_with_scikit_learn(seed: int, k: int) -> None:
+    prob, truth, _ = random_case(seed, k=k)
+    rows = [row for row in reliability(prob, truth) if row["n"]]
+    right = prob.argmax(1) == truth
+    accuracy, confidence = calibration_curve(right, prob.max(1).astype(float), n_bins=15)
+    np.testing.assert_allclose([row["accuracy"] for row in rows], accuracy)
+    np.testing.assert_allclose([row["confidence"] for row in rows], confidence)
+
+
+@pytest.mark.parametrize("groups", [6, 12, 40])
+def test_intervals_cover_the_truth_in_95_of_100_experiments(groups: int) -> None:
+    rng = np.random.default_rng(groups)
+    trials, tiles = 500, rng.integers(8, 25, groups)
+    labels = np.repeat(np.arange(groups) % 2, tiles)  # wells of one class each
+    names = np.repeat([f"{i:02d}" for i in range(groups)], tiles)
+    truths = {"accuracy": np.average([0.9, 0.7], weights=np.bincount(labels)), "balanced": 0.8, "recall": 0.9}
+    hits = dict.fromkeys(truths, 0)
+    for _ in range(trials):
+        means = np.where(np.arange(groups) % 2, 0.7, 0.9)
+        rates = np.repeat(rng.beta(20 * means, 20 * (1 - means)), tiles)  # wells differ, tiles of a well are alike
+        said = np.where(rng.random(len(labels)) < rates, labels, 1 - labels)
+        figures = Figures(tables(labels, said, names, 2)[0], 0)
+        accuracy, balanced = figures.accuracies()
+        recall = figures._class_interval("recall", 0)
+        found = {"accuracy": (accuracy.lo, accuracy.hi), "balanced": (balanced.lo, balanced.hi), "recall": recall}
+        for name, (lo, hi) in found.items():
+            hits[name] += lo <= truths[name] <= hi
+    covered = {name: n / trials for name, n in hits.items()}
+    if groups == 6:
+        assert covered.pop("recall") >= 0.92, "of three wells: wide rather than narrow"
+    assert all(0.92 <= part <= 0.98 for part in covered.values()), covered

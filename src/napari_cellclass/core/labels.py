@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import points_in_poly
 
+from napari_cellclass.core.agreement import cohen_kappa
 from napari_cellclass.core.annotation import CONFLICT, UNLABELLED, UNSURE, Annotation
 from napari_cellclass.core.contracts import GridError, ImageError, ParamsError
 from napari_cellclass.core.grid import TileGrid
@@ -290,8 +291,7 @@ def compare(a: Annotation, b: Annotation) -> Comparison:
     confusion = confusion_matrix(mine[both], yours[both], len(names))
     n = int(both.sum())
     agreement = float(np.trace(confusion) / n) if n else math.nan
-    chance = float(confusion.sum(axis=0) @ confusion.sum(axis=1) / n**2) if n else 1.0
-    kappa = (agreement - chance) / (1 - chance) if chance < 1 else math.nan
+    kappa = float(cohen_kappa(confusion)) if n else math.nan
     return Comparison(
         n, int(((mine >= 0) & ~both).sum()), int(((yours >= 0) & ~both).sum()),
         agreement, kappa, np.flatnonzero(both & (mine != yours)), names, confusion,

@@ -8,25 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
+from napari_cellclass.core.agreement import cohen_kappa, kappa_of_one_group, tables
 from napari_cellclass.core.contracts import DatasetError
+from napari_cellclass.core.intervals import Estimate, GroupBootstrap, wilson
 
-_DRAWS_AT_ONCE = 4_000_000
+__all__ = [
+    "Estimate",
+    "EvalReport",
+    "Figures",
+    "accuracies",
+    "confusion_matrix",
+    "ece",
+    "evaluate",
+    "reliability",
+    "wilson",
+]
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval; bounds are None where none can be given."""
-
-    value: float
-    lo: float | None
-    hi: float | None
-
-    def __str__(self) -> str:
-        if self.lo is None or self.hi is None:
-            return f"{self.value:.3f} (no interval)"
-        return f"{self.value:.3f} (95 % interval {self.lo:.3f} to {self.hi:.3f})"
+_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,17 @@ class EvalReport:
     accuracy, balanced_accuracy
         Part of the tiles that is right; the mean of that part over the classes that occur.
     per_class
-        Recall, precision and F1 per class, None where it is not defined.
+        Recall, precision and F1 per class, None where it is not defined, and ``recall_interval`` etc. as [lo, hi].
     ece
         Expected calibration error over 15 bins of equal width (Guo et al., ICML 2017).
     interval
         How the intervals were made.
+    kappa
+        Cohen's kappa of truth and prediction, None where it is not defined.
+    reliability
+        See :func:`reliability`.
+    fields
+        Tiles and accuracy per field: field, n, accuracy, lo, hi (Wilson's interval over its tiles).
     """
 
     n: int
@@ -60,6 +65,9 @@ class EvalReport:
     per_class: tuple[dict[str, Any], ...]
     ece: float
     interval: str
+    kappa: Estimate | None
+    reliability: tuple[dict[str, Any], ...]
+    fields: tuple[dict[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Give a JSON-able dict."""
@@ -82,37 +90,57 @@ def accuracies(confusion: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np
     return right.sum(-1) / truth.sum(-1), np.nanmean(recall, axis=-1)
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson, JASA 22:209, 1927)."""
-    z = float(norm.ppf(0.975))
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # At 0 and 1 the bound is exact, and rounding must not leave the value outside its interval.
-    return min(p, max(0.0, float(centre - half))), max(p, min(1.0, float(centre + half)))
-
-
-def ece(prob: NDArray[Any], truth: NDArray[Any], bins: int = 15) -> float:
+def ece(prob: NDArray[Any], truth: NDArray[Any], bins: int = _BINS) -> float:
     """Give the expected calibration error, bins of equal width (Guo et al., ICML 2017, eq. 3)."""
-    confidence = prob.max(axis=1)
+    found = reliability(prob, truth, bins)
+    return sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in found if row["n"]) / len(prob)
+
+
+def reliability(prob: NDArray[Any], truth: NDArray[Any], bins: int = _BINS) -> list[dict[str, Any]]:
+    """Give the bars of a reliability diagram: how often tiles of a confidence are right.
+
+    Parameters
+    ----------
+    prob, truth
+        Shape (N, K), finite; places of the true classes, shape (N,).
+    bins
+        Number of bins of equal width, ``(lo, hi]``.
+
+    Returns
+    -------
+    list of dict
+        Per bin: lo, hi, n, and the mean confidence and the accuracy of its tiles, None where it is empty.
+    """
+    confidence = prob.max(axis=1).astype(float)
     right = prob.argmax(axis=1) == truth
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    n = np.bincount(which, minlength=bins)
-    gap = np.abs(np.bincount(which, right, bins) - np.bincount(which, confidence, bins))
-    return float(gap.sum() / n.sum())
+    sums = [np.bincount(which, weights, bins) for weights in (None, confidence, right)]
+    return [
+        {
+            "lo": i / bins,
+            "hi": (i + 1) / bins,
+            "n": int(n),
+            "confidence": float(sure / n) if n else None,
+            "accuracy": float(hits / n) if n else None,
+        }
+        for i, (n, sure, hits) in enumerate(zip(*sums, strict=True))
+    ]
 
 
 def evaluate(
-    prob: NDArray[Any], truth: NDArray[Any], groups: Sequence[str], classes: Sequence[str], seed: int = 0
+    prob: NDArray[Any],
+    truth: NDArray[Any],
+    groups: Sequence[str],
+    classes: Sequence[str],
+    seed: int = 0,
+    fields: Sequence[str] | None = None,
 ) -> EvalReport:
     """Compare probabilities with the truth.
 
-    Intervals come from 2 000 bootstrap samples of whole groups (percentiles 2.5 and 97.5; Davison &
-    Hinkley 1997, ch. 2.4 and 3.8), drawn within strata of groups with the same classes, so that no
-    class gets lost, unless a class has one group only, which can say nothing of the spread. Where all
-    samples are equal, as when everything is right, it is Wilson's interval with a group counted as one
-    observation. With one group, accuracy has Wilson's interval over tiles, which is too narrow where
-    tiles are alike, and balanced accuracy has none.
+    Intervals come from samples of whole groups, see :class:`~napari_cellclass.core.intervals.GroupBootstrap`.
+    A figure that rests on one of several groups, as the recall of a class of one well, has none. With one group
+    in all, proportions have Wilson's interval over tiles and kappa that of a large sample, both too narrow where
+    tiles are alike, and balanced accuracy and F1 have none.
 
     Parameters
     ----------
@@ -126,6 +154,8 @@ def evaluate(
         K names.
     seed
         Of the bootstrap.
+    fields
+        N names of the fields for their table; the groups when not given.
 
     Raises
     ------
@@ -134,65 +164,112 @@ def evaluate(
     """
     finite = np.isfinite(prob).all(axis=1)
     prob, truth = prob[finite], np.asarray(truth)[finite]
-    names, group = np.unique(np.asarray(groups, str)[finite], return_inverse=True)
     if len(prob) == 0:
         raise DatasetError("there is no tile to evaluate; check that the images are readable and hold finite pixels")
-    k = len(classes)
-    cell = (group.astype(np.int64) * k + truth) * k + prob.argmax(axis=1)
-    per_group = np.bincount(cell, minlength=len(names) * k * k).reshape(len(names), k, k)
-    total = per_group.sum(axis=0)
-    accuracy, balanced = (float(v) for v in accuracies(total))
-    if len(names) >= 2:
-        spread = accuracies(_resampled(per_group, seed))
-        estimates = [_estimate(v, s, len(names)) for v, s in zip((accuracy, balanced), spread, strict=True)]
-        how = f"percentile bootstrap over {len(names)} groups, 2000 samples; Wilson over groups where these are equal"
-    else:
-        how = "Wilson over tiles of one group: too narrow where tiles are alike"
-        estimates = [
-            Estimate(accuracy, *wilson(float(np.trace(total)), len(prob))),
-            Estimate(balanced, None, None),
-        ]
+    predicted = prob.argmax(axis=1)
+    group = np.asarray(groups, str)[finite]
+    per_group, names = tables(truth, predicted, group, len(classes))
+    figures = Figures(per_group, seed)
+    accuracy, balanced = figures.accuracies()
     return EvalReport(
         n=len(prob),
         groups=len(names),
         classes=tuple(classes),
-        confusion=tuple(tuple(int(v) for v in row) for row in total),
-        accuracy=estimates[0],
-        balanced_accuracy=estimates[1],
-        per_class=tuple(_per_class(total, i, name) for i, name in enumerate(classes)),
+        confusion=tuple(tuple(int(v) for v in row) for row in figures.total),
+        accuracy=accuracy,
+        balanced_accuracy=balanced,
+        per_class=tuple(figures.per_class(i, name) for i, name in enumerate(classes)),
         ece=ece(prob, truth),
-        interval=how,
+        interval=figures.how(),
+        kappa=figures.kappa(),
+        reliability=tuple(reliability(prob, truth)),
+        fields=_field_table(group if fields is None else np.asarray(fields, str)[finite], predicted == truth),
     )
 
 
-def _estimate(value: float, samples: NDArray[np.float64], groups: int) -> Estimate:
-    lo, hi = (float(v) for v in np.percentile(samples, [2.5, 97.5]))
-    return Estimate(value, *wilson(value * groups, groups)) if hi - lo < 1e-12 else Estimate(value, lo, hi)
+class Figures:
+    """The figures of a table of truth and prediction, each with its interval.
+
+    Parameters
+    ----------
+    per_group
+        int64, shape (G, K, K): tiles per group, rows are the truth.
+    seed
+        Of the bootstrap.
+    """
+
+    def __init__(self, per_group: NDArray[np.int64], seed: int = 0) -> None:
+        self.per_group, self.total = per_group, per_group.sum(axis=0)
+        self._by_group = GroupBootstrap(per_group, seed) if len(per_group) >= 2 else None
+
+    def how(self) -> str:
+        """Say how the intervals are made."""
+        if self._by_group is None:
+            return "Wilson over tiles of one group: too narrow where tiles are alike"
+        return (
+            f"bootstrap over {len(self.per_group)} groups, 2000 samples, Wilson with the effective sample size and "
+            "Student's t; Wilson over groups where these are equal"
+        )
+
+    def accuracies(self) -> tuple[Estimate, Estimate]:
+        """Give accuracy and balanced accuracy."""
+        accuracy, balanced = (float(v) for v in accuracies(self.total))
+        if self._by_group is None:
+            n = int(self.total.sum())
+            return Estimate(accuracy, *wilson(float(np.trace(self.total)), n)), Estimate(balanced, None, None)
+        first = self._by_group.estimate(lambda table: accuracies(table)[0])
+        second = self._by_group.estimate(lambda table: accuracies(table)[1])
+        assert first is not None  # both are defined wherever there is a tile
+        assert second is not None
+        return first, second
+
+    def kappa(self) -> Estimate | None:
+        """Give Cohen's kappa of truth and prediction, None where it is not defined."""
+        if self._by_group is None:
+            return kappa_of_one_group(self.total)
+        return self._by_group.estimate(cohen_kappa, lowest=-1.0)
+
+    def per_class(self, i: int, name: str) -> dict[str, Any]:
+        """Give a class's row: name, n, recall, precision, F1 and their intervals."""
+        right, truth, said = (int(v) for v in (self.total[i, i], self.total[i].sum(), self.total[:, i].sum()))
+        row: dict[str, Any] = {
+            "name": name,
+            "n": truth,
+            "recall": right / truth if truth else None,
+            "precision": right / said if said else None,
+            "f1": 2 * right / (truth + said) if truth + said else None,
+        }
+        for figure in ("recall", "precision", "f1"):
+            row[f"{figure}_interval"] = None if row[figure] is None else self._class_interval(figure, i)
+        return row
+
+    def _class_interval(self, figure: str, i: int) -> list[float] | None:
+        """Give [lo, hi] of a class's figure, or None where none can be given."""
+        if self._by_group is None:
+            n = self.total[i].sum() if figure == "recall" else self.total[:, i].sum()
+            return None if figure == "f1" else list(wilson(float(self.total[i, i]), int(n)))
+        estimate = self._by_group.estimate(
+            lambda table: _class_figure(table, figure, i), involved=_weight(self.per_group, figure, i) > 0
+        )
+        return None if estimate is None or estimate.lo is None or estimate.hi is None else [estimate.lo, estimate.hi]
 
 
-def _resampled(per_group: NDArray[np.int64], seed: int, samples: int = 2000) -> NDArray[np.int64]:
-    """Draw groups with replacement, within strata of two or more; give summed confusions (samples, K, K)."""
-    rng = np.random.default_rng(seed)
-    strata = np.unique(per_group.sum(axis=2) > 0, axis=0, return_inverse=True)[1].ravel()
-    if np.bincount(strata).min() < 2:
-        strata = np.zeros_like(strata)
-    total = np.zeros((samples, *per_group.shape[1:]), np.int64)
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        chunk = max(1, _DRAWS_AT_ONCE // len(members))
-        for start in range(0, samples, chunk):
-            n = min(chunk, samples - start)
-            drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=n)
-            total[start : start + n] += np.tensordot(drawn, per_group[members], axes=1)
-    return total
+def _weight(table: NDArray[Any], figure: str, i: int) -> NDArray[Any]:
+    truth, said = table[..., i, :].sum(axis=-1), table[..., :, i].sum(axis=-1)
+    return {"recall": truth, "precision": said, "f1": (truth + said) / 2}[figure]
 
 
-def _per_class(confusion: NDArray[np.int64], i: int, name: str) -> dict[str, Any]:
-    right, truth, said = (int(v) for v in (confusion[i, i], confusion[i].sum(), confusion[:, i].sum()))
-    return {
-        "name": name,
-        "n": truth,
-        "recall": right / truth if truth else None,
-        "precision": right / said if said else None,
-        "f1": 2 * right / (truth + said) if truth + said else None,
-    }
+def _class_figure(table: NDArray[Any], figure: str, i: int) -> NDArray[np.float64]:
+    weight = np.asarray(_weight(table, figure, i), float)
+    return np.divide(table[..., i, i], weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+
+
+def _field_table(fields: NDArray[np.str_], right: NDArray[np.bool_]) -> tuple[dict[str, Any], ...]:
+    """Give tiles and accuracy of each field; Wilson's interval over its tiles."""
+    names, which = np.unique(fields, return_inverse=True)
+    counts, hits = np.bincount(which), np.bincount(which, right)
+    rows = []
+    for name, n, hit in zip(names, counts, hits, strict=True):
+        lo, hi = wilson(float(hit), int(n))
+        rows.append({"field": str(name), "n": int(n), "accuracy": float(hit / n), "lo": lo, "hi": hi})
+    return tuple(rows)

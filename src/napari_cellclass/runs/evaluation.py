@@ -90,7 +90,9 @@ def evaluate_folder(
     prob = predict_dataset(data, engine, progress, cancelled, bundle.preprocess)
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
-    report = evaluate(prob, data.labels, list(data.groups), data.scheme.names)
+    # Where every file is one tile, a table of files would be a table of tiles.
+    fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
+    report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)
     return Evaluation(data, prob, report)
 
 

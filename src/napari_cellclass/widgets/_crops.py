@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.picture import as_rgb, stretched
 
 
 def crop_pixels(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
@@ -26,10 +27,7 @@ def crop_pixels(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
         RGB images as they are; others stretched, channel by channel, over the tile's own range. Two channels
         are magenta and green; of more than three, the first three.
     """
-    pixels = source.read(*(int(v) for v in box)).astype(np.float32)
-    if not (source.rgb and source.dtype == np.uint8):
-        pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
-        low, high = np.percentile(pixels, [0.5, 99.8], axis=(0, 1))
-        pixels = 255 * np.clip((pixels - low) / np.maximum(high - low, 1e-9), 0, 1)
-    order = {1: [0, 0, 0], 2: [0, 1, 0]}.get(pixels.shape[2], [0, 1, 2])
-    return np.ascontiguousarray(pixels[..., order].astype(np.uint8))
+    pixels = source.read(*(int(v) for v in box))
+    if source.rgb and source.dtype == np.uint8:
+        return as_rgb(pixels)
+    return as_rgb(stretched(pixels, together=False))
