@@ -12,8 +12,9 @@ from napari_cellclass.core.calibration import (
     Calibration,
     calibrate,
     fit_temperature,
-    prediction_sets,
+    set_limit,
     with_temperature,
+    within_limit,
 )
 from napari_cellclass.core.metrics import ece
 
@@ -56,13 +57,13 @@ def test_prediction_sets_hold_the_true_class_as_often_as_they_promise(rate: floa
     covered = []
     for (p, t), (q, u) in zip(held, new, strict=True):
         scores = np.sort(1 - p.astype(float)[np.arange(150), t])
-        covered.append(prediction_sets(q, scores, rate)[np.arange(150), u].mean())
+        covered.append(within_limit(q, set_limit(scores, rate))[np.arange(150), u].mean())
     assert np.mean(covered) == pytest.approx(1 - rate, abs=0.01)
 
 
 def test_too_few_scores_rule_nothing_out() -> None:
     prob, _ = tiles(10, 3, 1, 0)
-    assert prediction_sets(prob, np.array([0.1, 0.2, 0.3]), 0.1).all()
+    assert within_limit(prob, set_limit(np.array([0.1, 0.2, 0.3]), 0.1)).all()
 
 
 def test_calibration_is_measured_on_other_groups_than_it_is_made_from() -> None:
@@ -78,7 +79,7 @@ def test_calibration_is_measured_on_other_groups_than_it_is_made_from() -> None:
         assert found.coverage[f"{rate:g}"] == pytest.approx(1 - rate, abs=0.03)
     assert Calibration.model_validate_json(found.model_dump_json()) == found
     new, _ = tiles(3000, 3, 3, 1)
-    sets = found.sets(found.apply(new), 0.1)
+    sets = within_limit(found.apply(new), found.limit(0.1))
     assert sets.any(axis=1).mean() > 0.9
 
 

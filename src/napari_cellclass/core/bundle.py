@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_cellclass.core.calibration import Calibration
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import ModelError, ParamsError
 from napari_cellclass.core.files import writing
@@ -54,6 +55,7 @@ class Manifest(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, Any] = Field(default_factory=dict)
+    calibration: Calibration | None = None
     export: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
@@ -84,11 +86,16 @@ class ModelBundle:
         """What is done to a tile's pixels."""
         return self.manifest.preprocess
 
+    def calibrated(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn the network's softmax outputs (N, K) into confidences; as they are where there is no calibration."""
+        calibration = self.manifest.calibration
+        return prob if calibration is None else calibration.apply(prob)
+
     @cached_property
     def model_id(self) -> str:
         """Hash of the network and of all that decides its answers."""
         digest = hashlib.blake2b(digest_size=16)
-        decisive = self.manifest.model_dump_json(include={"classes", "preprocess", "tile_px", "files"})
+        decisive = self.manifest.model_dump_json(include={"classes", "preprocess", "tile_px", "files", "calibration"})
         digest.update(decisive.encode())
         return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
 """Error rates whose coverage is measured and stored."""
 
 _LEAST = 1e-12
+_ROUNDING = 1e-6  # scores are stored with six decimals
 # How far held-out tiles may move the temperature: sd of its logarithm, before any tile was seen. Some dozens of
 # tiles that are all right would otherwise ask for any sharpness.
 _PRIOR_SD = 0.7
@@ -60,17 +62,9 @@ class Calibration(BaseModel):
         """Turn softmax outputs (N, K) into calibrated ones, float32; the likeliest class stays."""
         return with_temperature(prob, self.temperature)
 
-    def sets(self, prob: NDArray[np.float32], error_rate: float) -> NDArray[np.bool_]:
-        """Give the prediction set of each tile: bool (N, K).
-
-        Parameters
-        ----------
-        prob
-            Calibrated, shape (N, K).
-        error_rate
-            The part of tiles, 0 to 1, whose true class may be missing from its set.
-        """
-        return prediction_sets(prob, np.asarray(self.scores), error_rate)
+    def limit(self, error_rate: float) -> float:
+        """Give the largest 1 - p of a class that is in the set, see :func:`set_limit`."""
+        return set_limit(np.asarray(self.scores), error_rate)
 
 
 def with_temperature(prob: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -83,7 +77,7 @@ def with_temperature(prob: NDArray[np.float32], temperature: float) -> NDArray[n
     return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.int_]) -> float:
+def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> float:
     """Find the temperature that makes the true classes likeliest, held near 1 by a weak prior.
 
     Parameters
@@ -105,40 +99,41 @@ def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.int_]) -> float
     return math.exp(float(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
 
 
-def prediction_sets(prob: NDArray[np.float32], scores: NDArray[np.float64], error_rate: float) -> NDArray[np.bool_]:
-    """Give the classes that cannot be ruled out, by split conformal prediction.
+def set_limit(scores: NDArray[np.float64], error_rate: float) -> float:
+    """Give the largest 1 - p with which a class cannot be ruled out, by split conformal prediction.
 
-    A class is in the set where 1 - p is at most the ``ceil((n + 1) (1 - error_rate))``-th smallest of the n
-    ``scores`` (Sadinle, Lei & Wasserman, JASA 114:223, 2019; Vovk et al. 2005). The promise, that the true class
-    is in the set of a new tile with a probability of 1 - ``error_rate``, holds for tiles that are like the
-    held-out ones.
+    It is the ``ceil((n + 1) (1 - error_rate))``-th smallest of the n scores (Sadinle, Lei & Wasserman, JASA
+    114:223, 2019; Vovk et al. 2005). The promise, that the true class is in the set of a new tile with a
+    probability of 1 - ``error_rate``, holds for tiles that are like the held-out ones.
 
     Parameters
     ----------
-    prob
-        Calibrated, shape (N, K).
     scores
         Ascending: 1 - p of the true class of held-out tiles.
     error_rate
-        0 to 1.
+        The part of tiles, 0 to 1, whose true class may be missing from its set.
 
     Returns
     -------
-    ndarray of bool, shape (N, K)
-        All true where there are too few scores to rule anything out; all false in rows of NaN.
+    float
+        1, so that no class is ruled out, where there are too few scores.
     """
     rank = math.ceil((len(scores) + 1) * (1 - error_rate))
-    limit = np.inf if rank > len(scores) else scores[max(0, rank - 1)]
-    inside: NDArray[np.bool_] = 1 - prob.astype(np.float64) <= limit + 1e-9
+    return 1.0 if rank > len(scores) else float(scores[max(0, rank - 1)])
+
+
+def within_limit(prob: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
+    """Give the prediction sets of calibrated outputs (N, K): bool (N, K); empty in rows of NaN."""
+    inside: NDArray[np.bool_] = 1 - prob.astype(np.float64) <= limit + _ROUNDING
     return inside
 
 
-def nonconformity(prob: NDArray[np.float32], truth: NDArray[np.int_]) -> NDArray[np.float64]:
+def nonconformity(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Ascending 1 - p of the true class."""
     return np.sort(1 - prob.astype(np.float64)[np.arange(len(truth)), truth])
 
 
-def calibrate(prob: NDArray[np.float32], truth: NDArray[np.int_], groups: Sequence[str]) -> Calibration | None:
+def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str]) -> Calibration | None:
     """Make a calibration from held-out tiles; None where not a single one has finite outputs.
 
     Parameters
@@ -198,5 +193,5 @@ def _by_fold(
 def _covered(
     prob: NDArray[np.float32], truth: NDArray[np.int64], rate: float, rest: NDArray[np.bool_], own: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    sets = prediction_sets(prob[own], nonconformity(prob[rest], truth[rest]), rate)
+    sets = within_limit(prob[own], set_limit(nonconformity(prob[rest], truth[rest]), rate))
     return sets[np.arange(int(own.sum())), truth[own]].astype(np.float32)

@@ -27,6 +27,9 @@ _PALETTE = (
 )
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 UNCLASSIFIED_COLOUR = "#9A9A9A"
+UNSURE = "(unsure)"
+"""Name of the class of tiles whose prediction set is not one class."""
+UNSURE_COLOUR = "#FFFFFF"
 
 
 def palette(n: int) -> tuple[str, ...]:
@@ -83,8 +86,8 @@ class ClassScheme:
         return self.names.index(name)
 
     def rgb(self, index: int) -> tuple[int, int, int]:
-        """Give the colour of a class as 0..255 values; of -1, the grey of "no class"."""
-        value = self.colours[index] if index >= 0 else UNCLASSIFIED_COLOUR
+        """Give the colour of a class as 0..255 values; of -1, the grey of "no class"; of K, that of "unsure"."""
+        value = (*self.colours, UNSURE_COLOUR, UNCLASSIFIED_COLOUR)[index]
         return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
 
     def to_json(self) -> list[dict[str, str]]:

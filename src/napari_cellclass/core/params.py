@@ -339,6 +339,12 @@ class ClassifyParams(PlaneParams, ReportingParams):
     overlap: float | None = Field(None, ge=0, le=0.95, description="overlap of tiles; the model's when not given")
     edge: EdgeRule | None = Field(None, description="edge rule: drop, pad or shift; the model's when not given")
     channels: str | None = Field(None, description="channels to use, by number from 0, e.g. 0,2")
+    error_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="call tiles unsure where several classes, or none, are possible at this error rate, e.g. 0.05",
+    )
     engine: EngineName = Field("auto", description="what runs the network")
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
     scheduler: str | None = Field(None, description="address of a Dask scheduler, e.g. tcp://host:8786")

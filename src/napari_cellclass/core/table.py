@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.contracts import GridError, ParamsError
+from napari_cellclass.core.calibration import Calibration, within_limit
+from napari_cellclass.core.classes import UNSURE, ClassScheme
+from napari_cellclass.core.contracts import GridError, ModelError, ParamsError
 from napari_cellclass.core.files import write_text, writing
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.layout import grid_layout
@@ -41,6 +42,9 @@ class TileTable:
         (y, x) size of a pixel in µm, or None.
     record
         Where it came from: image, model, settings, versions, warnings; JSON-able.
+    error_rate, limit
+        Where tiles that the network is unsure of are to be told, see :meth:`unsure_at`; both None else. A class
+        is possible where 1 - p is at most ``limit``.
     """
 
     grid: TileGrid
@@ -48,6 +52,8 @@ class TileTable:
     prob: NDArray[np.float32]
     pixel_size_um: tuple[float, float] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
+    error_rate: float | None = None
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         if self.prob.shape != (len(self.grid), len(self.scheme)):
@@ -74,9 +80,38 @@ class TileTable:
         return np.where(self.class_index >= 0, best, np.nan).astype(np.float32)
 
     @cached_property
+    def possible(self) -> NDArray[np.bool_]:
+        """bool, shape (N, K): the prediction sets; of tiles without class, and without a limit, nothing is told."""
+        if self.limit is None:
+            return np.zeros(self.prob.shape, bool)
+        return within_limit(self.prob, self.limit)
+
+    @cached_property
+    def shown_index(self) -> NDArray[np.int16]:
+        """int16, shape (N,): as ``class_index``, but K where the prediction set is not one class."""
+        unsure = (self.limit is not None) & (self.class_index >= 0) & (self.possible.sum(axis=1) != 1)
+        return np.where(unsure, len(self.scheme), self.class_index).astype(np.int16)
+
+    def unsure_at(self, error_rate: float | None, calibration: Calibration | None) -> TileTable:
+        """Tell the tiles that the network is unsure of, by prediction sets at an error rate; None ends that.
+
+        Raises
+        ------
+        ModelError
+            The model brings no calibration.
+        """
+        if error_rate is None:
+            return replace(self, error_rate=None, limit=None)
+        if calibration is None:
+            raise ModelError(
+                f"this model brings no calibration, so an error rate of {error_rate:g} has no meaning; train it again"
+            )
+        return replace(self, error_rate=error_rate, limit=calibration.limit(error_rate))
+
+    @cached_property
     def class_name(self) -> NDArray[np.object_]:
-        """Object array of str, shape (N,); ``""`` where there is no class."""
-        return np.array([*self.scheme.names, NO_CLASS], object)[self.class_index]
+        """Object array of str, shape (N,); ``"(unsure)"`` where unsure, ``""`` where there is no class."""
+        return np.array([*self.scheme.names, UNSURE, NO_CLASS], object)[self.shown_index]
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Columns in their order: the same for layer features, CSV and GeoJSON measurements."""
@@ -89,7 +124,13 @@ class TileTable:
             "class_name": self.class_name,
             "confidence": self.confidence,
         }
-        return fixed | {f"p_{name}": self.prob[:, k] for k, name in enumerate(self.scheme.names)}
+        columns = fixed | {f"p_{name}": self.prob[:, k] for k, name in enumerate(self.scheme.names)}
+        return columns if self.limit is None else columns | {"prediction_set": self._sets()}
+
+    def _sets(self) -> NDArray[np.object_]:
+        """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``."""
+        names = np.array(self.scheme.names, object)
+        return np.array(["|".join(names[row]) for row in self.possible], object)
 
     def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
         """Tiles and area per class.
@@ -103,19 +144,21 @@ class TileTable:
         Returns
         -------
         DataFrame
-            Columns class_name, tiles, fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where
-            the pixel size is not known), mean_confidence. Overlaps are counted once.
+            A row per class, then ``"(unsure)"`` where an error rate was chosen. Columns class_name, tiles,
+            fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where the pixel size is not known),
+            mean_confidence. Overlaps are counted once.
         """
+        names = [*self.scheme.names, *([] if self.limit is None else [UNSURE]), "(below threshold)"]
+        k = len(names)
         shown = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
-        group = np.where(shown, self.class_index, len(self.scheme)).astype(int)
-        k = len(self.scheme) + 1
+        group = np.where(shown, self.shown_index, k - 1).astype(int)
         tiles = np.bincount(group, minlength=k)
         area = np.bincount(group, weights=self.grid.own_area(), minlength=k)
         total = np.bincount(group, weights=np.nan_to_num(self.confidence), minlength=k)
         pixel = np.nan if self.pixel_size_um is None else self.pixel_size_um[0] * self.pixel_size_um[1]
         return pd.DataFrame(
             {
-                "class_name": [*self.scheme.names, "(below threshold)"],
+                "class_name": names,
                 "tiles": tiles,
                 "fraction": tiles / max(1, len(self)),
                 "area_px": area,
@@ -154,18 +197,19 @@ class TileTable:
         except GridError:
             layout = None  # tiles off a grid: their boxes in the features are all there is to tell
         size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
-        return {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+        told = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+        return told if self.limit is None else told | {"error_rate": self.error_rate, "limit": self.limit}
 
     def _feature(self, box: list[int], tile_id: int, place: int, measurements: dict[str, float]) -> dict[str, Any]:
         y0, x0, y1, x1 = box
-        index = int(self.class_index[place])
+        index = int(self.shown_index[place])
         properties: dict[str, Any] = {
             "objectType": "tile",
             "name": f"r{self.grid.row[place]:03d}_c{self.grid.col[place]:03d}",
         }
         if index >= 0:
             properties["classification"] = {
-                "name": self.scheme.names[index],
+                "name": str(self.class_name[place]),
                 "color": list(self.scheme.rgb(index)),
             }
             properties["measurements"] = {k: round(v, 6) for k, v in measurements.items()}

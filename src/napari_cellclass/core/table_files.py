@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.classes import ClassScheme, palette
+from napari_cellclass.core.classes import UNSURE, ClassScheme, palette
 from napari_cellclass.core.contracts import DatasetError, GridError, ParamsError
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.geojson import classification, features_in, load_geojson, regions_in
@@ -171,7 +172,7 @@ def _settled(
             if name:
                 raise DatasetError(f"{path}, {where[place]}: the class is {name!r}, but it has no probabilities")
             continue
-        if name == scheme.names[best[place]]:
+        if name in (scheme.names[best[place]], UNSURE):
             continue
         index = scheme.index(name) if name in scheme.names else -1
         top = prob[place, best[place]]
@@ -230,7 +231,11 @@ def tiles_in(content: Any, path: Path) -> TileTable:
     told = [classification(p)[0] for p in properties]
     if any(told):  # WSInfer's have probabilities, but no class
         prob = _settled(prob, told, scheme, [name for name, _ in features], path)
-    return TileTable(_grid(own, features, boxes.astype(np.int32)), scheme, prob, size)
+    table = TileTable(_grid(own, features, boxes.astype(np.int32)), scheme, prob, size)
+    rate, limit = (own.get("error_rate"), own.get("limit")) if isinstance(own, dict) else (None, None)
+    if not isinstance(rate, int | float) or not isinstance(limit, int | float):
+        return table
+    return replace(table, error_rate=float(rate), limit=float(limit))
 
 
 def _likelihoods(properties: Mapping[str, Any]) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import napari_cellclass
+from napari_cellclass.core.alarms import LEARNED_NOTHING, training_alarms
 from napari_cellclass.core.bundle import SUFFIX, Manifest, ModelBundle, write_bundle
+from napari_cellclass.core.calibration import Calibration, calibrate
+from napari_cellclass.core.drift import STATISTICS, training_statistics
 from napari_cellclass.core.metrics import EvalReport, evaluate
 from napari_cellclass.engine.export import CHECKED_TILES, check_export, network_members, versions
 from napari_cellclass.engine.networks import layer_table, learning_rate_of
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from napari_cellclass.engine.training import TrainingRun
 
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
-# Where training started: an untrained net of K classes has a loss near ln K.
-_COLLAPSED = 0.95
 _CHECKPOINT_SHARE = 0.2
 
 
@@ -91,10 +91,11 @@ def write_model(run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], pat
     report = evaluate(val_prob, data.labels[place], data.groups[place].tolist(), data.scheme.names)
     members = network_members(run.whole)
     export = check_export(members, *_checked_tiles(run))
-    scores = _scores(run, report, epoch, val_prob)
+    calibration = calibrate(val_prob, data.labels[place], data.groups[place].tolist())
+    scores = _scores(run, report, epoch)
     members |= _tables(run, report, scores)
     with writing_lock:
-        return write_bundle(path, _manifest(run, scores, export, epoch), members)
+        return write_bundle(path, _manifest(run, scores, calibration, export, epoch), members)
 
 
 def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -105,19 +106,11 @@ def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.fl
     return x, run.answers(x)
 
 
-def _scores(run: TrainingRun, report: EvalReport, epoch: int, val_prob: NDArray[np.float32]) -> dict[str, Any]:
+def _scores(run: TrainingRun, report: EvalReport, epoch: int) -> dict[str, Any]:
     """Give the manifest's scores, with what a user should be warned of."""
-    kept, k = run.history[epoch - 1], len(run.data.scheme)
-    predicted = np.unique(val_prob.argmax(axis=1))
-    warnings = []
-    if len(predicted) == 1:
-        name = run.data.scheme.names[int(predicted[0])]
-        warnings.append(f"the network calls every validation tile {name!r}: it has learned nothing; train again")
-    if kept["loss"] >= _COLLAPSED * math.log(k):
-        warnings.append(
-            f"the training loss ended at {kept['loss']:.3f}, as for guessing among {k} classes ({math.log(k):.3f}): "
-            "the network has learned nothing; train longer, or with another learning rate or seed"
-        )
+    kept = run.history[epoch - 1]
+    alarms = training_alarms(run.history[:epoch], report, run.data)
+    warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
     plain = report.to_json()
     return {
         "accuracy": plain["accuracy"],
@@ -127,7 +120,7 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, val_prob: NDArray[
         "train_accuracy": kept["accuracy"],
         "val_loss": kept["val_loss"],
         "interval": report.interval,
-        "collapsed": bool(warnings),
+        "collapsed": any(alarm.code in LEARNED_NOTHING for alarm in alarms),
         "warnings": warnings,
     }
 
@@ -153,7 +146,9 @@ def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _manifest(run: TrainingRun, scores: dict[str, Any], export: dict[str, float], epoch: int) -> Manifest:
+def _manifest(
+    run: TrainingRun, scores: dict[str, Any], calibration: Calibration | None, export: dict[str, float], epoch: int
+) -> Manifest:
     data, params = run.data, run.params
     asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "ensemble"})
     rate = learning_rate_of(params.network, params.learning_rate, params.as_published)
@@ -187,6 +182,7 @@ def _manifest(run: TrainingRun, scores: dict[str, Any], export: dict[str, float]
             "counts": data.counts().to_dict("records"),
             "dtype": str(data.dtype.newbyteorder("=")),
             "split_rule": data.split_rule,
+            STATISTICS: None if run.pixels.spec.percentiles else training_statistics(run.pixels.stats[run.train]),
             "hash": data.data_hash,
             "images": [
                 {"path": str(path), "id": image_id} for path, image_id in zip(data.paths, data.image_ids, strict=True)
@@ -194,6 +190,7 @@ def _manifest(run: TrainingRun, scores: dict[str, Any], export: dict[str, float]
             "skipped": [{"path": str(path), "reason": reason} for path, reason in data.skipped],
         },
         scores=scores,
+        calibration=calibration,
         export=export,
         versions=versions(),
     )

@@ -19,6 +19,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.params import NetworkName, TrainParams
 from napari_cellclass.core.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, channel_mismatch, grey_range
+from napari_cellclass.core.tile_stats import channel_stats
 
 COMPACT_INPUT_PX = 128
 ARTICLE_INPUT_PX = 256
@@ -46,6 +47,8 @@ class TilePixels:
     golden
         Shape (g, h, w, C): a few raw tiles of the commonest shape, spread over the classes; at their
         fields' range where ``spec`` asks for that.
+    stats
+        float64, shape (n, 2, C): mean and sd of every tile and channel, see :func:`channel_stats`.
     """
 
     tiles: NDArray[np.generic]
@@ -54,6 +57,7 @@ class TilePixels:
     prepared: bool
     nonfinite: NDArray[np.int64]
     golden: NDArray[np.generic]
+    stats: NDArray[np.float64]
 
     def batch(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give network input of some tiles, shape (n, H, W, C)."""
@@ -112,10 +116,12 @@ def load_pixels(
     one_shape = len({tile.shape for tile in raw.values()}) == 1
     shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)
     tiles = np.empty((len(places), *shape), golden.dtype if one_shape else np.float32)
+    stats = np.empty((len(places), 2, data.channels))
     for row, p in enumerate(places.tolist()):
         tile = raw.pop(p)  # so that memory holds every tile about once
+        stats[row] = channel_stats(tile[None])[0]
         tiles[row] = tile if one_shape else spec.apply(tile[None])[0]
-    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden)
+    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats)
 
 
 def _read(

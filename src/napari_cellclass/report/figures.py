@@ -102,11 +102,11 @@ def overlay_figure(
 def _draw_tiles(axes: Axes, table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float) -> None:
     from matplotlib.collections import PolyCollection
 
-    index = table.class_index.astype(int)
+    index, k = table.shown_index.astype(int), len(table.scheme)
     sure = np.nan_to_num(table.confidence, nan=-1.0) >= min_confidence
     index = np.where(sure, index, -1)
-    shown = np.ones(len(table), bool) if visible is None else (index < 0) | np.append(visible, True)[index]
-    colours = np.array([table.scheme.rgb(i) for i in range(len(table.scheme))] + [table.scheme.rgb(-1)]) / 255
+    shown = np.ones(len(table), bool) if visible is None else np.append(visible, (True, True))[index]
+    colours = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1)]) / 255
     rgba = np.column_stack([colours[index], np.full(len(index), 0.38)])[shown]
     edge = np.column_stack([colours[index], np.full(len(index), 0.9)])[shown]
     corners = table.grid.rects()[shown][..., ::-1]
@@ -117,11 +117,12 @@ def _legend(figure: Figure, table: TileTable, visible: NDArray[np.bool_] | None,
     from matplotlib.patches import Patch
 
     handles = []
-    for i, row in enumerate(table.counts(min_confidence).itertuples()):
+    counts = table.counts(min_confidence)
+    for i, row in enumerate(counts.itertuples()):
         classified = i < len(table.scheme)
         if (classified and visible is not None and not visible[i]) or (not classified and row.tiles == 0):
             continue
-        red, green, blue = (v / 255 for v in table.scheme.rgb(i if classified else -1))
+        red, green, blue = (v / 255 for v in table.scheme.rgb(-1 if i == len(counts) - 1 else i))
         handles.append(Patch(color=(red, green, blue), label=f"{row.class_name}\n{row.tiles} ({row.fraction:.0%})"))
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
 

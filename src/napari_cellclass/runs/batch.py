@@ -50,6 +50,7 @@ class FileJob:
     overlap: float | None = None
     edge: str | None = None
     channels: tuple[int, ...] = ()
+    error_rate: float | None = None
     plane: tuple[int, int, int] = (0, 0, 0)
     engine: EngineName = "auto"
     threads: int | None = None
@@ -204,6 +205,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
     common = FileJob(
         image="", stem="", model=str(model.path.resolve()), out=str(params.out.resolve()),
         overlap=params.overlap, edge=params.edge, channels=parse_channels(params.channels),
+        error_rate=params.error_rate,
         plane=(params.t, params.z, params.scene), engine=params.engine, threads=threads,
     )  # fmt: skip
     stems = output_stems(images)
@@ -303,8 +305,9 @@ def _classify_file(job: FileJob, progress: ProgressCallback, cancelled: CancelCh
     result = classify_field(source, bundle, engine, grid, progress, cancelled)
     if not result.complete:
         return FileOutcome(job.image, job.stem, error="cancelled before it was finished; run again")
-    write_tables(result.table, Path(job.out), job.stem)
-    counts = result.table.counts()
+    table = result.table.unsure_at(job.error_rate, manifest.calibration)
+    write_tables(table, Path(job.out), job.stem)
+    counts = table.counts()
     return FileOutcome(
         job.image,
         job.stem,

@@ -87,7 +87,7 @@ def evaluate_folder(
     data = read_test_set(folder, bundle.manifest.tile_px, bundle.scheme.names, group_by, read, progress, cancelled)
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
-    prob = predict_dataset(data, engine, progress, cancelled, bundle.preprocess)
+    prob = bundle.calibrated(predict_dataset(data, engine, progress, cancelled, bundle.preprocess))
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
     # Where every file is one tile, a table of files would be a table of tiles.
@@ -153,8 +153,8 @@ def predict_dataset(
             raise CancelledError("cancelled while classifying the test tiles")
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
-        pixels = tile if change is None else change(place, tile)
-        waiting.append((place, pixels if spec is None or levels is None else spec.level(pixels, levels(place))))
+        pixels = tile if spec is None or levels is None else spec.level(tile, levels(place))
+        waiting.append((place, pixels if change is None else change(place, pixels)))
         if done % _BATCH == 0 or done == len(data):
             progress(Progress("classifying", done, len(data)))
     flush()

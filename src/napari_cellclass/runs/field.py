@@ -127,7 +127,7 @@ def classify_field(
     for places, tiles in tile_batches(source, grid):
         if cancelled():
             break
-        prob[places] = engine.predict(tiles, levels)
+        prob[places] = bundle.calibrated(engine.predict(tiles, levels))
         done[places] = True
         stats[places] = channel_stats(tiles)
         finite = np.isfinite(tiles).all(axis=(1, 2, 3)) if tiles.dtype.kind == "f" else np.ones(len(tiles), bool)

@@ -23,6 +23,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.findings import Finding
 from napari_cellclass.core.metrics import EvalReport, evaluate
+from napari_cellclass.core.preprocess import PreprocessSpec
 from napari_cellclass.core.shortcuts import (
     MOST_TILES,
     evenly,
@@ -94,7 +95,7 @@ def examine(
     if stress:
         spec = bundle.preprocess
         part = data.take(held[evenly(len(held), MOST_STRESSED)])
-        stressed = stress_test(part, engine, Scale(spec.low, spec.high), progress, cancelled)
+        stressed = stress_test(part, engine, Scale(spec.low, spec.high), progress, cancelled, spec)
     return Trust(tuple(alarms), table, stressed)
 
 
@@ -138,6 +139,7 @@ def stress_test(
     scale: Scale,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    spec: PreprocessSpec | None = None,
 ) -> pd.DataFrame:
     """Classify tiles that were changed in every way and degree of :data:`PERTURBATIONS`.
 
@@ -149,6 +151,8 @@ def stress_test(
         What runs the network on raw tiles.
     scale
         Grey values for black and white.
+    spec
+        Of a model that brings each field to its own range: tiles are changed after that.
     progress, cancelled
         Called once per level, and asked once per tile.
 
@@ -167,7 +171,7 @@ def stress_test(
     steps = [(one, level) for one in PERTURBATIONS for level in one.levels if level != one.neutral]
 
     def measured(done: int, change: Any) -> dict[str, float | None]:
-        prob = predict_dataset(data, engine, cancelled=cancelled, change=change)
+        prob = predict_dataset(data, engine, cancelled=cancelled, spec=spec, change=change)
         progress(Progress("stress test", done, len(steps) + 1))
         value = evaluate(prob, data.labels, list(data.groups), data.scheme.names).balanced_accuracy
         return {"balanced_accuracy": value.value, "lo": value.lo, "hi": value.hi}

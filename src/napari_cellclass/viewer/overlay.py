@@ -50,20 +50,20 @@ class OverlayStyle:
 
 
 def shown_class(table: TileTable, style: OverlayStyle) -> NDArray[np.int64]:
-    """Class of every tile as it is shown, shape (N,): -1 is grey, -2 hidden."""
-    index = table.class_index.astype(np.int64)
-    visible = np.array(style.visible or (True,) * len(table.scheme))
+    """Class of every tile as it is shown, shape (N,): K is unsure, -1 grey, -2 hidden."""
+    index = table.shown_index.astype(np.int64)
+    visible = np.array([*(style.visible or (True,) * len(table.scheme)), True])
     hidden = (index >= 0) & ~visible[index]
-    unsure = np.nan_to_num(table.confidence, nan=-1.0) < style.min_confidence
-    return np.where(hidden, -2, np.where(unsure, -1, index))
+    below = np.nan_to_num(table.confidence, nan=-1.0) < style.min_confidence
+    return np.where(hidden, -2, np.where(below, -1, index))
 
 
 def tile_colours(table: TileTable, style: OverlayStyle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Face and edge colours of the tiles: float32, shape (N, 4), RGBA in 0..1."""
     k = len(table.scheme)
-    rgb = np.array([table.scheme.rgb(i) for i in (*range(k), -2, -1)], np.float32) / 255
-    alpha = np.ones(k + 2, np.float32)
-    alpha[k] = 0.0  # -2 counts from the end: the hidden
+    rgb = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1, -1)], np.float32) / 255
+    alpha = np.ones(k + 3, np.float32)
+    alpha[k + 1] = 0.0  # -2 counts from the end: the hidden
     shown = shown_class(table, style)
     colour = np.column_stack([rgb, alpha])[shown]
     scale = np.array([1, 1, 1, _FACE_ALPHA], np.float32), np.array([1, 1, 1, _EDGE_ALPHA], np.float32)
@@ -208,7 +208,7 @@ def _class_colormap(table: TileTable) -> Any:
     from napari.utils.colormaps import DirectLabelColormap
 
     colours: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
-    for index in range(-1, len(table.scheme)):
+    for index in range(-1, len(table.scheme) + 1):
         colours[index + 2] = (*(v / 255 for v in table.scheme.rgb(index)), 1.0)
     return DirectLabelColormap(color_dict=colours)
 
@@ -249,7 +249,12 @@ def describe_tile(table: TileTable, place: int) -> str:
     row, col = table.grid.row[place], table.grid.col[place]
     if table.class_index[place] < 0:
         return f"tile r{row} c{col}: not classified"
-    return f"{table.class_name[place]} {table.confidence[place]:.1%} (tile r{row} c{col})"
+    name = table.scheme.names[table.class_index[place]]
+    told = f"{name} {table.confidence[place]:.1%}"
+    if table.shown_index[place] != table.class_index[place]:
+        possible = [name for name, yes in zip(table.scheme.names, table.possible[place], strict=True) if yes]
+        told = f"unsure: {' or '.join(possible) or 'like none of the classes'}; likeliest {told}"
+    return f"{told} (tile r{row} c{col})"
 
 
 def tell_class_in_status_bar(layer: Layer) -> None:

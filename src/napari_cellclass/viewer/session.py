@@ -223,6 +223,15 @@ class MapView:
         names = [bare(layer) for layer in self._viewer.layers]
         return bool(self.layers) and all(any(layer is other for other in names) for layer in self.layers)
 
+    def retell(self, table: TileTable) -> None:
+        """Show other answers for the tiles of the map."""
+        if self.shown is None or not self.present():
+            return
+        self.shown = replace(self.shown, table=table)
+        for layer in self.layers:
+            retell(layer, table, self.style)
+        self.refresh_text()
+
     def restyle(self, style: OverlayStyle) -> None:
         """Show other classes, or another threshold."""
         self.style = style

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.core.classes import UNCLASSIFIED_COLOUR, ClassScheme
+from napari_cellclass.core.classes import UNCLASSIFIED_COLOUR, UNSURE_COLOUR, ClassScheme
 
 _BAR_ROLE = Qt.ItemDataRole.UserRole + 1
 _HEADERS = ("class", "tiles", "share", "area", "")
@@ -46,6 +46,7 @@ class ClassList(QTableWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(_HEADERS), parent)
+        self._classes = 0
         self.setHorizontalHeaderLabels(list(_HEADERS))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
@@ -73,10 +74,12 @@ class ClassList(QTableWidget):
             One bool per class; empty stands for all.
         """
         self.blockSignals(True)
+        self._classes = len(scheme)
         self.setRowCount(len(counts))
         for i, row in enumerate(counts.itertuples()):
             is_class = i < len(scheme)
-            colour = scheme.colours[i] if is_class else UNCLASSIFIED_COLOUR
+            last = i == len(counts) - 1
+            colour = scheme.colours[i] if is_class else UNCLASSIFIED_COLOUR if last else UNSURE_COLOUR
             name = QTableWidgetItem(_swatch(colour), str(row.class_name))
             if is_class:
                 name.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
@@ -100,7 +103,7 @@ class ClassList(QTableWidget):
 
     def visible_classes(self) -> tuple[bool, ...]:
         """One bool per class."""
-        items = [self.item(i, 0) for i in range(self.rowCount() - 1)]
+        items = [self.item(i, 0) for i in range(self._classes)]
         return tuple(item is not None and item.checkState() == Qt.CheckState.Checked for item in items)
 
     def _changed(self, item: QTableWidgetItem) -> None:

@@ -6,8 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_cellclass.core.calibration import ERROR_RATES, Calibration
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.viewer.overlay import OverlayStyle
 from napari_cellclass.viewer.session import MapView
@@ -37,29 +48,54 @@ class ResultsPanel(QWidget):
         self._map = map_view
         self._say = say
         self._source: SourceImage | None = None
+        self._calibration: Calibration | None = None
         self.classes = ClassList()
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0, 100)
         self.threshold.setToolTip("tiles of lower confidence become grey")
         self._threshold_text = QLabel("0 %")
+        self.error_rate = QComboBox()
+        self.error_rate.setToolTip(
+            "call tiles unsure where several classes, or none, are possible if that part of the tiles may be wrong"
+        )
+        self.error_rate.addItem("not told", None)
+        for rate in reversed(ERROR_RATES):
+            self.error_rate.addItem(f"at an error rate of {rate:.0%}", rate)
         self.exports = {name: QPushButton(name) for name in _EXPORTS}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.classes)
         column.addLayout(row_of(QLabel("confidence at least"), self.threshold, self._threshold_text))
+        column.addLayout(row_of(QLabel("unsure tiles"), self.error_rate))
         buttons = list(self.exports.values())
         column.addLayout(row_of(QLabel("export"), *buttons[:_ROW]))
         column.addLayout(row_of(QLabel("for others"), *buttons[_ROW:]))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.classes.visibility_changed.connect(lambda _: self._restyle())
         self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
+        self.error_rate.currentIndexChanged.connect(lambda _: self._tell_unsure())
         for name, button in self.exports.items():
             button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
 
-    def show_map(self, source: SourceImage) -> None:
-        """Show the counts of the map that has just been put into the viewer."""
-        self._source = source
+    def show_map(self, source: SourceImage, calibration: Calibration | None = None) -> None:
+        """Show the counts of the map that has just been put into the viewer.
+
+        Parameters
+        ----------
+        source, calibration
+            The field; how sure the model's held-out tiles were.
+        """
+        self._source, self._calibration = source, calibration
+        self.error_rate.setEnabled(calibration is not None)
         self.setVisible(True)
+        if calibration is None:
+            self.error_rate.setCurrentIndex(0)
+        self._tell_unsure()
+
+    def _tell_unsure(self) -> None:
+        table, rate = self._map.table, self.error_rate.currentData()
+        if table is not None and rate != table.error_rate:
+            self._map.retell(table.unsure_at(rate, self._calibration))
         self._show_counts()
 
     def _show_counts(self) -> None:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.calibration import Calibration
 from napari_cellclass.core.contracts import CellClassError, Progress
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import ClassifyParams
@@ -56,6 +57,7 @@ class ClassifyWidget(QWidget):
         self.model: ModelBundle | None = None
         self.job: Job | None = None
         self._source: SourceImage | None = None
+        self._calibration: Calibration | None = None
         self._requests = 0
         self._run_when_ready = False
         self._keeper = work.EngineKeeper()
@@ -186,7 +188,7 @@ class ClassifyWidget(QWidget):
         except CellClassError as error:
             self._say(str(error), bad=True)
             return
-        self._source = request.source
+        self._source, self._calibration = request.source, request.model.manifest.calibration
         self._busy(True)
         self.job = start_job(work.run, request=request, keeper=self._keeper)
         self.job.progressed.connect(self._progressed)
@@ -239,7 +241,7 @@ class ClassifyWidget(QWidget):
         table = result.table
         self.map.show(new)
         assert self._source is not None
-        self.results.show_map(self._source)
+        self.results.show_map(self._source, self._calibration)
         seconds = f"{result.seconds:.2g}" if result.seconds < 10 else f"{result.seconds:,.0f}"
         done = f"{len(table):,} tiles in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
         if not result.complete:
