@@ -182,7 +182,8 @@ def _executor(params: ClassifyParams) -> Iterator[Executor]:
                 yield pool
             except BaseException:
                 stop.set()  # images in progress end after the batch that is running
-                pool.shutdown(wait=False, cancel_futures=True)
+                # Waiting, as a worker that is still starting would find nothing left to start with, and say so.
+                pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return
     try:
