@@ -83,7 +83,7 @@ def _run_job(script: str, folder: Path) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name not in {"CI", "TF_BUILD", "JENKINS_URL"}}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "engine" / script), str(folder)],
-        env=environment | places, capture_output=True, text=True, timeout=280, check=False,
+        env=environment | places, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     results: dict[str, Any] = json.loads((folder / "results.json").read_text())

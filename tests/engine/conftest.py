@@ -27,6 +27,11 @@ def trained(trained_folder: Path, run_job: RunJob) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, run_job: RunJob) -> dict[str, Any]:
+    return run_job("networks_job.py", tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="session")
 def model_of(trained: dict[str, Any], trained_folder: Path) -> Callable[[str], ModelBundle]:
     return lambda name: open_bundle(trained_folder / name / "model.cellclass")
 

@@ -124,65 +124,6 @@ class Trainer:
         self.results[name] = result
 
 
-def networks() -> dict[str, Any]:
-    """Build the networks in many sizes; export the one with batch normalisation."""
-    from napari_cellclass.engine.export import check_export, forward, network_members
-    from napari_cellclass.engine.networks import build, layer_table
-
-    names = ("compact", "deep-50", "deep")
-    found: dict[str, Any] = {name: build(name, (256, 256), 3, 2).count_params() for name in names}
-    found["compact of one channel"] = build("compact", (128, 128), 1, 2).count_params()
-    sizes = [(1, 1), (16, 16), (37, 53), (128, 128), (300, 20)]
-    found["odd"] = [
-        [list(build(name, size, channels, classes).output_shape), size, channels, classes]
-        for name in names
-        for size, channels, classes in zip(sizes, (1, 2, 3, 7, 4), (2, 3, 13, 2, 5), strict=True)
-    ]
-    found["alexnet"] = [list(build("alexnet", size, 2, 4).output_shape) for size in ((67, 67), (101, 80))]
-    try:
-        build("alexnet", (66, 128), 1, 2)
-    except CellClassError as error:
-        found["too_small"] = [type(error).__name__, str(error)]
-    model = build("alexnet", (67, 67), 1, 3, seed=1)
-    rng = np.random.default_rng(0)
-    for layer in model.layers:
-        if layer.name.startswith("norm"):  # as if trained: no statistic is 0 or 1
-            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
-    x = rng.random((11, 67, 67, 1), np.float32)
-    found["exported"] = check_export(network_members(model), x, forward(model)(x))
-    found["layers"] = layer_table(build("deep-50", (256, 256), 3, 2))
-    alexnets = [build("alexnet", (67, 67), 1, 2, as_published=published) for published in (False, True)]
-    found["dropout"] = [sum("dropout" in layer.name for layer in model.layers) for model in alexnets]
-    return found | standardising()
-
-
-def standardising() -> dict[str, Any]:
-    """Export a network that standardises tiles, of one view, of eight and as an ensemble; ask it odd questions."""
-    from napari_cellclass.engine.export import check_export, forward, network_members
-    from napari_cellclass.engine.networks import averaged, build, with_views
-
-    rng = np.random.default_rng(0)
-    # Bright and nearly flat: rounding is magnified by up to 1 / 0.002.
-    level, strength = rng.uniform(0, 1, (16, 1, 1, 2)), 10.0 ** rng.uniform(-4, 0, (16, 1, 1, 2))
-    x = (level + strength * rng.standard_normal((16, 96, 96, 2))).astype(np.float32)
-    one, two = (build("compact", (96, 96), 2, 3, seed=seed) for seed in (1, 2))
-    eight = with_views(one, 8)
-    found: dict[str, Any] = {"difference": {}}
-    plain, views = forward(one)(x), forward(eight)(x)
-    for name, model in (("one", one), ("eight", eight)):
-        found["difference"][name] = check_export(network_members(model), x, forward(model)(x))["max_abs_difference"]
-    seen = (level + 0.3 * rng.standard_normal(x.shape)).astype(np.float32)
-    for name, model in (("exposure", one), ("exposure, not standardised", build("compact", (96, 96), 2, 3, 1, "none"))):
-        found[name] = float(np.abs(forward(model)(2 * seen + 0.1) - forward(model)(seen)).max())
-    found["turned"] = float(np.abs(forward(eight)(x.swapaxes(1, 2)[:, ::-1].copy()) - views).max())
-    found["turned, one view"] = float(np.abs(forward(one)(x.swapaxes(1, 2)[:, ::-1].copy()) - plain).max())
-    mean = (plain + forward(two)(x)) / 2
-    both = averaged([one, two])
-    found["mean"] = float(np.abs(forward(both)(x) - mean).max())
-    found["difference"]["ensemble"] = check_export(network_members(both), x, mean)["max_abs_difference"]
-    return found
-
-
 def main() -> None:
     sys.addaudithook(watch)
     folder = Path(sys.argv[1])
@@ -202,7 +143,7 @@ def main() -> None:
     )
     trainer.train("percentiles", spots, epochs=2, normalisation="percentiles", range="1:99", rotate="-5:5", views=8)
     trainer.train("asked", spots, epochs=1, range="100:3000")
-    results = {"runs": trainer.results, "networks": networks(), "contacts": CONTACTS}
+    results = {"runs": trainer.results, "contacts": CONTACTS}
     (folder / "results.json").write_text(json.dumps(results))
 
 
