@@ -83,15 +83,7 @@ def evaluate_folder(
     CancelledError
         ``cancelled`` said so.
     """
-
-    def cut(source: SourceImage) -> TileGrid:
-        tile = bundle.manifest.tile_px
-        fits = source.shape[0] >= tile[0] and source.shape[1] >= tile[1]
-        return TileGrid.regular(source.shape, tile if fits else source.shape)
-
-    data = read_labelled(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
-    if data.channels != bundle.preprocess.channels:
-        raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    data = read_test_tiles(folder, bundle, group_by, None, read, progress, cancelled)
     prob = predict_dataset(data, engine, progress, cancelled)
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
@@ -99,6 +91,36 @@ def evaluate_folder(
     fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)
     return Evaluation(data, prob, report)
+
+
+def read_test_tiles(
+    folder: Path,
+    bundle: ModelBundle,
+    group_by: str | None = None,
+    tile_px: int | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TileDataset:
+    """Make a data set that a model can be tested on, in the order of its classes.
+
+    ``tile_px`` is the side of the tiles that fields of folders are cut into; the model's when None.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError, CancelledError
+        See :func:`evaluate_folder`.
+    """
+
+    def cut(source: SourceImage) -> TileGrid:
+        tile = bundle.manifest.tile_px if tile_px is None else (tile_px, tile_px)
+        fits = source.shape[0] >= tile[0] and source.shape[1] >= tile[1]
+        return TileGrid.regular(source.shape, tile if fits else source.shape)
+
+    data = read_labelled(folder, cut, group_by, read, bundle.scheme.names, progress, cancelled)
+    if data.channels != bundle.preprocess.channels:
+        raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    return data
 
 
 def predict_dataset(
