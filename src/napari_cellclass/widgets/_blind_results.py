@@ -17,6 +17,9 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.blind_result import BlindResult, ReaderResult
 from napari_cellclass.core.intervals import Estimate
 
+_COLUMNS_IN_VIEW = 2
+_ROWS_IN_VIEW = 9
+
 
 class BlindResults(QWidget):
     """A column per reader and one for the network; below, the tiles that they see differently."""
@@ -48,7 +51,11 @@ class BlindResults(QWidget):
             }
         rows = list(dict.fromkeys(name for cells in columns.values() for name in cells))
         _fill(self.table, rows, list(columns), [[cells.get(row, "") for cells in columns.values()] for row in rows])
-        self.between.setText("\n".join(f"{a} and {b}: kappa {_estimate(one.kappa)}" for a, b, one in result.between))
+        self.between.setText(
+            "\n".join(
+                f"{a} and {b}: kappa " + _estimate(one.kappa).replace("\n", ", 95 % ") for a, b, one in result.between
+            )
+        )
         self.between.setVisible(bool(result.between))
         self._show_differing(result)
 
@@ -90,7 +97,7 @@ def _estimate(value: Estimate | None, form: str = ".2f") -> str:
         return "not defined"
     if value.lo is None or value.hi is None:
         return f"{value.value:{form}}"
-    return f"{value.value:{form}} ({value.lo:{form}} to {value.hi:{form}})"
+    return f"{value.value:{form}}\n{value.lo:{form}} to {value.hi:{form}}"
 
 
 def _table() -> QTableWidget:
@@ -111,5 +118,8 @@ def _fill(table: QTableWidget, rows: list[str], columns: list[str], cells: list[
         for j, text in enumerate(cells[i]):
             table.setItem(i, j, QTableWidgetItem(text))
     table.resizeRowsToContents()
-    height = table.horizontalHeader().sizeHint().height() + sum(table.rowHeight(i) for i in range(min(len(rows), 9)))
-    table.setFixedHeight(height + 2 * table.frameWidth() + (18 if columns and len(columns) > 1 else 4))
+    height = table.horizontalHeader().sizeHint().height() + sum(
+        table.rowHeight(i) for i in range(min(len(rows), _ROWS_IN_VIEW))
+    )
+    sideways = table.horizontalScrollBar().sizeHint().height() if len(columns) > _COLUMNS_IN_VIEW else 0
+    table.setFixedHeight(height + 2 * table.frameWidth() + sideways + 2)

@@ -15,7 +15,6 @@ from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.params import BlindParams
 from napari_cellclass.widgets._blind_run import BlindRequest
 from napari_cellclass.widgets._forms import form
-from napari_cellclass.widgets._results_panel import row_of
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 
 _NEW = "new session"
@@ -32,7 +31,7 @@ class BlindSetup(QWidget):
         self._found: list[BlindSession] = []
         self.sessions = QComboBox()
         self.sessions.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.open_button = QPushButton("Open...")
+        self.open_button = QPushButton("Open a session...")
         self.open_button.setToolTip("a session of another place, NAME.blind, such as a colleague's")
         self.reader = QLineEdit()
         self.reader.setPlaceholderText("your name")
@@ -44,17 +43,19 @@ class BlindSetup(QWidget):
         self.model = FileEdit(
             filter="Models (*.cellclass *.keras)", tooltip="the network to compare with; may be empty"
         )
-        self.draw = form(BlindParams, ["tiles", "repeats", "own_order"], {"own_order": "own order per reader"})
+        self.draw = form(BlindParams, ["tiles", "repeats", "own_order"], {"own_order": "own order"})
+        self.draw["own_order"].native.setText("each reader has one")
         self._new = QWidget()
         new = QVBoxLayout(self._new)
         new.setContentsMargins(0, 0, 0, 0)
         new.addLayout(labelled(("test tiles", self.data.native), ("", self.listed)))
         new.addWidget(self.cutting)
         new.addLayout(labelled(("compare with", self.model.native)))
-        new.addWidget(self.draw.native)
+        new.addLayout(labelled(*((field.label, field.native) for field in self.draw)))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row_of(self.sessions, self.open_button))
+        column.addWidget(self.sessions)
+        column.addWidget(self.open_button)
         column.addLayout(labelled(("reader", self.reader)))
         column.addWidget(self._new)
         self.sessions.currentIndexChanged.connect(self._chosen)
@@ -167,7 +168,7 @@ def _in_words(session: BlindSession) -> str:
         f"{reading.reader} done" if reading.complete else f"{reading.reader} {len(reading.answers)} of {session.total}"
         for reading in _readings(session)
     ]
-    return f"{when:%d %b %Y %H:%M}, {session.tiles} tiles: " + (", ".join(states) or "not read yet")
+    return f"{when:%d %b %H:%M}, {session.tiles} tiles: " + (", ".join(states) or "not read yet")
 
 
 def _path_text(field: FileEdit) -> str:

@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QDockWidget,
     QFileDialog,
     QGridLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -52,6 +53,8 @@ class BlindWidget(QWidget):
         self.job: Job | None = None
         self._view: BlindView | None = None
         self._docks: list[QDockWidget] = []
+        self._window: QMainWindow | None = None
+        self._keys: dict[str, Any] = {}
         self._shown_at = 0.0
         self._build()
         self.viewer.layers.events.removed.connect(self._layer_removed)
@@ -151,7 +154,7 @@ class BlindWidget(QWidget):
         self.session, self.reading = session, reading
         self.setup.forget()
         self._make_buttons(session)
-        keys: dict[str, Any] = {
+        keys = {
             key.strip().lower(): lambda i=i: self.answer(i) for i, key in enumerate(session.scheme.keys) if key.strip()
         }
         self._keys = keys | {"Backspace": self.back}
@@ -194,15 +197,14 @@ class BlindWidget(QWidget):
         view, self._view = self._view, None
         if view is not None:
             view.end()
-            window = main_window(self)
-            docks = [] if window is None else window.findChildren(QDockWidget)
+            docks = [] if self._window is None else self._window.findChildren(QDockWidget)
             for dock in [dock for dock in self._docks if dock in docks]:
                 dock.setVisible(True)
         self._docks = []
 
     def _hide_docks(self) -> None:
-        window = main_window(self)
-        docks = [] if window is None else window.findChildren(QDockWidget)
+        self._window = main_window(self)
+        docks = [] if self._window is None else self._window.findChildren(QDockWidget)
         self._docks = [dock for dock in docks if dock.isVisible() and not dock.isAncestorOf(self)]
         for dock in self._docks:
             dock.setVisible(False)
@@ -292,8 +294,10 @@ class BlindWidget(QWidget):
     def export(self, path: Path) -> None:
         """Write the results that are shown, as JSON and CSV."""
         if self.results.result is not None:
-            done = lambda paths: self._say("Wrote " + ", ".join(str(p) for p in paths) + ".")  # noqa: E731
-            self._run(work.export, done, result=self.results.result, path=path)
+            self._run(work.export, self._exported, result=self.results.result, path=path)
+
+    def _exported(self, paths: list[Path]) -> None:
+        self._say(f"Wrote {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
     # -- what is shown ------------------------------------------------------------------------------
 
@@ -335,11 +339,20 @@ class BlindWidget(QWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
 
+    def event(self, event: QEvent | None) -> bool:
+        """Notice that napari closes the panel: it takes the widget out of its dock, without closing it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+        return super().event(event)
+
     def closeEvent(self, event: Any) -> None:
+        """Leave nothing running behind."""
+        self._leave()
+        super().closeEvent(event)
+
+    def _leave(self) -> None:
         """Bring the viewer's layers back; answers are on disk already."""
-        self.viewer.layers.events.removed.disconnect(self._layer_removed)
         if self.job is not None and self.job.running:
             self.job.cancel()
             self.job.wait(5)
         self._end_view()
-        super().closeEvent(event)
