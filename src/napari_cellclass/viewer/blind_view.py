@@ -70,7 +70,7 @@ class BlindView:
         self._layer.data = picture
         self._layer.scale = (_SIDE / max(picture.shape[:2]),) * 2
         self._viewer.layers.selection.active = self._layer
-        self._layer.help = ""  # of keys that are ours now
+        self._viewer.help = ""  # it names keys that are ours now
         self._viewer.reset_view()
 
     def end(self) -> None:
