@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_cellclass.core.class_images import class_folders, group_name
 from napari_cellclass.core.contracts import CancelledError, DatasetError
-from napari_cellclass.core.dataset import TRAIN, VALIDATION, class_folders, group_name, read_folders
+from napari_cellclass.core.dataset import TRAIN, VALIDATION, read_folders
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.split import split_by_group
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from napari_cellclass.core.class_images import OpenedImages, ReadImage
 from napari_cellclass.core.confounds import confounded, group_findings
 from napari_cellclass.core.contracts import (
     CancelCheck,
@@ -19,14 +20,7 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import (
-    TRAIN,
-    VALIDATION,
-    GridOf,
-    OpenedImages,
-    ReadImage,
-    TileDataset,
-)
+from napari_cellclass.core.dataset import TRAIN, VALIDATION, GridOf, TileDataset
 from napari_cellclass.core.findings import Finding, counted, some
 from napari_cellclass.core.near_duplicates import near_duplicates
 from napari_cellclass.core.readers import is_image_name, is_phantom_name, read_image

@@ -8,8 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_cellclass.core.class_images import class_folders
 from napari_cellclass.core.contracts import DatasetError
-from napari_cellclass.core.dataset import class_folders
 from napari_cellclass.core.label_csv import read_table
 from napari_cellclass.core.readers import is_image_name
 from napari_cellclass.core.tile_list import TILE_LIST, is_tile_list

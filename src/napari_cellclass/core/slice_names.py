@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from napari_cellclass.core.class_images import image_folders
 from napari_cellclass.core.contracts import DatasetError
-from napari_cellclass.core.dataset import image_folders
 from napari_cellclass.core.readers import list_images
 
 _NUMBER_WIDTH, _PLACE_WIDTH, _ANGLE_WIDTH = 4, 2, 2

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.class_images import ImageEntry, Opened, ReadImage, group_name, no_look, usable_images
 from napari_cellclass.core.classes import ClassScheme, palette
 from napari_cellclass.core.contracts import (
     CancelCheck,
@@ -18,17 +19,7 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import (
-    GridOf,
-    ImageEntry,
-    Opened,
-    ReadImage,
-    TileDataset,
-    group_name,
-    no_look,
-    read_folders,
-    usable_images,
-)
+from napari_cellclass.core.dataset import GridOf, TileDataset, read_folders
 from napari_cellclass.core.label_csv import column_of, numbers, read_table
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tile_list import Provenance, TileOrigins, is_tile_list, whole_tiles

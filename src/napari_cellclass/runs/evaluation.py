@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.class_images import ReadImage
 from napari_cellclass.core.contracts import (
     CancelCheck,
     CancelledError,
@@ -22,7 +23,7 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import ReadImage, TileDataset
+from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.files import write_json, writing
 from napari_cellclass.core.findings import Finding
 from napari_cellclass.core.grid import TileGrid
@@ -84,9 +85,7 @@ def evaluate_folder(
     CancelledError
         ``cancelled`` said so.
     """
-    data = read_test_set(folder, bundle.manifest.tile_px, bundle.scheme.names, group_by, read, progress, cancelled)
-    if data.channels != bundle.preprocess.channels:
-        raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    data = read_test_tiles(folder, bundle, group_by, None, read, progress, cancelled)
     prob = bundle.calibrated(predict_dataset(data, engine, progress, cancelled, bundle.preprocess))
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
@@ -94,6 +93,31 @@ def evaluate_folder(
     fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)
     return Evaluation(data, prob, report)
+
+
+def read_test_tiles(
+    folder: Path,
+    bundle: ModelBundle,
+    group_by: str | None = None,
+    tile_px: int | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TileDataset:
+    """Make a data set that a model can be tested on, in the order of its classes.
+
+    ``tile_px`` is the side of the tiles that fields of folders are cut into; the model's when None.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError, CancelledError
+        See :func:`evaluate_folder`.
+    """
+    size = bundle.manifest.tile_px if tile_px is None else (tile_px, tile_px)
+    data = read_test_set(folder, size, bundle.scheme.names, group_by, read, progress, cancelled)
+    if data.channels != bundle.preprocess.channels:
+        raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    return data
 
 
 def read_test_set(

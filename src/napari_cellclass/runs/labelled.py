@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from napari_cellclass.core.class_images import ReadImage
 from napari_cellclass.core.contracts import ParamsError
-from napari_cellclass.core.dataset import GridOf, ReadImage
+from napari_cellclass.core.dataset import GridOf
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import CheckParams, PlaneParams, TrainParams
 from napari_cellclass.core.readers import read_image

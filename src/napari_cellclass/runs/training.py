@@ -11,6 +11,7 @@ import pandas as pd
 
 from napari_cellclass.core.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.check import check_dataset
+from napari_cellclass.core.class_images import class_folders
 from napari_cellclass.core.contracts import (
     CancelCheck,
     OutputError,
@@ -20,7 +21,7 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import TileDataset, class_folders
+from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.files import check_writable, write_json, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams

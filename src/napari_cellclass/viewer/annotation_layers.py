@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,21 @@ def pixel_values(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
     values[labels == UNSURE] = _UNSURE_VALUE
     values[labels == CONFLICT] = _CONFLICT_VALUE
     return values.astype(np.uint8)
+
+
+def bind_keys(layers: Iterable[Any], keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
+    """Bind keys on layers of our own, and every other letter and digit to ``fallback``.
+
+    So that none of napari's own keys, which change the tool or edit the layer, is reached.
+    """
+    for key in (*keys, *(k for k in _KEYS if k not in keys)):
+        action = keys.get(key)
+
+        def press(layer: Any, key: str = key, action: Action | None = action) -> None:
+            fallback(key) if action is None else action()
+
+        for layer in layers:
+            layer.bind_key(key.upper() if len(key) == 1 else key, press, overwrite=True)
 
 
 class AnnotationLayers:
@@ -162,18 +177,8 @@ class AnnotationLayers:
         return self.current
 
     def bind(self, keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
-        """Bind keys on our own layers, and every other letter and digit to ``fallback``.
-
-        So that none of napari's own keys, which change the tool or edit the layer, is reached.
-        """
-        for key in (*keys, *(k for k in _KEYS if k not in keys)):
-            action = keys.get(key)
-
-            def press(layer: Any, key: str = key, action: Action | None = action) -> None:
-                fallback(key) if action is None else action()
-
-            for layer in self.layers:
-                layer.bind_key(key.upper() if len(key) == 1 else key, press, overwrite=True)
+        """Bind keys on our own layers, see :func:`bind_keys`."""
+        bind_keys(self.layers, keys, fallback)
 
     def _drag(self, layer: Any, event: Any) -> Generator[None]:
         """Click: a tile becomes the current one and is painted; drag: every tile on the way."""

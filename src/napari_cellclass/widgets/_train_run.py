@@ -16,6 +16,7 @@ import pandas as pd
 import tifffile
 
 from napari_cellclass.core.bundle import SUFFIX, ModelBundle, open_bundle
+from napari_cellclass.core.class_images import group_name
 from napari_cellclass.core.contracts import (
     CancelCheck,
     CancelledError,
@@ -24,7 +25,6 @@ from napari_cellclass.core.contracts import (
     Progress,
     ProgressCallback,
 )
-from napari_cellclass.core.dataset import group_name
 from napari_cellclass.core.files import output_error, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
