@@ -13,10 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no failed law
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

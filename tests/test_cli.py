@@ -65,6 +65,18 @@ def test_classify_writes_the_tables_of_every_image(tmp_path: Path, ihc_field_fil
     assert sum(report["results"][0]["counts"].values()) == 256
 
 
+def test_unsure_tiles_are_told_at_an_error_rate(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+    words = ["classify", str(ihc_field_file), "--model", str(ihc_model), "--out", str(tmp_path), "--quiet"]
+    assert main([*words, "--error-rate", "0.05"]) == 0
+    frame = pd.read_csv(tmp_path / "ihc.tiles.csv", keep_default_na=False)
+    unsure = frame["class_name"] == "(unsure)"
+    assert 0 < unsure.sum() < len(frame)
+    assert set(frame["prediction_set"][~unsure]) == {"stained", "unstained"}
+    assert set(frame["prediction_set"][unsure]) <= {"stained|unstained", "unstained|stained", ""}
+    assert json.loads((tmp_path / "ihc.run.json").read_text())["error_rate"] == 0.05
+    assert json.loads((tmp_path / "report.json").read_text())["results"][0]["counts"]["(unsure)"] == unsure.sum()
+
+
 def test_classifying_twice_gives_the_same_bytes(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
     for name in ("a", "b"):
         assert (

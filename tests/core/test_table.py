@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from napari_cellclass.core.calibration import Calibration
 from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.contracts import OutputError, ParamsError
+from napari_cellclass.core.contracts import ModelError, OutputError, ParamsError
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.table import TileTable
+from napari_cellclass.core.table_files import read_table_csv, read_tile_geojson
 
 
 def make(overlap: float = 0.0, pixel: tuple[float, float] | None = (0.5, 0.5)) -> TileTable:
@@ -93,3 +95,34 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         make().to_csv(blocked / "t.csv")
     assert list(tmp_path.iterdir()) == [blocked]
+
+
+def scores(*values: float) -> Calibration:
+    return Calibration(temperature=1, scores=values, n=len(values), groups=1, ece_before=0, ece_after=0)
+
+
+def test_tiles_are_unsure_where_not_exactly_one_class_is_possible(tmp_path: Path) -> None:
+    table = make()
+    table.prob[:4] = [[0.9, 0.05, 0.05], [0.45, 0.45, 0.1], [0.4, 0.3, 0.3], [np.nan] * 3]
+    told = table.unsure_at(0.2, scores(*np.linspace(0.01, 0.7, 100)))
+    assert told.limit == pytest.approx(np.linspace(0.01, 0.7, 100)[80])
+    assert told.possible[:4].tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert told.class_name[:4].tolist() == ["a", "(unsure)", "(unsure)", ""]
+    assert told.class_index[:3].tolist() == [0, 0, 0], "the likeliest class stays"
+    counts = told.counts().set_index("class_name")["tiles"]
+    assert list(counts.index) == ["a", "b, c", "µ", "(unsure)", "(below threshold)"]
+    assert counts["(unsure)"] == (told.class_name == "(unsure)").sum()
+    assert counts.sum() == len(told)
+    told.to_csv(tmp_path / "t.csv")
+    frame = pd.read_csv(tmp_path / "t.csv", keep_default_na=False)
+    assert frame["class_name"].tolist() == told.class_name.tolist()
+    assert frame["prediction_set"][:4].tolist() == ["a", "a|b, c", "", ""]
+    told.to_geojson(tmp_path / "t.geojson")
+    features = json.loads((tmp_path / "t.geojson").read_text())["features"]
+    assert features[1]["properties"]["classification"] == {"name": "(unsure)", "color": [255, 255, 255]}
+    again = read_tile_geojson(tmp_path / "t.geojson")
+    assert again.class_name.tolist() == told.class_name.tolist()
+    assert read_table_csv(tmp_path / "t.csv").class_name[0] == "a"
+    assert told.unsure_at(None, None).class_name[1] == "a"
+    with pytest.raises(ModelError, match="brings no calibration"):
+        table.unsure_at(0.1, None)

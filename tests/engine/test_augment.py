@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 
 from napari_cellclass.core.preprocess import PreprocessSpec
+from napari_cellclass.core.tile_stats import channel_stats
 from napari_cellclass.engine.augment import blurred, training_batch, turned, zoomed
 from napari_cellclass.engine.pixels import TilePixels
 
@@ -14,7 +17,7 @@ from napari_cellclass.engine.pixels import TilePixels
 def pixels(shape: tuple[int, int, int], input_px: tuple[int, int] | None = None) -> TilePixels:
     tiles = np.random.default_rng(0).integers(0, 256, (6, *shape)).astype(np.uint8)
     spec = PreprocessSpec(channels=shape[2], input_px=input_px or shape[:2])
-    return TilePixels(tiles, np.arange(6), spec, False, np.zeros(0, np.int64), tiles[:1])
+    return TilePixels(tiles, np.arange(6), spec, False, np.zeros(0, np.int64), tiles[:1], channel_stats(tiles))
 
 
 @pytest.mark.parametrize(
@@ -97,5 +100,5 @@ def test_full_changes_brightness_and_noise_within_bounds() -> None:
 
 def test_negative_grey_values_stay_numbers() -> None:
     data = pixels((16, 16, 1))
-    below = TilePixels(data.tiles.astype(np.float32) - 128, data.place, data.spec, False, data.nonfinite, data.golden)
+    below = replace(data, tiles=data.tiles.astype(np.float32) - 128)
     assert np.isfinite(training_batch(below, np.arange(6), "full", np.random.default_rng(0))).all()

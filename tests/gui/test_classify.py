@@ -100,6 +100,21 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     np.testing.assert_allclose(layer.face_color[unsure, :3] * 255, 0x9A, atol=0.5)
     assert classify.results.classes.item(2, 1).text() == str(int(unsure.sum()))
 
+    # unsure tiles, at an error rate: a class of their own
+    box = classify.results.error_rate
+    assert box.isEnabled()
+    box.setCurrentIndex(box.findData(0.01))
+    told = layer.metadata["napari_cellclass"]["table"]
+    doubtful = told.class_name == "(unsure)"
+    assert doubtful.any()
+    assert layer.features["class_name"].tolist() == told.class_name.tolist()
+    np.testing.assert_allclose(layer.face_color[doubtful & ~unsure, :3], 1, atol=1e-5)
+    assert classify.results.classes.item(2, 0).text() == "(unsure)"
+    assert classify.results.classes.item(2, 1).text() == str(int((doubtful & ~unsure).sum()))
+    screenshot("classify-unsure")
+    box.setCurrentIndex(0)
+    assert layer.features["class_name"].tolist() == table.class_name.tolist()
+
     # show and hide a class by its tick
     item = classify.results.classes.item(0, 0)
     rect = classify.results.classes.visualItemRect(item)

@@ -73,7 +73,8 @@ def test_a_field_out_of_the_training_range_is_a_warning_in_its_record(ihc_model:
     with open_engine(bundle) as engine:
         same = classify_field(source, told, engine, grid)
         dark = classify_field(replace(source, data=source.data // 2), told, engine, grid)
-        untold = classify_field(replace(source, data=source.data // 2), bundle, engine, grid)
+        older = manifest.model_copy(update={"data": manifest.data | {STATISTICS: None}})
+        untold = classify_field(replace(source, data=source.data // 2), replace(bundle, manifest=older), engine, grid)
     assert not any("training images" in text for text in same.warnings)
     assert any("darker than the training images" in text for text in dark.warnings)
     assert dark.table.record["warnings"] == list(dark.warnings)

@@ -45,6 +45,7 @@ def test_a_model_is_evaluated_on_listed_tiles(tiles: Path) -> None:
         manifest=SimpleNamespace(tile_px=(64, 64)),
         scheme=SimpleNamespace(names=("bright", "dark")),
         preprocess=PreprocessSpec(channels=1, input_px=(64, 64)),
+        calibrated=lambda prob: prob,
     )
     evaluation = evaluate_folder(tiles, bundle, Threshold())
     assert evaluation.report.n == 16

@@ -101,12 +101,14 @@ class TileTable:
             The model brings no calibration.
         """
         if error_rate is None:
-            return replace(self, error_rate=None, limit=None)
+            record = {name: value for name, value in self.record.items() if name != "error_rate"}
+            return replace(self, record=record, error_rate=None, limit=None)
         if calibration is None:
             raise ModelError(
                 f"this model brings no calibration, so an error rate of {error_rate:g} has no meaning; train it again"
             )
-        return replace(self, error_rate=error_rate, limit=calibration.limit(error_rate))
+        record = {**self.record, "error_rate": error_rate}
+        return replace(self, record=record, error_rate=error_rate, limit=calibration.limit(error_rate))
 
     @cached_property
     def class_name(self) -> NDArray[np.object_]:
