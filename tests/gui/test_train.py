@@ -188,7 +188,9 @@ def test_from_class_folders_to_a_classified_field(
     assert not train.warning.isVisible()
     qtbot.waitUntil(lambda: not train.tiles.pixmap().isNull())
     assert figure(train.tiles)[..., 3].mean() > 120, "most of the figure is tiles"
-    scroll_to(train, train.tiles)
+    qtbot.waitUntil(lambda: not train.histograms.pixmap().isNull())
+    assert (figure(train.histograms)[..., 3] > 0).any()
+    scroll_to(train, train.histograms)
     screenshot("train-preview")
 
     # training, with curves

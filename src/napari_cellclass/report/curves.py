@@ -64,7 +64,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, look: Look)
     ndarray of uint8, shape (height, width, 4)
         RGBA in px of the screen, on a clear ground.
     """
-    figure = _figure(look)
+    figure = clear_figure(look)
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     # In px, as a layout engine would draw everything several times over.
     figure.subplots_adjust(
@@ -84,7 +84,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, look: Look)
         _mark_best(loss, accuracy, history, look)
         figure.legend(*loss.get_legend_handles_labels(), loc="upper center", ncols=2, fontsize=8, borderaxespad=0.2,
                       frameon=False, labelcolor=look.text)  # fmt: skip
-    return _pixels(figure)
+    return pixels_of(figure)
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
@@ -127,7 +127,7 @@ def draw_tiles(tiles: NDArray[np.float32], titles: Sequence[str], look: Look) ->
     ndarray of uint8, shape (height, width, 4)
         RGBA in px of the screen, on a clear ground.
     """
-    figure = _figure(look)
+    figure = clear_figure(look)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     tall = tiles.shape[1] / tiles.shape[2]
     rows = max(1, -(-len(tiles) // _COLUMNS))
@@ -142,7 +142,7 @@ def draw_tiles(tiles: NDArray[np.float32], titles: Sequence[str], look: Look) ->
     axes.set_ylim(rows * step_y, 0)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    return _pixels(figure)
+    return pixels_of(figure)
 
 
 def tiles_height(count: int, tile_shape: tuple[int, int], width: int) -> int:
@@ -164,7 +164,8 @@ def _shown(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
     return grey[..., [0, 1, 0]] if grey.shape[2] == 2 else grey[..., :3]
 
 
-def _figure(look: Look) -> Figure:
+def clear_figure(look: Look) -> Figure:
+    """Make an empty figure on a clear ground."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -174,7 +175,8 @@ def _figure(look: Look) -> Figure:
     return figure
 
 
-def _pixels(figure: Figure) -> NDArray[np.uint8]:
+def pixels_of(figure: Figure) -> NDArray[np.uint8]:
+    """Draw a figure: uint8, shape (height, width, 4), RGBA in px of the screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = figure.canvas

@@ -13,10 +13,11 @@ from napari_cellclass.core.check import check_dataset
 from napari_cellclass.core.contracts import CancelCheck, ProgressCallback, never_cancelled, no_progress
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.findings import counted, some
+from napari_cellclass.core.histograms import GreyHistogram
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.engine.augment import training_batch
-from napari_cellclass.engine.pixels import load_pixels
+from napari_cellclass.engine.pixels import TilePixels, load_pixels
 from napari_cellclass.runs.evaluation import read_test_set
 
 SHOWN = 25
@@ -44,6 +45,8 @@ class TrainingPreview:
         float32, shape (n, H, W, C): training tiles as network input, 0 to 1 and a little beyond.
     titles
         Their classes.
+    before, after
+        Grey values of training tiles as they are in the files, and as they go into the network.
     """
 
     table: pd.DataFrame
@@ -52,6 +55,8 @@ class TrainingPreview:
     skipped: int
     tiles: NDArray[np.float32]
     titles: tuple[str, ...]
+    before: GreyHistogram
+    after: GreyHistogram
 
     def summary(self) -> str:
         """Say in a sentence how the tiles are split."""
@@ -81,7 +86,13 @@ def preview(
         read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, progress, cancelled)
         for folder in params.test
     ]
-    tiles, titles = _tiles(data, params, progress, cancelled)
+    part, pixels = _sample(data, params, progress, cancelled)
+    trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
+    rng = np.random.default_rng(params.seed)
+    tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees)
+    titles = tuple(part.scheme.names[part.labels[i]] for i in pixels.place[trained[:SHOWN]])
+    raw = pixels.golden if pixels.prepared else pixels.tiles[trained]
+    before, after = GreyHistogram.of(raw), GreyHistogram.of(pixels.batch(trained))
     table, groups = split_table(data), group_table(data)
     for column in ("", "_groups"):
         table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
@@ -89,7 +100,7 @@ def preview(
     found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
     seen = filter(None, (_seen_before(data, test) for test in tests))
     warnings = (*split_warnings(data), *seen, *found)  # the split's own tell more of a class in one group
-    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles)
+    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after)
 
 
 def split_table(data: TileDataset) -> pd.DataFrame:
@@ -148,11 +159,11 @@ def _seen_before(data: TileDataset, test: TileDataset) -> str:
     )
 
 
-def _tiles(
+def _sample(
     data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    rng = np.random.default_rng(params.seed)
-    chosen = rng.permutation(data.where(TRAIN))
+) -> tuple[TileDataset, TilePixels]:
+    """Take some training tiles and their pixels, drawn with the training's seed."""
+    chosen = np.random.default_rng(params.seed).permutation(data.where(TRAIN))
     # In turn from each class, so that a rare one is seen; and a validation tile each, which are asked for.
     turn = np.zeros(len(chosen), np.int64)
     for label in range(len(data.scheme)):
@@ -161,7 +172,4 @@ def _tiles(
     chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
     held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
     part = data.take(np.concatenate([chosen, held]))
-    pixels = load_pixels(part, params, progress, cancelled)
-    rows = np.flatnonzero(pixels.place < len(chosen))[:SHOWN]
-    tiles = training_batch(pixels, rows, params.augment, rng, params.degrees)
-    return tiles, tuple(part.scheme.names[part.labels[i]] for i in pixels.place[rows])
+    return part, load_pixels(part, params, progress, cancelled)

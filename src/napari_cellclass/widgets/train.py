@@ -14,6 +14,7 @@ from napari_cellclass.core.bundle import SUFFIX
 from napari_cellclass.core.contracts import CellClassError
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.report.curves import draw_tiles, tiles_height
+from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.preview import TrainingPreview
 from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._docks import find_dock, open_dock
@@ -43,6 +44,7 @@ _MORE = [
     "seed",
 ]
 _ENDS_S = 3.0
+_HISTOGRAMS_PX = 150
 
 
 class TrainWidget(QWidget):
@@ -90,6 +92,7 @@ class TrainWidget(QWidget):
         self.progress, self.warning = TrainProgress(self.viewer), QLabel()
         self.split, self.groups = SplitTable("class"), SplitTable("group")
         self.tiles = FigureView(self.viewer, lambda width: width)
+        self.histograms = FigureView(self.viewer, lambda width: _HISTOGRAMS_PX)
         self.outcome = Outcome()
         self.warning.setWordWrap(True)
         self.warning.setStyleSheet("color: #E8743B; font-weight: bold;")
@@ -100,7 +103,7 @@ class TrainWidget(QWidget):
             column.addWidget(widget)
         column.addLayout(labelled(("test set", self.test.native), ("start", self.start), ("model", self.out.native)))
         column.addLayout(row_of(self.preview_button, self.train_button))
-        for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles):
+        for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles, self.histograms):
             column.addWidget(widget)
         column.addStretch(1)
         self._scroll = QScrollArea()
@@ -127,7 +130,7 @@ class TrainWidget(QWidget):
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.disconnect(self._layers_changed)
-        for view in (self.tiles, self.progress.curves):
+        for view in (self.tiles, self.histograms, self.progress.curves):
             view.let_go()
 
     def _layers_changed(self, event: Any = None) -> None:
@@ -181,6 +184,7 @@ class TrainWidget(QWidget):
         height, width = found.tiles.shape[1:3]
         self.tiles.height_of = partial(tiles_height, len(found.tiles), (height, width))
         self.tiles.show_figure(partial(draw_tiles, found.tiles, found.titles))
+        self.histograms.show_figure(partial(draw_histograms, found.before, found.after))
         self.progress.say(found.summary())
 
     # -- training ------------------------------------------------------------------------------
