@@ -55,9 +55,12 @@ def tensorflow(good: ModelBundle) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def tiles() -> NDArray[np.uint16]:
-    """300 raw tiles: noise of many levels and strengths, half of them near that of one class."""
+    """300 raw tiles: noise of many levels and strengths, half of them with spots from faint to bright."""
     rng = np.random.default_rng(7)
     level = np.concatenate([rng.uniform(0, 4000, 150), rng.uniform(550, 650, 150)])
     strength = np.concatenate([rng.uniform(0, 900, 150), rng.uniform(60, 300, 150)])
     tiles = level[:, None, None, None] + strength[:, None, None, None] * rng.standard_normal((300, 32, 32, 1))
+    for tile, brightness in zip(tiles[150:], rng.uniform(0, 1500, 150), strict=True):
+        for y, x in rng.integers(1, 31, (17, 2)):
+            tile[y - 1 : y + 2, x - 1 : x + 2] += brightness
     return rng.permutation(tiles.clip(0, 4095).astype(np.uint16))

@@ -24,7 +24,7 @@ from napari_cellclass.engine.export import forward, load_network
 from napari_cellclass.engine.pixels import predict_in_batches
 from napari_cellclass.engine.remote import pack_array, pack_error, read_message, unpack_array, write_message
 
-_BATCH = 32
+_BATCH_ON_GPU = 32
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,21 +59,26 @@ def _predict(job: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> No
     bundle = open_bundle(Path(job["model"]))
     if bundle.model_id != job["model_id"]:
         raise ModelError(f"{bundle.path} has been replaced since it was opened; open it again")
-    run = _network(bundle, job["threads"])
+    run, batch = _network(bundle, job["threads"])
     write_message(answers, b'{"ready": true}\n')
     while (content := read_message(requests)) is not None:
         try:
             tiles = unpack_array(content)
             # The parent has brought them to their field's range.
             spec = bundle.preprocess
-            prob = predict_in_batches(run, spec, tiles, len(bundle.scheme), _BATCH, spec.no_levels)
+            prob = predict_in_batches(run, spec, tiles, len(bundle.scheme), batch, spec.no_levels)
         except CellClassError as error:
             write_message(answers, pack_error(error))
         else:
             write_message(answers, pack_array(prob))
 
 
-def _network(bundle: ModelBundle, threads: int | None) -> Any:
+def _network(bundle: ModelBundle, threads: int | None) -> tuple[Any, int]:
+    """Give what runs a network, and the tiles per batch.
+
+    On a CPU that is one: TensorFlow's kernels treat the last rows of a matrix differently, so that the last
+    bit of an answer would depend on a tile's place in a larger batch.
+    """
     import_keras()
     import tensorflow as tf
 
@@ -94,7 +99,7 @@ def _network(bundle: ModelBundle, threads: int | None) -> Any:
         except tf.errors.OpError as error:
             raise EngineError(f"TensorFlow has failed: {first_line(error)}; try --engine openvino") from error
 
-    return run
+    return run, _BATCH_ON_GPU if tf.config.list_physical_devices("GPU") else 1
 
 
 def _convert(job: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> None:
