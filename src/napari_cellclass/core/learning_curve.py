@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,10 @@ class LearningCurve:
     scale: float
     exponent: float
     samples: NDArray[np.float64]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fit as a JSON-able dict."""
+        return {name: value for name, value in asdict(self).items() if name != "samples"}
 
     def at(self, tiles: NDArray[Any]) -> pd.DataFrame:
         """Give the curve with its 95 % band: columns tiles, accuracy, lo, hi."""

@@ -128,7 +128,7 @@ def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> T
 
 
 def tile_units(data: TileDataset) -> NDArray[np.int64]:
-    """Number the tiles so that a tile and its rotated copies have the same number; shape (N,)."""
+    """Count the tiles so that a tile and its rotated copies have the same number; shape (N,)."""
     known = data.provenance
     if known is None:
         return np.arange(len(data))

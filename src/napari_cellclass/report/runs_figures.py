@@ -103,10 +103,12 @@ def _draw_series(
 
 
 def _finish_curves(axes: Axes, what: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("epoch", fontsize=_TEXT)
     axes.set_ylabel(what, fontsize=_TEXT)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=_TEXT, frameon=False, loc="lower right")
     _plain(axes)
 

@@ -122,8 +122,9 @@ class _Work:
 
     def __post_init__(self) -> None:
         params, self.how = self.params, self.params.training()
-        told = {"progress": self.progress, "cancelled": self.cancelled}
-        self.data = read_labelled(params.data, cutter(params), params.group_by, reader(params), **told)
+        self.data = read_labelled(
+            params.data, cutter(params), params.group_by, reader(params), None, self.progress, self.cancelled
+        )
         if params.folds is None:
             splits = [split_by_group(self.data, params.val_fraction)]
         else:
@@ -209,9 +210,7 @@ class _Work:
     def by_tile(self) -> None:
         """Hold out tiles at random instead of groups, only to see how much that flatters."""
         if not self._pairable():
-            self.notes.append(
-                "held out by tile and by group is the same here, or cannot be done, so it is not compared"
-            )
+            self.notes.append("to hold out by tile and by group is the same here, or cannot be done: not compared")
             return
         fraction = self.params.val_fraction if self.params.folds is None else 1 / self.params.folds
         parts, rows = [], []
@@ -249,14 +248,7 @@ class _Work:
     def _write(self, result: Experiment) -> None:
         curve: LearningCurve | None = self.found.get("curve")
         about = {
-            "learning_curve": None
-            if curve is None
-            else {
-                "tiles": curve.tiles,
-                "limit": curve.limit.__dict__,
-                "scale": curve.scale,
-                "exponent": curve.exponent,
-            },
+            "learning_curve": None if curve is None else curve.to_json(),
             "split": self.first.split_rule if self.params.folds is None else f"{self.params.folds} folds of groups",
             "notes": list(self.notes),
             "warnings": list(self.warnings),
