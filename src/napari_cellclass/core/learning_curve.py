@@ -161,12 +161,17 @@ def advice(curve: LearningCurve, per_class: Mapping[str, int], weakest: str) -> 
     target, limit = curve.target(), curve.limit
     if target is None:
         return f"{_percent(curve.now.value)} is reached already: more tiles of this kind cannot help much"
-    levels = f"the curve levels off at {_percent(limit.value)} ({_percent(limit.lo)} to {_percent(limit.hi)})"
     if limit.hi is not None and limit.hi < target:
-        return f"more tiles of this kind would not help: {levels}"
+        return (
+            f"more tiles of this kind would not help: the curve levels off at {_percent(limit.value)} "
+            f"({_percent(limit.lo)} to {_percent(limit.hi)})"
+        )
     more = curve.more_tiles(target)
     if more is None:
-        return f"{_percent(target)} would probably not be reached with more tiles of this kind: {levels}"
+        return (
+            f"whether more tiles would help cannot be told from these trainings: the curve may level off anywhere from "
+            f"{_percent(limit.lo)} to {_percent(limit.hi)}"
+        )
     if more.value > _FURTHEST * curve.tiles:
         return (
             f"{_percent(target)} would need more than {_FURTHEST:.0f} times the tiles there are; what would come of "

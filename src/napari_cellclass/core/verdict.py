@@ -208,9 +208,11 @@ def _speed_sentence(speed: Speed) -> str:
 def _pair_sentence(by_tile: Estimate, by_group: Estimate) -> str:
     text = f"held out tile by tile, with neighbours trained on, {_percent(by_tile)} would seem right"
     gap = by_tile.value - by_group.value
-    if gap > _SAME:
-        return f"{text}: {100 * gap:.0f} points too many, which is what it knows of the fields rather than the classes"
-    return f"{text}, as by group: the fields themselves give nothing away"
+    if gap <= _SAME:
+        return f"{text}, no more than by group: the fields themselves give nothing away"
+    if by_tile.lo is None or by_tile.lo <= by_group.value:
+        return f"{text}: {100 * gap:.0f} points more, too few for so few groups to tell it from chance"
+    return f"{text}: {100 * gap:.0f} points too many, which is what it knows of the fields rather than the classes"
 
 
 def _percent(value: Estimate, interval: bool = True) -> str:

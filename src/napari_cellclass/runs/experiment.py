@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -227,18 +227,13 @@ class _Work:
         """Judge by what is known so far, and write it."""
         held = self._held_out()
         runs = self.tables["runs"].drop_duplicates("run")
-        finite = np.isfinite(held.prob).all(axis=(0, 2))
-        evidence = Evidence(
-            chance=held.chance,
-            training=_within(mean_interval(runs["train_balanced_accuracy"])),
-            held_out=held.balanced_accuracy(),
-            groups=len(set(held.groups[finite])),
-            tiles=int(finite.sum()),
-            where=held.name,
-            runs=len(runs),
-            **{name: value for name, value in self.found.items() if name != "curve"},
-        )
-        verdict = judge(evidence)
+        more = {name: value for name, value in self.found.items() if name != "curve"}
+        verdict = judge(_evidence(held, runs["train_balanced_accuracy"], **more))
+        alone = [
+            _alone(judge(_evidence(replace(held, prob=held.prob[i : i + 1]), [run.train_balanced_accuracy])), run)
+            for i, run in enumerate(runs.itertuples())
+        ]
+        self.write(verdicts=pd.DataFrame(alone))
         result = Experiment(
             verdict, dict(self.tables), self.first, self.trainings, self.taken, tuple(self.notes), self.warnings
         )
@@ -288,6 +283,29 @@ class _Work:
             {str(group) for group in self.data.groups[self.data.labels == k]} for k in range(len(self.data.scheme))
         ]
         return min(map(len, groups)) > 1 and len(set().union(*groups)) < len(self.data)
+
+
+def _evidence(held: SetAnswers, training: Iterable[float], **more: Any) -> Evidence:
+    finite = np.isfinite(held.prob).all(axis=(0, 2))
+    return Evidence(
+        chance=held.chance,
+        training=_within(mean_interval(training)),
+        held_out=held.balanced_accuracy(),
+        groups=len(set(held.groups[finite])),
+        tiles=int(finite.sum()),
+        where=held.name,
+        runs=len(held.prob),
+        **more,
+    )
+
+
+def _alone(verdict: Verdict, run: Any) -> dict[str, Any]:
+    """Give a row for what one run alone would be judged by."""
+    found = verdict.evidence
+    return {
+        "run": run.run, "seed": run.seed, "verdict": verdict.word, "training": found.training.value,
+        "held_out": found.held_out.value, "lo": found.held_out.lo, "hi": found.held_out.hi, "chance": found.chance,
+    }  # fmt: skip
 
 
 def _within(estimate: Estimate) -> Estimate:
