@@ -18,7 +18,7 @@ def points(accuracy: np.ndarray) -> pd.DataFrame:
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.6, 0.98), st.floats(0.4, 2.0), st.floats(0.3, 1.2))
-def test_the_fit_goes_through_points_of_a_power_law_and_never_falls(limit: float, scale: float, exponent: float) -> None:
+def test_the_fit_goes_through_a_power_law_and_never_falls(limit: float, scale: float, exponent: float) -> None:
     accuracy = limit - scale * TILES**-exponent
     curve = fit_learning_curve(points(accuracy))
     band = curve.at(TILES)

@@ -102,7 +102,9 @@ def test_the_mean_curve_is_that_of_the_runs_and_its_band_holds_it() -> None:
 
 
 def test_the_first_epoch_of_an_accuracy_is_found_for_every_run() -> None:
-    frame = pd.DataFrame({"run": [1, 1, 1, 2, 2, 2], "epoch": [1, 2, 3] * 2, "accuracy": [0.5, 0.9, 0.8, 0.1, 0.2, 0.3]})
+    frame = pd.DataFrame(
+        {"run": [1, 1, 1, 2, 2, 2], "epoch": [1, 2, 3] * 2, "accuracy": [0.5, 0.9, 0.8, 0.1, 0.2, 0.3]}
+    )
     found = epochs_to_reach(frame, 0.8)
     assert found[1] == 2
     assert np.isnan(found[2])

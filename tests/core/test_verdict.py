@@ -56,7 +56,9 @@ def test_a_network_not_above_guessing_on_new_groups_never_counts_as_learned(
 
 def test_the_words_hold_the_numbers() -> None:
     speed = Speed(0.95, 80, 20, 60, 12, 2, 12, 2, 0.97)
-    found = judge(evidence(0.97, 0.95, 0.88, 0.98, speed=speed, by_tile=Estimate(0.99, 0.96, 1), advice="no more tiles"))
+    found = judge(
+        evidence(0.97, 0.95, 0.88, 0.98, speed=speed, by_tile=Estimate(0.99, 0.96, 1), advice="no more tiles")
+    )
     text = found.to_markdown()
     assert text.startswith("# Verdict: learned\n\nThe network has learned")
     for part in ("96 tiles of 8 groups", "95 % (95 % interval 88 to 98)", "guessing gives 50 %", "96 % holds on others",
