@@ -22,6 +22,7 @@ def tables() -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(0)
     runs = pd.DataFrame({"run": np.tile(np.arange(1, 7), 2), "test": np.repeat(["validation", "other plate"], 6)})
     runs["balanced_accuracy"] = rng.uniform(0.7, 1, 12)
+    runs["train_balanced_accuracy"] = np.tile(rng.uniform(0.9, 1, 6), 2)
     rows = []
     for name, part in runs.groupby("test", sort=False):
         mean = mean_interval(part["balanced_accuracy"])
@@ -45,8 +46,9 @@ def test_every_run_is_a_point_at_its_value_and_the_mean_has_its_interval(
     runs, spread = written(tables["runs"], tmp_path), written(tables["spread"], tmp_path)
     axes = box_figure(runs, spread).axes[0]
     points = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
-    for drawn, name in zip(points, spread["test"], strict=True):
+    for drawn, name in zip(points[:-1], spread["test"], strict=True):
         np.testing.assert_array_equal(drawn, runs.loc[runs["test"] == name, "balanced_accuracy"])
+    np.testing.assert_array_equal(points[-1], runs["train_balanced_accuracy"][:6])
     (means,) = [line.get_ydata() for line in axes.lines if line.get_marker() == "D"]
     np.testing.assert_array_equal(means, spread["mean"])
     bars = np.array([segment[:, 1] for segment in axes.collections[0].get_segments()])

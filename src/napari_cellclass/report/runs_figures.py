@@ -27,6 +27,8 @@ _JITTER = 0.16
 def box_figure(runs: pd.DataFrame, spread: pd.DataFrame) -> Figure:
     """Draw a box per test set over the runs' balanced accuracies, their points, and the mean with its interval.
 
+    Beside them, in another colour, the same of the training tiles.
+
     Parameters
     ----------
     runs, spread
@@ -42,14 +44,16 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
     """Draw :func:`box_figure` into a panel, with a line for guessing where that is known."""
     names = spread["test"].tolist()
     values = [runs.loc[runs["test"] == name, "balanced_accuracy"].to_numpy(float) for name in names]
+    values.append(runs.drop_duplicates("run")["train_balanced_accuracy"].to_numpy(float))
+    places = [*range(len(names)), -1]
     axes.boxplot(
-        values, positions=range(len(names)), widths=0.5, showfliers=False,
+        values, positions=places, widths=0.5, showfliers=False,
         medianprops={"color": _DARK, "lw": 1.0}, boxprops={"lw": 0.7}, whiskerprops={"lw": 0.7}, capprops={"lw": 0.7},
     )  # fmt: skip
     # Spread evenly rather than at random, so that the same runs give the same picture.
-    for place, found in enumerate(values):
+    for place, found in zip(places, values, strict=True):
         across = _JITTER * (np.arange(len(found)) * 0.618 % 1 * 2 - 1)
-        axes.plot(place + across, found, "o", ms=2.8, mew=0, color=_HELD, alpha=0.75)
+        axes.plot(place + across, found, "o", ms=2.8, mew=0, color=_TRAINING if place < 0 else _HELD, alpha=0.75)
     mean, lo, hi = (spread[name].to_numpy(float) for name in ("mean", "lo", "hi"))
     axes.errorbar(
         np.arange(len(names)) + 0.38, mean, yerr=np.nan_to_num(np.stack([mean - lo, hi - mean])).clip(0), fmt="D",
@@ -57,11 +61,11 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
     )  # fmt: skip
     if chance is not None:
         _guessing(axes, chance)
-    axes.set_xlim(-0.6, len(names) - 0.3)
-    axes.set_xticks(range(len(names)), [_short(name) for name in names], fontsize=_TEXT)
+    axes.set_xlim(-1.6, len(names) - 0.3)
+    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT)
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("balanced accuracy", fontsize=_TEXT)
-    axes.set_xlabel("a point per run; diamond: mean, 95 % interval", fontsize=_TEXT)
+    axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % interval", fontsize=_TEXT)
     _plain(axes)
 
 
