@@ -20,7 +20,7 @@ class ExperimentParams(TrainParams):
         ge=2,
         le=100,
         description="cross-validate: in each run, train so often that every group is held out once; when not given, "
-        "each run holds out the same part of the groups",
+        "each run holds out the same part of the groups. Comparisons are trained on the first fold alone",
     )
     null: bool = Field(True, description="also train on shuffled labels, to see what memory alone does")
     curve: bool = Field(True, description="also train on fewer tiles, to see whether more would help")

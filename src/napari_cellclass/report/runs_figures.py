@@ -62,7 +62,8 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
     if chance is not None:
         _guessing(axes, chance)
     axes.set_xlim(-1.6, len(names) - 0.3)
-    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT)
+    crowded = {"rotation": 30, "ha": "right"} if len(places) > 2 else {}
+    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT, **crowded)
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("balanced accuracy", fontsize=_TEXT)
     axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % interval", fontsize=_TEXT)
