@@ -62,8 +62,10 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
     if chance is not None:
         _guessing(axes, chance)
     axes.set_xlim(-1.6, len(names) - 0.3)
-    crowded = {"rotation": 30, "ha": "right"} if len(places) > 2 else {}
-    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT, **crowded)
+    crowded = len(places) > 2
+    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT)
+    for label in axes.get_xticklabels():
+        label.set(rotation=30 * crowded, ha="right" if crowded else "center")
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("balanced accuracy", fontsize=_TEXT)
     axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % interval", fontsize=_TEXT)
