@@ -29,6 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from _labelled_sets import SETS, Fold
+from _results import markdown, write_section
 from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.contracts import EngineError
 from napari_cellclass.core.dataset import TRAIN, TileDataset
@@ -157,21 +158,12 @@ def summary(folds: list[Fold], kind: str, method: str, seeds: int, work: Path) -
     }
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """Lay the table out."""
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-ABOUT = """# Results
-
-## Balanced accuracy on held-out wells, fields and regions
-
-`python benchmarks/accuracy.py`. *mean* and *lowest*: balanced accuracy of the runs (folds times seeds); the interval
-is a bootstrap over whole groups of the pooled predictions. transfluor: wells are held out; chula sets: fields;
-bbbc013_cells: columns of montages of single cells; the pairs have one field per class, so that half of the rows of
-tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*: the
-held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33 hand-made
+TITLE = "Balanced accuracy on held-out wells, fields and regions"
+ABOUT = """`python benchmarks/accuracy.py`. *mean* and *lowest*: balanced accuracy of the runs (folds times seeds);
+the interval is a bootstrap over whole groups of the pooled predictions. transfluor: wells are held out; chula sets:
+fields; bbbc013_cells: columns of montages of single cells; the pairs have one field per class, so that half of the
+rows of tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*:
+the held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33 hand-made
 features per channel. All methods see the same training tiles; a quarter of the groups of the training part is used by
 none. Times are medians of a process from its start to its end; where other programs kept the machine busy, the CPU
 time, of all cores together, says more.
@@ -199,7 +191,7 @@ def main() -> None:
                     if METHODS[method] is not None or seed == 0:  # the linear model has no chance in it
                         measure(fold, method, seed, given.work)
     frame = table([fold for part in folds.values() for fold in part], 1000 if given.table else given.seeds, given.work)
-    given.out.write_text(ABOUT + markdown(frame) + "\n", encoding="utf-8")
+    write_section(given.out, TITLE, ABOUT + markdown(frame))
     print(markdown(frame))
 
 

@@ -182,7 +182,7 @@ def test_training_speaks_json_lines_to_programs(tmp_path: Path, ihc_model: Path)
     assert len(events[-1]["models"]) == 2
     assert (tmp_path / "m_run02.cellclass").is_file()
     runs = pd.read_csv(tmp_path / "m_runs.csv")
-    assert runs["seed"].tolist() == [0, 1]
+    assert runs[["seed", "test"]].to_numpy().tolist() == [[i, name] for i in (0, 1) for name in ("validation", "test")]
     assert json.loads((tmp_path / "m_tests.json").read_text())[str(test)]["n"] == 128 * 4
 
 

@@ -102,8 +102,11 @@ def test_runs_become_one_model_that_can_be_verified(folders: Path, tmp_path: Pat
     out = tmp_path / "m.cellclass"
     done = train(folders, out, "--runs", 2, "--ensemble", "--epochs", 1, "--test", folders)
     assert done.returncode == 0, done.stderr
-    names = ["m.cellclass", "m_run01.cellclass", "m_run02.cellclass", "m_runs.csv", "m_tests.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    names = ["m.cellclass", "m_run01.cellclass", "m_run02.cellclass"]
+    assert sorted(path.name for path in tmp_path.glob("*.cellclass")) == names
+    spread = pd.read_csv(tmp_path / "m_spread.csv").set_index("test")["ensemble_balanced_accuracy"]
+    (tested,) = json.loads((tmp_path / "m_tests.json").read_text()).values()
+    assert spread[folders.name] == pytest.approx(tested["balanced_accuracy"]["value"])
     members = [open_bundle(tmp_path / f"m_run0{i}.cellclass") for i in (1, 2)]
     ensemble = open_bundle(out)
     assert [one["seed"] for one in ensemble.manifest.training["members"]] == [0, 1]

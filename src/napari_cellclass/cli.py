@@ -29,6 +29,7 @@ from napari_cellclass.core.params import (
     SliceParams,
     TrainParams,
 )
+from napari_cellclass.core.params_experiment import ExperimentParams
 
 _SPAN = re.compile(r"-[\d.]+:-?[\d.]+")
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -173,11 +174,18 @@ def _rename(params: SliceParams, reporter: Reporter) -> int:
 
 
 def _train(params: TrainParams, reporter: Reporter) -> int:
+    from napari_cellclass.core.repeats import spread_lines
     from napari_cellclass.engine.parent import listen
     from napari_cellclass.runs.training import train_folders
 
     listen()  # before anything long, so that a child ends with its parent from the beginning
     result = train_folders(params, reporter.progress)
+    if result.tables:
+        from napari_cellclass.report.runs_figures import save_runs
+        from napari_cellclass.runs.training import run_file
+
+        save_runs(result.tables, {name: run_file(params.out, name) for name in result.tables})
+        reporter.say(f"{result.taken} of {params.runs} runs were there already, trained alike to their end: taken")
     for path, reason in result.data.skipped:
         reporter.say(f"left out: {path}: {reason}")
     for model in result.models:
@@ -194,6 +202,8 @@ def _train(params: TrainParams, reporter: Reporter) -> int:
     reporter.say(f"  split: {result.data.split_rule}")
     for name, evaluation in result.tests.items():
         reporter.say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
+    for line in spread_lines(result.tables["spread"]) if result.tables else ():
+        reporter.say(f"  {line}")
     reporter.event("done", models=[str(model.path) for model in result.models])
     return OK
 
@@ -297,6 +307,16 @@ def _info(params: InfoParams, reporter: Reporter) -> int:
     return OK
 
 
+def _experiment(params: ExperimentParams, reporter: Reporter) -> int:
+    from napari_cellclass.engine.parent import listen
+    from napari_cellclass.experiment import experiment
+
+    listen()
+    result = experiment(params, reporter.progress, reporter.say)
+    reporter.event("done", out=params.out, verdict=result.verdict.word)
+    return OK
+
+
 def _demo(params: DemoParams, reporter: Reporter) -> int:
     from napari_cellclass.demo import run_demo
 
@@ -308,6 +328,7 @@ VERBS: dict[str, tuple[type[Params], Callable[[Any, Reporter], int]]] = {
     "slice": (SliceParams, _slice),
     "check": (CheckParams, _check),
     "train": (TrainParams, _train),
+    "experiment": (ExperimentParams, _experiment),
     "evaluate": (EvaluateParams, _evaluate),
     "classify": (ClassifyParams, _classify),
     "info": (InfoParams, _info),

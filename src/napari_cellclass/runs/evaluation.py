@@ -86,9 +86,31 @@ def evaluate_folder(
         ``cancelled`` said so.
     """
     data = read_test_tiles(folder, bundle, group_by, None, read, progress, cancelled)
+    return evaluate_set(data, bundle, engine, progress, cancelled, str(folder))
+
+
+def evaluate_set(
+    data: TileDataset,
+    bundle: ModelBundle,
+    engine: Predictor,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    name: str = "the test set",
+) -> Evaluation:
+    """Classify labelled tiles that were read before, and compare; ``name`` is told in errors.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError
+        No tile has finite pixels; other channels than the model's; a file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    if data.channels != bundle.preprocess.channels:
+        raise ModelError(f"{name}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
     prob = bundle.calibrated(predict_dataset(data, engine, progress, cancelled, bundle.preprocess))
     if not np.isfinite(prob).all(axis=1).any():
-        raise DatasetError(f"{folder} has no tile with finite pixels; check the images")
+        raise DatasetError(f"{name} has no tile with finite pixels; check the images")
     # Where every file is one tile, a table of files would be a table of tiles.
     fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from napari_cellclass.core.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.check import check_dataset
-from napari_cellclass.core.class_images import class_folders
 from napari_cellclass.core.contracts import (
     CancelCheck,
+    DatasetError,
     OutputError,
     ParamsError,
     Progress,
@@ -22,27 +20,31 @@ from napari_cellclass.core.contracts import (
     no_progress,
 )
 from napari_cellclass.core.dataset import TileDataset
-from napari_cellclass.core.files import check_writable, write_json, writing
-from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.files import check_writable, write_json
 from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.repeats import set_names
 from napari_cellclass.core.split import split_by_group
-from napari_cellclass.core.tiles_csv import is_tiles_csv, read_labelled
-from napari_cellclass.runs.evaluation import Evaluation, evaluate_folder
+from napari_cellclass.core.tiles_csv import read_labelled
+from napari_cellclass.runs.evaluation import Evaluation, evaluate_set, read_test_set
 from napari_cellclass.runs.labelled import cutter, reader
 from napari_cellclass.runs.models import open_engine
+from napari_cellclass.runs.repeated import Repeats, run_tables, train_or_take, write_table
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
     """The models of all runs, the first of them, or their ensemble, under the name that was asked for.
 
-    ``warnings`` are those of the data: what would make the figures mislead.
+    ``warnings`` are those of the data: what would make the figures mislead. ``tables`` are those of several runs, see
+    :func:`napari_cellclass.runs.repeated.run_tables`, and ``taken`` says how many of these were there already.
     """
 
     models: tuple[ModelBundle, ...]
     data: TileDataset
     tests: dict[str, Evaluation]
     warnings: tuple[str, ...] = ()
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    taken: int = 0
 
 
 def train_folders(
@@ -50,9 +52,11 @@ def train_folders(
 ) -> TrainResult:
     """Train on class folders, or on the tiles that a TILES.csv lists, and write the model.
 
-    With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …,
-    with ``NAME_runs.csv``, one row per run; an ``ensemble`` of them is written as the first model, and every
-    run beside it as ``NAME_run01.cellclass`` …. Figures of ``test`` sets go to ``NAME_tests.json``.
+    With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …; an
+    ``ensemble`` of them is written as the first model, and every run beside it as ``NAME_run01.cellclass`` …. A run
+    whose model is there already, trained alike to its end, is taken as it is. Tables of all runs are written after each
+    of them: ``NAME_runs.csv``, a row per run and test set, ``NAME_histories.csv``, ``NAME_tiles.csv``,
+    ``NAME_spread.csv`` and ``NAME_curves.csv``. Figures of ``test`` sets go to ``NAME_tests.json``.
 
     Raises
     ------
@@ -61,8 +65,6 @@ def train_folders(
     CancelledError
         ``cancelled`` said so; the models of finished runs are kept.
     """
-    from napari_cellclass.engine.training import train
-
     if params.out.suffix != SUFFIX:
         raise ParamsError(f"--out {str(params.out)!r}: a model's name ends in {SUFFIX}")
     if params.out.is_dir():
@@ -72,44 +74,86 @@ def train_folders(
     data = read_labelled(params.data, cutter(params), params.group_by, read, progress=progress, cancelled=cancelled)
     data = split_by_group(data, params.val_fraction)
     warnings = tuple(finding.text for finding in check_dataset(data) if finding.severity == "warning")
-    for folder in params.test:
-        if not is_tiles_csv(folder):
-            class_folders(folder, data.scheme.names)  # tells now what would be wrong after training
-    models, rows = [], []
-    for run in range(params.runs):
-        path = _run_path(params.out, run, params.ensemble)
-        one = params.model_copy(update={"seed": params.seed + run, "out": path})
-        model = train(data, one, one.out, progress=_labelled(progress, run, params.runs), cancelled=cancelled)
-        models.append(model)
-        rows.append({"run": run + 1, "seed": one.seed, "model": one.out.name, **_flat(model.manifest.scores)})
-        if params.runs > 1:
-            with writing(params.out.with_name(f"{params.out.stem}_runs.csv")) as temporary:
-                pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    tests = read_tests(params, data, progress, cancelled)
+    if params.runs == 1:
+        from napari_cellclass.engine.training import train
+
+        model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+        return TrainResult((model,), data, _test(model, tests, params, progress, cancelled), warnings)
+    repeats = _train_runs(data, tests, params, progress, cancelled)
+    models, names = list(repeats.models), set_names(list(tests))
     if params.ensemble:
         from napari_cellclass.engine.ensemble import write_ensemble
 
         models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
-    tests = _test(models[0], params, read, progress, cancelled)
-    return TrainResult(tuple(models), data, tests, warnings)
+        found = _test(models[0], tests, params, progress, cancelled)
+    else:
+        found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}
+        _write_tests(found, params.out)
+    return TrainResult(tuple(models), data, found, warnings, run_tables(repeats), repeats.taken)
+
+
+def read_tests(
+    params: TrainParams, data: TileDataset, progress: ProgressCallback, cancelled: CancelCheck
+) -> dict[Path, TileDataset]:
+    """Read the test sets, so that what is wrong with one is told before hours of training."""
+    found: dict[Path, TileDataset] = {}
+    for folder in params.test:
+        found[folder] = read_test_set(
+            folder, data.tile_px, data.scheme.names, params.group_by, reader(params), progress, cancelled
+        )
+        if found[folder].channels != data.channels:
+            raise DatasetError(
+                f"{folder} has {found[folder].channels} channel(s), but {params.data} has {data.channels}; test on "
+                "images like those trained on"
+            )
+    return found
+
+
+def _train_runs(
+    data: TileDataset,
+    tests: dict[Path, TileDataset],
+    params: TrainParams,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> Repeats:
+    repeats = Repeats.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
+    for run in range(params.runs):
+        path = _run_path(params.out, run, params.ensemble)
+        one = params.model_copy(update={"seed": params.seed + run, "out": path})
+        told = labelled(progress, run, params.runs)
+        repeats.add(train_or_take(data, one, told, cancelled), told, cancelled)
+        for name, table in run_tables(repeats).items():
+            write_table(table, run_file(params.out, name))
+    return repeats
+
+
+def run_file(out: Path, name: str) -> Path:
+    """Where a table of a model's runs is written, and, with another suffix, its figure: beside it."""
+    return out.with_name(f"{out.stem}_{name}.csv")
 
 
 def _test(
     model: ModelBundle,
+    tests: dict[Path, TileDataset],
     params: TrainParams,
-    read: Callable[[Path], SourceImage],
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> dict[str, Evaluation]:
-    if not params.test:
+    if not tests:
         return {}
     with open_engine(model) as engine:
-        tests = {
-            str(folder): evaluate_folder(folder, model, engine, params.group_by, read, progress, cancelled)
-            for folder in params.test
+        found = {
+            str(folder): evaluate_set(data, model, engine, progress, cancelled, str(folder))
+            for folder, data in tests.items()
         }
-    content = {name: evaluation.to_json() for name, evaluation in tests.items()}
-    write_json(tests_path(params.out), content)
-    return tests
+    _write_tests(found, params.out)
+    return found
+
+
+def _write_tests(tests: dict[str, Evaluation], out: Path) -> None:
+    if tests:
+        write_json(tests_path(out), {name: evaluation.to_json() for name, evaluation in tests.items()})
 
 
 def tests_path(out: Path) -> Path:
@@ -121,7 +165,8 @@ def _run_path(out: Path, run: int, ensemble: bool) -> Path:
     return out if run == 0 and not ensemble else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
 
 
-def _labelled(progress: ProgressCallback, run: int, runs: int) -> ProgressCallback:
+def labelled(progress: ProgressCallback, run: int, runs: int) -> ProgressCallback:
+    """Add the number of the run, and how many there are, to what is told."""
     if runs == 1:
         return progress
 
@@ -129,14 +174,3 @@ def _labelled(progress: ProgressCallback, run: int, runs: int) -> ProgressCallba
         progress(replace(update, metrics={"run": run + 1, "runs": runs, **update.metrics}))
 
     return report
-
-
-def _flat(scores: dict[str, Any]) -> dict[str, Any]:
-    """Keep the plain numbers of a manifest's scores, and the values of its estimates."""
-    flat: dict[str, Any] = {}
-    for name, value in scores.items():
-        if isinstance(value, dict) and "value" in value:
-            flat[name] = value["value"]
-        elif isinstance(value, int | float | bool | str):
-            flat[name] = value
-    return flat

@@ -1,0 +1,221 @@
+"""Figures of repeated runs and experiments at journal width, each of a table that lies beside it as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_cellclass.report.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN_INCH, PAGE_INCH = 85 / 25.4, 180 / 25.4
+_DPI = 300
+_TEXT = 7  # points
+_DARK = "#202020"
+# Okabe & Ito: training blue, held-out vermilion, shuffled labels grey, means of runs black.
+_TRAINING, _HELD, _SHUFFLED, _FIT = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
+_JITTER = 0.16
+
+
+def box_figure(runs: pd.DataFrame, spread: pd.DataFrame) -> Figure:
+    """Draw a box per test set over the runs' balanced accuracies, their points, and the mean with its interval.
+
+    Beside them, in another colour, the same of the training tiles.
+
+    Parameters
+    ----------
+    runs, spread
+        The tables ``_runs.csv`` and ``_spread.csv``, see :mod:`napari_cellclass.core.repeats`.
+    """
+    wide = len(spread) > 4
+    figure = new_figure(PAGE_INCH if wide else COLUMN_INCH, 2.6)
+    draw_boxes(figure.subplots(), runs, spread)
+    return figure
+
+
+def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: float | None = None) -> None:
+    """Draw :func:`box_figure` into a panel, with a line for guessing where that is known."""
+    names = spread["test"].tolist()
+    values = [runs.loc[runs["test"] == name, "balanced_accuracy"].to_numpy(float) for name in names]
+    values.append(runs.drop_duplicates("run")["train_balanced_accuracy"].to_numpy(float))
+    places = [*range(len(names)), -1]
+    axes.boxplot(
+        values, positions=places, widths=0.5, showfliers=False,
+        medianprops={"color": _DARK, "lw": 1.0}, boxprops={"lw": 0.7}, whiskerprops={"lw": 0.7}, capprops={"lw": 0.7},
+    )  # fmt: skip
+    # Spread evenly rather than at random, so that the same runs give the same picture.
+    for place, found in zip(places, values, strict=True):
+        across = _JITTER * (np.arange(len(found)) * 0.618 % 1 * 2 - 1)
+        axes.plot(place + across, found, "o", ms=2.8, mew=0, color=_TRAINING if place < 0 else _HELD, alpha=0.75)
+    mean, lo, hi = (spread[name].to_numpy(float) for name in ("mean", "lo", "hi"))
+    axes.errorbar(
+        np.arange(len(names)) + 0.38, mean, yerr=np.nan_to_num(np.stack([mean - lo, hi - mean])).clip(0), fmt="D",
+        ms=3, color=_DARK, elinewidth=0.9, capsize=2,
+    )  # fmt: skip
+    if chance is not None:
+        _guessing(axes, chance)
+    axes.set_xlim(-1.6, len(names) - 0.3)
+    crowded = len(places) > 2
+    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT)
+    for label in axes.get_xticklabels():
+        label.set(rotation=30 * crowded, ha="right" if crowded else "center")
+    axes.set_ylim(-0.02, 1.04)
+    axes.set_ylabel("balanced accuracy", fontsize=_TEXT)
+    axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % interval", fontsize=_TEXT)
+    _plain(axes)
+
+
+def curves_figure(histories: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """Draw training and validation accuracy of all runs, thin, and their smooth means with bands.
+
+    Parameters
+    ----------
+    histories, curves
+        The tables ``_histories.csv`` and ``_curves.csv``, see :func:`~napari_cellclass.core.repeats.curve_table`.
+    """
+    figure = new_figure(COLUMN_INCH, 2.6)
+    draw_accuracies(figure.subplots(), histories, curves)
+    return figure
+
+
+def draw_accuracies(axes: Axes, histories: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """Draw :func:`curves_figure` into a panel."""
+    for series, label, colour in (("accuracy", "training", _TRAINING), ("val_accuracy", "validation", _HELD)):
+        _draw_series(axes, histories, curves, series, label, colour)
+    _finish_curves(axes, "accuracy")
+
+
+def draw_null(axes: Axes, shown: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
+    """Draw training accuracies with ``"true"`` and ``"shuffled"`` labels, each of histories and curves."""
+    for name, colour in (("true", _TRAINING), ("shuffled", _SHUFFLED)):
+        _draw_series(axes, *shown[name], "accuracy", f"{name} labels", colour)
+    _finish_curves(axes, "training accuracy")
+
+
+def _draw_series(
+    axes: Axes, histories: pd.DataFrame, curves: pd.DataFrame, series: str, label: str, colour: str
+) -> None:
+    for _, run in histories.groupby("run"):
+        axes.plot(run["epoch"], run[series], lw=0.4, color=colour, alpha=0.35)
+    mean = curves[curves["series"] == series]
+    axes.fill_between(mean["epoch"], mean["lo"].clip(0, 1), mean["hi"].clip(0, 1), color=colour, alpha=0.2, lw=0)
+    axes.plot(mean["epoch"], mean["smooth"], lw=1.6, color=colour, label=label)
+
+
+def _finish_curves(axes: Axes, what: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylim(-0.02, 1.04)
+    axes.set_xlabel("epoch", fontsize=_TEXT)
+    axes.set_ylabel(what, fontsize=_TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=_TEXT, frameon=False, loc="lower right")
+    _plain(axes)
+
+
+def draw_learning_curve(axes: Axes, points: pd.DataFrame, curve: pd.DataFrame | None, chance: float) -> None:
+    """Draw held-out accuracy against the number of training tiles, with the fitted curve and its band.
+
+    Parameters
+    ----------
+    axes
+        The panel.
+    points
+        Columns tiles, balanced_accuracy; a row per training.
+    curve
+        Columns tiles, accuracy, lo, hi; None where there is no fit.
+    chance
+        Balanced accuracy of guessing.
+    """
+    if curve is not None:
+        axes.fill_between(curve["tiles"], curve["lo"].clip(0, 1), curve["hi"].clip(0, 1), color=_FIT, alpha=0.2, lw=0)
+        axes.plot(curve["tiles"], curve["accuracy"], lw=1.4, color=_FIT)
+    axes.plot(points["tiles"], points["balanced_accuracy"], "o", ms=2.8, mew=0, color=_HELD, alpha=0.75)
+    _guessing(axes, chance)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.02, 1.04)
+    shown = np.unique(points["tiles"].to_numpy(int))
+    axes.set_xticks(shown, [f"{n:,}" for n in shown], fontsize=_TEXT)
+    axes.minorticks_off()
+    axes.set_xlabel("training tiles", fontsize=_TEXT)
+    axes.set_ylabel("held-out balanced accuracy", fontsize=_TEXT)
+    _plain(axes)
+
+
+def experiment_figure(tables: Mapping[str, pd.DataFrame], title: str, chance: float) -> Figure:
+    """Draw an experiment on one page: runs, curves, and, where they were made, shuffled labels and more tiles.
+
+    Parameters
+    ----------
+    tables
+        By the names of their CSV files: runs, spread, histories, curves, and at will null_histories, null_curves,
+        learning_points and learning_curve.
+    title
+        Above it all.
+    chance
+        Balanced accuracy of guessing.
+    """
+    null, points = "null_curves" in tables, "learning_points" in tables
+    panels = 2 + null + points
+    figure = new_figure(PAGE_INCH, 2.3 if panels > 2 else 2.8)
+    figure.suptitle(title, fontsize=_TEXT + 2, x=0.01, ha="left")
+    grid = iter(figure.subplots(1, panels, squeeze=False)[0])
+    draw_boxes(next(grid), tables["runs"], tables["spread"], chance)
+    draw_accuracies(next(grid), tables["histories"], tables["curves"])
+    if null:
+        pair = {"true": (tables["histories"], tables["curves"])}
+        draw_null(next(grid), pair | {"shuffled": (tables["null_histories"], tables["null_curves"])})
+    if points:
+        draw_learning_curve(next(grid), tables["learning_points"], tables.get("learning_curve"), chance)
+    return figure
+
+
+def save_runs(tables: Mapping[str, pd.DataFrame], paths: Mapping[str, Path]) -> None:
+    """Write the figures of repeated runs as PNG and SVG beside their tables.
+
+    Parameters
+    ----------
+    tables
+        With runs, spread, histories and curves.
+    paths
+        The CSV files of the same names; the figures take the names of runs and curves.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    save_both(box_figure(tables["runs"], tables["spread"]), paths["runs"])
+    save_both(curves_figure(tables["histories"], tables["curves"]), paths["curves"])
+
+
+def save_both(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and as SVG, in place of the suffix of ``path``."""
+    for suffix in (".png", ".svg"):
+        save_figure(figure, path.with_suffix(suffix), dpi=_DPI)
+
+
+def _guessing(axes: Axes, chance: float) -> None:
+    axes.axhline(chance, color=_DARK, lw=0.7, ls=(0, (3, 3)))
+    axes.annotate(
+        "guessing", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=6, color=_DARK,
+    )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else "…" + name[-17:]
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(labelsize=_TEXT, width=0.6)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_linewidth(0.6)
