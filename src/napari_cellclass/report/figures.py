@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.files import writing
@@ -65,6 +66,20 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
     if pixels.shape[2] == 2:
         return pixels[..., [0, 1, 0]], step
     return pixels[..., :3], step
+
+
+def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
+    """Write a figure as ``STEM.png`` and ``STEM.svg``, and the numbers in it as ``STEM.csv``.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    for suffix in (".png", ".svg"):
+        save_figure(figure, stem.with_name(stem.name + suffix), dpi=300)
+    with writing(stem.with_name(stem.name + ".csv")) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
 
 
 def overlay_figure(
@@ -167,8 +182,3 @@ def confusion_figure(report: EvalReport) -> Figure:
     bounds = "" if value.lo is None else f"\n95 % interval {value.lo:.3f} to {value.hi:.3f}"
     axes.set_title(f"balanced accuracy {value.value:.3f}, n = {report.n}{bounds}", fontsize=9)
     return figure
-
-
-def save_confusion(report: EvalReport, path: Path) -> None:
-    """Write :func:`confusion_figure` as a picture."""
-    save_figure(confusion_figure(report), path)

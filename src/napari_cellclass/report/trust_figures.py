@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.files import writing
 from napari_cellclass.core.shortcuts import TITLES
-from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_figure
+from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_with_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +98,7 @@ def _plain(axes: Axes) -> None:
 
 
 def save_trust(shortcuts: pd.DataFrame | None, stress: pd.DataFrame | None, classes: int, out: Path) -> None:
-    """Write ``shortcuts.png`` and ``stress.png`` of the tables that there are, each with its numbers as CSV.
+    """Write ``shortcuts`` and ``stress`` of the tables that there are, each as PNG, SVG, and its numbers as CSV.
 
     Raises
     ------
@@ -108,6 +107,4 @@ def save_trust(shortcuts: pd.DataFrame | None, stress: pd.DataFrame | None, clas
     """
     for table, draw, name in ((shortcuts, shortcut_figure, "shortcuts"), (stress, stress_figure, "stress")):
         if table is not None:
-            save_figure(draw(table, classes), out / f"{name}.png")
-            with writing(out / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False, lineterminator="\n")
+            save_with_table(draw(table, classes), table, out / name)
