@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import CancelCheck, CancelledError, never_cancelled
+from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.evaluated import Evaluation
 from napari_cellclass.core.params import PanelOrder
 from napari_cellclass.core.picture import crop_pixels
+from napari_cellclass.core.tile_list import TileOrigins
 
 PAGE = 25
 """Tiles on a page."""
@@ -128,3 +131,21 @@ def panel_frame(evaluation: Evaluation, places: NDArray[np.int64]) -> pd.DataFra
     frame = evaluation.frame().iloc[places].reset_index(drop=True)
     frame.insert(0, "number", np.arange(1, len(frame) + 1))
     return frame
+
+
+def field_of_tile(data: TileDataset, place: int) -> tuple[Path, tuple[int, int, int, int]]:
+    """Give the field that a tile lies in, and its box there: y0, x0, y1, x1 in px.
+
+    Where the tile is a file of its own, the field is what a ``tiles.csv`` says it was cut from, if that still
+    exists; else the file itself.
+    """
+    number = data.image[place]
+    path, box = data.paths[number], tuple(int(v) for v in data.boxes[place])
+    for folder in (path.parent, path.parent.parent):
+        origin = TileOrigins([folder]).find(path, data.image_ids[number])
+        if origin is not None and not origin.angle:
+            field = folder / Path(origin.source)  # stays an absolute source where it is one
+            if field.is_file():
+                y0, x0 = origin.box[:2]
+                return field, (y0 + box[0], x0 + box[1], y0 + box[2], x0 + box[3])
+    return path, (box[0], box[1], box[2], box[3])

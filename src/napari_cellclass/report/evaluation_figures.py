@@ -43,13 +43,17 @@ def draw_reliability(report: EvalReport, look: Look) -> NDArray[np.uint8]:
 
 
 def _reliability(figure: Figure, report: EvalReport, look: Look) -> None:
+    from matplotlib.colors import to_rgb
+
     table = pd.DataFrame(report.reliability)
     some = table[table["n"] > 0]
     lowest = min(1 / len(report.classes), float(some["lo"].min()))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     width = float(table["hi"].iloc[0] - table["lo"].iloc[0])
     colour = _BLUE[look.on_dark]
-    upper.bar(some["lo"], some["accuracy"].astype(float), width, align="edge", color=colour, alpha=0.45, lw=0)
+    upper.bar(
+        some["lo"], some["accuracy"].astype(float), width, align="edge", fc=(*to_rgb(colour), 0.45), ec=colour, lw=0.6
+    )
     upper.plot(some["confidence"].astype(float), some["accuracy"].astype(float), "o", ms=4, color=colour)
     upper.plot([0, 1], [0, 1], color=look.text, lw=0.9, ls=(0, (4, 3)))
     upper.set_ylim(0, 1.03)

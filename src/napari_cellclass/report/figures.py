@@ -68,6 +68,16 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
     return pixels[..., :3], step
 
 
+def on_paper(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8]:
+    """Draw a figure of a file, on its white ground, ``width`` px wide: uint8 RGBA in px of the screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(ratio * width / figure.get_figwidth())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba(), np.uint8)
+
+
 def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
     """Write a figure as ``STEM.png`` and ``STEM.svg``, and the numbers in it as ``STEM.csv``.
 

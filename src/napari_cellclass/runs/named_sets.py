@@ -43,9 +43,13 @@ def named_paths(words: Sequence[str]) -> tuple[NamedPath, ...]:
     Raises
     ------
     ParamsError
-        A name is no name for a folder, or is given twice; the same path is given twice.
+        A name is no name for a folder, or is given twice.
     """
-    found = [_named(word) for word in words]
+    return with_names([_named(word) for word in words])
+
+
+def with_names(found: Sequence[NamedPath]) -> tuple[NamedPath, ...]:
+    """Name the test sets that have no name yet, and check the others; see :func:`named_paths`."""
     given = [one.name for one in found if one.name]
     for name in given:
         if not name.strip(" .") or set(name) & _NOT_IN_NAMES:
