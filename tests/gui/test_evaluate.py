@@ -136,6 +136,7 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     screenshot("evaluate")
 
     height, width = sheet.metadata[KEY]["cell"]
+    results.sets.setCurrentIndex(0)  # the sheet is of the other set nevertheless
     double_click(qtbot, viewer, height / 2, 1.5 * width)  # the second tile
     qtbot.waitUntil(lambda: bool(ours(viewer, "evaluated-tile")))
     (box,) = ours(viewer, "evaluated-tile")
@@ -146,6 +147,9 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     np.testing.assert_array_equal(np.asarray(field.data), ihc_field().data)
     screenshot("evaluate-tile-in-field")
 
+    results.sets.setCurrentIndex(1)
+    results.panel.show_cell((1, 0))
+    qtbot.waitUntil(lambda: len(results.panel.tiles) == len(wrong))
     tile = results.panel.tiles[0]
     show(evaluate, qtbot, results.panel.figure)
     qtbot.mouseDClick(results.panel.figure, Qt.MouseButton.LeftButton, pos=QPoint(20, 40))

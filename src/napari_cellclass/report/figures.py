@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # One journal page is about 180 mm wide.
 PAGE_INCH = 7.1
 _MAX_SHOWN_PX = 2000
+_DOCK_DPI = 85
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -69,13 +70,25 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
 
 
 def on_paper(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8]:
-    """Draw a figure of a file, on its white ground, ``width`` px wide: uint8 RGBA in px of the screen."""
+    """Draw a figure of a file on its white ground, laid out anew to be ``width`` px wide.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 4)
+        RGBA in px of the screen, of which there are ``ratio`` per px of the window.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure.set_dpi(ratio * width / figure.get_figwidth())
+    figure.set_size_inches(width / _DOCK_DPI, figure.get_figheight())
+    figure.set_dpi(ratio * _DOCK_DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba(), np.uint8)
+
+
+def paper_height(inches: float) -> int:
+    """Give the height in px of the window that :func:`on_paper` draws of a figure so high."""
+    return round(_DOCK_DPI * inches)
 
 
 def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:

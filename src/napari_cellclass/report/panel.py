@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 5
+_COLUMNS, _FEWEST = 5, 3
+_NARROW_PX = 92  # a tile narrower than that has no room for its captions
 # Okabe & Ito's green and vermilion, told apart by colour-blind people too, and their lighter kin for a dark ground.
 _RIGHT, _WRONG = {False: "#009E73", True: "#2CC79B"}, {False: "#D55E00", True: "#FF8A3D"}
 _GAP, _MARGIN = 0.1, 0.03  # in widths of a tile
 _LINE = 1.45  # of the letters' height
 _POINTS = 7
 _POINT_PX = 100 / 72  # figures for docks count 100 px to the inch
+
+
+def columns_at(width: int) -> int:
+    """Give the tiles in a row: five, in a narrow dock down to three."""
+    return max(_FEWEST, min(_COLUMNS, width // _NARROW_PX))
 
 
 def caption(tile: PanelTile) -> tuple[str, str]:
@@ -45,7 +51,7 @@ def draw_panel(tiles: Sequence[PanelTile], look: Look) -> NDArray[np.uint8]:
     Parameters
     ----------
     tiles
-        The page; rows of five.
+        The page.
     look
         Size and colours; :func:`panel_height` gives the height that goes with a width.
 
@@ -61,21 +67,21 @@ def draw_panel(tiles: Sequence[PanelTile], look: Look) -> NDArray[np.uint8]:
 
 def panel_height(tiles: Sequence[PanelTile], width: int) -> int:
     """Give the height in px that a page needs at a width."""
-    rows = max(1, -(-len(tiles) // COLUMNS))
+    rows = max(1, -(-len(tiles) // columns_at(width)))
     return round(rows * _step(tiles, width)[0]) + 4
 
 
 def tile_under(tiles: Sequence[PanelTile], width: int, x: float, y: float) -> PanelTile | None:
     """Give the tile, with its captions, at a point of a drawn page, in px from its upper left corner."""
-    down, across = _step(tiles, width)
+    (down, across), columns = _step(tiles, width), columns_at(width)
     column = int((x - _MARGIN * across / (1 + _GAP)) // across)
-    place = int(y // down) * COLUMNS + column
-    return tiles[place] if y >= 0 and 0 <= column < COLUMNS and place < len(tiles) else None
+    place = int(y // down) * columns + column
+    return tiles[place] if y >= 0 and 0 <= column < columns and place < len(tiles) else None
 
 
 def _step(tiles: Sequence[PanelTile], width: int) -> tuple[float, float]:
     """Give the px from a tile to the one below and to the one beside it."""
-    across = width / (COLUMNS + (2 * _MARGIN - _GAP) / (1 + _GAP))
+    across = width / (columns_at(width) + (2 * _MARGIN - _GAP) / (1 + _GAP))
     unit = across / (1 + _GAP)
     tall = max((tile.pixels.shape[0] / tile.pixels.shape[1] for tile in tiles), default=1.0)
     return unit * tall + 2 * _LINE * _POINTS * _POINT_PX + unit * _GAP, across
@@ -85,11 +91,12 @@ def _draw(axes: Axes, tiles: Sequence[PanelTile], look: Look) -> None:
     from matplotlib.patches import Rectangle
 
     down, across = _step(tiles, look.width)
+    columns = columns_at(look.width)
     unit, line = across / (1 + _GAP), _LINE * _POINTS * _POINT_PX
     letters = max(5, round(across / (0.6 * _POINTS * _POINT_PX)))
     for place, tile in enumerate(tiles):
-        x = _MARGIN * unit + place % COLUMNS * across
-        y = place // COLUMNS * down + line
+        x = _MARGIN * unit + place % columns * across
+        y = place // columns * down + line
         height = unit * tile.pixels.shape[0] / tile.pixels.shape[1]
         colour = (_RIGHT if tile.right else _WRONG)[look.on_dark]
         axes.imshow(tile.pixels, extent=(x, x + unit, y + height, y), interpolation="nearest", aspect="auto")
@@ -97,7 +104,7 @@ def _draw(axes: Axes, tiles: Sequence[PanelTile], look: Look) -> None:
         axes.add_patch(Rectangle((x, y), unit, height, fill=False, edgecolor=colour, lw=2, ls=style))
         above, below = caption(tile)
         text: dict[str, Any] = {"ha": "center", "fontsize": _POINTS}
-        axes.text(x + unit / 2, y - 3, _shortened(above, letters), color=colour, va="bottom", weight="bold", **text)
+        axes.text(x + unit / 2, y - 3, _shortened(above, letters), color=colour, va="bottom", **text)
         axes.text(x + unit / 2, y + height + 2, _shortened(below, letters), color=look.text, va="top", **text)
     axes.set_xlim(0, look.width)
     axes.set_ylim(look.height, 0)

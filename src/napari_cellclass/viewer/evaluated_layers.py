@@ -92,6 +92,8 @@ class EvaluatedLayers:
         )
         self._box.metadata[KEY] = {"kind": "evaluated-tile", "place": tile.place, "box": box}
         self._viewer.add_layer(self._box)
+        self._box.editable = False
+        self._viewer.layers.selection.active = self._field[-1]
         if self._sheet is not None and self._present(self._sheet):
             self._sheet.visible = False
         for layer in [*self._field, self._box]:

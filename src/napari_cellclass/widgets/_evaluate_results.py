@@ -15,15 +15,14 @@ from napari_cellclass.core.evaluated import EvaluatedSet
 from napari_cellclass.core.findings import counted
 from napari_cellclass.report.curves import Look
 from napari_cellclass.report.evaluation_figures import draw_fields, draw_reliability, fields_height
-from napari_cellclass.report.figures import on_paper
-from napari_cellclass.report.trust_figures import shortcut_figure, stress_figure
+from napari_cellclass.report.figures import on_paper, paper_height
+from napari_cellclass.report.trust_figures import shortcut_figure, shortcut_inches, stress_figure, stress_inches
 from napari_cellclass.widgets._evaluate_run import Evaluated
 from napari_cellclass.widgets._evaluate_tables import ClassTable, ConfusionTable, FigureTable
 from napari_cellclass.widgets._panel_view import PanelView
 from napari_cellclass.widgets._train_view import FigureView
 
 if TYPE_CHECKING:
-    import pandas as pd
     from napari.viewer import Viewer
 
 _WARNING = "color: #E8743B;"
@@ -33,26 +32,26 @@ _RELIABILITY_PX = 330
 class EvaluationResults(QWidget):
     """Shows one of the test sets of an evaluation.
 
-    ``cell`` is sent with the places of true and predicted class, ``opened`` with a tile, ``save`` without anything.
+    ``cell`` is sent with the places of true and predicted class, ``opened`` with an evaluation and its tile, and
+    ``save`` without anything.
     """
 
     cell = Signal(int, int)
-    opened = Signal(object)
+    opened = Signal(object, object)
     save = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.evaluated: Evaluated | None = None
         self.sets = QComboBox()
+        self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.text, self.alarms = QLabel(), QLabel()
         self.figures, self.confusion, self.classes = FigureTable(), ConfusionTable(), ClassTable()
         self.panel = PanelView(viewer)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
         self.fields = FigureView(viewer, lambda width: fields_height(self.shown.report))
-        self.shortcuts = FigureView(viewer, lambda width: _paper_height(self._shortcut_figure, width))
-        self.stress = FigureView(viewer, lambda width: _paper_height(self._stress_figure, width))
-        self._shortcut_figure: Callable[[], Any] | None = None
-        self._stress_figure: Callable[[], Any] | None = None
+        self.shortcuts = FigureView(viewer, lambda width: self._paper_height("shortcuts"))
+        self.stress = FigureView(viewer, lambda width: self._paper_height("stress"))
         self.save_button = QPushButton("Save kit …")
         self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
         for label in (self.text, self.alarms):
@@ -63,8 +62,9 @@ class EvaluationResults(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.sets, self.text, self.alarms, self.figures):
             column.addWidget(widget)
-        column.addWidget(QLabel("Confusion matrix: rows are the truth; click a cell to see its tiles"))
-        for widget in (self.confusion, self.panel, self.classes):
+        title = QLabel("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
+        title.setWordWrap(True)
+        for widget in (title, self.confusion, self.panel, self.classes):
             column.addWidget(widget)
         for view in self._views():
             column.addWidget(view)
@@ -99,27 +99,33 @@ class EvaluationResults(QWidget):
 
     def _show_set(self) -> None:
         one, report = self.shown, self.shown.report
-        self.text.setText(
-            f"{one.name}: n = {counted(report.n, 'tile')} of {counted(report.groups, 'group')} "
-            f"(intervals: {report.interval})."
-        )
+        # How the intervals were made matters at once only where they are too narrow.
+        how = "" if report.groups > 1 else f" Intervals: {report.interval}."
+        self.text.setText(f"{one.name}: n = {counted(report.n, 'tile')} of {counted(report.groups, 'group')}.{how}")
+        self.figures.setToolTip(f"intervals: {report.interval}")
         warnings = any(alarm.severity == "warning" for alarm in one.alarms)
         self.alarms.setText("\n".join(f"{alarm.severity.capitalize()}: {alarm.text}." for alarm in one.alarms))
         self.alarms.setStyleSheet(_WARNING if warnings else "")
         self.alarms.setVisible(bool(one.alarms))
-        for table in (self.figures, self.confusion, self.classes):
-            table.show_report(report)
+        for widget in (self.figures, self.confusion, self.classes):
+            widget.show_report(report)
         self.panel.show_set(one.evaluation)
         self.reliability.show_figure(partial(draw_reliability, report))
         self.fields.show_figure(partial(draw_fields, report))
         k = len(report.classes)
-        self._shortcut_figure = _made(shortcut_figure, one.shortcuts, k)
-        self._stress_figure = _made(stress_figure, one.stress, k)
-        for view, figure in ((self.shortcuts, self._shortcut_figure), (self.stress, self._stress_figure)):
-            if figure is None:
+        for view, draw, table in (
+            (self.shortcuts, shortcut_figure, one.shortcuts),
+            (self.stress, stress_figure, one.stress),
+        ):
+            if table is None:
                 view.clear_figure()
             else:
-                view.show_figure(partial(_on_paper, figure))
+                view.show_figure(partial(_on_paper, partial(draw, table, k)))
+
+    def _paper_height(self, name: str) -> int:
+        table = getattr(self.shown, name)
+        inches = {"shortcuts": shortcut_inches, "stress": stress_inches}[name]
+        return 1 if table is None else paper_height(inches(table))
 
     def _cell_clicked(self, truth: int, said: int) -> None:
         self.panel.show_cell((truth, said))
@@ -130,19 +136,6 @@ class EvaluationResults(QWidget):
         self.panel.close_down()
         for view in self._views():
             view.let_go()
-
-
-def _made(
-    draw: Callable[[pd.DataFrame, int], Any], table: pd.DataFrame | None, classes: int
-) -> Callable[[], Any] | None:
-    return None if table is None else partial(draw, table, classes)
-
-
-def _paper_height(figure: Callable[[], Any] | None, width: int) -> int:
-    if figure is None:
-        return 1
-    made = figure()
-    return round(width * made.get_figheight() / made.get_figwidth())
 
 
 def _on_paper(figure: Callable[[], Any], look: Look) -> NDArray[np.uint8]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
@@ -12,17 +13,21 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_cellclass.core.intervals import Estimate
 from napari_cellclass.core.metrics import EvalReport
 
-_ROW_PX = 24
+_ROW_PX, _MOST_ROWS = 24, 10
 _CELL_PX, _MOST_CELLS = 40, 10
 _CENTRE = Qt.AlignmentFlag.AlignCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
-def interval(value: float | None, lo: float | None, hi: float | None) -> str:
-    """Write a figure with its interval, as far as there is one."""
+def _figure(found: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """Give a class's figure with its interval, as far as there is one: short for a cell, and long."""
+    value, bounds = found[name], found[f"{name}_interval"]
     if value is None:
-        return "-"
-    return f"{value:.3f}" if lo is None or hi is None else f"{value:.3f}  ({lo:.3f} to {hi:.3f})"
+        return "-", "not defined: there is no such tile"
+    if bounds is None:
+        return f"{value:.3f}", f"{name} {value:.3f}; no interval can be given"
+    lo, hi = bounds
+    return f"{value:.3f}\n{lo:.2f}–{hi:.2f}", f"{name} {value:.3f}, 95 % interval {lo:.3f} to {hi:.3f}"
 
 
 class _Table(QTableWidget):
@@ -49,8 +54,8 @@ class _Table(QTableWidget):
                 if j:
                     cell.setTextAlignment(_RIGHT)
                 self.setItem(i, j, cell)
-        bar = self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + _ROW_PX * min(12, len(rows)) + bar)
+        row_px = self.verticalHeader().defaultSectionSize()
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + row_px * min(_MOST_ROWS, len(rows)) + 6)
 
 
 class FigureTable(_Table):
@@ -86,16 +91,13 @@ class ClassTable(_Table):
 
     def show_report(self, report: EvalReport) -> None:
         """Fill the rows."""
-        rows = []
-        for found in report.per_class:
-            figures = [
-                interval(found[n], *(found[f"{n}_interval"] or (None, None))) for n in ("recall", "precision", "f1")
-            ]
-            rows.append((found["name"], f"{found['n']:,}", *(text.replace("  ", "\n") for text in figures)))
-        self.verticalHeader().setDefaultSectionSize(38)
-        self.fill(rows)
-        bar = self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + 38 * min(8, len(rows)) + bar)
+        self.verticalHeader().setDefaultSectionSize(_CELL_PX)
+        figures = [[_figure(found, name) for name in ("recall", "precision", "f1")] for found in report.per_class]
+        names = [(found["name"], f"{found['n']:,}") for found in report.per_class]
+        self.fill([(*name, *(short for short, _ in row)) for name, row in zip(names, figures, strict=True)])
+        for i, row in enumerate(figures):
+            for j, (_, long) in enumerate(row):
+                self.item(i, 2 + j).setToolTip(long)
 
 
 class ConfusionTable(QTableWidget):
@@ -106,10 +108,14 @@ class ConfusionTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, 0)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("rows are the truth, columns the prediction; click a cell to see its tiles")
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.horizontalHeader().setMinimumSectionSize(44)
+        for header in (self.horizontalHeader(), self.verticalHeader()):
+            header.setHighlightSections(False)
         self.verticalHeader().setDefaultSectionSize(_CELL_PX)
         self.cellClicked.connect(self.cell)
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 class PanelView(QWidget):
-    """Pages of 25 tiles; ``opened`` is sent with a :class:`PanelTile` that was double-clicked."""
+    """Pages of 25 tiles; ``opened`` is sent with the evaluation and the :class:`PanelTile` that was double-clicked."""
 
-    opened = Signal(object)
+    opened = Signal(object, object)
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._evaluation: Evaluation | None = None
+        self._drawn: Evaluation | None = None  # that of the tiles on screen, until others are read
         self._cell: tuple[int, int] | None = None
         self._places: NDArray[np.int64] = np.zeros(0, np.int64)
         self._job: Job | None = None
@@ -41,6 +42,8 @@ class PanelView(QWidget):
         for order in get_args(PanelOrder):
             self.order.addItem(ORDERS[order], order)
         self.order.setCurrentIndex(self.order.findData("uncertain"))
+        self.order.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.order.setMinimumContentsLength(12)
         self.seed.setPrefix("seed ")
         self.seed.setMaximum(9999)
         self.seed.setVisible(False)
@@ -123,14 +126,14 @@ class PanelView(QWidget):
         if self._job is not None:
             self._job.cancel()
         self._requests += 1
-        number = self._requests
+        number, evaluation = self._requests, self._evaluation
         places = self._places[page * PAGE : (page + 1) * PAGE]
-        self._job = start_job(work.tiles, evaluation=self._evaluation, places=places)
-        self._job.returned.connect(lambda tiles: self._show(tiles) if number == self._requests else None)
+        self._job = start_job(work.tiles, evaluation=evaluation, places=places)
+        self._job.returned.connect(lambda tiles: self._show(evaluation, tiles) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)) if number == self._requests else None)
 
-    def _show(self, tiles: tuple[PanelTile, ...]) -> None:
-        self.tiles = tiles
+    def _show(self, evaluation: Evaluation, tiles: tuple[PanelTile, ...]) -> None:
+        self._drawn, self.tiles = evaluation, tiles
         if tiles:
             self.figure.show_figure(partial(draw_panel, tiles))
         else:
@@ -140,7 +143,7 @@ class PanelView(QWidget):
         point = event.position()
         tile = tile_under(self.tiles, self.figure.width(), point.x(), point.y())
         if tile is not None:
-            self.opened.emit(tile)
+            self.opened.emit(self._drawn, tile)
 
     def close_down(self) -> None:
         """Stop reading and following the viewer."""

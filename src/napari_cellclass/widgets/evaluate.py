@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QFileDialog, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, ParamsError
+from napari_cellclass.core.evaluated import Evaluation
 from napari_cellclass.core.findings import counted
 from napari_cellclass.core.panel import PanelTile
 from napari_cellclass.core.params import EvaluateParams
@@ -24,6 +25,7 @@ from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 from napari_cellclass.widgets._train_form import TrainForm, labelled
+from napari_cellclass.widgets._train_view import warm_up
 from napari_cellclass.widgets.classify import ClassifyWidget
 from napari_cellclass.widgets.train import TrainWidget
 
@@ -49,13 +51,14 @@ class EvaluateWidget(QWidget):
         self._request: work.EvaluateRequest | None = None
         self._reading: Job | None = None
         self._requests = 0
-        self._on_sheet: dict[int, PanelTile] = {}
+        self._sheet: tuple[Evaluation, dict[int, PanelTile]] | None = None
         self.layers = EvaluatedLayers(napari_viewer, self._open_place)
         self._build()
         self.run_button.clicked.connect(self.run)
         self.results.cell.connect(self._show_cell)
         self.results.opened.connect(self._open)
         self.results.save.connect(self._ask_and_save)
+        start_job(warm_up)
         self.panel.say("Choose a model and labelled tiles that it was not trained on, and press Run.")
 
     def _build(self) -> None:
@@ -153,28 +156,31 @@ class EvaluateWidget(QWidget):
             self._reading.cancel()
         self._requests += 1
         number = self._requests
-        self._reading = job = start_job(function, evaluation=self.results.shown.evaluation, **kwargs)
+        self._reading = job = start_job(function, **kwargs)
         job.returned.connect(lambda found: returned(found) if number == self._requests else None)
         job.failed.connect(lambda error: self.panel.failed(error) if number == self._requests else None)
 
     def _show_cell(self, truth: int, said: int) -> None:
-        places = self.results.panel.places
+        evaluation, places = self.results.shown.evaluation, self.results.panel.places
         if len(places) == 0:
             self.panel.say("There are no such tiles.")
             return
         name = f"{self.results.shown.name}: {self.results.panel.cell_text()}"
-        self._read(work.tiles, lambda tiles: self._show_sheet(tiles, name), places=places[:_MOST_ON_SHEET])
 
-    def _show_sheet(self, tiles: tuple[PanelTile, ...], name: str) -> None:
-        self._on_sheet = {tile.place: tile for tile in tiles}
-        self.layers.show_sheet(tiles, name)
-        self.panel.say("Double-click a tile to see it in its field.")
+        def show(tiles: tuple[PanelTile, ...]) -> None:
+            self._sheet = evaluation, {tile.place: tile for tile in tiles}
+            self.layers.show_sheet(tiles, name)
+            first = "" if len(tiles) == len(places) else f"The first {len(tiles)} of {len(places):,} tiles. "
+            self.panel.say(f"{first}Double-click a tile to see it in its field.")
+
+        self._read(work.tiles, show, evaluation=evaluation, places=places[:_MOST_ON_SHEET])
 
     def _open_place(self, place: int) -> None:
-        self._open(self._on_sheet[place])
+        if self._sheet is not None:
+            self._open(self._sheet[0], self._sheet[1][place])
 
-    def _open(self, tile: PanelTile) -> None:
-        self._read(work.open_tile, self._opened, tile=tile)
+    def _open(self, evaluation: Evaluation, tile: PanelTile) -> None:
+        self._read(work.open_tile, self._opened, evaluation=evaluation, tile=tile)
 
     def _opened(self, found: work.TileInField) -> None:
         picture = found.picture
