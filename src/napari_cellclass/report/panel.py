@@ -99,7 +99,7 @@ def _draw(axes: Axes, tiles: Sequence[PanelTile], look: Look) -> None:
         y = place // columns * down + line
         height = unit * tile.pixels.shape[0] / tile.pixels.shape[1]
         colour = (_RIGHT if tile.right else _WRONG)[look.on_dark]
-        axes.imshow(tile.pixels, extent=(x, x + unit, y + height, y), interpolation="nearest", aspect="auto")
+        axes.imshow(tile.pixels, extent=(x, x + unit, y + height, y), interpolation="none", aspect="auto")
         style = "-" if tile.right else (0, (3, 1.5))
         axes.add_patch(Rectangle((x, y), unit, height, fill=False, edgecolor=colour, lw=2, ls=style))
         above, below = caption(tile)
