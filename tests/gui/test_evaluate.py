@@ -49,6 +49,16 @@ def listed(tmp_path: Path, ihc_model: Path, ihc_field_file: Path) -> Path:
     return tmp_path / "other day.csv"
 
 
+@pytest.fixture
+def few(tmp_path: Path, ihc_model: Path) -> Path:
+    """Four tiles of each class."""
+    for name in ("stained", "unstained"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        for path in sorted((ihc_model.parent / "test" / name).iterdir())[:4]:
+            shutil.copy(path, tmp_path / "few" / name)
+    return tmp_path / "few"
+
+
 def click(qtbot: Any, button: Any) -> None:
     qtbot.waitUntil(button.isEnabled)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
@@ -92,13 +102,14 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     evaluate: Any,
     qtbot: Any,
     ihc_model: Path,
+    few: Path,
     listed: Path,
     tmp_path: Path,
     screenshot: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     evaluate.set_model(ihc_model)
-    evaluate.sets.add(ihc_model.parent / "test")
+    evaluate.sets.add(few)
     evaluate.sets.add(listed)
     evaluate.sets.table.item(1, 0).setText("field")
     click(qtbot, evaluate.run_button)
@@ -107,7 +118,7 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     assert main(["evaluate", *words, "--out", str(tmp_path / "e"), "--quiet"]) == 0
 
     results = evaluate.results
-    assert results.text.text().startswith("test: n = 128 tiles")
+    assert results.text.text().startswith("few: n = 8 tiles")
     results.sets.setCurrentIndex(1)
     written = json.loads((tmp_path / "e" / "evaluation.json").read_text())
     shown = {row[0]: row[1:] for row in texts(results.figures)}
@@ -203,11 +214,11 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence_and_a_run_can_be_cancell
 
 
 def test_without_a_choice_the_model_of_classify_field_is_evaluated_and_shortcuts_are_shown_where_asked_for(
-    viewer: Any, evaluate: Any, classify: Any, qtbot: Any, ihc_model: Path, screenshot: Callable[[str], Path]
+    viewer: Any, evaluate: Any, classify: Any, qtbot: Any, ihc_model: Path, few: Path, screenshot: Callable[[str], Path]
 ) -> None:
     classify.set_model(ihc_model)
     qtbot.waitUntil(lambda: classify.model is not None)
-    evaluate.sets.add(ihc_model.parent / "test")
+    evaluate.sets.add(few)
     evaluate.parent().raise_()
     QApplication.processEvents()
     evaluate.form.fields["shortcuts"].value = True
