@@ -261,36 +261,11 @@ def _classify(params: ClassifyParams, reporter: Reporter) -> int:
 
 
 def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
-    from napari_cellclass.core.readers import read_image
-    from napari_cellclass.report.figures import save_confusion
-    from napari_cellclass.report.trust_figures import save_trust
-    from napari_cellclass.runs.evaluation import evaluate_folder, write_evaluation
-    from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
-    from napari_cellclass.runs.trust import examine
+    from napari_cellclass.evaluating import run_evaluate
 
-    model = load_model(params.model, KerasAnswers.of(params))
-    with open_engine(model, params.engine) as engine:
-        evaluation = evaluate_folder(
-            params.data,
-            model,
-            engine,
-            params.group_by,
-            lambda path: read_image(path, t=params.t, z=params.z, scene=params.scene),
-            reporter.progress,
-        )
-        trust = examine(evaluation, model, engine, params.shortcuts, params.stress, reporter.progress)
-    reporter.close()
-    save_confusion(evaluation.report, params.out / "confusion.png")
-    save_trust(trust.shortcuts, trust.stress, len(model.scheme), params.out)
-    write_evaluation(evaluation, params.out, trust.alarms)
-    for path, reason in evaluation.data.skipped:
-        reporter.say(f"left out: {path}: {reason}")
-    content = evaluation.to_json()
-    reporter.say(f"{content['n']} tiles of {content['groups']} groups: {_accuracy(content)}")
-    for alarm in trust.alarms:
-        reporter.say(f"  {alarm.severity}: {alarm.text}")
-    reporter.say(f"evaluation.json, tiles.csv and figures are in {params.out}")
-    reporter.event("done", out=params.out, balanced_accuracy=content["balanced_accuracy"])
+    sets = run_evaluate(params, reporter.progress, reporter.say)
+    accuracy = {one.name: one.evaluation.to_json()["balanced_accuracy"] for one in sets}
+    reporter.event("done", out=params.out, balanced_accuracy=accuracy[sets[0].name], test_sets=accuracy)
     return OK
 
 

@@ -55,4 +55,4 @@ def test_pictures_and_tables_lie_beside_each_other(
 
 def test_nothing_is_written_of_what_was_not_asked_for(tmp_path: Path, stress: pd.DataFrame) -> None:
     save_trust(None, stress, 2, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"stress.png", "stress.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"stress.png", "stress.svg", "stress.csv"}

@@ -20,6 +20,7 @@ NetworkName = Literal["compact", "deep-50", "deep", "alexnet"]
 AugmentName = Literal["none", "flips", "full"]
 StandardiseName = Literal["tile", "none"]
 EngineName = Literal["auto", "openvino", "tensorflow"]
+PanelOrder = Literal["confident", "uncertain", "wrong", "random"]
 ProgressStyle = Literal["bar", "jsonl", "none"]
 
 
@@ -362,13 +363,17 @@ class ClassifyParams(PlaneParams, ReportingParams):
 
 
 class EvaluateParams(PlaneParams, ReportingParams):
-    """Compare a model's classes with those of labelled tiles."""
+    """Compare a model's classes with those of labelled tiles, of one test set or of several."""
 
-    data: Annotated[Path, "positional"] = Field(
-        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
+    data: Annotated[list[str], "positional"] = Field(
+        min_length=1,
+        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]; "
+        "NAME=FOLDER gives a test set a name",
     )
     model: Path = Field(description="a .cellclass model, or a Keras .keras file")
-    out: Path = Field(description="folder for evaluation.json, tiles.csv and figures")
+    out: Path = Field(
+        description="folder for evaluation.json, tiles.csv and figures; with several test sets a folder in it for each"
+    )
     group_by: str | None = Field(
         None, description="regular expression on the file name; its first group names the group, e.g. a well"
     )
@@ -381,6 +386,16 @@ class EvaluateParams(PlaneParams, ReportingParams):
     )
     stress: bool = Field(
         False, description="also see what gain, offset, blur, noise, JPEG and rotation do to the accuracy"
+    )
+    panel: int = Field(
+        0, ge=0, le=10_000, description="draw so many tiles with predicted class, confidence and true class, 25 a page"
+    )
+    panel_order: PanelOrder = Field(
+        "uncertain", description="which tiles come first: the most or the least certain, the wrong ones, or any"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of a panel in random order")
+    kit: bool = Field(
+        False, description="write all figures, their tables and a paragraph on the methods to OUT/kit, for a paper"
     )
 
 

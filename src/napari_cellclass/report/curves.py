@@ -48,7 +48,12 @@ class Look:
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, look: Look) -> NDArray[np.uint8]:
-    """Draw loss and accuracy over the epochs.
+    """Draw loss and accuracy over the epochs, as RGBA in px of the screen; see :func:`curves_figure`."""
+    return figure_pixels(curves_figure(history, epochs, look))
+
+
+def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, look: Look) -> Figure:
+    """Draw loss and accuracy over the epochs, on a clear ground.
 
     Parameters
     ----------
@@ -58,13 +63,8 @@ def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, look: Look)
         How many there will be.
     look
         Size and colours.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 4)
-        RGBA in px of the screen, on a clear ground.
     """
-    figure = clear_figure(look)
+    figure = look_figure(look)
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     # In px, as a layout engine would draw everything several times over.
     figure.subplots_adjust(
@@ -84,7 +84,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, look: Look)
         _mark_best(loss, accuracy, history, look)
         figure.legend(*loss.get_legend_handles_labels(), loc="upper center", ncols=2, fontsize=8, borderaxespad=0.2,
                       frameon=False, labelcolor=look.text)  # fmt: skip
-    return pixels_of(figure)
+    return figure
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
@@ -127,7 +127,7 @@ def draw_tiles(tiles: NDArray[np.float32], titles: Sequence[str], look: Look) ->
     ndarray of uint8, shape (height, width, 4)
         RGBA in px of the screen, on a clear ground.
     """
-    figure = clear_figure(look)
+    figure = look_figure(look)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     tall = tiles.shape[1] / tiles.shape[2]
     rows = max(1, -(-len(tiles) // _COLUMNS))
@@ -142,7 +142,7 @@ def draw_tiles(tiles: NDArray[np.float32], titles: Sequence[str], look: Look) ->
     axes.set_ylim(rows * step_y, 0)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    return pixels_of(figure)
+    return figure_pixels(figure)
 
 
 def tiles_height(count: int, tile_shape: tuple[int, int], width: int) -> int:
@@ -164,8 +164,8 @@ def _shown(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
     return grey[..., [0, 1, 0]] if grey.shape[2] == 2 else grey[..., :3]
 
 
-def clear_figure(look: Look) -> Figure:
-    """Make an empty figure on a clear ground."""
+def look_figure(look: Look) -> Figure:
+    """Make an empty figure of a size in px, on a clear ground."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -175,7 +175,7 @@ def clear_figure(look: Look) -> Figure:
     return figure
 
 
-def pixels_of(figure: Figure) -> NDArray[np.uint8]:
+def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
     """Draw a figure: uint8, shape (height, width, 4), RGBA in px of the screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.files import writing
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # One journal page is about 180 mm wide.
 PAGE_INCH = 7.1
 _MAX_SHOWN_PX = 2000
+_DOCK_DPI = 85
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -65,6 +67,42 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
     if pixels.shape[2] == 2:
         return pixels[..., [0, 1, 0]], step
     return pixels[..., :3], step
+
+
+def on_paper(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8]:
+    """Draw a figure of a file on its white ground, laid out anew to be ``width`` px wide.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 4)
+        RGBA in px of the screen, of which there are ``ratio`` per px of the window.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_size_inches(width / _DOCK_DPI, figure.get_figheight())
+    figure.set_dpi(ratio * _DOCK_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba(), np.uint8)
+
+
+def paper_height(inches: float) -> int:
+    """Give the height in px of the window that :func:`on_paper` draws of a figure so high."""
+    return round(_DOCK_DPI * inches)
+
+
+def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
+    """Write a figure as ``STEM.png`` and ``STEM.svg``, and the numbers in it as ``STEM.csv``.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    for suffix in (".png", ".svg"):
+        save_figure(figure, stem.with_name(stem.name + suffix), dpi=300)
+    with writing(stem.with_name(stem.name + ".csv")) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
 
 
 def overlay_figure(
@@ -168,8 +206,3 @@ def confusion_figure(report: EvalReport) -> Figure:
     bounds = "" if value.lo is None else f"\n95 % interval {value.lo:.3f} to {value.hi:.3f}"
     axes.set_title(f"balanced accuracy {value.value:.3f}, n = {report.n}{bounds}", fontsize=9)
     return figure
-
-
-def save_confusion(report: EvalReport, path: Path) -> None:
-    """Write :func:`confusion_figure` as a picture."""
-    save_figure(confusion_figure(report), path)

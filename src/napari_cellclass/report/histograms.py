@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.histograms import GreyHistogram
-from napari_cellclass.report.curves import Look, clear_figure, pixels_of
+from napari_cellclass.report.curves import Look, figure_pixels, look_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,14 +25,14 @@ def draw_histograms(before: GreyHistogram, after: GreyHistogram, look: Look) -> 
     ndarray of uint8, shape (height, width, 4)
         RGBA in px of the screen, on a clear ground.
     """
-    figure = clear_figure(look)
+    figure = look_figure(look)
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(
         left=12 / look.width, right=1 - 12 / look.width, bottom=40 / look.height, top=1 - 22 / look.height, wspace=0.1
     )
     _draw(left, before, "in the files", look)
     _draw(right, after, "into the network", look)
-    return pixels_of(figure)
+    return figure_pixels(figure)
 
 
 def _draw(axes: Axes, histogram: GreyHistogram, title: str, look: Look) -> None:

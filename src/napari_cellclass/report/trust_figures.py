@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.files import writing
 from napari_cellclass.core.shortcuts import TITLES
-from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_figure
+from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_with_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's blue and vermilion.
 _NETWORK, _SHORTCUT = "#0072B2", "#D55E00"
+_COLUMNS = 3
 
 
 def shortcut_figure(table: pd.DataFrame, classes: int) -> Figure:
@@ -30,7 +30,7 @@ def shortcut_figure(table: pd.DataFrame, classes: int) -> Figure:
     classes
         How many classes there are to guess among.
     """
-    figure = new_figure(PAGE_INCH * 0.8, 0.9 + 0.38 * len(table))
+    figure = new_figure(PAGE_INCH * 0.8, shortcut_inches(table))
     axes = figure.subplots()
     place = np.arange(len(table))[::-1]
     value = table["balanced_accuracy"].to_numpy(float)
@@ -43,7 +43,7 @@ def shortcut_figure(table: pd.DataFrame, classes: int) -> Figure:
     axes.set_yticks(place, [f"{title}  {number:.2f}" for title, number in zip(titles, value, strict=True)], fontsize=8)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.6, len(table) - 0.1)
-    axes.set_xlabel("balanced accuracy on held-out groups, 95 % interval", fontsize=8)
+    axes.set_xlabel("balanced accuracy on held-out groups,\n95 % interval", fontsize=8)
     _plain(axes)
     return figure
 
@@ -67,12 +67,10 @@ def stress_figure(table: pd.DataFrame, classes: int) -> Figure:
     classes
         How many classes there are to guess among.
     """
-    names = [name for name in dict.fromkeys(table["perturbation"]) if name != "none"]
+    names = _names(table)
     clean = float(table.loc[table["perturbation"] == "none", "balanced_accuracy"].iloc[0])
-    columns = 3
-    rows = -(-len(names) // columns)
-    figure = new_figure(PAGE_INCH, 0.3 + 1.75 * rows)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure = new_figure(PAGE_INCH, stress_inches(table))
+    grid = figure.subplots(-(-len(names) // _COLUMNS), _COLUMNS, sharey=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         part = table[table["perturbation"] == name]
         x = part["level"].to_numpy(float)
@@ -92,6 +90,20 @@ def stress_figure(table: pd.DataFrame, classes: int) -> Figure:
     return figure
 
 
+def shortcut_inches(table: pd.DataFrame) -> float:
+    """Give the height of :func:`shortcut_figure`."""
+    return 0.9 + 0.38 * len(table)
+
+
+def stress_inches(table: pd.DataFrame) -> float:
+    """Give the height of :func:`stress_figure`."""
+    return 0.3 + 1.75 * -(-len(_names(table)) // _COLUMNS)
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    return [name for name in dict.fromkeys(table["perturbation"]) if name != "none"]
+
+
 def _plain(axes: Axes) -> None:
     axes.tick_params(labelsize=7, width=0.6)
     for side in ("top", "right"):
@@ -99,7 +111,7 @@ def _plain(axes: Axes) -> None:
 
 
 def save_trust(shortcuts: pd.DataFrame | None, stress: pd.DataFrame | None, classes: int, out: Path) -> None:
-    """Write ``shortcuts.png`` and ``stress.png`` of the tables that there are, each with its numbers as CSV.
+    """Write ``shortcuts`` and ``stress`` of the tables that there are, each as PNG, SVG, and its numbers as CSV.
 
     Raises
     ------
@@ -108,6 +120,4 @@ def save_trust(shortcuts: pd.DataFrame | None, stress: pd.DataFrame | None, clas
     """
     for table, draw, name in ((shortcuts, shortcut_figure, "shortcuts"), (stress, stress_figure, "stress")):
         if table is not None:
-            save_figure(draw(table, classes), out / f"{name}.png")
-            with writing(out / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False, lineterminator="\n")
+            save_with_table(draw(table, classes), table, out / name)

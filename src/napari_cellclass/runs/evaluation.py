@@ -1,14 +1,12 @@
-"""Compare a model with labelled tiles, and write what came out."""
+"""Compare a model with labelled tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
@@ -24,47 +22,20 @@ from napari_cellclass.core.contracts import (
     no_progress,
 )
 from napari_cellclass.core.dataset import TileDataset
-from napari_cellclass.core.files import write_json, writing
-from napari_cellclass.core.findings import Finding
+from napari_cellclass.core.evaluated import Evaluation
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.metrics import EvalReport, evaluate
+from napari_cellclass.core.metrics import evaluate
 from napari_cellclass.core.preprocess import PreprocessSpec, channel_mismatch
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.field import Predictor
 
+__all__ = ["Evaluation", "evaluate_folder", "predict_dataset", "read_test_set"]
+
 # From a tile's place in the data set and its pixels (h, w, C) to other pixels.
 ChangeTile = Callable[[int, NDArray[Any]], NDArray[Any]]
 _BATCH = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A data set, the model's probabilities (N, K) for it, and the figures."""
-
-    data: TileDataset
-    prob: NDArray[np.float32]
-    report: EvalReport
-
-    def frame(self) -> pd.DataFrame:
-        """One row per tile: where it lies, its class, the prediction and whether that is right."""
-        names = np.array([*self.data.scheme.names, ""], object)
-        finite = np.isfinite(self.prob).all(axis=1)
-        index = np.where(finite, np.nan_to_num(self.prob).argmax(axis=1), -1)
-        frame = self.data.frame().drop(columns="split").rename(columns={"class_name": "true_class"})
-        frame["class_name"] = names[index]
-        frame["confidence"] = np.where(finite, self.prob.max(axis=1), np.nan)
-        frame["right"] = index == self.data.labels
-        for k, name in enumerate(self.data.scheme.names):
-            frame[f"p_{name}"] = self.prob[:, k]
-        return frame
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the content of ``evaluation.json``."""
-        return self.report.to_json() | {
-            "skipped": [{"path": str(path), "reason": reason} for path, reason in self.data.skipped]
-        }
 
 
 def evaluate_folder(
@@ -205,19 +176,3 @@ def predict_dataset(
             progress(Progress("classifying", done, len(data)))
     flush()
     return prob
-
-
-def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding] = ()) -> None:
-    """Write ``tiles.csv`` and, last, ``evaluation.json``, with the alarms under that name.
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
-    """
-    with writing(out / "tiles.csv") as temporary:
-        evaluation.frame().to_csv(
-            temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
-        )
-    content = evaluation.to_json() | {"alarms": [alarm.to_json() for alarm in alarms]}
-    write_json(out / "evaluation.json", content)

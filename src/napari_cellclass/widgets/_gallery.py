@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.contracts import CancelCheck, CancelledError, ProgressCallback
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.picture import crop_pixels
 from napari_cellclass.core.queue import ranked
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.widgets._crops import crop_pixels
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
 

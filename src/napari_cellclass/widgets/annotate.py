@@ -19,6 +19,7 @@ from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.journal import Journal
 from napari_cellclass.core.params import TileParams
+from napari_cellclass.core.picture import crop_pixels
 from napari_cellclass.core.queue import Policy, ranked
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.viewer.annotation_layers import AnnotationLayers
@@ -26,7 +27,6 @@ from napari_cellclass.viewer.layers import image_from_layers
 from napari_cellclass.viewer.session import FieldLayer, map_of_field
 from napari_cellclass.widgets._annotate_files import FilesPanel
 from napari_cellclass.widgets._class_editor import ClassEditor
-from napari_cellclass.widgets._crops import crop_pixels
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._gallery import Gallery
 from napari_cellclass.widgets._jobs import Job, start_job

@@ -1,0 +1,57 @@
+"""``napari-cellclass evaluate``: one model, any number of test sets, their figures, and the kit for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from napari_cellclass.core.contracts import ProgressCallback
+from napari_cellclass.core.evaluated import EvaluatedSet
+from napari_cellclass.core.params import EvaluateParams
+
+
+def run_evaluate(
+    params: EvaluateParams, progress: ProgressCallback, say: Callable[[str], None]
+) -> tuple[EvaluatedSet, ...]:
+    """Evaluate as asked for, write what came out, and say it.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what went wrong.
+    """
+    from napari_cellclass.core.files import check_writable
+    from napari_cellclass.core.panel import PanelChoice
+    from napari_cellclass.report.kit import save_kit, save_sets
+    from napari_cellclass.runs.labelled import reader
+    from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+    from napari_cellclass.runs.named_sets import evaluate_sets, named_paths
+
+    paths = named_paths(params.data)
+    model = load_model(params.model, KerasAnswers.of(params))
+    check_writable(params.out / "evaluation.json")
+    with open_engine(model, params.engine) as engine:
+        sets = evaluate_sets(
+            paths, model, engine, params.group_by, reader(params),
+            shortcuts=params.shortcuts, stress=params.stress, progress=progress,
+        )  # fmt: skip
+    panel = PanelChoice(params.panel, params.panel_order, params.seed)
+    save_sets(sets, params.out, panel)
+    if params.kit:
+        save_kit(model, sets, params.out / "kit", panel)
+    for line in _lines(sets):
+        say(line)
+    say(f"evaluation.json, tiles.csv and figures are in {params.out}{', by name' if len(sets) > 1 else ''}")
+    if params.kit:
+        say(f"the kit for a paper, with methods.md, is in {params.out / 'kit'}")
+    return sets
+
+
+def _lines(sets: Sequence[EvaluatedSet]) -> list[str]:
+    lines = []
+    for one in sets:
+        lines += [f"left out: {path}: {reason}" for path, reason in one.evaluation.data.skipped]
+        report = one.report
+        name = "" if len(sets) == 1 else f"{one.name}: "
+        lines.append(f"{name}{report.n} tiles of {report.groups} groups: balanced accuracy {report.balanced_accuracy}")
+        lines += [f"  {alarm.severity}: {alarm.text}" for alarm in one.alarms]
+    return lines

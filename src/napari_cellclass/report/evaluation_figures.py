@@ -1,0 +1,150 @@
+"""Figures of a test set: how far confidence can be trusted, and how accuracy spreads over the fields."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.evaluated import class_table, confusion_table
+from napari_cellclass.core.files import writing
+from napari_cellclass.core.metrics import EvalReport
+from napari_cellclass.report.curves import Look, figure_pixels, look_figure
+from napari_cellclass.report.figures import confusion_figure, new_figure, save_with_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# One column of a journal is about 85 mm wide.
+COLUMN_INCH = 3.4
+MOST_FIELDS = 40
+_BLUE = {False: "#0072B2", True: "#56B4E9"}
+_LETTERS = 26
+
+
+def reliability_figure(report: EvalReport) -> Figure:
+    """Draw how often tiles of a confidence are right, beside how often they should be, and how many there are."""
+    figure = new_figure(COLUMN_INCH, 3.7)
+    _reliability(figure, report, Look())
+    return figure
+
+
+def draw_reliability(report: EvalReport, look: Look) -> NDArray[np.uint8]:
+    """Draw :func:`reliability_figure` at a size, as RGBA in px of the screen."""
+    figure = look_figure(look)
+    figure.set_layout_engine("constrained")
+    _reliability(figure, report, look)
+    return figure_pixels(figure)
+
+
+def _reliability(figure: Figure, report: EvalReport, look: Look) -> None:
+    from matplotlib.colors import to_rgb
+
+    table = pd.DataFrame(report.reliability)
+    some = table[table["n"] > 0]
+    lowest = min(1 / len(report.classes), float(some["lo"].min()))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+    width = float(table["hi"].iloc[0] - table["lo"].iloc[0])
+    colour = _BLUE[look.on_dark]
+    upper.bar(
+        some["lo"], some["accuracy"].astype(float), width, align="edge", fc=(*to_rgb(colour), 0.45), ec=colour, lw=0.6
+    )
+    upper.plot(some["confidence"].astype(float), some["accuracy"].astype(float), "o", ms=4, color=colour)
+    upper.plot([0, 1], [0, 1], color=look.text, lw=0.9, ls=(0, (4, 3)))
+    upper.set_ylim(0, 1.03)
+    upper.set_ylabel("part that is right", fontsize=8)
+    upper.set_title(f"ECE {report.ece:.3f}, n = {report.n:,}", fontsize=8, color=look.text)
+    lower.bar(some["lo"], some["n"], width, align="edge", color=colour, lw=0)
+    lower.set_ylabel("tiles", fontsize=8)
+    lower.set_xlabel("confidence", fontsize=8)
+    lower.set_xlim(np.floor(lowest * 10) / 10, 1.005)
+    for axes in (upper, lower):
+        _plain(axes, look)
+    lower.yaxis.get_major_locator().set_params(integer=True)
+    figure.align_ylabels()
+
+
+def field_figure(report: EvalReport) -> Figure:
+    """Draw the accuracy of each field with its interval, the lowest first; of many, the forty lowest."""
+    rows = min(len(report.fields), MOST_FIELDS)
+    figure = new_figure(COLUMN_INCH, 1.0 + 0.17 * rows)
+    _fields(figure.subplots(), report, Look())
+    return figure
+
+
+def draw_fields(report: EvalReport, look: Look) -> NDArray[np.uint8]:
+    """Draw :func:`field_figure` at a size, as RGBA in px of the screen."""
+    figure = look_figure(look)
+    figure.set_layout_engine("constrained")
+    _fields(figure.subplots(), report, look)
+    return figure_pixels(figure)
+
+
+def fields_height(report: EvalReport) -> int:
+    """Give the height in px that :func:`draw_fields` wants."""
+    return 84 + 17 * min(len(report.fields), MOST_FIELDS)
+
+
+def field_table(report: EvalReport) -> pd.DataFrame:
+    """Give field, n, accuracy, lo and hi of each field, lowest accuracy first."""
+    return pd.DataFrame(report.fields).sort_values(["accuracy", "field"], kind="stable", ignore_index=True)
+
+
+def _fields(axes: Axes, report: EvalReport, look: Look) -> None:
+    table = field_table(report)
+    shown = table.head(MOST_FIELDS)
+    value, lo, hi = (shown[name].to_numpy(float) for name in ("accuracy", "lo", "hi"))
+    place = np.arange(len(shown))[::-1]
+    axes.errorbar(
+        value, place, xerr=np.stack([value - lo, hi - value]).clip(0), fmt="o", ms=4, color=_BLUE[look.on_dark],
+        ecolor=look.text, elinewidth=0.8, capsize=2,
+    )  # fmt: skip
+    axes.axvline(report.accuracy.value, color=look.text, lw=0.9, ls=(0, (4, 3)))
+    names = [f"{name} ({n})" for name, n in zip(_names(shown["field"].tolist()), shown["n"], strict=True)]
+    axes.set_yticks(place, names)
+    axes.set_ylim(-0.7, len(shown) - 0.3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("accuracy per field (tiles), 95 % interval", fontsize=8)
+    left = "" if len(shown) == len(table) else f"\nthe {len(shown)} lowest of {len(table):,} fields"
+    axes.set_title(f"all tiles: {report.accuracy.value:.3f}{left}", fontsize=8, color=look.text)
+    _plain(axes, look)
+
+
+def _names(fields: list[str]) -> list[str]:
+    """Shorten paths to names, with their folder where names would be alike."""
+    last = Counter(PurePath(field).name for field in fields)
+    names = ["/".join(PurePath(f).parts[-1 if last[PurePath(f).name] == 1 else -2 :]) for f in fields]
+    return [
+        name if len(name) <= _LETTERS else f"{name[: _LETTERS // 2]}…{name[-_LETTERS // 2 + 1 :]}" for name in names
+    ]
+
+
+def _plain(axes: Axes, look: Look) -> None:
+    axes.patch.set_alpha(0)
+    axes.tick_params(labelsize=7, width=0.6, colors=look.text)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(look.text)
+        spine.set_linewidth(0.6)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(look.text)
+
+
+def save_figures(report: EvalReport, out: Path) -> None:
+    """Write ``confusion``, ``reliability`` and ``fields``, each as PNG, SVG and the CSV behind it; ``classes.csv``.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    save_with_table(confusion_figure(report), confusion_table(report), out / "confusion")
+    save_with_table(reliability_figure(report), pd.DataFrame(report.reliability), out / "reliability")
+    save_with_table(field_figure(report), field_table(report), out / "fields")
+    with writing(out / "classes.csv") as temporary:
+        class_table(report).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -1,0 +1,119 @@
+"""Everything of an evaluation as files: the figures of each test set, and the kit for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import CancelCheck, CancelledError, never_cancelled
+from napari_cellclass.core.evaluated import EvaluatedSet, summary, write_evaluation
+from napari_cellclass.core.files import write_json, write_text, writing
+from napari_cellclass.core.panel import PAGE, PanelChoice, panel_frame, panel_places, read_panel
+from napari_cellclass.report.curves import Look, curves_figure
+from napari_cellclass.report.evaluation_figures import save_figures
+from napari_cellclass.report.figures import save_with_table
+from napari_cellclass.report.methods import methods_text
+from napari_cellclass.report.panel import panel_figure
+from napari_cellclass.report.trust_figures import save_trust
+
+KIT_PANEL = PanelChoice(2 * PAGE, "random")
+"""A paper shows tiles that nobody has chosen."""
+
+
+def save_sets(
+    sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, cancelled: CancelCheck = never_cancelled
+) -> None:
+    """Write figures and tables: of one test set to ``out``, of several to a folder each and a summary over all.
+
+    Parameters
+    ----------
+    sets
+        One or more; their names are the folders'.
+    out
+        The folder.
+    panel
+        Tiles of the panel.
+    cancelled
+        Asked between figures.
+
+    Raises
+    ------
+    OutputError, ImageError
+        A file cannot be written; an image has become unreadable.
+    CancelledError
+        ``cancelled`` said so; finished figures stay.
+    """
+    for one in sets:
+        save_set(one, out if len(sets) == 1 else out / one.name, panel, cancelled)
+    if len(sets) > 1:
+        _save_summary(sets, out)
+
+
+def save_set(one: EvaluatedSet, out: Path, panel: PanelChoice, cancelled: CancelCheck = never_cancelled) -> None:
+    """Write the figures of a test set, each as PNG, SVG and CSV, ``tiles.csv`` and, last, ``evaluation.json``."""
+    if cancelled():
+        raise CancelledError("cancelled while the figures were written")
+    save_figures(one.report, out)
+    save_trust(one.shortcuts, one.stress, len(one.report.classes), out)
+    if panel.count:
+        places = panel_places(one.evaluation, panel.order, panel.seed)
+        save_panel(one, places[: panel.count], out, cancelled)
+    write_evaluation(one.evaluation, out, one.alarms)
+
+
+def save_panel(one: EvaluatedSet, places: NDArray[np.int64], out: Path, cancelled: CancelCheck) -> None:
+    """Write tiles as ``panel_01.png``, ``.svg`` and ``.csv``, and so on, 25 a page."""
+    frame = panel_frame(one.evaluation, places)
+    for page, start in enumerate(range(0, len(places), PAGE), 1):
+        tiles = read_panel(one.evaluation, places[start : start + PAGE], cancelled)
+        save_with_table(panel_figure(tiles), frame.iloc[start : start + PAGE], out / f"panel_{page:02d}")
+
+
+def save_kit(
+    bundle: ModelBundle,
+    sets: Sequence[EvaluatedSet],
+    out: Path,
+    panel: PanelChoice = KIT_PANEL,
+    cancelled: CancelCheck = never_cancelled,
+) -> None:
+    """Write what a paper needs: figures, tables, the model's manifest, curves and split, and ``methods.md`` last.
+
+    Raises
+    ------
+    OutputError, ImageError, CancelledError
+        See :func:`save_sets`.
+    ModelError
+        The model's file has changed or is gone.
+    """
+    save_sets(sets, out, panel if panel.count else KIT_PANEL, cancelled)
+    _save_summary(sets, out)
+    history = bundle.table("history.csv")
+    if len(history):
+        rows: list[dict[str, Any]] = history.to_dict("records")
+        save_with_table(curves_figure(rows, len(rows), Look(700, 500)), history, out / "curves")
+    split = bundle.table("split.csv")
+    if len(split):
+        _save_table(split, out / "split.csv")
+    write_text(out / "model.json", bundle.manifest.model_dump_json(indent=2) + "\n")
+    write_text(out / "methods.md", methods_text(bundle, sets))
+
+
+def _save_summary(sets: Sequence[EvaluatedSet], out: Path) -> None:
+    _save_table(summary(sets), out / "summary.csv")
+    content = {one.name: {"path": str(one.path), **_content(one)} for one in sets}
+    write_json(out / "summary.json", content)
+
+
+def _content(one: EvaluatedSet) -> dict[str, Any]:
+    return one.evaluation.to_json() | {"alarms": [alarm.to_json() for alarm in one.alarms]}
+
+
+def _save_table(table: pd.DataFrame, path: Path) -> None:
+    with writing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

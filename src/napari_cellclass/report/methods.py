@@ -1,0 +1,159 @@
+"""A paragraph on the methods, of the numbers that a model and its evaluation carry; what they do not is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.evaluated import EvaluatedSet
+from napari_cellclass.core.findings import counted
+
+_AUGMENT = {
+    "none": "Training tiles were shown as they are.",
+    "flips": "Training tiles were mirrored and turned by right angles at random.",
+    "full": "Training tiles were mirrored and turned by right angles, zoomed, changed in gamma, blurred or sharpened, "
+    "and given noise, all at random.",
+}
+_STANDARDISE = {
+    "tile": "The network brings every tile to one mean and standard deviation per channel.",
+    "none": "Tiles were not standardised.",
+}
+
+
+def methods_text(bundle: ModelBundle, sets: Sequence[EvaluatedSet]) -> str:
+    """Write the methods of a model and its test sets as Markdown.
+
+    Parameters
+    ----------
+    bundle
+        The model; its manifest gives every number about training.
+    sets
+        What was measured; their reports give the rest.
+    """
+    parts = [
+        ("Network and training", " ".join([*_network(bundle), *_data(bundle), *_training(bundle)])),
+        ("Evaluation", "\n\n".join([" ".join(_evaluation(one)) for one in sets] + [_how(sets)])),
+        ("Software and identity", "\n".join(_identity(bundle, sets))),
+    ]
+    return "# Methods\n\n" + "\n\n".join(f"## {title}\n\n{text}" for title, text in parts if text) + "\n"
+
+
+def _network(bundle: ModelBundle) -> Iterator[str]:
+    m = bundle.manifest
+    height, width = m.tile_px
+    size = f"{width} x {height} px"
+    if m.pixel_size_um is not None:
+        size += f" ({width * m.pixel_size_um[1]:.4g} x {height * m.pixel_size_um[0]:.4g} µm)"
+    depth = f" of {m.data['dtype']}" if "dtype" in m.data else ""
+    yield (
+        f"A convolutional network (`{m.network}`, {m.parameters:,} parameters) told {len(bundle.scheme)} classes "
+        f"({', '.join(bundle.scheme.names)}) apart in tiles of {size} with {counted(m.preprocess.channels, 'channel')}"
+        f"{depth}. Its input was {m.preprocess.input_px[1]} x {m.preprocess.input_px[0]} px, with "
+        f"{m.preprocess.describe()}."
+    )
+    yield _STANDARDISE.get(m.training.get("standardise", ""), "")
+
+
+def _data(bundle: ModelBundle) -> Iterator[str]:
+    data, training = bundle.manifest.data, bundle.manifest.training
+    if not {"n_train", "n_validation"} <= set(data):
+        return
+    files = f" of {counted(len(data['images']), 'image file')}" if data.get("images") else ""
+    yield (
+        f"It was trained on {counted(data['n_train'], 'tile')} and validated on "
+        f"{counted(data['n_validation'], 'other tile')}{files}."
+    )
+    splits = {"train": "training", "validation": "validation"}
+    found = [row for row in data.get("counts", ()) if row["split"] in splits]
+    if found:
+        rows = [
+            f"{row['class_name']}: {counted(row['tiles'], splits[row['split']] + ' tile')} of "
+            f"{counted(row['groups'], 'group')}"
+            for row in found
+        ]
+        yield f"({'; '.join(rows)}.)"
+    if data.get("split_rule"):
+        pattern = training.get("group_by")
+        named = f" Groups were named by the pattern `{pattern}` on file names." if pattern else ""
+        yield f"Split: {data['split_rule']}.{named}"
+    if data.get("nonfinite_tiles"):
+        yield f"{counted(data['nonfinite_tiles'], 'tile')} with NaN or infinite pixels were left out."
+
+
+def _training(bundle: ModelBundle) -> Iterator[str]:
+    t = bundle.manifest.training
+    yield _AUGMENT.get(t.get("augment", ""), "")
+    if t.get("rotate"):
+        low, _, high = t["rotate"].partition(":")
+        yield f"They were also turned by {low} to {high} degrees."
+    if t.get("initial"):
+        yield "Training started from the weights of an earlier model."
+    if {"epochs", "optimizer", "learning_rate", "batch_size"} <= set(t):
+        # The program makes this optimizer with that schedule only.
+        schedule = ", with warm-up and cosine decay" if t["optimizer"] == "AdamW" else ""
+        epochs = t.get("epochs_trained", t["epochs"])
+        yield (
+            f"Training took {epochs} epochs of steps of {counted(t['batch_size'], 'tile')} "
+            f"with {t['optimizer']} (learning rate {t['learning_rate']:g}{schedule}) on the "
+            f"{'weighted ' if t.get('class_weights') else ''}categorical cross-entropy"
+            f"{', classes weighing alike' if t.get('class_weights') else ''}; the weights of epoch "
+            f"{t.get('epoch_kept', t['epochs'])} were kept."
+        )
+    if t.get("members"):
+        seeds = ", ".join(str(one["seed"]) for one in t["members"])
+        yield f"The answers of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
+    elif "seed" in t:
+        yield f"The seed was {t['seed']}."
+    if t.get("views", 1) > 1:
+        yield f"Answers are the mean over {t['views']} mirrored and turned views of a tile."
+
+
+def _evaluation(one: EvaluatedSet) -> Iterator[str]:
+    report, data = one.report, one.evaluation.data
+    yield (
+        f"On the test set *{one.name}* ({counted(report.n, 'tile')} of {counted(report.groups, 'group')}, "
+        f"{counted(len(data.paths), 'image file')}) the accuracy was {report.accuracy}, the balanced accuracy "
+        f"{report.balanced_accuracy}" + (f", and Cohen's kappa {report.kappa}." if report.kappa is not None else ".")
+    )
+    rows = [
+        f"{row['name']} {figures}"
+        for row in report.per_class
+        if (
+            figures := ", ".join(
+                f"{name} {row[name]:.3f}" for name in ("recall", "precision", "f1") if row[name] is not None
+            )
+        )
+    ]
+    yield f"By class: {'; '.join(rows)}."
+    yield f"The expected calibration error was {report.ece:.3f}."
+    if data.skipped:
+        yield f"{counted(len(data.skipped), 'file')} could not be used and were left out."
+    alarms = [alarm.text for alarm in one.alarms if alarm.severity == "warning"]
+    if alarms:
+        yield f"The program warned: {'; '.join(alarms)}."
+
+
+def _how(sets: Sequence[EvaluatedSet]) -> str:
+    ways = "; ".join(dict.fromkeys(one.report.interval for one in sets))
+    return (
+        f"Intervals are 95 % ({ways}). Balanced accuracy is the mean recall over the classes that occur; the expected "
+        f"calibration error is over {len(sets[0].report.reliability)} bins of equal width (Guo et al., ICML 2017); "
+        "Wilson: JASA 22:209, 1927."
+    )
+
+
+def _identity(bundle: ModelBundle, sets: Sequence[EvaluatedSet]) -> Iterator[str]:
+    m = bundle.manifest
+    used = ", ".join(f"{name} {version}" for name, version in m.versions.items() if name != "machine")
+    where = f" on {m.versions['machine']}" if "machine" in m.versions else ""
+    yield f"- {m.program}, model made {m.created}{where}" + (f", with {used}" if used else "")
+    yield f"- model id `{bundle.model_id}`"
+    yield from (f"- `{name}`: SHA-256 `{digest}`" for name, digest in _networks(m.files))
+    if "hash" in m.data:
+        yield f"- training and validation tiles: hash `{m.data['hash']}`"
+    yield from (f"- test set {one.name}: hash `{one.evaluation.data.data_hash}`" for one in sets)
+
+
+def _networks(files: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, digest) for name, digest in files.items() if name.startswith("model.")]

@@ -1,0 +1,119 @@
+"""The panel of test tiles: predicted class, confidence in %, true class; a sign and a colour for right and wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.panel import PanelTile
+from napari_cellclass.report.curves import Look, figure_pixels, look_figure
+from napari_cellclass.report.figures import PAGE_INCH, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLUMNS, _FEWEST = 5, 3
+_NARROW_PX = 92  # a tile narrower than that has no room for its captions
+# Okabe & Ito's green and vermilion, told apart by colour-blind people too, and their lighter kin for a dark ground.
+_RIGHT, _WRONG = {False: "#009E73", True: "#2CC79B"}, {False: "#D55E00", True: "#FF8A3D"}
+_GAP, _MARGIN = 0.1, 0.03  # in widths of a tile
+_LINE = 1.45  # of the letters' height
+_POINTS = 7
+_POINT_PX = 100 / 72  # figures for docks count 100 px to the inch
+
+
+def columns_at(width: int) -> int:
+    """Give the tiles in a row: five, in a narrow dock down to three."""
+    return max(_FEWEST, min(_COLUMNS, width // _NARROW_PX))
+
+
+def caption(tile: PanelTile) -> tuple[str, str]:
+    """Give what stands above a tile, and what stands below it."""
+    return f"{'✓' if tile.right else '✗'} {tile.class_name} {tile.confidence:.0%}", f"true: {tile.true_class}"
+
+
+def panel_figure(tiles: Sequence[PanelTile]) -> Figure:
+    """Draw a page of tiles for a file, as wide as a journal's page."""
+    width, height = round(100 * PAGE_INCH), panel_height(tiles, round(100 * PAGE_INCH))
+    figure = new_figure(width / 100, height / 100)
+    figure.set_layout_engine("none")
+    _draw(figure.add_axes((0, 0, 1, 1)), tiles, Look(width, height))
+    return figure
+
+
+def draw_panel(tiles: Sequence[PanelTile], look: Look) -> NDArray[np.uint8]:
+    """Draw a page of tiles.
+
+    Parameters
+    ----------
+    tiles
+        The page.
+    look
+        Size and colours; :func:`panel_height` gives the height that goes with a width.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 4)
+        RGBA in px of the screen, on a clear ground.
+    """
+    figure = look_figure(look)
+    _draw(figure.add_axes((0, 0, 1, 1)), tiles, look)
+    return figure_pixels(figure)
+
+
+def panel_height(tiles: Sequence[PanelTile], width: int) -> int:
+    """Give the height in px that a page needs at a width."""
+    rows = max(1, -(-len(tiles) // columns_at(width)))
+    return round(rows * _step(tiles, width)[0]) + 4
+
+
+def tile_under(tiles: Sequence[PanelTile], width: int, x: float, y: float) -> PanelTile | None:
+    """Give the tile, with its captions, at a point of a drawn page, in px from its upper left corner."""
+    (down, across), columns = _step(tiles, width), columns_at(width)
+    column = int((x - _MARGIN * across / (1 + _GAP)) // across)
+    place = int(y // down) * columns + column
+    return tiles[place] if y >= 0 and 0 <= column < columns and place < len(tiles) else None
+
+
+def _step(tiles: Sequence[PanelTile], width: int) -> tuple[float, float]:
+    """Give the px from a tile to the one below and to the one beside it."""
+    across = width / (columns_at(width) + (2 * _MARGIN - _GAP) / (1 + _GAP))
+    unit = across / (1 + _GAP)
+    tall = max((tile.pixels.shape[0] / tile.pixels.shape[1] for tile in tiles), default=1.0)
+    return unit * tall + 2 * _LINE * _POINTS * _POINT_PX + unit * _GAP, across
+
+
+def _draw(axes: Axes, tiles: Sequence[PanelTile], look: Look) -> None:
+    from matplotlib.patches import Rectangle
+
+    down, across = _step(tiles, look.width)
+    columns = columns_at(look.width)
+    unit, line = across / (1 + _GAP), _LINE * _POINTS * _POINT_PX
+    letters = max(5, round(across / (0.6 * _POINTS * _POINT_PX)))
+    for place, tile in enumerate(tiles):
+        x = _MARGIN * unit + place % columns * across
+        y = place // columns * down + line
+        height = unit * tile.pixels.shape[0] / tile.pixels.shape[1]
+        colour = (_RIGHT if tile.right else _WRONG)[look.on_dark]
+        axes.imshow(tile.pixels, extent=(x, x + unit, y + height, y), interpolation="none", aspect="auto")
+        style = "-" if tile.right else (0, (3, 1.5))
+        axes.add_patch(Rectangle((x, y), unit, height, fill=False, edgecolor=colour, lw=2, ls=style))
+        above, below = caption(tile)
+        text: dict[str, Any] = {"ha": "center", "fontsize": _POINTS}
+        axes.text(x + unit / 2, y - 3, _shortened(above, letters), color=colour, va="bottom", **text)
+        axes.text(x + unit / 2, y + height + 2, _shortened(below, letters), color=look.text, va="top", **text)
+    axes.set_xlim(0, look.width)
+    axes.set_ylim(look.height, 0)
+    axes.set_axis_off()
+
+
+def _shortened(text: str, letters: int) -> str:
+    """Shorten a caption in its middle: sign and percentage stand at its ends."""
+    if len(text) <= letters:
+        return text
+    end = 4
+    return f"{text[: letters - end - 1]}…{text[-end:]}"

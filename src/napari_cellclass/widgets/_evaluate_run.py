@@ -1,0 +1,89 @@
+"""What the Evaluate widget does away from the window: run the model, read tiles, open a field, write the kit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import CancelCheck, Progress, ProgressCallback
+from napari_cellclass.core.evaluated import EvaluatedSet, Evaluation
+from napari_cellclass.core.panel import PanelTile, field_of_tile, read_panel
+from napari_cellclass.core.params import EvaluateParams
+from napari_cellclass.report.kit import save_kit
+from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+from napari_cellclass.runs.named_sets import NamedPath, evaluate_sets
+from napari_cellclass.widgets._prepare_run import Picture
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What is asked for: parameters as of the command line, the test sets, and what a ``.keras`` file does not tell."""
+
+    params: EvaluateParams
+    sets: tuple[NamedPath, ...]
+    answers: KerasAnswers | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What came out: the model, and how it did on each test set."""
+
+    model: ModelBundle
+    sets: tuple[EvaluatedSet, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TileInField:
+    """A tile's field, to be shown, and its box there in px."""
+
+    picture: Picture
+    box: tuple[int, int, int, int]
+    tile: PanelTile
+
+
+def run(request: EvaluateRequest, progress: ProgressCallback, cancelled: CancelCheck) -> Evaluated:
+    """Evaluate as the command does.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can mend.
+    """
+    params = request.params
+    progress(Progress("starting the network", 0, 0))
+    model = load_model(params.model, request.answers or KerasAnswers.of(params))
+    with open_engine(model, params.engine) as engine:
+        sets = evaluate_sets(
+            request.sets, model, engine, params.group_by,
+            shortcuts=params.shortcuts, stress=params.stress, progress=progress, cancelled=cancelled,
+        )  # fmt: skip
+    return Evaluated(model, sets)
+
+
+def tiles(
+    evaluation: Evaluation, places: NDArray[Any], progress: ProgressCallback, cancelled: CancelCheck
+) -> tuple[PanelTile, ...]:
+    """Read tiles to be shown."""
+    return read_panel(evaluation, places, cancelled)
+
+
+def open_tile(
+    evaluation: Evaluation, tile: PanelTile, progress: ProgressCallback, cancelled: CancelCheck
+) -> TileInField:
+    """Read the field of a tile."""
+    path, box = field_of_tile(evaluation.data, tile.place)
+    return TileInField(Picture.of(evaluation.data.read(path)), box, tile)
+
+
+def write_kit(
+    model: ModelBundle, sets: Sequence[EvaluatedSet], out: Path, progress: ProgressCallback, cancelled: CancelCheck
+) -> Path:
+    """Write the kit for a paper to a folder."""
+    progress(Progress("writing the kit", 0, 0))
+    save_kit(model, sets, out, cancelled=cancelled)
+    return out
