@@ -86,6 +86,7 @@ def test_annotations_of_qupath_become_labels(
     _, annotate = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
     annotate.tiles["tile_px"].value = 16
     qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(annotate.start_button.isEnabled)
     unit = 0.5 if micrometres else 1
     outline, hole = ([[x * unit, y * unit] for x, y in ring] for ring in (
         [(0, 0), (64, 0), (64, 48), (0, 48), (0, 0)], [(16, 16), (16, 32), (32, 32), (32, 16), (16, 16)],
