@@ -1,8 +1,8 @@
 """Make the article's picture from synthetic plates: one whose classes can be told apart, one where they cannot.
 
-Twelve trainings of ``deep-50`` by the article's recipe on each plate, and three on shuffled labels. On 96 training tiles
-the recipe's 9 epochs are 45 steps, after which the inseparable plate's training tiles were still guessed, so 60 epochs
-are trained.
+Twelve trainings of ``deep-50`` by the article's recipe on each plate, and three on shuffled labels. On 96 training
+tiles the recipe's 9 epochs are 45 steps, after which the inseparable plate's training tiles were still guessed, so 60
+epochs are trained.
 
     python benchmarks/article.py
 
