@@ -1,10 +1,10 @@
 """Make the article's picture from synthetic plates: one whose classes can be told apart, one where they cannot.
 
-Twelve trainings of ``deep-50`` by the article's recipe on each plate, and three on shuffled labels. What can be told
-apart is learned; what cannot is memorised. The recipe's 9 epochs are for more tiles than these: on 96 training tiles
-they are 45 steps, after which neither plate is known by heart, so 60 epochs are trained.
+Twelve trainings of ``deep-50`` by the article's recipe on each plate, and three on shuffled labels. On 96 training
+tiles the recipe's 9 epochs are 45 steps, after which the inseparable plate's training tiles were still guessed, so 60
+epochs are trained.
 
-    python benchmarks/article.py                    about ten minutes on two cores
+    python benchmarks/article.py
 
 What has been trained is kept in ``--work`` and taken from there. The picture goes to ``docs/images/experiment.png``.
 """

@@ -4,7 +4,7 @@
 called A and B by the parity of their column: there is nothing. Wells are held out by cross-validation, and every seed
 is judged alone. What has been trained is kept in ``--work`` and taken from there.
 
-    python benchmarks/verdicts.py                   about half an hour on two cores
+    python benchmarks/verdicts.py                   25 trainings of about a minute of computing each
     python benchmarks/verdicts.py --seeds 2         a part
 """
 
