@@ -161,6 +161,7 @@ def test_info_tells_layers_classes_data_and_scores(capsys: Any, ihc_model: Path)
         "32 x 32 x 16",
         "balanced_accuracy",
         "keras",
+        "confidence temperature",
     ):
         assert part in text
     assert main(["info", str(ihc_model), "--json-lines"]) == 0

@@ -39,6 +39,8 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
                     yield f"{title:9s} {name}: ... {len(value)} in all"
             elif value is not None:
                 yield f"{title:9s} {name}: {_short(value)}"
+    if m.calibration is not None:
+        yield f"confidence {m.calibration.describe()}"
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in m.versions.items())
 
 

@@ -78,6 +78,9 @@ def test_calibration_is_measured_on_other_groups_than_it_is_made_from() -> None:
     for rate in ERROR_RATES:
         assert found.coverage[f"{rate:g}"] == pytest.approx(1 - rate, abs=0.03)
     assert Calibration.model_validate_json(found.model_dump_json()) == found
+    assert f"from 3,000 held-out tiles of 30 groups; expected calibration error {found.ece_before:.3f} before" in (
+        found.describe()
+    )
     new, _ = tiles(3000, 3, 3, 1)
     sets = within_limit(found.apply(new), found.limit(0.1))
     assert sets.any(axis=1).mean() > 0.9

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize_scalar
 
+from napari_cellclass.core.findings import counted
 from napari_cellclass.core.metrics import ece
 
 ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
@@ -57,6 +58,17 @@ class Calibration(BaseModel):
     ece_after: float
     coverage: dict[str, float] = Field(default_factory=dict)
     cross_fitted: bool = True
+
+    def describe(self) -> str:
+        """Say in a few words how confidences are calibrated, and how well that holds."""
+        other = "on other groups than those it was made from" if self.cross_fitted else "on the same tiles"
+        covered = ", ".join(f"{value:.1%} at {float(rate):.0%}" for rate, value in self.coverage.items())
+        text = (
+            f"temperature {self.temperature:.3g} from {counted(self.n, 'held-out tile')} of "
+            f"{counted(self.groups, 'group')}; expected calibration error {self.ece_before:.3f} before, "
+            f"{self.ece_after:.3f} after ({other})"
+        )
+        return text + (f"; prediction sets hold the true class of {covered} error rate" if covered else "")
 
     def apply(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn softmax outputs (N, K) into calibrated ones, float32; the likeliest class stays."""

@@ -105,6 +105,8 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
         yield f"The answers of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
     elif "seed" in t:
         yield f"The seed was {t['seed']}."
+    if bundle.manifest.calibration is not None:
+        yield f"Confidences were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
     if t.get("views", 1) > 1:
         yield f"Answers are the mean over {t['views']} mirrored and turned views of a tile."
 
