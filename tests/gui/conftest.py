@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all of this folder, and keep it in one process: two would take the focus from each other's windows."""
     for item in items:

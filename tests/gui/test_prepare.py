@@ -76,6 +76,40 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[
     assert any("Prepare tiles" in text for text in menu_texts(*path))
 
 
+def slice_by_clicks(qtbot: Any, page: Any, plate: Path, out: Path, tile: int) -> str:
+    """Cut class folders into tiles, without those of the background; give what was said."""
+    page.source.from_folder.click()
+    page.source.folder.value = plate
+    choose(page.cut, tile_px=tile)
+    choose(page.keep, background="variance")
+    page.out.value = out
+    click(qtbot, page.slice_button)
+    return ended(qtbot, page)
+
+
+def name_and_turn_by_clicks(qtbot: Any, prepare: Any) -> str:
+    """Number the tiles that were just written, and write copies turned by a degree; give what was said."""
+    page = prepare.names
+    show(prepare, page)
+    page.prefix.setText("tile")
+    click(qtbot, page.rename_button)
+    said = ended(qtbot, page)
+    page.degrees.setText("-1:1")
+    click(qtbot, page.rotate_button)
+    return f"{said} {ended(qtbot, page)}"
+
+
+def by_commands(plate: Path, out: Path, tile: int) -> None:
+    """The same three steps as commands."""
+    commands: list[list[object]] = [
+        ["slice", plate, "--out", out, "--tile-px", tile, "--background", "variance"],
+        ["slice", out, "--rename", "--prefix", "tile"],
+        ["slice", out, "--out", out, "--rotate", "-1:1"],
+    ]
+    for words in commands:
+        assert main([*map(str, words), "--quiet"]) == 0
+
+
 def test_the_chain_of_clicks_gives_what_the_commands_give(
     viewer: Any, prepare: Any, qtbot: Any, plate: Path, tmp_path: Path, screenshot: Callable
 ) -> None:
@@ -85,30 +119,16 @@ def test_the_chain_of_clicks_gives_what_the_commands_give(
     page.source.folder.value = plate
     choose(page.cut, tile_px=TILE)
     choose(page.keep, background="variance")
-    page.out.value = clicked
     click(qtbot, page.preview_button)
     assert "8 of 16 tiles are dropped as background (variance below 0.0025), 8 are kept" in ended(qtbot, page)
     screenshot("prepare-slice")
-    click(qtbot, page.slice_button)
-    assert "4 of 4 images made into 32 tiles, 32 tiles of background dropped" in ended(qtbot, page)
-
-    page = prepare.names
-    show(prepare, page)
-    page.prefix.setText("tile")
-    click(qtbot, page.rename_button)
-    assert "32 images renamed" in ended(qtbot, page)
-    page.degrees.setText("-1:1")
-    click(qtbot, page.rotate_button)
-    assert "64 rotated copies" in ended(qtbot, page)
+    said = slice_by_clicks(qtbot, page, plate, clicked, TILE)
+    assert "4 of 4 images made into 32 tiles, 32 tiles of background dropped" in said
+    said = name_and_turn_by_clicks(qtbot, prepare)
+    assert "32 images renamed" in said
+    assert "64 rotated copies" in said
     screenshot("prepare-names")
-
-    commands: list[list[object]] = [
-        ["slice", plate, "--out", typed, "--tile-px", TILE, "--background", "variance"],
-        ["slice", typed, "--rename", "--prefix", "tile"],
-        ["slice", typed, "--out", typed, "--rotate", "-1:1"],
-    ]
-    for words in commands:
-        assert main([*map(str, words), "--quiet"]) == 0
+    by_commands(plate, typed, TILE)
     assert content(clicked) == content(typed)
     assert len(content(clicked)) == 32 * 3 + 1
 
@@ -127,6 +147,20 @@ def test_the_chain_of_clicks_gives_what_the_commands_give(
     assert {train.groups.item(i, 0).text() for i in range(train.groups.rowCount())} == {
         "alpha/alpha2.png", "alpha/alpha10.png", "beta/beta2.png", "beta/beta10.png",
     }, "neighbours and copies stay together"  # fmt: skip
+
+
+@pytest.mark.realdata
+def test_a_real_plate_is_prepared_alike_by_clicks_and_by_commands(
+    viewer: Any, prepare: Any, qtbot: Any, real_data: Path, tmp_path: Path
+) -> None:
+    plate = real_data / "transfluor"
+    slice_by_clicks(qtbot, prepare.slice, plate, tmp_path / "clicked", 128)
+    name_and_turn_by_clicks(qtbot, prepare)
+    by_commands(plate, tmp_path / "typed", 128)
+    clicked = content(tmp_path / "clicked")
+    assert clicked == content(tmp_path / "typed")
+    assert {name.split("/")[0] for name in clicked} == {"diffuse", "puncta", "tiles.csv"}
+    assert len(clicked) > 3 * 200
 
 
 def test_the_limit_is_followed_at_once(viewer: Any, prepare: Any, qtbot: Any, plate: Path, tmp_path: Path) -> None:
