@@ -172,7 +172,7 @@ def test_info_tells_layers_classes_data_and_scores(capsys: Any, ihc_model: Path)
 def test_training_speaks_json_lines_to_programs(tmp_path: Path, ihc_model: Path) -> None:
     out = tmp_path / "m.cellclass"
     test = ihc_model.parent / "test"
-    words = ["--epochs", 2, "--network", "deep", "--progress", "jsonl", "--runs", 2, "--test", test, "--tile-px", 16]
+    words = ["--epochs", 2, "--input-px", 16, "--progress", "jsonl", "--runs", 2, "--test", test, "--tile-px", 16]
     done = command("train", ihc_model.parent / "train", "--out", out, *words)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
