@@ -81,6 +81,7 @@ def test_calibration_is_measured_on_other_groups_than_it_is_made_from() -> None:
     assert f"from 3,000 held-out tiles of 30 groups; expected calibration error {found.ece_before:.3f} before" in (
         found.describe()
     )
+    np.testing.assert_allclose(found.undo(found.apply(prob)), prob, atol=1e-5)
     new, _ = tiles(3000, 3, 3, 1)
     sets = within_limit(found.apply(new), found.limit(0.1))
     assert sets.any(axis=1).mean() > 0.9

@@ -91,6 +91,11 @@ class ModelBundle:
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.apply(prob)
 
+    def own_answers(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the network's softmax outputs (N, K) of calibrated confidences: what an ensemble averages."""
+        calibration = self.manifest.calibration
+        return prob if calibration is None else calibration.undo(prob)
+
     @cached_property
     def model_id(self) -> str:
         """Hash of the network and of all that decides its answers."""

@@ -74,6 +74,10 @@ class Calibration(BaseModel):
         """Turn softmax outputs (N, K) into calibrated ones, float32; the likeliest class stays."""
         return with_temperature(prob, self.temperature)
 
+    def undo(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the network's own softmax outputs (N, K) again."""
+        return with_temperature(prob, 1 / self.temperature)
+
     def limit(self, error_rate: float) -> float:
         """Give the largest 1 - p of a class that is in the set, see :func:`set_limit`."""
         return set_limit(np.asarray(self.scores), error_rate)

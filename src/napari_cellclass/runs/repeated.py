@@ -164,7 +164,7 @@ class Repeats:
         history.insert(0, "run", number)
         self.histories.append(history)
         for name, evaluation in found.items():
-            self.prob.setdefault(name, []).append(evaluation.prob)
+            self.prob.setdefault(name, []).append(model.own_answers(evaluation.prob))
         self.first = self.first or found
         self.models.append(model)
         self.taken += trained.taken
