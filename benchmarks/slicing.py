@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_cellclass.core.params import SliceParams
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.core.realfield import ihc_field
 from napari_cellclass.runs.slicing import slice_images
 

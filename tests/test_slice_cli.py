@@ -16,7 +16,7 @@ from PIL import Image
 from napari_cellclass.cli import main
 from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import SliceParams
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.runs.slicing import slice_images
 

@@ -19,17 +19,16 @@ from typing import Any, Literal, NoReturn
 import napari_cellclass
 from napari_cellclass.core.contracts import CancelledError, CellClassError, ParamsError, Progress
 from napari_cellclass.core.params import (
-    CheckParams,
     ClassifyParams,
     DemoParams,
     EvaluateParams,
     InfoParams,
     Params,
     ReportingParams,
-    SliceParams,
     TrainParams,
 )
 from napari_cellclass.core.params_experiment import ExperimentParams
+from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 
 _SPAN = re.compile(r"-[\d.]+:-?[\d.]+")
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141

@@ -16,7 +16,7 @@ from PIL import Image
 from napari_cellclass.core.contracts import CancelledError, DatasetError, OutputError, ParamsError, Progress
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import SliceParams
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.rotation import rotated
 from napari_cellclass.runs import slice_plan, slicing

@@ -8,7 +8,8 @@ from napari_cellclass.core.class_images import ReadImage
 from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.dataset import GridOf
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import CheckParams, PlaneParams, TrainParams
+from napari_cellclass.core.params import PlaneParams, TrainParams
+from napari_cellclass.core.params_prepare import CheckParams
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tiles_csv import is_tiles_csv
 

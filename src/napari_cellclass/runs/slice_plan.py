@@ -21,7 +21,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import SliceParams
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.slice_names import (
     angle_mark,

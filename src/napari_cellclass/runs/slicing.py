@@ -30,7 +30,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.files import check_writable
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import SliceParams
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.core.rotation import rotated
 from napari_cellclass.core.tile_files import storable, tile_suffix, write_tile
 from napari_cellclass.core.tile_list import COLUMNS, TILE_LIST, write_tile_list

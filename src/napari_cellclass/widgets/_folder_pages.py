@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QTreeWidget, QTreeWid
 from napari_cellclass.core.check import DataReport
 from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.findings import counted
-from napari_cellclass.core.params import CheckParams, SliceParams
+from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 from napari_cellclass.core.renaming import Renaming
 from napari_cellclass.runs.slicing import SliceReport, slice_images
 from napari_cellclass.widgets import _prepare_run as work

@@ -14,7 +14,7 @@ from napari_cellclass.core.check import DataReport, check_folder
 from napari_cellclass.core.contracts import CancelCheck, ProgressCallback
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import CheckParams, SliceParams
+from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.renaming import Renaming, rename_images, undo_renaming
 from napari_cellclass.core.slice_names import folder_images

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QButtonGroup, QPushButton, QRadioButton, QVBoxLayout,
 
 from napari_cellclass.core.background import keep, usual_limit
 from napari_cellclass.core.contracts import CellClassError, ParamsError
-from napari_cellclass.core.params import SliceParams
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.runs.slicing import SliceReport, slice_images
 from napari_cellclass.viewer.background_layers import BackgroundLayers, add_field
 from napari_cellclass.viewer.layers import bare
