@@ -72,7 +72,7 @@ def test_a_plate_is_learned_on_some_wells_and_mapped_whole(tmp_path: Path, real_
 
 def test_a_mosaic_of_smears_is_mapped_with_five_classes(tmp_path: Path, real_data: Path) -> None:
     model = tmp_path / "c.cellclass"
-    run("train", real_data / "chula_disease", "--tile-px", 192, "--input-px", 96, "--out", model, "--epochs", 2)
+    run("train", real_data / "chula_disease", "--tile-px", 192, "--input-px", 48, "--out", model, "--epochs", 1)
     classes = ["elliptocytosis", "iron_deficiency", "megaloblastic", "spherocytosis", "thalassemia"]
     mosaic = real_data / "large" / "chula_mosaic_5120x3840.jpg"
     run("classify", mosaic, "--model", model, "--out", tmp_path / "maps")
@@ -81,7 +81,7 @@ def test_a_mosaic_of_smears_is_mapped_with_five_classes(tmp_path: Path, real_dat
 
 def test_channels_of_a_stack_stay_channels(tmp_path: Path, real_data: Path) -> None:
     model = tmp_path / "b.cellclass"
-    run("train", real_data / "bbbc013_cells", "--tile-px", 64, "--out", model, "--epochs", 1)
+    run("train", real_data / "bbbc013_cells", "--tile-px", 64, "--input-px", 32, "--out", model, "--epochs", 1)
     assert open_bundle(model).preprocess.channels == 2
     field = next((real_data / "bbbc013_cells").glob("*/*.tif*"))
     run("classify", field, "--model", model, "--out", tmp_path / "maps")
