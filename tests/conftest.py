@@ -48,6 +48,27 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+def _write_grain(folder: Path, px: int, fields: int) -> Path:
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ("grain", "spots"):
+        (folder / name).mkdir()
+        for i in range(fields):
+            pixels = rng.normal(60, 10, (px, px))
+            if name == "spots":
+                pixels[rng.integers(0, px, 40), rng.integers(0, px, 40)] += 120
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name[0]}{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_grain() -> Callable[[Path, int, int], Path]:
+    """Write class folders of small fields, of a side in px: grain, and grain with spots."""
+    return _write_grain
+
+
 @pytest.fixture(scope="session")
 def ihc_field_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real field, 512 x 512 px RGB, as a PNG file."""

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,9 @@ HOW = ["--tile-px", 16, "--epochs", 2, "--progress", "none"]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory, write_grain: Callable[[Path, int, int], Path]) -> Path:
     """Four fields of 32 x 32 px of each of two classes: grain, and grain with spots."""
-    folder = tmp_path_factory.mktemp("classes")
-    rng = np.random.default_rng(0)
-    for name in ("grain", "spots"):
-        (folder / name).mkdir()
-        for i in range(4):
-            pixels = rng.normal(60, 10, (32, 32))
-            if name == "spots":
-                pixels[rng.integers(0, 32, 40), rng.integers(0, 32, 40)] += 120
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name[0]}{i}.png")
-    return folder
+    return write_grain(tmp_path_factory.mktemp("classes"), 32, 4)
 
 
 def command(*words: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,9 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory, write_grain: Callable[[Path, int, int], Path]) -> Path:
     """Three fields of 48 x 48 px of each of two classes: grain, and grain with spots."""
-    folder = tmp_path_factory.mktemp("classes")
-    rng = np.random.default_rng(0)
-    for name in ("grain", "spots"):
-        (folder / name).mkdir()
-        for i in range(3):
-            pixels = rng.normal(60, 10, (48, 48))
-            if name == "spots":
-                pixels[rng.integers(0, 48, 40), rng.integers(0, 48, 40)] += 120
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name[0]}{i}.png")
-    return folder
+    return write_grain(tmp_path_factory.mktemp("classes"), 48, 3)
 
 
 def train(data: Path, out: Path, *words: Any) -> subprocess.CompletedProcess[str]:
