@@ -167,6 +167,7 @@ def test_the_status_bar_tells_class_and_confidence(viewer: Any, classify: Any, q
     (layer,) = maps(viewer)
     table = layer.metadata["napari_cellclass"]["table"]
     assert viewer.layers.selection.active is layer
+    viewer.mouse_over_canvas = True  # the virtual display's pointer may rest anywhere
     viewer.cursor.position = (40, 70)
     viewer.update_status_from_cursor()
     place = table.grid.tile_at(40, 70)
