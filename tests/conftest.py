@@ -32,8 +32,17 @@ def pytest_configure() -> None:
     atexit.register(shutil.rmtree, home, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests on real images where the images are missing; in CI let them fail instead."""
+    """Keep what shares trained models in one process; skip tests on real images where these are missing.
+
+    In CI the latter fail instead.
+    """
+    tests = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(tests)
+        if place.parts[0] != "gui":  # which is one group
+            item.add_marker(pytest.mark.xdist_group("engine" if place.parts[0] == "engine" else str(place)))
     if REAL_DATA.is_dir() or os.environ.get("CI"):
         return
     missing = pytest.mark.skip(reason=f"the real images are not at {REAL_DATA}")

@@ -40,12 +40,12 @@ def weights(path: Path) -> bytes:
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(folders: Path, tmp_path: Path) -> None:
     made = []
-    for name, more in (("a", ()), ("b", ()), ("c", ("--seed", 1))):
-        done = train(folders, tmp_path / f"{name}.cellclass", "--rotate", "-5:5", *more)
+    for name in ("a", "b"):
+        done = train(folders, tmp_path / f"{name}.cellclass", "--rotate", "-5:5")
         assert done.returncode == 0, done.stderr
         made.append(open_bundle(tmp_path / f"{name}.cellclass"))
-    a, b, c = made
-    assert weights(a.path) == weights(b.path) != weights(c.path)
+    a, b = made
+    assert weights(a.path) == weights(b.path)
     assert a.manifest.data["hash"] == b.manifest.data["hash"]
     told = a.manifest.training
     assert (told["augment"], told["rotate"], told["standardise"], told["seed"]) == ("full", "-5:5", "tile", 0)
@@ -100,6 +100,7 @@ def test_runs_become_one_model_that_can_be_verified(folders: Path, tmp_path: Pat
     (tested,) = json.loads((tmp_path / "m_tests.json").read_text()).values()
     assert spread[folders.name] == pytest.approx(tested["balanced_accuracy"]["value"])
     members = [open_bundle(tmp_path / f"m_run0{i}.cellclass") for i in (1, 2)]
+    assert weights(members[0].path) != weights(members[1].path)
     ensemble = open_bundle(out)
     assert [one["seed"] for one in ensemble.manifest.training["members"]] == [0, 1]
     assert ensemble.manifest.parameters == 2 * members[0].manifest.parameters

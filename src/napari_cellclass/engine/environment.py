@@ -18,7 +18,7 @@ def quiet_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A viewer and other processes want a part of the GPU's memory too.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    # Left to itself TensorFlow uses oneDNN on some processors only; without it training takes two to four times as long.
+    # Left to itself TensorFlow uses oneDNN on some processors only; training is two to four times as fast with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
 

@@ -194,8 +194,11 @@ class AnnotationLayers:
             if not boxed:
                 last = self._paint_to(last or start, self._field_point(event.position))
             yield
+        end = self._field_point(event.position)
         if boxed:
-            self.select(self.tiles_in_box(start, self._field_point(event.position)))
+            self.select(self.tiles_in_box(start, end))
+        elif last is not None and end != last:  # a busy window is told of the release, but not of the way there
+            self._paint_to(last, end)
 
     def _field_point(self, world: Any) -> tuple[float, float]:
         grid = self.annotation.grid
