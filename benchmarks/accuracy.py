@@ -31,9 +31,10 @@ from sklearn.preprocessing import StandardScaler
 from _labelled_sets import SETS, Fold
 from _results import markdown, write_section
 from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.calibration import with_temperature, within_limit
 from napari_cellclass.core.contracts import EngineError
 from napari_cellclass.core.dataset import TRAIN, TileDataset
-from napari_cellclass.core.metrics import accuracies, confusion_matrix, evaluate
+from napari_cellclass.core.metrics import accuracies, confusion_matrix, ece, evaluate
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.texture import texture_features
 from napari_cellclass.core.tiles_csv import read_labelled
@@ -42,6 +43,9 @@ from napari_cellclass.runs.models import open_engine
 
 METHODS: dict[str, list[str] | None] = {"default": [], "as published": ["--as-published"], "texture": None}
 HERE = Path(__file__).parent
+
+
+RATES = (0.05, 0.1)
 
 
 def labelled(path: Path, classes: tuple[str, ...] | None = None) -> TileDataset:
@@ -60,6 +64,10 @@ def run_network(fold: Fold, words: list[str], seed: int, folder: Path) -> dict[s
         raise EngineError(f"training failed on {fold.name}: {done.stderr.strip()}")
     bundle = open_bundle(model)
     found = {"seconds": np.array(seconds), "cpu": np.array(cpu), "n_train": np.array(bundle.manifest.data["n_train"])}
+    calibration = bundle.manifest.calibration
+    if calibration is not None:
+        found["temperature"] = np.array(calibration.temperature)
+        found |= {f"limit {rate:g}": np.array(calibration.limit(rate)) for rate in RATES}
     with open_engine(bundle) as engine:
         for kind, path in fold.tests.items():
             data = labelled(path, bundle.scheme.names)
@@ -122,6 +130,34 @@ def table(folds: list[Fold], seeds: int, work: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def calibration_table(folds: list[Fold], work: Path) -> pd.DataFrame:
+    """Make one row per set: how far the default's confidences and prediction sets hold on the held-out tiles."""
+    rows = []
+    for name in dict.fromkeys(fold.name[0] for fold in folds):
+        raw, fair, inside, truths = [], [], [], []
+        for fold in (fold for fold in folds if fold.name[0] == name):
+            truth = labelled(fold.tests[""]).labels
+            for path in sorted(work.glob("__".join([*fold.name, "default", "seed*.npz"]).replace(" ", "_"))):
+                with np.load(path) as found:
+                    prob = found["clean"]
+                    scaled = with_temperature(prob, float(found["temperature"]))
+                    sets = [within_limit(scaled, float(found[f"limit {rate:g}"])) for rate in RATES]
+                raw.append(prob)
+                fair.append(scaled)
+                truths.append(truth)
+                inside.append(np.stack([one[np.arange(len(truth)), truth] for one in sets], axis=1))
+        if truths:
+            true = np.concatenate(truths)
+            covered = np.concatenate(inside).mean(axis=0)
+            rows.append(
+                {"set": name, "trainings": str(len(truths)), "answers": str(len(true))}
+                | {"ECE before": f"{ece(np.concatenate(raw), true):.3f}"}
+                | {"ECE after": f"{ece(np.concatenate(fair), true):.3f}"}
+                | {f"coverage at {rate:.0%}": f"{value:.3f}" for rate, value in zip(RATES, covered, strict=True)}
+            )
+    return pd.DataFrame(rows)
+
+
 def summary(folds: list[Fold], kind: str, method: str, seeds: int, work: Path) -> dict[str, str]:
     """Sum up the runs of one method: the mean and lowest balanced accuracy, and the interval over groups."""
     runs, probs, truths, groups, seconds, cpu, trained = [], [], [], [], [], [], []
@@ -169,6 +205,13 @@ none. Times are medians of a process from its start to its end; where other prog
 time, of all cores together, says more.
 
 """
+CALIBRATED = """
+
+*ECE*: expected calibration error of the default on the same held-out tiles, before and after temperature scaling by
+the model's own validation tiles; *coverage*: how often the true class is in the prediction set at that error rate. All
+seeds together.
+
+"""
 
 
 def main() -> None:
@@ -191,8 +234,10 @@ def main() -> None:
                     if METHODS[method] is not None or seed == 0:  # the linear model has no chance in it
                         measure(fold, method, seed, given.work)
     frame = table([fold for part in folds.values() for fold in part], 1000 if given.table else given.seeds, given.work)
-    write_section(given.out, TITLE, ABOUT + markdown(frame))
-    print(markdown(frame))
+    calibrated = calibration_table([fold for part in folds.values() for fold in part], given.work)
+    text = markdown(frame) + (CALIBRATED + markdown(calibrated) if len(calibrated) else "")
+    write_section(given.out, TITLE, ABOUT + text)
+    print(text)
 
 
 if __name__ == "__main__":
