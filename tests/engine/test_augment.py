@@ -46,6 +46,18 @@ def test_the_data_are_never_changed() -> None:
     np.testing.assert_array_equal(data.tiles, before)
 
 
+def test_classes_that_differ_in_brightness_keep_it() -> None:
+    data, rows = pixels((24, 24, 1)), np.zeros(200, np.int64)
+    data = replace(data, tiles=np.full_like(data.tiles, 20))
+    level = data.batch(rows[:1]).mean()
+    kept, changed = (
+        training_batch(data, rows, "full", np.random.default_rng(0), None, keep).mean(axis=(1, 2, 3)) / level
+        for keep in (True, False)
+    )
+    assert kept.std() < 0.02
+    assert changed.std() > 0.2
+
+
 def test_flips_show_the_same_pixels_in_other_places() -> None:
     data, rows = pixels((12, 12, 1)), np.zeros(400, np.int64)
     views = training_batch(data, rows, "flips", np.random.default_rng(0))

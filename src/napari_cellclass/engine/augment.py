@@ -25,6 +25,7 @@ def training_batch(
     kind: AugmentName,
     rng: np.random.Generator,
     degrees: tuple[float, float] | None = None,
+    keep_brightness: bool = False,
 ) -> NDArray[np.float32]:
     """Give network input of some tiles as training shows them.
 
@@ -42,6 +43,8 @@ def training_batch(
         Decides the views; the same state gives the same ones.
     degrees
         Also turn tiles by an angle from this range.
+    keep_brightness
+        Without gamma: it would hide what tells classes apart that differ in brightness.
 
     Returns
     -------
@@ -62,15 +65,16 @@ def training_batch(
     if degrees is not None:
         x = turned(x, rng.uniform(*degrees, n))
     if kind == "full":
-        x = _other_light(x, rng)
+        x = _other_light(x, rng, keep_brightness)
     return resize_tiles(x, pixels.spec.input_px)
 
 
-def _other_light(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _other_light(x: NDArray[np.float32], rng: np.random.Generator, keep_brightness: bool) -> NDArray[np.float32]:
     """Change gamma, sharpness and noise; what is below 0 keeps its value, as it has no power."""
     n, channels = len(x), x.shape[3]
-    gamma = np.exp(rng.uniform(-_GAMMA, _GAMMA, n)).astype(np.float32)[:, None, None, None]
-    x = np.power(np.maximum(x, 0), gamma) + np.minimum(x, 0)
+    if not keep_brightness:
+        gamma = np.exp(rng.uniform(-_GAMMA, _GAMMA, n)).astype(np.float32)[:, None, None, None]
+        x = np.power(np.maximum(x, 0), gamma) + np.minimum(x, 0)
     share = rng.uniform(*_BLUR, n).astype(np.float32)[:, None, None, None]
     some = np.flatnonzero(rng.random(n) < _BLURRED)
     x[some] += share[some] * (blurred(x[some]) - x[some])

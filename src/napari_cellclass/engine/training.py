@@ -223,7 +223,8 @@ class TrainingRun:
         order = rng.permutation(self.train)
         for start in range(0, len(order), self.params.batch_size):
             rows = order[start : start + self.params.batch_size]
-            x = training_batch(self.pixels, rows, self.params.augment, rng, self.params.degrees)
+            how = self.params
+            x = training_batch(self.pixels, rows, how.augment, rng, how.degrees, how.standardise == "none")
             yield x, self.one_hot[rows], self.weights[rows]
 
     def predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

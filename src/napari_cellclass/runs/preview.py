@@ -89,7 +89,7 @@ def preview(
     part, pixels = _sample(data, params, progress, cancelled)
     trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
     rng = np.random.default_rng(params.seed)
-    tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees)
+    tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
     titles = tuple(part.scheme.names[part.labels[i]] for i in pixels.place[trained[:SHOWN]])
     raw = pixels.golden if pixels.prepared else pixels.tiles[trained]
     before, after = GreyHistogram.of(raw), GreyHistogram.of(pixels.batch(trained))
