@@ -152,7 +152,9 @@ def test_the_input_keeps_a_tiles_shape(
     assert input_size(tile, network, asked) == expected
 
 
-@pytest.mark.parametrize(("n", "epochs", "slow"), [(10, 60, 60), (200, 45, 60), (300, 30, 60), (9000, 25, 25)])
+@pytest.mark.parametrize(
+    ("n", "epochs", "slow"), [(10, 200, 60), (80, 112, 60), (200, 45, 60), (300, 30, 60), (9000, 25, 25)]
+)
 def test_small_sets_are_shown_more_often(n: int, epochs: int, slow: int) -> None:
     assert default_epochs(n, "compact") == epochs
     assert default_epochs(n, "deep-50") == slow

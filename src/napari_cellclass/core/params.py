@@ -161,7 +161,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         None,
         ge=1,
         le=10_000,
-        description="passes over the training tiles; 25 to 60, by their number, when not given",
+        description="passes over the training tiles; 25 to 200, by their number, when not given",
     )
     batch_size: int = Field(16, ge=1, le=4096, description="tiles per training step")
     learning_rate: float | None = Field(
