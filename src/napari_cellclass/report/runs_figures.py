@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
         ms=3, color=_DARK, elinewidth=0.9, capsize=2,
     )  # fmt: skip
     if chance is not None:
-        _guessing(axes, chance)
+        _guessing(axes, chance, "left")
     axes.set_xlim(-1.6, len(names) - 0.3)
     crowded = len(places) > 2
     axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT)
@@ -202,10 +202,11 @@ def save_both(figure: Figure, path: Path) -> None:
         save_figure(figure, path.with_suffix(suffix), dpi=_DPI)
 
 
-def _guessing(axes: Axes, chance: float) -> None:
+def _guessing(axes: Axes, chance: float, side: Literal["left", "right"] = "right") -> None:
     axes.axhline(chance, color=_DARK, lw=0.7, ls=(0, (3, 3)))
+    place = (0.01 if side == "left" else 1, chance)
     axes.annotate(
-        "guessing", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=6, color=_DARK,
+        "guessing", place, xycoords=("axes fraction", "data"), ha=side, va="bottom", fontsize=6, color=_DARK,
     )  # fmt: skip
 
 
