@@ -13,7 +13,6 @@ import threading
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import napari_cellclass
@@ -85,6 +84,11 @@ class Reporter:
         if not self.quiet:
             self.close()
             print(f"napari-cellclass: warning: {text}", file=sys.stderr)
+
+    def fail(self, text: str) -> None:
+        """Print what went wrong with a part of the work, on standard error; told even when quiet."""
+        self.close()
+        print(f"napari-cellclass: {text}", file=sys.stderr)
 
     def event(self, event: str, **content: Any) -> None:
         """Print one JSON line for programs, in that mode only."""
@@ -240,22 +244,13 @@ def _accuracy(report: Mapping[str, Any]) -> str:
 
 
 def _classify(params: ClassifyParams, reporter: Reporter) -> int:
-    from napari_cellclass.runs.batch import classify_files
-    from napari_cellclass.runs.models import KerasAnswers, load_model
+    from napari_cellclass.classifying import run_classify
 
-    model = load_model(params.model, KerasAnswers.of(params))
-    report = classify_files(params, model, reporter.progress)
-    reporter.close()
-    for outcome in report.outcomes:
-        for warning in outcome.warnings:
-            reporter.warn(f"{Path(outcome.image).name}: {warning}")
-    for outcome in report.failed:
-        print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
-    done = len(report.outcomes) - len(report.failed)
-    reporter.say(f"{done} of {len(report.outcomes)} images classified; tables and report.json are in {params.out}")
-    reporter.event("done", out=params.out, images=len(report.outcomes), failed=len(report.failed))
-    if report.failed:
-        return SOME_FAILED if done else BAD_INPUT
+    report = run_classify(params, reporter.progress, reporter.say, reporter.warn, reporter.fail)
+    failed, images = len(report.failed), len(report.outcomes)
+    reporter.event("done", out=params.out, images=images, failed=failed, kept=report.kept)
+    if failed:
+        return SOME_FAILED if failed < images else BAD_INPUT
     return OK
 
 

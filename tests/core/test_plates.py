@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_cellclass.core.plates import Well, plate_of, tile_place, well_of, wells_of
+from napari_cellclass.core.plates import Well, parse_well, plate_of, site_of, tile_place, well_of, wells_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,30 @@ def test_the_edge_is_that_of_the_smallest_plate() -> None:
 def test_the_place_of_a_tile_is_read_from_its_name() -> None:
     assert tile_place("Control_0001_r02_c13.tif") == (2, 13)
     assert tile_place("r02c03.tif") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "site"),
+    [
+        ("O05f01.TIF", 1),
+        ("Plate1_B3_s2.tif", 2),
+        ("r02c03f04p01-ch1.tiff", 4),
+        ("B03_site_12_w1.tif", 12),
+        ("B03.tif", None),
+        ("s2.tif", None),
+        ("B03_offset5.tif", None),
+    ],
+)
+def test_the_field_of_a_well_is_read_from_its_name(name: str, site: int | None) -> None:
+    assert site_of(name) == site
+
+
+def test_a_well_has_one_name_however_it_is_written() -> None:
+    for text in ("B3", "b03", " B003 "):
+        well = parse_well(text)
+        assert well is not None
+        assert well.name == "B03"
+    assert parse_well("AB12") == well_of("AB12.tif")
+    assert Well(28, 12).name == "AB12"
+    for text in ("", "B", "B0", "Z3", "control", "B3f1"):
+        assert parse_well(text) is None

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.params import ClassifyParams
+from napari_cellclass.core.plate_tables import read_plate_table
 from napari_cellclass.runs.batch import classify_files, output_stems, parse_channels
 
 names = st.sampled_from(["a.tif", "a.png", "A.tif", "b.tif", "A_a.tif", "x.ome.tif"])
@@ -55,38 +55,4 @@ def test_a_cancelled_run_keeps_finished_images(tmp_path: Path, ihc_field_file: P
     assert (tmp_path / "out" / "0.tiles.csv").is_file()
     assert not (tmp_path / "out" / "1.tiles.csv").exists()
     assert json.loads((tmp_path / "out" / "report.json").read_text())["cancelled"]
-
-
-def test_a_dask_cluster_gives_the_same_bytes(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
-    from distributed import LocalCluster
-
-    copy = tmp_path / "copy.png"
-    shutil.copy(ihc_field_file, copy)
-    bundle = open_bundle(ihc_model)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster:
-        for name, scheduler in (("here", None), ("there", cluster.scheduler_address)):
-            params = ClassifyParams(
-                images=[ihc_field_file, copy, tmp_path / "no.png"],
-                model=ihc_model,
-                out=tmp_path / name,
-                scheduler=scheduler,
-            )
-            report = classify_files(params, bundle)
-            assert [bool(outcome.error) for outcome in report.outcomes] == [False, False, True]
-    for stem in ("ihc", "copy"):
-        for suffix in ("tiles.csv", "geojson"):
-            here, there = (tmp_path / name / f"{stem}.{suffix}" for name in ("here", "there"))
-            assert here.read_bytes() == there.read_bytes()
-    assert "tensorflow" not in sys.modules
-
-
-def test_a_scheduler_that_does_not_answer_is_told(
-    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, monkeypatch
-) -> None:
-    import distributed
-
-    client = distributed.Client
-    monkeypatch.setattr(distributed, "Client", lambda address, timeout: client(address, timeout=1))
-    params = ClassifyParams(images=[ihc_field_file], model=ihc_model, out=tmp_path, scheduler="tcp://127.0.0.1:9")
-    with pytest.raises(ParamsError, match=r"no Dask scheduler answers there"):
-        classify_files(params, open_bundle(ihc_model))
+    assert read_plate_table(tmp_path / "out" / "fields.csv")["state"].tolist() == ["done", "open", "open"]

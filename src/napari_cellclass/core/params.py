@@ -247,9 +247,13 @@ def _span(flag: str, text: str) -> tuple[float, float]:
 
 
 class ClassifyParams(PlaneParams, ReportingParams):
-    """Classify every tile of the given images with a model."""
+    """Classify every tile of the given images, or of a whole plate, with a model."""
 
-    images: Annotated[list[Path], "positional"] = Field(min_length=1, description="images to classify")
+    images: Annotated[list[Path], "positional"] = Field(
+        min_length=1,
+        description="images, folders of images, patterns in quotes such as 'plate/*.tif', or lists: .txt or .csv files "
+        "with a path per line",
+    )
     model: Path = Field(description="a .cellclass model, or a Keras .keras file")
     out: Path = Field(description="folder for the tables")
     overlap: float | None = Field(None, ge=0, le=0.95, description="overlap of tiles; the model's when not given")
@@ -263,7 +267,10 @@ class ClassifyParams(PlaneParams, ReportingParams):
     )
     engine: EngineName = Field("auto", description="what runs the network")
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
-    scheduler: str | None = Field(None, description="address of a Dask scheduler, e.g. tcp://host:8786")
+    scheduler: str | None = Field(None, description="address of a Dask scheduler, tcp://host:8786 or tls://host:8786")
+    wells: Path | None = Field(
+        None, description="CSV image,well that says which well an image is of; read from the file names when not given"
+    )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")

@@ -3,79 +3,62 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import multiprocessing
-import os
-import signal
-import threading
-import traceback
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 import napari_cellclass
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import (
     CancelCheck,
-    CellClassError,
-    EngineError,
+    OutputError,
     ParamsError,
     Progress,
     ProgressCallback,
     never_cancelled,
     no_progress,
 )
+from napari_cellclass.core.field_list import find_images
 from napari_cellclass.core.files import write_json
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import ClassifyParams, EngineName
-from napari_cellclass.core.readers import read_image
-from napari_cellclass.runs.field import classify_field
-from napari_cellclass.runs.models import load_model, open_engine
+from napari_cellclass.core.params import ClassifyParams
+from napari_cellclass.core.plate_tables import FieldRow, WellList, field_table, well_table, write_plate_tables
+from napari_cellclass.runs.field_files import remove_left_overs
+from napari_cellclass.runs.lock import locked_folder
+from napari_cellclass.runs.pool import classify_in_processes, engine_threads
+from napari_cellclass.runs.unit import FileJob, FileOutcome, classify_file, close_network
+
+__all__ = ["FileOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
 
 
-@dataclass(frozen=True)
-class FileJob:
-    """One image to classify: paths and settings only, so that it can be sent anywhere."""
-
-    image: str
-    stem: str
-    model: str
-    out: str
-    overlap: float | None = None
-    edge: str | None = None
-    channels: tuple[int, ...] = ()
-    error_rate: float | None = None
-    plane: tuple[int, int, int] = (0, 0, 0)
-    engine: EngineName = "auto"
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class FileOutcome:
-    """What became of one image; ``error`` is empty when its tables were written."""
-
-    image: str
-    stem: str
-    tiles: int = 0
-    counts: dict[str, int] | None = None
-    warnings: tuple[str, ...] = ()
-    seconds: float = 0.0
-    error: str = ""
-    traceback: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunReport:
-    """What became of all images, in the order they were given."""
+    """What became of all images.
+
+    Parameters
+    ----------
+    model_id, classes
+        Of the model.
+    out
+        The folder of the tables.
+    outcomes
+        Of the images that were looked at, in the order they were given.
+    fields, wells
+        See :mod:`napari_cellclass.core.plate_tables`; ``fields`` has a row for every image, looked at or not.
+    cancelled
+        Whether some images were not looked at.
+    """
 
     model_id: str
+    classes: tuple[str, ...]
+    out: Path
     outcomes: tuple[FileOutcome, ...]
+    fields: pd.DataFrame
+    wells: pd.DataFrame
     cancelled: bool = False
 
     @property
@@ -83,12 +66,19 @@ class RunReport:
         """The images without tables."""
         return tuple(outcome for outcome in self.outcomes if outcome.error)
 
+    @property
+    def kept(self) -> int:
+        """How many had complete tables of the same model and settings already."""
+        return sum(outcome.kept for outcome in self.outcomes)
+
     def to_json(self) -> dict[str, Any]:
         """Give the content of ``report.json``."""
         return {
             "program": f"napari-cellclass {napari_cellclass.__version__}",
             "model_id": self.model_id,
+            "given": len(self.fields),
             "images": len(self.outcomes),
+            "kept": self.kept,
             "failed": len(self.failed),
             "cancelled": self.cancelled,
             "results": [asdict(outcome) for outcome in self.outcomes],
@@ -101,7 +91,11 @@ def classify_files(
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
 ) -> RunReport:
-    """Classify images and write ``STEM.tiles.csv``, ``.geojson`` and ``.run.json`` of each, and ``report.json``.
+    """Classify images, and write the tables of each and those of all.
+
+    Of an image there are ``STEM.tiles.csv``, ``STEM.geojson`` and ``STEM.run.json``, of all ``fields.csv``,
+    ``wells.csv`` and ``report.json``. Images whose tables are complete, unchanged, and of the same pixels, model,
+    settings and version are not classified again.
 
     Parameters
     ----------
@@ -116,29 +110,75 @@ def classify_files(
 
     Raises
     ------
+    ParamsError
+        No image is found, or no scheduler.
     OutputError
-        ``report.json`` cannot be written. What goes wrong with one image is in the report instead.
+        The folder cannot be written, or another run writes to it. What goes wrong with one image is in the
+        report instead.
     """
+    wells = WellList.read(params.wells)
     jobs = _jobs(params, model)
+    wells.check([job.image for job in jobs])
     outcomes: dict[str, FileOutcome] = {}
-    total = len(jobs)
-    run = _run_here if params.scheduler is None and params.workers == 1 else _run_elsewhere
-    with contextlib.closing(run(jobs, params, progress, cancelled)) as results:
+
+    def report() -> RunReport:
+        return _report(jobs, outcomes, model, wells, params.out)
+
+    with locked_folder(params.out) as run:
+        remove_left_overs(params.out)
+        jobs = [replace(job, run=run) for job in jobs]
+        try:
+            _collect(jobs, params, model, outcomes, progress, cancelled)
+        except BaseException:  # Ctrl-C above all
+            with contextlib.suppress(OutputError):
+                _write(report())
+            raise
+        done = report()
+        _write(done)
+    return done
+
+
+def _collect(
+    jobs: Sequence[FileJob],
+    params: ClassifyParams,
+    model: ModelBundle,
+    outcomes: dict[str, FileOutcome],
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> None:
+    failed = kept = 0
+    with contextlib.closing(_runner(jobs, params, model, progress, cancelled)) as results:
         for outcome in results:
-            outcomes[outcome.stem] = outcome
-            progress(
-                Progress("images", len(outcomes), total, {"failed": sum(bool(o.error) for o in outcomes.values())})
-            )
+            if not outcome.cancelled:
+                outcomes[outcome.stem] = outcome
+                failed, kept = failed + bool(outcome.error), kept + outcome.kept
+                progress(Progress("images", len(outcomes), len(jobs), {"failed": failed, "kept": kept}))
             if cancelled():
                 break
-    ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
-    report = RunReport(model.model_id, ordered, len(outcomes) < total)
-    write_json(params.out / "report.json", report.to_json())
-    return report
 
 
-def _run_here(
-    jobs: Sequence[FileJob], params: ClassifyParams, progress: ProgressCallback, cancelled: CancelCheck
+def _runner(
+    jobs: Sequence[FileJob],
+    params: ClassifyParams,
+    model: ModelBundle,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> Generator[FileOutcome]:
+    if params.scheduler is not None:
+        try:
+            from napari_cellclass.runs.cluster import classify_on_cluster
+        except ImportError as error:
+            raise ParamsError(
+                '--scheduler needs Dask distributed; install it with pip install "napari-cellclass[cluster]"'
+            ) from error
+        return classify_on_cluster(jobs, model, params.scheduler, cancelled)
+    if params.workers > 1:
+        return classify_in_processes(jobs, params.workers, cancelled)
+    return _classify_here(jobs, progress, cancelled)
+
+
+def _classify_here(
+    jobs: Sequence[FileJob], progress: ProgressCallback, cancelled: CancelCheck
 ) -> Generator[FileOutcome]:
     try:
         for job in jobs:
@@ -146,68 +186,46 @@ def _run_here(
                 return
             yield classify_file(job, progress if len(jobs) == 1 else no_progress, cancelled)
     finally:
-        _engine.cache_clear()
+        close_network()
 
 
-def _run_elsewhere(
-    jobs: Sequence[FileJob], params: ClassifyParams, progress: ProgressCallback, cancelled: CancelCheck
-) -> Generator[FileOutcome]:
-    with _executor(params) as executor:
-        futures: dict[Future[FileOutcome], FileJob] = {executor.submit(classify_file, job): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                job = futures[future]
-                try:
-                    yield future.result()
-                except BrokenProcessPool as error:
-                    raise EngineError(
-                        "a worker process was killed, perhaps for lack of memory; finished tables are kept, "
-                        "run again with fewer --workers"
-                    ) from error
-                except Exception as error:  # noqa: BLE001 - a cluster's own failures belong to that image
-                    yield FileOutcome(job.image, job.stem, error=f"{type(error).__name__}: {error}")
-        finally:
-            for future in futures:
-                future.cancel()
+def _report(
+    jobs: Sequence[FileJob], outcomes: dict[str, FileOutcome], model: ModelBundle, wells: WellList, out: Path
+) -> RunReport:
+    classes = tuple(model.scheme.names)
+    ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
+    fields = field_table([_row(job, outcomes.get(job.stem)) for job in jobs], classes, wells)
+    return RunReport(
+        model.model_id, classes, out, ordered, fields, well_table(fields, classes), len(ordered) < len(jobs)
+    )
 
 
-@contextlib.contextmanager
-def _executor(params: ClassifyParams) -> Iterator[Executor]:
-    if params.scheduler is None:
-        # spawn: a forked child would inherit the parent's threads' locks.
-        context = multiprocessing.get_context("spawn")
-        stop = context.Event()
-        with ProcessPoolExecutor(params.workers, context, initializer=_begin_worker, initargs=(stop,)) as pool:
-            try:
-                yield pool
-            except BaseException:
-                stop.set()  # images in progress end after the batch that is running
-                # Waiting, as a worker that is still starting would find nothing left to start with, and say so.
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ParamsError(
-            '--scheduler needs Dask distributed; install it with pip install "napari-cellclass[cluster]"'
-        ) from error
-    try:
-        client = Client(params.scheduler, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ParamsError(f"--scheduler {params.scheduler}: no Dask scheduler answers there ({error})") from error
-    with client:
-        yield client.get_executor()
+def _row(job: FileJob, outcome: FileOutcome | None) -> FieldRow:
+    if outcome is None:
+        return FieldRow(job.image, job.stem, "open")
+    if outcome.error:
+        return FieldRow(job.image, job.stem, "failed")
+    return FieldRow(
+        job.image, job.stem, "done", outcome.tiles, outcome.counts, outcome.no_class, outcome.mean_confidence,
+        outcome.unsure,
+    )  # fmt: skip
+
+
+def _write(report: RunReport) -> None:
+    write_plate_tables(report.fields, report.wells, report.out)
+    write_json(report.out / "report.json", report.to_json())
 
 
 def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
-    images = list({path.resolve(): path for path in reversed(params.images)}.values())[::-1]
-    threads = max(1, (os.cpu_count() or 1) // params.workers) if params.workers > 1 else None
+    images = find_images(params.images)
+    manifest = model.manifest
     common = FileJob(
-        image="", stem="", model=str(model.path.resolve()), out=str(params.out.resolve()),
-        overlap=params.overlap, edge=params.edge, channels=parse_channels(params.channels),
-        error_rate=params.error_rate,
-        plane=(params.t, params.z, params.scene), engine=params.engine, threads=threads,
+        image="", stem="", model=str(model.path.resolve()), model_id=model.model_id, out=str(params.out.resolve()),
+        overlap=manifest.overlap if params.overlap is None else params.overlap,
+        edge=manifest.edge if params.edge is None else params.edge,
+        channels=parse_channels(params.channels), error_rate=params.error_rate,
+        plane=(params.t, params.z, params.scene), engine=params.engine,
+        threads=engine_threads(params.workers) if params.workers > 1 else None,
     )  # fmt: skip
     stems = output_stems(images)
     return [replace(common, image=str(path.resolve()), stem=stem) for path, stem in zip(images, stems, strict=True)]
@@ -243,93 +261,3 @@ def parse_channels(text: str | None) -> tuple[int, ...]:
     if any(channel < 0 for channel in chosen):
         raise ParamsError(f"--channels {text!r}: channels count from 0")
     return chosen
-
-
-_stop: Any = None  # in a worker of the pool: set when the run was interrupted
-
-
-def _begin_worker(stop: Any) -> None:
-    """Let the parent alone answer Ctrl-C, and end with it even when it was killed."""
-    global _stop  # noqa: PLW0603 - a pool's initializer has no other place to leave it
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _interrupted() -> bool:
-    return _stop is not None and _stop.is_set()
-
-
-@functools.lru_cache(maxsize=1)
-def _engine(model: str, engine: EngineName, threads: int | None) -> tuple[ModelBundle, Any]:
-    bundle = load_model(Path(model))
-    return bundle, open_engine(bundle, engine, threads)
-
-
-def classify_file(
-    job: FileJob, progress: ProgressCallback = no_progress, cancelled: CancelCheck = _interrupted
-) -> FileOutcome:
-    """Classify one image and write its tables; nothing raised, the outcome tells."""
-    try:
-        return _classify_file(job, progress, cancelled)
-    except CellClassError as error:
-        return FileOutcome(job.image, job.stem, error=str(error), traceback=traceback.format_exc())
-    except Exception as error:  # noqa: BLE001 - one image must not take the others down
-        return FileOutcome(
-            job.image,
-            job.stem,
-            error=f"{job.image}: unexpected {type(error).__name__}: {error}",
-            traceback=traceback.format_exc(),
-        )
-
-
-def _classify_file(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -> FileOutcome:
-    bundle, engine = _engine(job.model, job.engine, job.threads)
-    t, z, scene = job.plane
-    source = read_image(Path(job.image), t=t, z=z, scene=scene)
-    if job.channels:
-        source = source.select(job.channels)
-    manifest = bundle.manifest
-    grid = TileGrid.regular(
-        source.shape,
-        manifest.tile_px,
-        manifest.overlap if job.overlap is None else job.overlap,
-        manifest.edge if job.edge is None else job.edge,  # type: ignore[arg-type]  # checked by ClassifyParams
-    )
-    result = classify_field(source, bundle, engine, grid, progress, cancelled)
-    if not result.complete:
-        return FileOutcome(job.image, job.stem, error="cancelled before it was finished; run again")
-    table = result.table.unsure_at(job.error_rate, manifest.calibration)
-    write_tables(table, Path(job.out), job.stem)
-    counts = table.counts()
-    return FileOutcome(
-        job.image,
-        job.stem,
-        tiles=len(result.table),
-        counts={name: int(n) for name, n in zip(counts["class_name"][:-1], counts["tiles"][:-1], strict=True)},
-        warnings=result.warnings + _plane_notes(source),
-        seconds=round(result.seconds, 3),
-    )
-
-
-def _plane_notes(source: SourceImage) -> tuple[str, ...]:
-    lengths = dict(zip(source.source_axes, source.source_shape, strict=False))
-    return tuple(
-        f"axis {axis} has {lengths.get(axis, '?')} planes; plane {index} was taken, choose with --{axis.lower()}"
-        for axis, index in source.plane.items()
-        if lengths.get(axis, 2) > 1 and axis in "TZ"
-    )
-
-
-def write_tables(table: Any, folder: Path, stem: str) -> None:
-    """Write ``STEM.tiles.csv``, ``STEM.geojson`` and, last, ``STEM.run.json``."""
-    table.to_csv(folder / f"{stem}.tiles.csv")
-    table.to_geojson(folder / f"{stem}.geojson")
-    write_json(folder / f"{stem}.run.json", table.record)

@@ -1,0 +1,124 @@
+"""One run at a time for each folder of results: a lock that a killed process leaves behind is taken over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from napari_cellclass.core.contracts import OutputError
+from napari_cellclass.core.files import output_error
+from napari_cellclass.core.scratch import NO_LOCKS, try_lock
+
+LOCK = ".napari-cellclass.lock"
+
+
+@contextlib.contextmanager
+def locked_folder(out: Path) -> Iterator[str]:
+    """Keep other runs from writing to a folder while the block lasts; make the folder where it is missing.
+
+    The lock is the operating system's and ends with the process, however that ends. The file tells process and
+    machine, for another machine that shares the folder but perhaps not its locks.
+
+    Yields
+    ------
+    str
+        A token of this run, see :func:`still_ours`.
+
+    Raises
+    ------
+    OutputError
+        Another run writes there, or the folder cannot be written.
+    """
+    path = out / LOCK
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        number = _acquire(path, out)
+    except OSError as error:
+        raise output_error(out, error) from error
+    token = uuid.uuid4().hex
+    try:
+        about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "token": token}
+        os.ftruncate(number, 0)
+        os.lseek(number, 0, os.SEEK_SET)
+        os.write(number, json.dumps(about).encode())
+        yield token
+    except OSError as error:
+        raise output_error(out, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # Windows does not remove an open file
+            path.unlink()
+        os.close(number)
+        with contextlib.suppress(OSError):
+            if os.name == "nt":
+                path.unlink()
+
+
+def still_ours(out: Path, token: str) -> bool:
+    """Tell whether the run with this token still holds the folder: it may have ended, and another one begun."""
+    return _about(out / LOCK).get("token") == token
+
+
+def _acquire(path: Path, out: Path) -> int:
+    while True:
+        number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            told = _about(path)
+            try:
+                try_lock(number)
+            except OSError as error:
+                if error.errno not in NO_LOCKS or _alive(told):
+                    raise _in_use(out, told) from error
+            if told and told.get("host") != socket.gethostname():
+                raise _in_use(out, told)  # a lock of another machine may not be seen here
+            if _is_same(number, path):
+                return number
+        except BaseException:
+            os.close(number)
+            raise
+        os.close(number)  # its holder has just ended and removed the file
+
+
+def _is_same(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _alive(told: dict[str, Any]) -> bool:
+    """Tell whether the process that is named runs, where the file system knows no locks."""
+    if os.name == "nt" or not isinstance(told.get("pid"), int):
+        return bool(told)
+    try:
+        os.kill(told["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _in_use(out: Path, told: dict[str, Any]) -> OutputError:
+    who = f"process {told.get('pid', '?')} on {told.get('host', '?')}, since {told.get('since', '?')}"
+    here = told.get("host") == socket.gethostname() or not told
+    hint = "wait for it to end" if here else f"wait for it to end, or delete {out / LOCK} if it has crashed"
+    return OutputError(f"another run is writing to {out} ({who}); {hint}, or choose another --out")
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,254 @@
+"""One image of a run, from its path to its tables: a plain function of paths and settings, sent anywhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.classes import UNSURE
+from napari_cellclass.core.contracts import (
+    CancelCheck,
+    CancelledError,
+    CellClassError,
+    ModelError,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.params import EngineName
+from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.table import TileTable
+from napari_cellclass.runs.field import classify_field
+from napari_cellclass.runs.field_files import finished_summary, signature, write_field
+from napari_cellclass.runs.lock import still_ours
+from napari_cellclass.runs.models import Engine, load_model, open_engine
+
+_ASK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """One image to classify: paths and settings only, so that it can be sent anywhere.
+
+    Parameters
+    ----------
+    image, stem, out
+        Its path; what the names of its tables begin with, and their folder.
+    model, model_id
+        Path and hash of the model.
+    run
+        Token of the run, see :func:`~napari_cellclass.runs.lock.locked_folder`.
+    overlap, edge, channels, error_rate, plane, engine, threads
+        As of ``classify``; ``plane`` is (t, z, scene).
+    """
+
+    image: str
+    stem: str
+    model: str
+    out: str
+    model_id: str
+    overlap: float
+    edge: str
+    run: str = ""
+    channels: tuple[int, ...] = ()
+    error_rate: float | None = None
+    plane: tuple[int, int, int] = (0, 0, 0)
+    engine: EngineName = "auto"
+    threads: int | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Give the settings that decide the tables, JSON-able."""
+        t, z, scene = self.plane
+        return {
+            "overlap": float(self.overlap),
+            "edge": self.edge,
+            "channels": list(self.channels),
+            "error_rate": self.error_rate,
+            "plane": {"t": t, "z": z, "scene": scene},
+            "engine": "openvino" if self.engine == "auto" else self.engine,
+        }
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one image; ``error`` is empty when its tables are there.
+
+    Parameters
+    ----------
+    image, stem
+        As in its job.
+    tiles, counts, no_class, mean_confidence, unsure
+        See :class:`~napari_cellclass.core.plate_tables.FieldRow`.
+    warnings
+        Sentences that a user should read.
+    seconds
+        Time the network took.
+    kept
+        Whether complete tables of the same image, model and settings were there already.
+    cancelled
+        Whether it was cut short; its tables were not written.
+    error, traceback
+        Why there are no tables.
+    """
+
+    image: str
+    stem: str
+    tiles: int = 0
+    counts: dict[str, int] | None = None
+    no_class: int = 0
+    mean_confidence: float | None = None
+    unsure: int | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    kept: bool = False
+    cancelled: bool = False
+    error: str = ""
+    traceback: str = ""
+
+
+class _Network:
+    """The network of the last model, opened once per process whatever the number of images and threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[str, str, int | None] | None = None
+        self._open: tuple[ModelBundle, Engine] | None = None
+
+    def get(self, job: FileJob) -> tuple[ModelBundle, Engine]:
+        with self._lock:
+            key = (job.model_id, job.engine, job.threads)
+            if self._open is None or self._key != key:
+                self._close()
+                bundle = load_model(Path(job.model))
+                if bundle.model_id != job.model_id:
+                    raise ModelError(f"{job.model} was replaced by another model while the run went on; run again")
+                self._open, self._key = (bundle, open_engine(bundle, job.engine, job.threads)), key
+            return self._open
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+        self._open = self._key = None
+
+
+_network = _Network()
+
+
+def close_network() -> None:
+    """Free the network that images of this process were classified with."""
+    _network.close()
+
+
+def classify_file(
+    job: FileJob, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> FileOutcome:
+    """Classify one image and write its tables; nothing raised, the outcome tells."""
+    try:
+        return attempt(job, progress, cancelled)
+    except CancelledError:
+        return FileOutcome(job.image, job.stem, cancelled=True)
+    except Exception as error:  # noqa: BLE001 - one image must not take the others down
+        return failure(job, error)
+
+
+def failure(job: FileJob, error: BaseException, trace: str = "") -> FileOutcome:
+    """Say in one line, with the image's name, why there are no tables of it."""
+    name = Path(job.image).name
+    text = str(error) if isinstance(error, CellClassError) else f"unexpected {type(error).__name__}: {error}"
+    told = text if name in text else f"{name}: {text}"
+    trace = trace or "".join(traceback.format_exception(error))
+    return FileOutcome(job.image, job.stem, error=" ".join(told.split()), traceback=trace)
+
+
+def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -> FileOutcome:
+    """Classify one image and write its tables, unless complete ones are there that would be the same.
+
+    Raises
+    ------
+    CancelledError
+        ``cancelled`` said so, or the run that the image belongs to has ended; nothing was written.
+    CellClassError
+        In one line, what the user can mend.
+    """
+    source = _source(job)
+    source.identify(no_progress, cancelled)
+    signed = signature(source.image_id, job.model_id, job.parameters())
+    known = finished_summary(Path(job.out), job.stem, signed)
+    if known is not None:
+        return _outcome(job, known, kept=True)
+    bundle, engine = _network.get(job)
+    edge: Any = job.edge  # checked by ClassifyParams
+    grid = TileGrid.regular(source.shape, bundle.manifest.tile_px, job.overlap, edge)
+    result = classify_field(source, bundle, engine, grid, progress, cancelled)
+    if not result.complete or cancelled():
+        raise CancelledError("cancelled before the field was finished")
+    table = result.table.unsure_at(job.error_rate, bundle.manifest.calibration)
+    if len(table) != len(grid):
+        raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
+    if job.run and not still_ours(Path(job.out), job.run):
+        raise CancelledError("the run has ended")  # another one may be writing there by now
+    summary = _summary(table, result.warnings + _plane_notes(source))
+    write_field(table, Path(job.out), job.stem, signed, summary)
+    return _outcome(job, summary, seconds=round(result.seconds, 3))
+
+
+def while_run_lasts(job: FileJob) -> CancelCheck:
+    """Make a check that says so, within a second, when the run that an image belongs to has ended."""
+    state = {"asked": time.monotonic(), "ended": False}
+
+    def ended() -> bool:
+        now = time.monotonic()
+        if not state["ended"] and now - state["asked"] > _ASK_EVERY_S:
+            state.update(asked=now, ended=not still_ours(Path(job.out), job.run))
+        return bool(state["ended"])
+
+    return ended
+
+
+def _source(job: FileJob) -> SourceImage:
+    t, z, scene = job.plane
+    source = read_image(Path(job.image), t=t, z=z, scene=scene)
+    return source.select(job.channels) if job.channels else source
+
+
+def _summary(table: TileTable, warnings: tuple[str, ...]) -> dict[str, Any]:
+    counts = table.counts()
+    sure = np.isfinite(table.confidence)
+    per_class = {
+        name: int(n) for name, n in zip(counts["class_name"][:-1], counts["tiles"][:-1], strict=True)
+    }  # the last row are those without a class
+    return {
+        "tiles": len(table),
+        "counts": per_class,
+        "no_class": int((~sure).sum()),
+        "mean_confidence": float(table.confidence[sure].mean(dtype=np.float64)) if sure.any() else None,
+        "unsure": per_class.get(UNSURE),
+        "warnings": list(warnings),
+    }
+
+
+def _outcome(job: FileJob, summary: dict[str, Any], kept: bool = False, seconds: float = 0.0) -> FileOutcome:
+    told = {**summary, "warnings": tuple(summary["warnings"])}
+    return FileOutcome(job.image, job.stem, kept=kept, seconds=seconds, **told)
+
+
+def _plane_notes(source: SourceImage) -> tuple[str, ...]:
+    lengths = dict(zip(source.source_axes, source.source_shape, strict=False))
+    return tuple(
+        f"axis {axis} has {lengths.get(axis, '?')} planes; plane {index} was taken, choose with --{axis.lower()}"
+        for axis, index in source.plane.items()
+        if lengths.get(axis, 2) > 1 and axis in "TZ"
+    )
