@@ -16,10 +16,10 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
+from tests._plates import pool_workers, tables, write_plate
 
 from napari_cellclass.cli import main
 from napari_cellclass.runs.lock import LOCK, locked_folder
-from tests._plates import pool_workers, tables, write_plate
 
 
 @pytest.fixture(scope="module")

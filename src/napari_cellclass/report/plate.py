@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_PANELS, _COLUMNS = 12, 2
+_COLOURS = "viridis"
 _MISSING, _LINE = "#D9D9D9", "#BFBFBF"
 
 
@@ -65,6 +66,14 @@ def save_plate(wells: pd.DataFrame, path: Path) -> bool:
     return True
 
 
+def plate_colours() -> NDArray[np.uint8]:
+    """Give the figure's colours for a part of 0 to 1: uint8, shape (256, 3)."""
+    from matplotlib import colormaps
+
+    colours: NDArray[np.float64] = colormaps[_COLOURS](np.linspace(0, 1, 256))
+    return np.round(255 * colours[:, :3]).astype(np.uint8)
+
+
 def _on_plate(places: list[Well], values: NDArray[np.float64], plate: tuple[int, int]) -> NDArray[np.float64]:
     found = np.full(plate, np.nan)
     for well, value in zip(places, values, strict=True):
@@ -77,7 +86,7 @@ def _draw(axes: Axes, part: NDArray[np.float64], there: NDArray[np.float64], tit
 
     rows, columns = part.shape
     axes.imshow(there, cmap=ListedColormap([_MISSING]), interpolation="nearest")
-    axes.imshow(part, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(part, cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     # A name every so often, so that they do not touch.
     for axis, names, every in (

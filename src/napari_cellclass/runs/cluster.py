@@ -127,7 +127,7 @@ def _send_model(client: Client, plugin: ModelPlugin) -> None:
 
 
 def _finished(client: Client, futures: Sequence[Any], address: str, cancelled: CancelCheck) -> Iterator[Any]:
-    left, finished = len(futures), as_completed(futures)
+    left, finished = len(futures), as_completed(futures, loop=client.loop)
     while left and not cancelled():
         if finished.has_ready():
             left -= 1
@@ -167,7 +167,9 @@ def _work(job: FileJob, plugin: str) -> FileOutcome:
     """Classify one image on a worker; what is not the image's own fault is raised, for Dask to try again."""
     worker = get_worker()
     # A worker's threads are what its machine can spare for it.
-    here = dataclasses.replace(job, model=str(worker.plugins[plugin].path), threads=max(1, int(worker.state.nthreads)))
+    here = dataclasses.replace(
+        job, model_file=str(worker.plugins[plugin].path), threads=max(1, int(worker.state.nthreads))
+    )
     try:
         return attempt(here, no_progress, while_run_lasts(job))
     except CancelledError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class FileJob:
         Path and hash of the model.
     run
         Token of the run, see :func:`~napari_cellclass.runs.lock.locked_folder`.
+    model_file
+        Where this machine has the model, if elsewhere.
     overlap, edge, channels, error_rate, plane, engine, threads
         As of ``classify``; ``plane`` is (t, z, scene).
     """
@@ -59,6 +61,7 @@ class FileJob:
     overlap: float
     edge: str
     run: str = ""
+    model_file: str = ""
     channels: tuple[int, ...] = ()
     error_rate: float | None = None
     plane: tuple[int, int, int] = (0, 0, 0)
@@ -128,7 +131,7 @@ class _Network:
             key = (job.model_id, job.engine, job.threads)
             if self._open is None or self._key != key:
                 self._close()
-                bundle = load_model(Path(job.model))
+                bundle = load_model(Path(job.model_file or job.model))
                 if bundle.model_id != job.model_id:
                     raise ModelError(f"{job.model} was replaced by another model while the run went on; run again")
                 self._open, self._key = (bundle, open_engine(bundle, job.engine, job.threads)), key
@@ -200,6 +203,7 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
         raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
     if job.run and not still_ours(Path(job.out), job.run):
         raise CancelledError("the run has ended")  # another one may be writing there by now
+    table = replace(table, record=_record(table, job))
     summary = _summary(table, result.warnings + _plane_notes(source))
     write_field(table, Path(job.out), job.stem, signed, summary)
     return _outcome(job, summary, seconds=round(result.seconds, 3))
@@ -222,6 +226,12 @@ def _source(job: FileJob) -> SourceImage:
     t, z, scene = job.plane
     source = read_image(Path(job.image), t=t, z=z, scene=scene)
     return source.select(job.channels) if job.channels else source
+
+
+def _record(table: TileTable, job: FileJob) -> dict[str, Any]:
+    """Say what was done, whichever machine did it."""
+    model: Any = table.record["model"]
+    return {**table.record, "model": {**model, "path": job.model}}
 
 
 def _summary(table: TileTable, warnings: tuple[str, ...]) -> dict[str, Any]:

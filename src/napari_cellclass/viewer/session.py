@@ -218,6 +218,13 @@ class MapView:
             if is_ours(layer) and ours.get("field") == new.field and ours.get("over") not in there:
                 self._viewer.layers.remove(layer)
 
+    def remove(self) -> None:
+        """Take the map out of the viewer."""
+        mine = [*self.layers, *([] if self._text is None else [self._text])]
+        for layer in [one for one in self._viewer.layers if any(bare(one) is other for other in mine)]:
+            self._viewer.layers.remove(layer)
+        self.shown, self.layers, self._text = None, [], None
+
     def present(self) -> bool:
         """Tell whether the map is still in the viewer."""
         names = [bare(layer) for layer in self._viewer.layers]

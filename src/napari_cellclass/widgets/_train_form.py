@@ -18,14 +18,16 @@ _LABEL_PX = 100
 # What a field starts from when its tick is taken away.
 _STARTS = {
     "epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128, "tiles": 16, "background_limit": 0.05,
+    "error_rate": 0.05,
 }  # fmt: skip
 _FINE_STEPS = {"learning_rate": 0.00001, "background_limit": 0.0005}
 _LABELS = {
     "input_px": "input px", "tile_px": "cut tiles, px", "tiles": "into N tiles", "augment": "augmentation",
     "normalisation": "grey values", "range": "grey range", "rotate": "turn, degrees",
     "background_limit": "keep from", "class_name": "class", "force": "write over",
+    "error_rate": "unsure, at a rate of",
 }  # fmt: skip
-_AUTOMATIC = {"tile_px": "no", "tiles": "no"}
+_AUTOMATIC = {"tile_px": "no", "tiles": "no", "error_rate": "not told"}
 
 
 class AutomaticField(QWidget):
