@@ -267,6 +267,9 @@ class ClassifyParams(PlaneParams, ReportingParams):
     )
     engine: EngineName = Field("auto", description="what runs the network")
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of the network in each process; the cores shared out when not given"
+    )
     scheduler: str | None = Field(None, description="address of a Dask scheduler, tcp://host:8786 or tls://host:8786")
     wells: Path | None = Field(
         None, description="CSV image,well that says which well an image is of; read from the file names when not given"

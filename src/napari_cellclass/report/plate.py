@@ -47,7 +47,9 @@ def plate_figure(wells: pd.DataFrame) -> Figure:
     for axes, name in zip(grid.flat, classes, strict=False):
         part = _on_plate(places, wells[f"fraction_{name}"].to_numpy(float), plate)
         _draw(axes, part, _on_plate(places, np.ones(len(places)), plate), name)
-    figure.colorbar(grid.flat[0].images[-1], ax=grid, shrink=0.8, aspect=30, label="part of the tiles")
+    bar = figure.colorbar(grid.flat[0].images[-1], ax=grid, shrink=0.8, aspect=30)
+    bar.set_label("part of the tiles", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return figure
 
 

@@ -225,10 +225,15 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
         edge=manifest.edge if params.edge is None else params.edge,
         channels=parse_channels(params.channels), error_rate=params.error_rate,
         plane=(params.t, params.z, params.scene), engine=params.engine,
-        threads=engine_threads(params.workers) if params.workers > 1 else None,
+        threads=_threads(params),
     )  # fmt: skip
     stems = output_stems(images)
     return [replace(common, image=str(path.resolve()), stem=stem) for path, stem in zip(images, stems, strict=True)]
+
+
+def _threads(params: ClassifyParams) -> int | None:
+    """Give the threads of a process; None leaves it to the engine, or to what a worker of a cluster may use."""
+    return params.threads or (engine_threads(params.workers) if params.workers > 1 else None)
 
 
 def output_stems(images: Sequence[Path]) -> list[str]:

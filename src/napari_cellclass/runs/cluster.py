@@ -168,7 +168,7 @@ def _work(job: FileJob, plugin: str) -> FileOutcome:
     worker = get_worker()
     # A worker's threads are what its machine can spare for it.
     here = dataclasses.replace(
-        job, model_file=str(worker.plugins[plugin].path), threads=max(1, int(worker.state.nthreads))
+        job, model_file=str(worker.plugins[plugin].path), threads=job.threads or max(1, int(worker.state.nthreads))
     )
     try:
         return attempt(here, no_progress, while_run_lasts(job))

@@ -167,7 +167,9 @@ class PlateResults(QWidget):
 
 def _texts(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Lay the table of fields out for people."""
-    shown = {"field": fields["stem"], "well": fields["well"], "state": fields["state"]}
+    shown = {"field": fields["stem"], "well": fields["well"]}
+    if (fields["state"] != "done").any():
+        shown["state"] = fields["state"]
     shown["tiles"] = [_text(value, "{:,.0f}") for value in fields["tiles"]]
     for name in classes:
         shown[name] = [_text(value, "{:.1%}") for value in fields[f"fraction_{name}"]]

@@ -45,6 +45,7 @@ class PlateSources(QWidget):
         self.from_layers.setToolTip("layers that are in no file are written to the folder of results first")
         self.files = QListWidget()
         self.files.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.files.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.files.setTextElideMode(Qt.TextElideMode.ElideLeft)
         self.files.setToolTip("a list is a .txt or .csv file with the path of an image in each line")
         self.folder_button, self.file_button = QPushButton("Add folder …"), QPushButton("Add files …")

@@ -15,7 +15,7 @@ from napari_cellclass.core.plate_tables import classes_of
 from napari_cellclass.core.plates import Well, parse_well, plate_of, row_name
 
 _EDGE_PX, _BAR_PX, _LEAST_PX = 20, 34, 4
-_EMPTY, _FAILED = QColor(128, 128, 128, 45), QColor(128, 128, 128, 160)
+_EMPTY, _FAILED = QColor(128, 128, 128, 45), QColor(150, 150, 150)
 _CHOSEN = "#E69F00"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDialog, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, ParamsError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = ["workers", "error_rate"]
 _SHOWN_FAILURES = 3
+_VIEW_SETTLES_MS = 120
 
 
 class PlateWidget(QWidget):
@@ -48,6 +49,10 @@ class PlateWidget(QWidget):
         self._build()
         self.run_button.clicked.connect(self.run)
         self.results.opened.connect(self.open_field)
+        self._view_timer = QTimer(self)
+        self._view_timer.setSingleShot(True)
+        self._view_timer.setInterval(_VIEW_SETTLES_MS)
+        self._view_timer.timeout.connect(self.layers.map.refresh_text)
         self.viewer.scene.camera.events.connect(self._view_moved)
         self.panel.say("Choose images, a model and a folder for the results, and press Run.")
 
@@ -172,7 +177,7 @@ class PlateWidget(QWidget):
         self.panel.say(f"{picture.source.name} with its map: {len(found.new.table):,} tiles.")
 
     def _view_moved(self, event: Any = None) -> None:
-        self.layers.map.refresh_text()
+        self._view_timer.start()
 
     def closeEvent(self, event: Any) -> None:
         """Leave nothing running behind."""
