@@ -18,7 +18,7 @@ import tifffile
 from napari_cellclass.core.readers import read_image
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "transfluor"
-_PX, _TRAINED_EPOCHS = 384, 2
+_PX, _TRAINED_EPOCHS = 448, 2
 
 
 def command(*words: object) -> list[str]:
@@ -27,7 +27,7 @@ def command(*words: object) -> list[str]:
 
 
 def write_plate(folder: Path, fields: int, seed: int = 0) -> None:
-    """Write one field of 384 x 384 px per well of a 384-well plate: crops of the real fields, each with a gain."""
+    """Write one field of 448 x 448 px per well of a 384-well plate: crops of the real fields, each with a gain."""
     sources = [read_image(path).read(0, 0, 512, 512)[..., 0] for path in sorted(DATA.glob("*/*.TIF"))]
     if not sources:
         sys.exit(f"the real images are not at {DATA}")

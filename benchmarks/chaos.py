@@ -1,7 +1,7 @@
 """A 384-well plate whose workers and runs are killed at twenty random moments, then finished and compared.
 
-After each kill of a run every file under its name has to be whole; at the end every field is there once, and all tables are
-those of a run that nobody disturbed.
+After each kill of a run every file under its name has to be whole; at the end every field is there once,
+and all tables are those of a run that nobody disturbed.
 
     python benchmarks/chaos.py                    local workers
     python benchmarks/chaos.py --dask             a Dask cluster of this machine
@@ -28,9 +28,9 @@ from _plate_runs import Cluster, cluster, command, model, tables, write_plate
 from _results import markdown, write_section
 
 HERE = Path(__file__).parent
-ABOUT = """`python benchmarks/chaos.py{dask}`. {fields} fields; `kill -9` of a worker or of the whole run whenever another
-random number of fields was finished, and the run started again. *half files*: files under their final names that were not whole after
-a kill. At the end all tables are compared with those of an undisturbed run."""
+ABOUT = """`python benchmarks/chaos.py{dask}`. {fields} fields; `kill -9` of a worker or of the whole run
+whenever another random number of fields was finished, and the run started again. *half files*: files under their final
+names that were not whole after a kill. At the end all tables are compared with those of an undisturbed run."""
 
 
 def finished(out: Path) -> int:

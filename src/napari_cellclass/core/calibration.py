@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import minimize_scalar
 
 from napari_cellclass.core.findings import counted
-from napari_cellclass.core.metrics import ece
 
 ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
 """Error rates whose coverage is measured and stored."""
@@ -103,6 +101,8 @@ def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) 
     truth
         Shape (N,): their classes.
     """
+    from scipy.optimize import minimize_scalar  # takes a third of a second, and who classifies fits nothing
+
     logits = np.log(np.maximum(prob.astype(np.float64), _LEAST))
     rows = np.arange(len(truth))
 
@@ -161,6 +161,8 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
     groups
         N names of wells, fields or regions.
     """
+    from napari_cellclass.core.metrics import ece  # brings scipy.stats, another second
+
     finite = np.isfinite(prob).all(axis=1)
     prob, truth = prob[finite], np.asarray(truth, np.int64)[finite]
     if len(prob) == 0:

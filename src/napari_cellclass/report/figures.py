@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.metrics import EvalReport
 from napari_cellclass.core.table import TileTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from napari_cellclass.core.metrics import EvalReport
 
 # One journal page is about 180 mm wide.
 PAGE_INCH = 7.1
