@@ -85,6 +85,9 @@ def test_wells_come_from_a_file_where_one_is_given(tmp_path: Path, plate: Path, 
     assert classify(out, ihc_model, plate, "--wells", tmp_path / "w.csv") == 0
     assert pd.read_csv(out / "wells.csv")["well"].tolist() == ["B07", "P24"]
     assert pd.read_csv(out / "fields.csv")["well"].isna().sum() == 4
+    mine = (tmp_path / "w.csv").rename(out / "wells.csv").read_bytes()
+    assert classify(out, ihc_model, plate, "--wells", out / "wells.csv") == 2
+    assert (out / "wells.csv").read_bytes() == mine
 
 
 def test_a_second_run_does_again_exactly_what_is_not_whole_and_equal(

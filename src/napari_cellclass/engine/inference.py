@@ -159,6 +159,8 @@ class OpenVinoNetwork:
         model.reshape([BATCH, *shape])
         # CPUs with bfloat16 units would otherwise be free to compute with three digits.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        # Else each process pins its threads, and all processes to the same, first cores.
+        settings["ENABLE_CPU_PINNING"] = False
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         compiled = _core().compile_model(model, "CPU", settings)

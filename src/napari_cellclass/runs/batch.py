@@ -23,7 +23,7 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.field_list import find_images
+from napari_cellclass.core.field_list import WELL_TABLE, find_images
 from napari_cellclass.core.files import write_json
 from napari_cellclass.core.params import ClassifyParams
 from napari_cellclass.core.plate_tables import FieldRow, WellList, field_table, well_table, write_plate_tables
@@ -116,6 +116,8 @@ def classify_files(
         The folder cannot be written, or another run writes to it. What goes wrong with one image is in the
         report instead.
     """
+    if params.wells is not None and params.wells.resolve() == (params.out / WELL_TABLE).resolve():
+        raise ParamsError(f"--wells {params.wells} would be written over by the run's own table; rename it")
     wells = WellList.read(params.wells)
     jobs = _jobs(params, model)
     wells.check([job.image for job in jobs])

@@ -24,6 +24,7 @@ from napari_cellclass.core.contracts import (
     no_progress,
 )
 from napari_cellclass.runs.field_files import RECORD
+from napari_cellclass.runs.lock import await_lock
 from napari_cellclass.runs.unit import FileJob, FileOutcome, attempt, failure, while_run_lasts
 
 _CONNECT_S = 10
@@ -144,14 +145,14 @@ def _outcome(future: Any, job: FileJob) -> FileOutcome:
     error = future.exception()
     if error is None:
         outcome: FileOutcome = future.result()
-        return outcome
+        return failure(job, _no_run()) if outcome.cancelled else outcome
     trace = traceback.format_exception(type(error), error, future.traceback())
     return failure(job, error, "".join(trace))
 
 
 def _visible(outcome: FileOutcome, job: FileJob) -> FileOutcome:
     """Make sure that the tables that a worker has written are where this machine looks for them."""
-    if outcome.error or outcome.cancelled:
+    if outcome.error:
         return outcome
     record, end = Path(job.out) / f"{job.stem}{RECORD}", time.monotonic() + _SHARED_S
     while not record.is_file():
@@ -163,9 +164,18 @@ def _visible(outcome: FileOutcome, job: FileJob) -> FileOutcome:
     return outcome
 
 
+def _no_run() -> EngineError:
+    return EngineError("a worker took the run for ended, as the lock in the folder of results was gone; run again")
+
+
 def _work(job: FileJob, plugin: str) -> FileOutcome:
     """Classify one image on a worker; what is not the image's own fault is raised, for Dask to try again."""
     worker = get_worker()
+    if not await_lock(Path(job.out), _SHARED_S):
+        raise OutputError(
+            f"the worker {worker.address} does not see what this run has written to {job.out}; give an --out that all "
+            "machines share"
+        )
     # A worker's threads are what its machine can spare for it.
     here = dataclasses.replace(
         job, model_file=str(worker.plugins[plugin].path), threads=job.threads or max(1, int(worker.state.nthreads))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from napari_cellclass.core.files import output_error
 from napari_cellclass.core.scratch import NO_LOCKS, try_lock
 
 LOCK = ".napari-cellclass.lock"
+_LOOK_EVERY_S = 0.2
 
 
 @contextlib.contextmanager
@@ -63,6 +65,16 @@ def locked_folder(out: Path) -> Iterator[str]:
 def still_ours(out: Path, token: str) -> bool:
     """Tell whether the run with this token still holds the folder: it may have ended, and another one begun."""
     return _about(out / LOCK).get("token") == token
+
+
+def await_lock(out: Path, seconds: float) -> bool:
+    """Wait for a lock that another machine has just made to be seen here; tell whether it is."""
+    end = time.monotonic() + seconds
+    while not _about(out / LOCK):
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return True
 
 
 def _acquire(path: Path, out: Path) -> int:
