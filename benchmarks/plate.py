@@ -42,8 +42,8 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=384)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--overlap", type=float, default=0.625)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--overlap", type=float, default=0.75)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "napari-cellclass-plate")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     given = parser.parse_args()
