@@ -39,27 +39,33 @@ def locked_folder(out: Path) -> Iterator[str]:
         Another run writes there, or the folder cannot be written.
     """
     path = out / LOCK
+    token = uuid.uuid4().hex
     try:
         out.mkdir(parents=True, exist_ok=True)
         number = _acquire(path, out)
     except OSError as error:
         raise output_error(out, error) from error
-    token = uuid.uuid4().hex
     try:
-        about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "token": token}
-        os.ftruncate(number, 0)
-        os.lseek(number, 0, os.SEEK_SET)
-        os.write(number, json.dumps(about).encode())
+        _tell(number, token, out)
         yield token
-    except OSError as error:
-        raise output_error(out, error) from error
     finally:
         with contextlib.suppress(OSError):  # Windows does not remove an open file
             path.unlink()
         os.close(number)
-        with contextlib.suppress(OSError):
-            if os.name == "nt":
+        if os.name == "nt":
+            with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _tell(number: int, token: str, out: Path) -> None:
+    """Write into the lock who holds it."""
+    about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "token": token}
+    try:
+        os.ftruncate(number, 0)
+        os.lseek(number, 0, os.SEEK_SET)
+        os.write(number, json.dumps(about).encode())
+    except OSError as error:
+        raise output_error(out, error) from error
 
 
 def still_ours(out: Path, token: str) -> bool:
