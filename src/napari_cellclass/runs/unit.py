@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,33 +120,61 @@ class FileOutcome:
     traceback: str = ""
 
 
+@dataclass(eq=False)
+class _OpenModel:
+    """A model and its engine, closed when nobody uses it and another one has taken its place."""
+
+    bundle: ModelBundle
+    engine: Engine
+    users: int = 0
+    retired: bool = False
+
+    def close_if_unused(self) -> None:
+        if self.retired and self.users == 0:
+            self.engine.close()
+
+
 class _Network:
     """The network of the last model, opened once per process whatever the number of images and threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._key: tuple[str, str, int | None] | None = None
-        self._open: tuple[ModelBundle, Engine] | None = None
+        self._open: _OpenModel | None = None
 
-    def get(self, job: FileJob) -> tuple[ModelBundle, Engine]:
+    @contextlib.contextmanager
+    def of(self, job: FileJob) -> Iterator[tuple[ModelBundle, Engine]]:
+        """Give the model of a job and what runs it, open for as long as the block lasts."""
         with self._lock:
             key = (job.model_id, job.engine, job.threads)
             if self._open is None or self._key != key:
-                self._close()
-                bundle = load_model(Path(job.model_file or job.model))
-                if bundle.model_id != job.model_id:
-                    raise ModelError(f"{job.model} was replaced by another model while the run went on; run again")
-                self._open, self._key = (bundle, open_engine(bundle, job.engine, job.threads)), key
-            return self._open
+                self._retire()
+                self._open, self._key = self._load(job), key
+            held = self._open
+            held.users += 1
+        try:
+            yield held.bundle, held.engine
+        finally:
+            with self._lock:
+                held.users -= 1
+                held.close_if_unused()
 
     def close(self) -> None:
+        """Let go of the model."""
         with self._lock:
-            self._close()
+            self._retire()
 
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open[1].close()
-        self._open = self._key = None
+    def _load(self, job: FileJob) -> _OpenModel:
+        bundle = load_model(Path(job.model_file or job.model))
+        if bundle.model_id != job.model_id:
+            raise ModelError(f"{job.model} was replaced by another model while the run went on; run again")
+        return _OpenModel(bundle, open_engine(bundle, job.engine, job.threads))
+
+    def _retire(self) -> None:
+        held, self._open, self._key = self._open, None, None
+        if held is not None:
+            held.retired = True
+            held.close_if_unused()
 
 
 _network = _Network()
@@ -192,10 +222,10 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
     known = finished_summary(Path(job.out), job.stem, signed)
     if known is not None:
         return _outcome(job, known, kept=True)
-    bundle, engine = _network.get(job)
     edge: Any = job.edge  # checked by ClassifyParams
-    grid = TileGrid.regular(source.shape, bundle.manifest.tile_px, job.overlap, edge)
-    result = classify_field(source, bundle, engine, grid, progress, cancelled)
+    with _network.of(job) as (bundle, engine):
+        grid = TileGrid.regular(source.shape, bundle.manifest.tile_px, job.overlap, edge)
+        result = classify_field(source, bundle, engine, grid, progress, cancelled)
     if not result.complete or cancelled():
         raise CancelledError("cancelled before the field was finished")
     table = result.table.unsure_at(job.error_rate, bundle.manifest.calibration)
