@@ -45,4 +45,4 @@ def test_the_picture_goes_where_there_is_no_well(tmp_path: Path) -> None:
 def test_the_colours_of_the_window_are_those_of_the_figure() -> None:
     figure = plate_figure(wells_of("A01"))
     image = figure.axes[0].images[-1]
-    assert (np.round(255 * image.cmap(image.norm(1.0))[:3]) == plate_colours()[255]).all()
+    assert (np.round(255 * np.array(image.cmap(image.norm(1.0))[:3])) == plate_colours()[255]).all()
