@@ -20,9 +20,11 @@ def _rank(group: str) -> bytes:
 def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
     """Hold out whole groups for validation, class by class.
 
-    Groups are ranked by a hash of their name, so that a group stays on its side when others are added.
-    A class that has one group only cannot give one away: its tiles are held out by region instead, the
-    right-hand part of each field, with the tiles that touch it left out of both. Rotated copies are trained
+    Groups are ranked by a hash of their name, those of each class by themselves, and those of several classes
+    together. So a group keeps its side whatever tiles are added to it, unless it gets its first of a further class;
+    and each new group can push one other of its kind over. A class that has one group only cannot give one away: the
+    tiles of that group are held out by region instead, the right-hand part of each field. Training tiles that overlap
+    a held-out one are left out of both, also where a list puts them into different groups. Rotated copies are trained
     on beside their tile, but never validated on: they would count a tile several times.
 
     Parameters
@@ -39,27 +41,69 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
     """
     members: dict[str, set[int]] = defaultdict(set)
     for group, label in zip(data.groups, data.labels, strict=True):
-        members[group].add(int(label))
+        members[str(group)].add(int(label))
     strata: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for group, classes in members.items():
-        strata[tuple(sorted(classes))].append(group)
+        # Those of several classes are one stratum, or a field's first tile of a rare class would move it.
+        strata[tuple(classes) if len(classes) == 1 else ()].append(group)
     held: set[str] = set()
-    by_region: list[str] = []
     for groups in strata.values():
-        if len(groups) == 1:
-            by_region += groups
-        else:
+        if len(groups) > 1:
             held |= set(sorted(groups, key=_rank)[: max(1, min(len(groups) - 1, round(fraction * len(groups))))])
+    torn = _on_both_sides(members, held)
     split = np.where(np.isin(data.groups.astype(str), list(held)), VALIDATION, TRAIN).astype(object)
-    known = data.provenance
-    boxes, field = (known.boxes, known.field) if known else (data.boxes, data.image)
-    for group in by_region:
+    boxes, field = _places(data)
+    for group in torn:
         mine = np.flatnonzero(data.groups == group)
         split[mine] = _split_region(boxes[mine], field[mine], fraction)
     rule = f"{len(held)} of {len(members)} groups held out, by a hash of their names"
-    if by_region:
-        rule += f"; {', '.join(sorted(by_region))} alone in a class: right-hand part held out, with a gap"
-    return _originals_judged(replace(data, split=split, split_rule=rule))
+    if torn:
+        rule += f"; {', '.join(torn)} alone in a class: right-hand part held out, with a gap"
+    return _originals_judged(_with_gap(replace(data, split=split, split_rule=rule)))
+
+
+def _on_both_sides(members: dict[str, set[int]], held: set[str]) -> list[str]:
+    """Move whole groups, in ``held``, until each class is on both sides; give those that must be torn for that."""
+    torn: set[str] = set()
+    labels = sorted(set().union(*members.values()))
+    for label in [*labels, *labels]:  # twice, as what is moved for one class may have been another's
+        mine = sorted((group for group, classes in members.items() if label in classes), key=_rank)
+        out = [group for group in mine if group in held]
+        if torn.intersection(mine) or 0 < len(out) < len(mine):
+            continue
+        if len(mine) == 1:
+            torn.add(mine[0])
+            held.discard(mine[0])
+        elif out:
+            held.discard(mine[-1])
+        else:
+            held.add(mine[0])
+    return sorted(torn)
+
+
+def _places(data: TileDataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Give the tiles' boxes, and the numbers of the fields that these lie in."""
+    known = data.provenance
+    return (known.boxes, known.field) if known else (data.boxes, data.image)
+
+
+def _with_gap(data: TileDataset) -> TileDataset:
+    """Leave out training tiles that overlap a held-out tile: they hold some of its pixels."""
+    boxes, field = _places(data)
+    sides = data.split
+    both = np.intersect1d(field[sides == TRAIN], field[sides == VALIDATION])
+    dropped = 0
+    for number in both:
+        held = boxes[(field == number) & (sides == VALIDATION)]
+        for place in np.flatnonzero((field == number) & (sides == TRAIN)):
+            y0, x0, y1, x1 = boxes[place]
+            if ((held[:, 0] < y1) & (held[:, 2] > y0) & (held[:, 1] < x1) & (held[:, 3] > x0)).any():
+                sides[place] = ""
+                dropped += 1
+    if not dropped:
+        return data
+    rule = f"{data.split_rule}; {dropped} training tile(s) that overlap held-out ones are left out"
+    return replace(data, split_rule=rule)
 
 
 def split_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
@@ -93,7 +137,7 @@ def split_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
     rule = (
         f"fold {fold + 1} of {folds}: {len(held)} of {len(set(data.groups))} groups held out, by a hash of their names"
     )
-    return _originals_judged(replace(data, split=split, split_rule=rule))
+    return _originals_judged(_with_gap(replace(data, split=split, split_rule=rule)))
 
 
 def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> TileDataset:
@@ -105,7 +149,8 @@ def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> T
     Parameters
     ----------
     data
-        The tiles; an earlier split is replaced. Rotated copies of held-out tiles are left out.
+        The tiles; an earlier split is replaced. Rotated copies of held-out tiles are left out. Tiles that overlap are
+        on both sides all the same, as they are wherever tiles are held out without a thought: that is what is shown.
     fraction
         Part of each class's tiles that is held out, at least one.
     seed
