@@ -41,6 +41,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
                 yield f"{title:9s} {name}: {_short(value)}"
     if m.calibration is not None:
         yield f"confidence {m.calibration.describe()}"
+        yield from (f"  {line}" for line in m.calibration.table())
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in m.versions.items())
 
 

@@ -16,7 +16,7 @@ from napari_cellclass.core.calibration import (
     with_temperature,
     within_limit,
 )
-from napari_cellclass.core.metrics import ece
+from napari_cellclass.core.metrics import ece, reliability
 
 
 def tiles(n: int, k: int, too_sure: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,3 +106,36 @@ def test_the_order_of_tiles_does_not_matter_and_nothing_finite_is_nothing() -> N
     assert a.coverage == b.coverage
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
     assert calibrate(np.full((3, 2), np.nan, np.float32), np.zeros(3, int), ["a"] * 3) is None
+
+
+def test_the_reliability_after_is_that_of_each_group_scaled_by_the_other_groups() -> None:
+    prob, truth = tiles(400, 3, 3, 0)
+    groups = np.array([f"w{i % 4}" for i in range(400)])
+    found = calibrate(prob, truth, list(groups))
+    assert found is not None
+    fair = np.empty_like(prob)
+    for name in set(groups):
+        own = groups == name
+        fair[own] = with_temperature(prob[own], fit_temperature(prob[~own], truth[~own]))
+    for told, answers, error in (
+        (found.reliability_before, prob, found.ece_before), (found.reliability_after, fair, found.ece_after)
+    ):  # fmt: skip
+        expected = reliability(answers, truth)
+        assert [row["n"] for row in told] == [row["n"] for row in expected]
+        full = [(row["accuracy"], row["confidence"], row["n"]) for row in told if row["n"]]
+        assert sum(n * abs(right - sure) for right, sure, n in full) / 400 == pytest.approx(error, abs=1e-5)
+    lines = found.table()
+    assert len(lines) > 3
+    assert all(f"{row['confidence']:.3f}   {row['accuracy']:.3f}" in "\n".join(lines)
+               for row in found.reliability_after if row["n"])  # fmt: skip
+
+
+def test_a_group_unlike_the_others_is_not_flattered_by_its_own_temperature() -> None:
+    prob, truth = tiles(600, 3, 1, 0)
+    odd = np.arange(600) >= 400
+    prob[odd] = with_temperature(prob[odd], 0.2)  # far too sure
+    groups = ["odd" if yes else f"w{i % 2}" for i, yes in enumerate(odd)]
+    found = calibrate(prob, truth, groups)
+    assert found is not None
+    naive = ece(with_temperature(prob, found.temperature), truth)
+    assert found.ece_after > naive

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 
 from napari_cellclass.core.preprocess import PreprocessSpec
-from napari_cellclass.core.tile_stats import channel_stats
+from napari_cellclass.core.tile_stats import channel_stats, looks
 from napari_cellclass.engine.augment import blurred, training_batch, turned, zoomed
 from napari_cellclass.engine.pixels import TilePixels
 
@@ -17,7 +17,9 @@ from napari_cellclass.engine.pixels import TilePixels
 def pixels(shape: tuple[int, int, int], input_px: tuple[int, int] | None = None) -> TilePixels:
     tiles = np.random.default_rng(0).integers(0, 256, (6, *shape)).astype(np.uint8)
     spec = PreprocessSpec(channels=shape[2], input_px=input_px or shape[:2])
-    return TilePixels(tiles, np.arange(6), spec, False, np.zeros(0, np.int64), tiles[:1], channel_stats(tiles))
+    hashes, thumbs = (np.stack(found) for found in zip(*map(looks, tiles), strict=True))
+    none = np.zeros(0, np.int64)
+    return TilePixels(tiles, np.arange(6), spec, False, none, tiles[:1], channel_stats(tiles), hashes, thumbs)
 
 
 @pytest.mark.parametrize(

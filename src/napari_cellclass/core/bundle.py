@@ -100,7 +100,10 @@ class ModelBundle:
     def model_id(self) -> str:
         """Hash of the network and of all that decides its answers."""
         digest = hashlib.blake2b(digest_size=16)
-        decisive = self.manifest.model_dump_json(include={"classes", "preprocess", "tile_px", "files", "calibration"})
+        decisive = self.manifest.model_dump_json(
+            include={"classes", "preprocess", "tile_px", "files", "calibration"},
+            exclude={"calibration": {"reliability_before", "reliability_after"}},
+        )
         digest.update(decisive.encode())
         return digest.hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,12 @@ class Calibration(BaseModel):
         By error rate: the part of held-out tiles whose true class was in their prediction set, each group by the
         scores of the others; empty with one group.
     cross_fitted
-        Whether ``ece_after`` was measured on other groups than those it was made from.
+        Whether ``ece_after``, and ``reliability_after``, were measured on other groups than those it was made from.
+    reliability_before, reliability_after
+        Bars of a reliability diagram, see :func:`~napari_cellclass.core.metrics.reliability`: lo, hi, n, confidence,
+        accuracy. After is honest as ``ece_after`` is: the groups are dealt into at most 20 folds, and the tiles of a
+        fold get the temperature that all other folds ask for, so that none is judged by a temperature that has seen
+        its group.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +61,8 @@ class Calibration(BaseModel):
     ece_after: float
     coverage: dict[str, float] = Field(default_factory=dict)
     cross_fitted: bool = True
+    reliability_before: tuple[dict[str, int | float | None], ...] = ()
+    reliability_after: tuple[dict[str, int | float | None], ...] = ()
 
     def describe(self) -> str:
         """Say in a few words how confidences are calibrated, and how well that holds."""
@@ -68,6 +75,16 @@ class Calibration(BaseModel):
         )
         return text + (f"; prediction sets hold the true class of {covered} error rate" if covered else "")
 
+    def table(self) -> list[str]:
+        """Give the reliability table as lines of text; none where a model holds none."""
+        if not self.reliability_before:
+            return []
+        lines = ["confidence       before: tiles, mean confidence, right   after: tiles, mean confidence, right"]
+        for before, after in zip(self.reliability_before, self.reliability_after, strict=True):
+            if before["n"] or after["n"]:
+                lines.append(f"{before['lo']:.2f} to {before['hi']:.2f} {_bar(before):>37s} {_bar(after):>37s}")
+        return lines
+
     def apply(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn softmax outputs (N, K) into calibrated ones, float32; the likeliest class stays."""
         return with_temperature(prob, self.temperature)
@@ -79,6 +96,10 @@ class Calibration(BaseModel):
     def limit(self, error_rate: float) -> float:
         """Give the largest 1 - p of a class that is in the set, see :func:`set_limit`."""
         return set_limit(np.asarray(self.scores), error_rate)
+
+
+def _bar(row: Mapping[str, Any]) -> str:
+    return f"{row['n']:,}   {row['confidence']:.3f}   {row['accuracy']:.3f}" if row["n"] else "0       -       -"
 
 
 def with_temperature(prob: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -152,6 +173,10 @@ def nonconformity(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) ->
 def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str]) -> Calibration | None:
     """Make a calibration from held-out tiles; None where not a single one has finite outputs.
 
+    The temperature that is stored is made from all of them. What is said of its worth is not: whole groups are dealt
+    into folds, and each fold is scaled by the temperature of the others before ECE and reliability are measured, and
+    covered by the scores of the others. One group is its own judge, and ``cross_fitted`` says so.
+
     Parameters
     ----------
     prob
@@ -178,6 +203,7 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
         for rate in ERROR_RATES:
             covered = _by_fold(fold, partial(_covered, calibrated, truth, rate))
             coverage[f"{rate:g}"] = float(covered.mean())
+    after = fair if several else calibrated
     scores = nonconformity(calibrated, truth)
     if len(scores) > _STORED:
         scores = scores[np.ceil(np.linspace(0, len(scores) - 1, _STORED)).astype(int)]
@@ -187,9 +213,20 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
         n=len(prob),
         groups=len(names),
         ece_before=ece(prob, truth),
-        ece_after=ece(fair if several else calibrated, truth),
+        ece_after=ece(after, truth),
         coverage=coverage,
         cross_fitted=several,
+        reliability_before=_bars(prob, truth),
+        reliability_after=_bars(after, truth),
+    )
+
+
+def _bars(prob: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[dict[str, int | float | None], ...]:
+    from napari_cellclass.core.metrics import reliability
+
+    rows = reliability(prob, truth)
+    return tuple(
+        {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()} for row in rows
     )
 
 

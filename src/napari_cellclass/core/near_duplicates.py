@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_cellclass.core.findings import Finding, counted
 
 # Hashes that differ in at most 3 of 64 bits agree in one of 4 parts of 16 bits.
 _BITS = 3
@@ -62,6 +68,37 @@ def near_duplicates(
             alike = correlation(thumbs[a], thumbs[b]) >= _ALIKE
             found.append(np.sort(np.stack([a[alike], b[alike]], axis=1), axis=1))
     return np.unique(np.concatenate(found), axis=0)
+
+
+def copies_across(
+    hashes: NDArray[np.uint64],
+    thumbs: NDArray[np.int8],
+    sides: NDArray[Any],
+    paths: Sequence[Path],
+    judged: str = "held out",
+) -> Finding | None:
+    """Warn of tiles that are trained on and judged by; None where there are none.
+
+    Parameters
+    ----------
+    hashes, thumbs
+        See :func:`near_duplicates`.
+    sides
+        N names of two sides: trained on, and judged by.
+    paths
+        N files that the tiles are cut from.
+    judged
+        What happens to tiles of the second side.
+    """
+    pairs = near_duplicates(hashes, thumbs, np.asarray(sides, object))
+    if not len(pairs):
+        return None
+    a, b = (paths[place] for place in pairs[0].tolist())
+    text = (
+        f"{counted(len(pairs), 'pair')} of tiles, one trained on and one {judged}, look the same, such as one of "
+        f"{a.name} and one of {b.name}: the accuracy will look better than it is; give copies one group, or remove them"
+    )
+    return Finding("warning", "copies-across-split", text, tuple(dict.fromkeys(paths[i] for i in pairs.ravel().tolist())))
 
 
 def correlation(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:

@@ -83,8 +83,7 @@ def measure_tiles(
         mean[place], sd[place] = channel_stats(tile[None])[0]
         saturated[place] = _saturated(tile)
         flat[place] = bool((tile == tile[:1, :1]).all())
-        grey = np.nan_to_num(tile.astype(np.float32).mean(axis=2), posinf=0, neginf=0)
-        hashes[place], thumbs[place] = dhash(grey), fine_thumb(grey)
+        hashes[place], thumbs[place] = looks(tile)
         if done % 64 == 0 or done == n:
             progress(Progress("looking at the tiles", done, n))
     return TileStats(mean, sd, saturated, flat, hashes, thumbs)
@@ -108,6 +107,12 @@ def _saturated(tile: NDArray[Any]) -> float:
     if tile.dtype.kind != "u" or int(tile.max()) not in _TOPS:
         return 0.0
     return float((tile == tile.max()).mean())
+
+
+def looks(tile: NDArray[Any]) -> tuple[np.uint64, NDArray[np.int8]]:
+    """Give hash and small picture of a tile (h, w, C), by which copies of it are found."""
+    grey = np.nan_to_num(tile.astype(np.float32).mean(axis=2), posinf=0, neginf=0)
+    return dhash(grey), fine_thumb(grey)
 
 
 def dhash(grey: NDArray[np.float32]) -> np.uint64:

@@ -111,6 +111,7 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int) -> dict[str, Any]:
     kept = run.history[epoch - 1]
     alarms = training_alarms(run.history[:epoch], report, run.data)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
+    warnings += [] if run.copies is None else [run.copies.text]
     plain = report.to_json()
     return {
         "accuracy": plain["accuracy"],

@@ -19,7 +19,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.params import NetworkName, TrainParams
 from napari_cellclass.core.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, channel_mismatch, grey_range
-from napari_cellclass.core.tile_stats import channel_stats
+from napari_cellclass.core.tile_stats import THUMB_PX, channel_stats, looks
 
 COMPACT_INPUT_PX = 128
 ARTICLE_INPUT_PX = 256
@@ -49,6 +49,9 @@ class TilePixels:
         fields' range where ``spec`` asks for that.
     stats
         float64, shape (n, 2, C): mean and sd of every tile and channel, see :func:`channel_stats`.
+    hashes, thumbs
+        uint64, shape (n,), and int8, shape (n, 256): what is compared to find copies, see
+        :func:`~napari_cellclass.core.near_duplicates.near_duplicates`.
     """
 
     tiles: NDArray[np.generic]
@@ -58,6 +61,8 @@ class TilePixels:
     nonfinite: NDArray[np.int64]
     golden: NDArray[np.generic]
     stats: NDArray[np.float64]
+    hashes: NDArray[np.uint64]
+    thumbs: NDArray[np.int8]
 
     def batch(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give network input of some tiles, shape (n, H, W, C)."""
@@ -117,11 +122,13 @@ def load_pixels(
     shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)
     tiles = np.empty((len(places), *shape), golden.dtype if one_shape else np.float32)
     stats = np.empty((len(places), 2, data.channels))
+    hashes, thumbs = np.empty(len(places), np.uint64), np.empty((len(places), THUMB_PX**2), np.int8)
     for row, p in enumerate(places.tolist()):
         tile = raw.pop(p)  # so that memory holds every tile about once
         stats[row] = channel_stats(tile[None])[0]
+        hashes[row], thumbs[row] = looks(tile)
         tiles[row] = tile if one_shape else spec.apply(tile[None])[0]
-    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats)
+    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats, hashes, thumbs)
 
 
 def _read(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from napari_cellclass.core.contracts import (
     no_progress,
 )
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.findings import Finding
+from napari_cellclass.core.near_duplicates import copies_across
 from napari_cellclass.core.params import NetworkName, TrainParams
 from napari_cellclass.engine.assemble import HISTORY, Checkpoint, write_model
 from napari_cellclass.engine.augment import training_batch
@@ -166,6 +169,13 @@ class TrainingRun:
         # The members of an ensemble have their views already.
         self.whole = self.model if self.members else with_views(self.model, how.views)
         self.answers = forward(self.whole)
+
+    @cached_property
+    def copies(self) -> Finding | None:
+        """A warning of tiles that are trained on and held out, by their looks; None where there are none."""
+        place, data = self.pixels.place, self.data
+        paths = [data.paths[i] for i in data.image[place]]
+        return copies_across(self.pixels.hashes, self.pixels.thumbs, data.split[place], paths)
 
     def fit(self, checkpoint: Checkpoint) -> None:
         """Train all epochs, or until stopped; fills ``history``, ``val_prob`` and ``best``."""

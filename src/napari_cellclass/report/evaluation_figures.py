@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.calibration import Calibration
 from napari_cellclass.core.evaluated import class_table, confusion_table
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.metrics import EvalReport
@@ -67,6 +68,40 @@ def _reliability(figure: Figure, report: EvalReport, look: Look) -> None:
         _plain(axes, look)
     lower.yaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
+
+
+def draw_calibration(calibration: Calibration, look: Look) -> NDArray[np.uint8]:
+    """Draw how often tiles of a confidence are right, before and after the temperature, as RGBA in px of the screen."""
+    figure = look_figure(look)
+    figure.set_layout_engine("constrained")
+    before_and_after(figure, calibration, look)
+    return figure_pixels(figure)
+
+
+def before_and_after(figure: Figure, calibration: Calibration, look: Look) -> None:
+    """Fill :func:`draw_calibration`'s figure: bars of accuracy per confidence, and the line of honest confidence."""
+    from matplotlib.colors import to_rgb
+
+    colour = _BLUE[look.on_dark]
+    parts = (
+        ("before", calibration.reliability_before, calibration.ece_before),
+        ("after", calibration.reliability_after, calibration.ece_after),
+    )
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (name, rows, error) in zip(panels, parts, strict=True):
+        some = pd.DataFrame([row for row in rows if row["n"]], columns=["lo", "hi", "n", "confidence", "accuracy"])
+        axes.bar(
+            some["lo"], some["accuracy"].astype(float), some["hi"] - some["lo"], align="edge",
+            fc=(*to_rgb(colour), 0.45), ec=colour, lw=0.6,
+        )  # fmt: skip
+        axes.plot(some["confidence"].astype(float), some["accuracy"].astype(float), "o", ms=4, color=colour)
+        axes.plot([0, 1], [0, 1], color=look.text, lw=0.9, ls=(0, (4, 3)))
+        axes.set_title(f"{name}: ECE {error:.3f}", fontsize=8, color=look.text)
+        axes.set_xlabel("confidence", fontsize=8)
+        axes.set_xlim(0, 1.005)
+        axes.set_ylim(0, 1.03)
+        _plain(axes, look)
+    panels[0].set_ylabel("part that is right", fontsize=8)
 
 
 def field_figure(report: EvalReport) -> Figure:

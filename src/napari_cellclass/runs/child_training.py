@@ -1,4 +1,4 @@
-"""Training in a process of its own: ``python -m napari_cellclass train … --progress jsonl``.
+"""Training in a process of its own: ``python -m napari_cellclass train|experiment … --progress jsonl``.
 
 TensorFlow stays out of the process that asks, which survives whatever becomes of the other one.
 """
@@ -29,6 +29,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.files import output_error
 from napari_cellclass.core.params import AS_PUBLISHED, TrainParams
+from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.engine.assemble import partial_path
 from napari_cellclass.engine.parent import LISTEN, STOP
 
@@ -70,18 +71,8 @@ def train_in_child(
         beside ``params.out``, and the text says where.
     """
     child = _Child(params)
-    asked_to_stop = False
     try:
-        while (event := child.next_event()) is not None:
-            if cancelled():
-                raise CancelledError("cancelled; nothing was written")
-            if not asked_to_stop and stopped():
-                asked_to_stop = True
-                child.ask_to_stop()
-            if event.get("event") == "progress":
-                child.where = Progress(event["phase"], event["done"], event["total"], event["metrics"])
-                progress(child.where)
-        child.check_end()
+        _follow(child, progress, cancelled, stopped)
     except BaseException as error:
         child.end()
         if not isinstance(error, EngineError):
@@ -91,11 +82,63 @@ def train_in_child(
     return params.out
 
 
+def experiment_in_child(
+    params: ExperimentParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> Path:
+    """Run an experiment in a child process, and wait for it; called again, it goes on where it was left.
+
+    Parameters
+    ----------
+    params
+        As for the command ``experiment``; how it reports is chosen here.
+    progress
+        Told what the child tells; metrics ``run`` and ``runs`` count the trainings.
+    cancelled
+        The child is gone within a second of its saying so; finished trainings are kept.
+
+    Returns
+    -------
+    Path
+        The folder of the verdict.
+
+    Raises
+    ------
+    CancelledError
+        ``cancelled`` said so.
+    EngineError
+        What the child said went wrong, or that it was killed; finished trainings are kept.
+    """
+    child = _Child(params)
+    try:
+        _follow(child, progress, cancelled, never_cancelled)
+    finally:
+        child.end()
+        for unfinished in (params.out / "models").glob("*.partial.cellclass"):
+            unfinished.unlink(missing_ok=True)
+    return params.out
+
+
+def _follow(child: _Child, progress: ProgressCallback, cancelled: CancelCheck, stopped: CancelCheck) -> None:
+    """Tell what a child tells, until it has ended or is no longer wanted."""
+    asked_to_stop = False
+    while (event := child.next_event()) is not None:
+        if cancelled():
+            raise CancelledError("cancelled; what was not finished is lost")
+        if not asked_to_stop and stopped():
+            asked_to_stop = True
+            child.ask_to_stop()
+        if event.get("event") == "progress":
+            child.where = Progress(event["phase"], event["done"], event["total"], event["metrics"])
+            progress(child.where)
+    child.check_end()
+
+
 class _Child:
     """The process, its lines as they come, and its last words."""
 
     def __init__(self, params: TrainParams) -> None:
         self._out = params.out
+        self._one_model = not isinstance(params, ExperimentParams)
         self._error = ""
         self._done = False
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -174,6 +217,8 @@ class _Child:
 
     def _rescue(self) -> str:
         """Keep the best model so far under a name that the next training does not use."""
+        if not self._one_model:
+            return "; finished trainings are kept; start again to go on"
         partial = partial_path(self._out)
         if _modified(partial) == self._partial_before:
             return "; there was no model yet; train again"
@@ -221,9 +266,10 @@ def rescued_path(out: Path) -> Path:
 
 def child_command(params: TrainParams) -> list[str]:
     """Give the command that trains with these parameters; ``-P`` keeps the current folder off its import path."""
-    words = [sys.executable, "-P", "-m", "napari_cellclass", "train", str(params.data.absolute())]
+    verb = "experiment" if isinstance(params, ExperimentParams) else "train"
+    words = [sys.executable, "-P", "-m", "napari_cellclass", verb, str(params.data.absolute())]
     chosen = params.model_copy(update={"progress": "jsonl", "quiet": False, "out": params.out.absolute()})
-    for name, field in TrainParams.model_fields.items():
+    for name, field in type(params).model_fields.items():
         value = getattr(chosen, name)
         left_out = value == field.get_default(call_default_factory=True)
         # What --as-published would set otherwise is said even where it is the usual default.

@@ -37,7 +37,7 @@ from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.core.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
 from napari_cellclass.runs.labelled import cutter, reader
 from napari_cellclass.runs.repeated import Repeats, Trained, tables_of, train_or_take, write_table
-from napari_cellclass.runs.training import labelled, read_tests
+from napari_cellclass.runs.training import copies_in_tests, labelled, read_tests
 
 _MOST_EPOCHS = 4  # times those asked for, on few tiles
 _FEWEST_TILES = 2  # of a class, on a learning curve
@@ -130,7 +130,10 @@ class _Work:
         else:
             splits = [split_fold(self.data, fold, params.folds) for fold in range(params.folds)]
         tests = read_tests(params, self.data, self.progress, self.cancelled)
-        self.warnings = tuple(one.text for one in check_dataset(splits[0]) if one.severity == "warning")
+        self.warnings = (
+            *(one.text for one in check_dataset(splits[0]) if one.severity == "warning"),
+            *copies_in_tests(splits[0], tests, self.progress, self.cancelled).values(),
+        )
         named = dict(zip(set_names(list(tests)), tests.values(), strict=True))
         self.folds = [Repeats.of(split, named) for split in splits]
         self.first = splits[0]

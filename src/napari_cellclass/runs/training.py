@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from napari_cellclass.core.bundle import SUFFIX, ModelBundle
@@ -19,11 +20,13 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
-from napari_cellclass.core.dataset import TileDataset
+from napari_cellclass.core.dataset import TRAIN, TileDataset
 from napari_cellclass.core.files import check_writable, write_json
+from napari_cellclass.core.near_duplicates import copies_across
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.repeats import set_names
 from napari_cellclass.core.split import split_by_group
+from napari_cellclass.core.tile_stats import measure_tiles
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_set, read_test_set
 from napari_cellclass.runs.labelled import cutter, reader
@@ -75,21 +78,23 @@ def train_folders(
     data = split_by_group(data, params.val_fraction)
     warnings = tuple(finding.text for finding in check_dataset(data) if finding.severity == "warning")
     tests = read_tests(params, data, progress, cancelled)
+    copies = copies_in_tests(data, tests, progress, cancelled)
+    warnings += tuple(copies.values())
     if params.runs == 1:
         from napari_cellclass.engine.training import train
 
         model = train(data, params, params.out, progress=progress, cancelled=cancelled)
-        return TrainResult((model,), data, _test(model, tests, params, progress, cancelled), warnings)
+        return TrainResult((model,), data, _test(model, tests, copies, params, progress, cancelled), warnings)
     repeats = _train_runs(data, tests, params, progress, cancelled)
     models, names = list(repeats.models), set_names(list(tests))
     if params.ensemble:
         from napari_cellclass.engine.ensemble import write_ensemble
 
         models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
-        found = _test(models[0], tests, params, progress, cancelled)
+        found = _test(models[0], tests, copies, params, progress, cancelled)
     else:
         found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}
-        _write_tests(found, params.out)
+        _write_tests(found, copies, params.out)
     return TrainResult(tuple(models), data, found, warnings, run_tables(repeats), repeats.taken)
 
 
@@ -107,6 +112,29 @@ def read_tests(
                 f"{folder} has {found[folder].channels} channel(s), but {params.data} has {data.channels}; test on "
                 "images like those trained on"
             )
+    return found
+
+
+def copies_in_tests(
+    data: TileDataset, tests: dict[Path, TileDataset], progress: ProgressCallback, cancelled: CancelCheck
+) -> dict[Path, str]:
+    """Say which test sets hold tiles that look like training tiles, a sentence each; each tile is read once."""
+    if not tests:
+        return {}
+    train = data.take(data.where(TRAIN))
+    own = measure_tiles(train, progress, cancelled)
+    found = {}
+    for folder, test in tests.items():
+        other = measure_tiles(test, progress, cancelled)
+        finding = copies_across(
+            np.concatenate([own.hashes, other.hashes]),
+            np.concatenate([own.thumbs, other.thumbs]),
+            np.repeat([TRAIN, "test"], [len(train), len(test)]),
+            [one.paths[i] for one in (train, test) for i in one.image],
+            f"in the test set {folder.name}",
+        )
+        if finding is not None:
+            found[folder] = finding.text
     return found
 
 
@@ -136,6 +164,7 @@ def run_file(out: Path, name: str) -> Path:
 def _test(
     model: ModelBundle,
     tests: dict[Path, TileDataset],
+    copies: dict[Path, str],
     params: TrainParams,
     progress: ProgressCallback,
     cancelled: CancelCheck,
@@ -147,13 +176,18 @@ def _test(
             str(folder): evaluate_set(data, model, engine, progress, cancelled, str(folder))
             for folder, data in tests.items()
         }
-    _write_tests(found, params.out)
+    _write_tests(found, copies, params.out)
     return found
 
 
-def _write_tests(tests: dict[str, Evaluation], out: Path) -> None:
+def _write_tests(tests: dict[str, Evaluation], copies: dict[Path, str], out: Path) -> None:
     if tests:
-        write_json(tests_path(out), {name: evaluation.to_json() for name, evaluation in tests.items()})
+        told = {str(folder): text for folder, text in copies.items()}
+        content = {
+            name: evaluation.to_json() | {"warnings": [told[name]] if name in told else []}
+            for name, evaluation in tests.items()
+        }
+        write_json(tests_path(out), content)
 
 
 def tests_path(out: Path) -> Path:

@@ -130,6 +130,17 @@ class DataChoice(QWidget):
         self.grouping.fields["group_by"].value = group_by or ""
         self.folder.value = folder
 
+    def take(self, other: DataChoice) -> None:
+        """Choose what another such widget has chosen."""
+        self.cutting.fields["tile_px"].value = other.cutting.fields["tile_px"].value
+        self.grouping.fields["group_by"].value = other.grouping.fields["group_by"].value
+        self.layers.refresh()
+        for i in range(min(self.layers.count(), other.layers.count())):
+            self.layers.item(i).setCheckState(other.layers.item(i).checkState())
+        (self.from_folders if other.from_folders.isChecked() else self.from_layers).setChecked(True)
+        self.folder.line_edit.value = other.folder.line_edit.value
+        self.changed.emit()
+
     def _folder_name(self) -> str:
         return str(self.folder.line_edit.value).strip()
 

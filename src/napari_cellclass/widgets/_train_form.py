@@ -18,7 +18,7 @@ _LABEL_PX = 100
 # What a field starts from when its tick is taken away.
 _STARTS = {
     "epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128, "tiles": 16, "background_limit": 0.05,
-    "error_rate": 0.05,
+    "error_rate": 0.05, "folds": 5,
 }  # fmt: skip
 _FINE_STEPS = {"learning_rate": 0.00001, "background_limit": 0.0005}
 _LABELS = {
@@ -26,8 +26,9 @@ _LABELS = {
     "normalisation": "grey values", "range": "grey range", "rotate": "turn, degrees",
     "background_limit": "keep from", "class_name": "class", "force": "write over",
     "error_rate": "unsure, at a rate of",
+    "null": "shuffled labels", "curve": "fewer tiles", "pair": "tile by tile", "repeats": "trainings of each",
 }  # fmt: skip
-_AUTOMATIC = {"tile_px": "no", "tiles": "no", "error_rate": "not told"}
+_AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "not told"}
 
 
 class AutomaticField(QWidget):

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_cellclass.core.calibration import Calibration
+from napari_cellclass.report.evaluation_figures import draw_calibration
 from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._jobs import start_job
 from napari_cellclass.widgets._results_panel import row_of
 from napari_cellclass.widgets._train_run import Trained
+from napari_cellclass.widgets._train_view import FigureView
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_RELIABILITY_PX = 190
 
 
 class Outcome(QWidget):
@@ -23,7 +32,7 @@ class Outcome(QWidget):
 
     classify = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.trained: list[Trained] = []
         self.text, self.warning = QLabel(), QLabel()
@@ -39,7 +48,13 @@ class Outcome(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.text)
         column.addWidget(self.warning)
+        self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
+        self.reliability.setToolTip(
+            "how often held-out tiles of a confidence are right, before and after the confidences are calibrated; each "
+            "group by what the others say"
+        )
         column.addLayout(row_of(self.classify_button, self.save_button))
+        column.addWidget(self.reliability)
         self.classify_button.clicked.connect(self._classify)
         self.save_button.clicked.connect(self._ask_and_save)
         self.setVisible(False)
@@ -50,10 +65,22 @@ class Outcome(QWidget):
         self.trained.append(trained)
         self.text.setText(report(trained, previous))
         warnings = trained.model.manifest.scores.get("warnings", [])
+        warnings = [*warnings, *(text for test in trained.tests.values() for text in test.get("warnings", []))]
         self.warning.setText("\n".join(f"Warning: {text}." for text in warnings))
         self.warning.setVisible(bool(warnings))
+        self._show_reliability(trained.model.manifest.calibration)
         self.save_button.setText("Save curves")
         self.setVisible(True)
+
+    def _show_reliability(self, calibration: Calibration | None) -> None:
+        if calibration is None or not calibration.reliability_before:
+            self.reliability.clear_figure()
+        else:
+            self.reliability.show_figure(partial(draw_calibration, calibration))
+
+    def let_go(self) -> None:
+        """Stop following the viewer."""
+        self.reliability.let_go()
 
     def _classify(self) -> None:
         self.classify.emit(self.trained[-1].model.path)
@@ -91,9 +118,19 @@ def report(trained: Trained, previous: Trained | None) -> str:
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
             f"{training['epoch_kept']}, is kept. These held-out tiles chose it, so the figure flatters a little."
         )
+    calibration = manifest.calibration
+    if calibration is not None:
+        lines.append(
+            f"Confidences are off by {calibration.ece_before:.3f} as the network gives them, by "
+            f"{calibration.ece_after:.3f} calibrated (ECE{_judged(calibration)})."
+        )
     for name, test in trained.tests.items():
         lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
     return "\n".join(lines)
+
+
+def _judged(calibration: Calibration) -> str:
+    return ", each group by the others" if calibration.cross_fitted else ", on the very tiles: too good"
 
 
 def _tiles(report: Mapping[str, Any], kind: str) -> str:

@@ -27,6 +27,7 @@ from napari_cellclass.widgets._train_outcome import Outcome
 from napari_cellclass.widgets._train_progress import TrainProgress
 from napari_cellclass.widgets._train_view import FigureView, SplitTable, warm_up
 from napari_cellclass.widgets.classify import ClassifyWidget
+from napari_cellclass.widgets.experiment import ExperimentWidget
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -89,11 +90,19 @@ class TrainWidget(QWidget):
         self.test.line_edit.value = ""
         self.out = FileEdit(mode="w", filter=f"Models (*{SUFFIX})", tooltip="the model to write")
         self.preview_button, self.train_button = QPushButton("Preview"), QPushButton("Train")
+        self.experiment_button, self.pair_button = (
+            QPushButton("Learned or memorised?"),
+            QPushButton("By tile or by group?"),
+        )
+        self.experiment_button.setToolTip("open the widget Experiment with these tiles: repeated runs and a verdict")
+        self.pair_button.setToolTip(
+            "train with tiles held out singly and with whole groups held out, and show both accuracies"
+        )
         self.progress, self.warning = TrainProgress(self.viewer), QLabel()
         self.split, self.groups = SplitTable("class"), SplitTable("group")
         self.tiles = FigureView(self.viewer, lambda width: width)
         self.histograms = FigureView(self.viewer, lambda width: _HISTOGRAMS_PX)
-        self.outcome = Outcome()
+        self.outcome = Outcome(self.viewer)
         self.warning.setWordWrap(True)
         self.warning.setStyleSheet("color: #E8743B; font-weight: bold;")
         self.warning.setVisible(False)
@@ -103,6 +112,7 @@ class TrainWidget(QWidget):
             column.addWidget(widget)
         column.addLayout(labelled(("test set", self.test.native), ("start", self.start), ("model", self.out.native)))
         column.addLayout(row_of(self.preview_button, self.train_button))
+        column.addLayout(row_of(self.experiment_button, self.pair_button))
         for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles, self.histograms):
             column.addWidget(widget)
         column.addStretch(1)
@@ -123,6 +133,8 @@ class TrainWidget(QWidget):
         self.more_button.toggled.connect(self.more.setVisible)
         self.preview_button.clicked.connect(self.preview)
         self.train_button.clicked.connect(self.train)
+        self.experiment_button.clicked.connect(self.experiment)
+        self.pair_button.clicked.connect(self.compare_splits)
         self.progress.cancel_button.clicked.connect(self.cancel)
         self.outcome.classify.connect(self.classify)
 
@@ -132,6 +144,7 @@ class TrainWidget(QWidget):
             event.disconnect(self._layers_changed)
         for view in (self.tiles, self.histograms, self.progress.curves):
             view.let_go()
+        self.outcome.let_go()
 
     def _layers_changed(self, event: Any = None) -> None:
         self.data.refresh()
@@ -242,6 +255,17 @@ class TrainWidget(QWidget):
     def classify(self, path: Path) -> None:
         """Classify the field with a model, in the widget *Classify field*, which is opened where it is not."""
         open_dock(self, self.viewer, ClassifyWidget, "Classify field").run_when_ready(path)
+
+    def experiment(self) -> ExperimentWidget:
+        """Open the widget *Experiment* with the tiles and settings of this one."""
+        widget = open_dock(self, self.viewer, ExperimentWidget, "Experiment")
+        if not widget.panel.running:
+            widget.take(self.data, self.form, self.more)
+        return widget
+
+    def compare_splits(self) -> None:
+        """Train by tile and by group, in the widget *Experiment*, and show both accuracies."""
+        self.experiment().start_pair()
 
     # -- window --------------------------------------------------------------------------------
 

@@ -1,0 +1,116 @@
+"""The widget Experiment, opened from Train and clicked as a user does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+pytestmark = pytest.mark.training
+
+
+def children() -> list[psutil.Process]:
+    """The experiments that this process has started and that are still there."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "experiment" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, write_grain: Callable[[Path, int, int], Path]) -> Path:
+    """Four fields of 48 x 48 px of each of two classes: grain, and grain with spots."""
+    return write_grain(tmp_path_factory.mktemp("grain"), 48, 4)
+
+
+@pytest.fixture
+def train(viewer: Any) -> Iterator[Any]:
+    """The Train widget, docked as a user gets it from the Plugins menu."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+    yield widget
+    assert not children()
+    assert "tensorflow" not in sys.modules
+
+
+def click(qtbot: Any, button: Any) -> None:
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def said(widget: Any) -> str:
+    return widget.panel.message.text()
+
+
+def idle(widget: Any) -> bool:
+    return widget.start_button.isEnabled() and not widget.panel.running
+
+
+def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and_a_verdict(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable[[str], Path]
+) -> None:
+    train.data.from_folders.click()
+    train.data.folder.line_edit.native.setText(str(folders))
+    train.data.cutting.fields["tile_px"].value = 16
+    train.form.fields["epochs"].value = 15
+    click(qtbot, train.experiment_button)
+    widget = train.experiment()
+    assert widget.data.values()["data"] == folders
+    assert widget.network.values()["epochs"] == 15
+    assert str(widget.out.value) == str(folders.parent / f"{folders.name}_experiment")
+    widget.out.value = out = tmp_path / "out"
+    widget.compared.fields["runs"].value = 3
+    widget.compared.fields["repeats"].value = 1
+
+    click(qtbot, train.pair_button)
+    qtbot.waitUntil(lambda: said(widget).startswith("Training 2 of 4") or idle(widget), timeout=180_000)
+    assert children(), said(widget)
+    click(qtbot, widget.panel.cancel_button)
+    qtbot.waitUntil(lambda: idle(widget))
+    assert not children()
+    assert said(widget).startswith("Cancelled; finished trainings are kept")
+    kept = out / "models" / "run01.cellclass"
+    written = kept.stat().st_mtime_ns
+    assert not list(out.glob("models/*.partial.cellclass"))
+
+    click(qtbot, widget.pair_button)
+    qtbot.waitUntil(lambda: idle(widget), timeout=180_000)
+    assert widget.found is not None, said(widget)
+    assert kept.stat().st_mtime_ns == written
+    assert said(widget).startswith("4 trainings; verdict, tables and figures are in")
+    verdict = widget.found.verdict
+    assert verdict["settings"]["tile_px"] == 16
+    by_group, by_tile = (verdict["numbers"][name]["value"] for name in ("held_out", "by_tile"))
+    assert f"Held out by group: {by_group:.3f}" in widget.pair.text()
+    assert f"Held out tile by tile: {by_tile:.3f}" in widget.pair.text()
+    assert pd.read_csv(out / "runs.csv")["balanced_accuracy"].mean() == pytest.approx(by_group)
+    assert widget.word.text() == f"Verdict: {verdict['verdict']}"
+    assert all(text in widget.text.text() for text in verdict["sentences"] if not text.startswith("held out tile"))
+    assert all(not picture.pixmap().isNull() for picture in widget.pictures)
+
+    window = viewer.window._qt_window
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        for size, (width, height) in {"small": (900, 620), "large": (1500, 1100)}.items():
+            window.resize(width, height)
+            QApplication.processEvents()
+            widget._scroll.ensureWidgetVisible(widget.pictures[0 if size == "small" else 1], 0, 0)
+            screenshot(f"experiment_{theme}_{size}")
+
+
+def test_what_is_missing_is_a_line(viewer: Any, qtbot: Any) -> None:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Experiment")
+    widget.data.from_folders.click()
+    click(qtbot, widget.start_button)
+    assert said(widget).startswith("no folder is chosen")
+    assert idle(widget)
