@@ -81,6 +81,7 @@ def test_percentiles_reach_classify_and_evaluate_and_another_exposure_changes_no
     assert open_bundle(out).preprocess.percentiles == (1, 99)
     same, brighter = json.loads((tmp_path / "m_tests.json").read_text()).values()
     assert same["confusion"] == brighter["confusion"]
+    assert f"in the test set {folders.name}, look the same" in same["warnings"][0]
     pair = [folders / "spots" / "s0.png", test / "spots" / "bright_s0.tif"]
     assert main(["classify", *map(str, pair), "--model", str(out), "--out", str(tmp_path / "o"), "--quiet"]) == 0
     tables = [pd.read_csv(tmp_path / "o" / f"{name}.tiles.csv") for name in ("s0", "bright_s0")]
@@ -106,7 +107,12 @@ def test_runs_become_one_model_that_can_be_verified(folders: Path, tmp_path: Pat
     assert ensemble.manifest.parameters == 2 * members[0].manifest.parameters
     np.testing.assert_allclose(ensemble.golden[1], np.mean([m.golden[1] for m in members], axis=0), atol=1e-5)
     assert main(["info", str(out), "--verify"]) == 0
-    assert "8 golden tiles replayed: the answers of training" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "8 golden tiles replayed: the answers of training" in said
+    calibration = ensemble.manifest.calibration
+    assert calibration is not None
+    assert len(calibration.table()) > 1
+    assert all(line in said for line in calibration.table())
     words = ["train", folders, "--out", tmp_path / "next.cellclass", "--tile-px", 24, "--initial", out, "--quiet"]
     assert main([str(word) for word in words]) == 2
     assert "m.cellclass is an ensemble; start from one of its members" in capsys.readouterr().err

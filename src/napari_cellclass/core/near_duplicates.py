@@ -98,7 +98,8 @@ def copies_across(
         f"{counted(len(pairs), 'pair')} of tiles, one trained on and one {judged}, look the same, such as one of "
         f"{a.name} and one of {b.name}: the accuracy will look better than it is; give copies one group, or remove them"
     )
-    return Finding("warning", "copies-across-split", text, tuple(dict.fromkeys(paths[i] for i in pairs.ravel().tolist())))
+    files = dict.fromkeys(paths[i] for i in pairs.ravel().tolist())
+    return Finding("warning", "copies-across-split", text, tuple(files))
 
 
 def correlation(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:

@@ -192,6 +192,9 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     val_fraction: float = Field(0.25, gt=0, lt=1, description="part of the groups that is held out for validation")
     runs: int = Field(1, ge=1, le=1000, description="train so often, from as many seeds, to see the spread")
+    workers: int = Field(
+        1, ge=1, le=256, description="trainings at once, each in a process of its own with its part of the processors"
+    )
     ensemble: bool = Field(False, description="make one model of all runs, which averages their answers")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
 

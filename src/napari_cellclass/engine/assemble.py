@@ -151,7 +151,7 @@ def _manifest(
     run: TrainingRun, scores: dict[str, Any], calibration: Calibration | None, export: dict[str, float], epoch: int
 ) -> Manifest:
     data, params = run.data, run.params
-    asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "ensemble"})
+    asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
     rate = learning_rate_of(params.network, params.learning_rate, params.as_published)
     return Manifest(
         program=f"napari-cellclass {napari_cellclass.__version__}",

@@ -71,6 +71,15 @@ def import_keras() -> Any:
     return keras
 
 
+def use_threads(count: int) -> None:
+    """Let TensorFlow use so many threads in this process; call it before anything is computed."""
+    import_keras()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+
+
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from napari_cellclass.core.split import split_by_group, split_by_tile, split_fol
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.core.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
 from napari_cellclass.runs.labelled import cutter, reader
+from napari_cellclass.runs.parallel import Job, train_ahead
 from napari_cellclass.runs.repeated import Repeats, Trained, tables_of, train_or_take, write_table
 from napari_cellclass.runs.training import copies_in_tests, labelled, read_tests
 
@@ -98,6 +100,7 @@ def run_experiment(
     """
     check_writable(params.out / "verdict.json")
     work = _Work(params, progress, cancelled)
+    work.train_ahead()
     work.repeat()
     result = work.judge()
     for wanted, part in ((params.null, work.shuffle), (params.curve, work.shrink), (params.pair, work.by_tile)):
@@ -116,6 +119,7 @@ class _Work:
     cancelled: CancelCheck
     trainings: int = 0
     taken: int = 0
+    made: frozenset[Path] = frozenset()
     notes: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
@@ -141,15 +145,47 @@ class _Work:
             params.null + params.curve * len(self._parts()) + (params.pair and self._pairable())
         )
 
+    def how_to(self, name: str, seed: int, **changes: Any) -> TrainParams:
+        """Say how one model is trained, and where to."""
+        out = self.params.out / "models" / f"{name}.cellclass"
+        return self.how.model_copy(update={"seed": self.params.seed + seed, "out": out, **changes})
+
     def train(self, data: TileDataset, name: str, seed: int, **changes: Any) -> Trained:
         """Train or take one model."""
-        out = self.params.out / "models" / f"{name}.cellclass"
-        how: TrainParams = self.how.model_copy(update={"seed": self.params.seed + seed, "out": out, **changes})
+        how = self.how_to(name, seed, **changes)
         told = labelled(self.progress, self.trainings, self.total)
         trained = train_or_take(data, how, told, self.cancelled)
         self.trainings += 1
-        self.taken += trained.taken
+        self.taken += trained.taken and how.out not in self.made
         return trained
+
+    def train_ahead(self) -> None:
+        """Train what will be asked for, several at once, where that is wanted."""
+        self.made = train_ahead(list(self._jobs()), self.params.workers, self.progress, self.cancelled)
+
+    def _jobs(self) -> Iterator[Job]:
+        """Give all trainings, named and seeded as the parts below ask for them."""
+        params = self.params
+        for run in range(params.runs):
+            for number, repeats in enumerate(self.folds, 1):
+                yield repeats.data, self.how_to(self._run_name(run, number), run)
+        for i in range(params.repeats):
+            if params.null:
+                yield shuffled_labels(self.first, params.seed + i), self.how_to(f"shuffled{i + 1:02d}", i)
+            for part in self._parts() if params.curve else ():
+                how = self.how_to(f"part{part:g}_{i + 1:02d}", i, epochs=self._epochs(part))
+                yield fewer_tiles(self.first, part, params.seed + i), how
+            if params.pair and self._pairable():
+                yield (
+                    split_by_tile(self.data, self._tile_fraction(), params.seed + i),
+                    self.how_to(f"bytile{i + 1:02d}", i),
+                )
+
+    def _run_name(self, run: int, fold: int) -> str:
+        return f"run{run + 1:02d}" + (f"_fold{fold}" if len(self.folds) > 1 else "")
+
+    def _tile_fraction(self) -> float:
+        return self.params.val_fraction if self.params.folds is None else 1 / self.params.folds
 
     def add(self, repeats: Repeats, trained: Trained, data: TileDataset | None = None) -> None:
         """Test one model."""
@@ -165,8 +201,7 @@ class _Work:
         """Train the repeated runs, all folds of one before the next."""
         for run in range(self.params.runs):
             for number, repeats in enumerate(self.folds, 1):
-                name = f"run{run + 1:02d}" + (f"_fold{number}" if len(self.folds) > 1 else "")
-                self.add(repeats, self.train(repeats.data, name, run))
+                self.add(repeats, self.train(repeats.data, self._run_name(run, number), run))
             self.answers, runs, history = _together(self.folds)
             self.write(**tables_of(runs, self.answers, history))
 
@@ -215,10 +250,9 @@ class _Work:
         if not self._pairable():
             self.notes.append("to hold out by tile and by group is the same here, or cannot be done: not compared")
             return
-        fraction = self.params.val_fraction if self.params.folds is None else 1 / self.params.folds
         parts, rows = [], []
         for i in range(self.params.repeats):
-            data = split_by_tile(self.data, fraction, self.params.seed + i)
+            data = split_by_tile(self.data, self._tile_fraction(), self.params.seed + i)
             repeats = Repeats.of(data)
             self.add(repeats, self.train(data, f"bytile{i + 1:02d}", i))
             parts += repeats.answers()
@@ -251,7 +285,7 @@ class _Work:
             "notes": list(self.notes),
             "warnings": list(self.warnings),
             "trainings": self.trainings,
-            "settings": self.params.model_dump(mode="json", exclude={"progress", "quiet", "ensemble"}),
+            "settings": self.params.model_dump(mode="json", exclude={"progress", "quiet", "workers", "ensemble"}),
         }
         text = result.verdict.to_markdown()
         for title, lines in (("Left out", self.notes), ("Before you believe it", self.warnings)):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
 
 from napari_cellclass.core.class_images import ReadImage
 from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.dataset import GridOf
-from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import PlaneParams, TrainParams
 from napari_cellclass.core.params_prepare import CheckParams
 from napari_cellclass.core.readers import read_image
@@ -16,11 +15,8 @@ from napari_cellclass.core.tiles_csv import is_tiles_csv
 
 def reader(params: PlaneParams) -> ReadImage:
     """Give what opens the plane of an image that is asked for."""
-
-    def read(path: Path) -> SourceImage:
-        return read_image(path, t=params.t, z=params.z, scene=params.scene)
-
-    return read
+    # No function of its own, so that another process can be given it.
+    return functools.partial(read_image, t=params.t, z=params.z, scene=params.scene)
 
 
 def cutter(params: CheckParams | TrainParams) -> GridOf | None:

@@ -36,7 +36,7 @@ from napari_cellclass.runs.evaluation import Evaluation, evaluate_set, predict_d
 from napari_cellclass.runs.models import open_engine
 
 # What a model's manifest tells of its training, but what does not decide its weights.
-_NO_MATTER = {"data", "out", "test", "progress", "quiet", "runs", "ensemble"}
+_NO_MATTER = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
 
 
 @dataclass(frozen=True, eq=False)

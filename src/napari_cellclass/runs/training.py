@@ -31,6 +31,7 @@ from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_set, read_test_set
 from napari_cellclass.runs.labelled import cutter, reader
 from napari_cellclass.runs.models import open_engine
+from napari_cellclass.runs.parallel import train_ahead
 from napari_cellclass.runs.repeated import Repeats, run_tables, train_or_take, write_table
 
 
@@ -146,11 +147,15 @@ def _train_runs(
     cancelled: CancelCheck,
 ) -> Repeats:
     repeats = Repeats.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
-    for run in range(params.runs):
-        path = _run_path(params.out, run, params.ensemble)
-        one = params.model_copy(update={"seed": params.seed + run, "out": path})
+    each = [
+        params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run, params.ensemble)})
+        for run in range(params.runs)
+    ]
+    made = train_ahead([(data, one) for one in each], params.workers, progress, cancelled)
+    for run, one in enumerate(each):
         told = labelled(progress, run, params.runs)
-        repeats.add(train_or_take(data, one, told, cancelled), told, cancelled)
+        trained = train_or_take(data, one, told, cancelled)
+        repeats.add(replace(trained, taken=trained.taken and one.out not in made), told, cancelled)
         for name, table in run_tables(repeats).items():
             write_table(table, run_file(params.out, name))
     return repeats
