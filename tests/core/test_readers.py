@@ -157,8 +157,8 @@ def test_shape_and_dtype_are_known_without_decoding(tmp_path, monkeypatch):
 
 def test_image_is_decoded_once(tmp_path, monkeypatch):
     Image.fromarray(noise((21, 33))).save(tmp_path / "a.png")
-    decode, calls = readers_codec._PillowPlane._decode, []
-    monkeypatch.setattr(readers_codec._PillowPlane, "_decode", lambda self: calls.append(1) or decode(self))
+    decode, calls = readers_codec._DeepPlane._decode, []
+    monkeypatch.setattr(readers_codec._DeepPlane, "_decode", lambda self: calls.append(1) or decode(self))
     image = read_image(tmp_path / "a.png")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda y: image.read(y, 0, y + 1, 33), range(21)))

@@ -5,7 +5,7 @@ import pytest
 
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.tile_rows import rows_of_tiles
+from napari_cellclass.core.tile_rows import batches_of_tiles, rows_of_tiles
 
 
 @pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
@@ -21,3 +21,15 @@ def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float, at_m
     assert sorted(seen) == list(range(len(grid)))
     for place, tile in seen.items():
         np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_batches_are_views_of_the_pixels_where_tiles_are_evenly_spaced(overlap: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 130, 2)).astype(np.uint8)
+    source = SourceImage(pixels)
+    grid = TileGrid.regular(source.shape, 32, overlap)
+    for places, tiles in batches_of_tiles(source, grid, 3):
+        assert np.shares_memory(tiles, pixels)
+        assert not tiles.flags.writeable
+        for place, tile in zip(places, tiles, strict=True):
+            np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))

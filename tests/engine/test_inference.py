@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 from napari_cellclass.core.bundle import ModelBundle, open_bundle, write_bundle
 from napari_cellclass.core.contracts import EngineError, ModelError
 from napari_cellclass.core.preprocess import PreprocessSpec, resize_tiles
+from napari_cellclass.engine.compiled import OpenVinoNetwork, TileKind, read_network
+from napari_cellclass.engine.environment import import_openvino
 from napari_cellclass.engine.inference import Engine, open_engine
 from napari_cellclass.engine.pixels import predict_in_batches
 from napari_cellclass.engine.remote import Child, child_command
+from napari_cellclass.engine.streams import best_network
 
 pytestmark = pytest.mark.training
 
@@ -92,6 +96,65 @@ def test_tiles_of_another_size_are_resized(openvino: Engine, tiles: NDArray[np.u
     large = tiles[:36].reshape(9, 2, 2, 32, 32, 1).swapaxes(2, 3).reshape(9, 64, 64, 1)
     small = resize_tiles(large.astype(np.float32), (32, 32))
     np.testing.assert_allclose(openvino.predict(large), openvino.predict(small), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64", ">u2"])
+@pytest.mark.parametrize("size", [(32, 32), (64, 96), (48, 40), (16, 20)])
+@pytest.mark.parametrize("percentiles", [False, True])
+def test_the_graph_does_what_the_preprocessing_says(dtype: str, size: tuple[int, int], percentiles: bool) -> None:
+    rng = np.random.default_rng(3)
+    offset = 0 if dtype == "uint8" else 20_000
+    tiles = (offset + rng.gamma(2, 30, (9, *size, 2)).clip(0, 255)).astype(dtype)
+    spec = PreprocessSpec(channels=2, input_px=(32, 32), low=offset, high=offset + 200.0)
+    levels = None
+    if percentiles:
+        spec = PreprocessSpec(
+            channels=2, input_px=(32, 32), normalisation="percentiles", percentiles=(1, 99), low=0, high=1
+        )
+        levels = np.array([[offset + 3.3, offset + 211.7], [offset, offset + 150.2]])
+    answers = OpenVinoNetwork(unchanged((32, 32, 2)), spec, TileKind.of(tiles))(tiles, levels)
+    np.testing.assert_allclose(answers, spec.apply(spec.level(tiles, levels)).reshape(9, -1), atol=2e-6)
+
+
+def unchanged(shape: tuple[int, int, int]) -> Any:
+    """A network that answers with what is put into it."""
+    model = import_openvino()
+    import openvino.opset13 as op
+
+    tiles = op.parameter([-1, *shape], np.float32)
+    return model.Model([op.reshape(tiles, np.array([0, -1]), True)], [tiles])
+
+
+def test_streams_change_no_bit_of_an_answer(good: ModelBundle, tiles: NDArray[np.uint16]) -> None:
+    model = read_network(good.member("model.xml"), good.member("model.bin"))
+    answers = [
+        OpenVinoNetwork(model, good.preprocess, TileKind.of(tiles), threads, streams)(tiles)
+        for threads, streams in ((1, 1), (2, 1), (2, 2), (4, 2))
+    ]
+    for other in answers[1:]:
+        np.testing.assert_array_equal(other, answers[0])
+
+
+def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
+    good: ModelBundle, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("napari_cellclass.engine.streams.remembered_file", lambda: tmp_path / "streams.json")
+    made: list[int] = []
+
+    class Counted(OpenVinoNetwork):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            made.append(self.streams)
+
+    monkeypatch.setattr("napari_cellclass.engine.streams.OpenVinoNetwork", Counted)
+    model = read_network(good.member("model.xml"), good.member("model.bin"))
+    for _ in range(2):
+        network = best_network(model, good.preprocess, TileKind.of(tiles), 2)
+    assert made == [2, 1, network.streams]
+    (tmp_path / "streams.json").write_text('{"broken')
+    best_network(model, good.preprocess, TileKind.of(tiles), 2)
+    assert made[3:] == [2, 1]
+    assert json.loads((tmp_path / "streams.json").read_text())
 
 
 def test_threads_may_share_an_engine(openvino: Engine, tiles: NDArray[np.uint16]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,18 +13,12 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import (
     CancelCheck,
-    CancelledError,
     ImageError,
-    Progress,
     ProgressCallback,
     never_cancelled,
     no_progress,
 )
-
-# Above this an id is made from evenly spaced bands instead of every pixel.
-_WHOLE_HASH_BYTES = 1 << 30
-_HASH_BANDS = 64
-_BAND_BYTES = 4 << 20  # small, so that a cancelled run ends at once
+from napari_cellclass.core.pixel_hash import PassingHash
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,42 +131,39 @@ class SourceImage:
     def image_id(self) -> str:
         """Hash of shape, dtype and pixels: the same for a file and the layer made of it.
 
-        Of images above 1 GiB only 64 evenly spaced bands of rows are read, and the id says so by
+        Of images above 64 MiB only 64 evenly spaced bands of rows are read, of 1 MiB each, and the id says so by
         beginning with ``s``.
         """
-        return self._hash(no_progress, never_cancelled)
+        return PassingHash(self).finish()
 
-    def identify(self, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled) -> None:
+    @property
+    def known_id(self) -> str | None:
+        """:attr:`image_id` where the pixels have been read for it already, else None."""
+        found: str | None = self.__dict__.get("image_id")
+        return found
+
+    def identify(
+        self,
+        progress: ProgressCallback = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        passing: PassingHash | None = None,
+    ) -> None:
         """Find :attr:`image_id`, which reads the pixels, with a way to watch and to stop it.
+
+        Parameters
+        ----------
+        progress, cancelled
+            To watch and to stop it.
+        passing
+            Has been told the rows that were read anyway; the rest is read now.
 
         Raises
         ------
         CancelledError
             ``cancelled`` said so.
         """
-        if "image_id" not in self.__dict__:
-            self.__dict__["image_id"] = self._hash(progress, cancelled)
-
-    def _hash(self, progress: ProgressCallback, cancelled: CancelCheck) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr((self.data.shape, self.dtype.newbyteorder("=").str)).encode())
-        height, width = self.shape
-        row_bytes = max(1, width * self.channels * self.dtype.itemsize)
-        whole = row_bytes * height <= _WHOLE_HASH_BYTES
-        if whole:
-            band = max(1, _BAND_BYTES // row_bytes)
-            starts = range(0, height, band)
-        else:
-            band = max(1, min((4 << 20) // row_bytes, height // _HASH_BANDS))
-            starts = range(0, height, max(band, height // _HASH_BANDS))
-        for done, y0 in enumerate(starts):
-            if cancelled():
-                raise CancelledError("cancelled while the image was read")
-            progress(Progress("reading the image", done, len(starts)))
-            part = self.read(y0, 0, min(height, y0 + band), width)
-            native = part.astype(part.dtype.newbyteorder("="), copy=False)
-            digest.update(np.ascontiguousarray(native).view(np.uint8).data)
-        return ("" if whole else "s") + digest.hexdigest()
+        if self.known_id is None:
+            self.__dict__["image_id"] = (passing or PassingHash(self)).finish(progress, cancelled)
 
 
 class _Channels:

@@ -16,7 +16,8 @@ NormalisationName = Literal["range", "percentiles"]
 DEFAULT_PERCENTILES = (0.2, 99.8)
 # Of a field, per channel: enough for a 99.8th percentile, whatever the field's size.
 _SAMPLED_PIXELS = 4_000_000
-_BAND_ROWS = 256
+_SQUARES = 16  # along each axis
+_CHUNK_PX = 256  # of most tiled files; squares that begin with a chunk touch fewest of them
 
 
 class PreprocessSpec(BaseModel):
@@ -94,14 +95,18 @@ class PreprocessSpec(BaseModel):
         """
         if self.percentiles is None:
             return tiles
-        if levels is None:
+        self.check_levels(levels)
+        low, high = np.asarray(levels).T
+        # In float64 first: 16-bit differences of large offsets would lose digits in float32.
+        return ((tiles - low) / (high - low)).astype(np.float32)
+
+    def check_levels(self, levels: NDArray[np.float64] | None) -> None:
+        """Raise :class:`ModelError` where a field's levels are needed, but were not given."""
+        if self.percentiles is not None and levels is None:
             raise ModelError(
                 "the model brings each field's own percentiles to 0..1, so that tiles without their field cannot be "
                 "classified; give whole fields"
             )
-        low, high = levels.T
-        # In float64 first: 16-bit differences of large offsets would lose digits in float32.
-        return ((tiles - low) / (high - low)).astype(np.float32)
 
     @property
     def no_levels(self) -> NDArray[np.float64] | None:
@@ -144,8 +149,8 @@ def field_levels(
 ) -> NDArray[np.float64] | None:
     """Find the grey values of a field that become 0 and 1.
 
-    The field is read once, in bands of rows; of large ones every k-th row and column is looked at, so that
-    about 4 million pixels per channel are held. NaN and infinite pixels do not count.
+    Of a field of more than 4 million pixels 16 x 16 evenly spaced squares are read, 4 million pixels in all, so
+    that this costs the same for any field. NaN and infinite pixels do not count.
 
     Parameters
     ----------
@@ -154,7 +159,7 @@ def field_levels(
     source
         The field: the whole image, whichever of its tiles are wanted.
     cancelled
-        Asked once per band.
+        Asked once per square.
 
     Returns
     -------
@@ -170,16 +175,33 @@ def field_levels(
     """
     if spec.percentiles is None:
         return None
-    height, width = source.shape
-    every = max(1, int(np.ceil(np.sqrt(height * width / _SAMPLED_PIXELS))))
-    rows = max(1, _BAND_ROWS // every) * every
     parts = []
-    for y0 in range(0, height, rows):
+    for y0, y1, x0, x1 in _sampled_boxes(source.shape):
         if cancelled():
             raise CancelledError("cancelled while the field's range was measured")
-        parts.append(source.read(y0, 0, min(height, y0 + rows), width)[::every, ::every].copy())
-    sample = np.concatenate(parts).reshape(-1, source.channels)
+        parts.append(source.read(y0, x0, y1, x1).reshape(-1, source.channels).copy())
+    sample = np.concatenate(parts)
     return np.array([_two_percentiles(sample[:, c], spec.percentiles) for c in range(source.channels)])
+
+
+def _sampled_boxes(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Give the boxes y0, y1, x0, x1 of a field that its levels are measured in; they never overlap."""
+    if shape[0] * shape[1] <= _SAMPLED_PIXELS:
+        return [(0, shape[0], 0, shape[1])]
+    # The shorter axis may be shorter than the squares together; then the longer one makes up for it.
+    short = min(shape[0], shape[1], round(_SAMPLED_PIXELS**0.5))
+    lengths = [short if n == min(shape) else min(n, _SAMPLED_PIXELS // short) for n in shape]
+    spans = []
+    for n, whole in zip(shape, lengths, strict=True):
+        each, room = whole // _SQUARES, n // _SQUARES
+        if each == 0 or n == whole:
+            spans.append([(0, whole)])
+            continue
+        starts = [i * room + (room - each) // 2 for i in range(_SQUARES)]
+        if room >= each + _CHUNK_PX:
+            starts = [start // _CHUNK_PX * _CHUNK_PX for start in starts]
+        spans.append([(start, start + each) for start in starts])
+    return [(*y, *x) for y in spans[0] for x in spans[1]]
 
 
 def _two_percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:

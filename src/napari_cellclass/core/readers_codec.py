@@ -143,7 +143,7 @@ class _PillowPlane(DecodedPlane):
 
 
 class _DeepPlane(DecodedPlane):
-    """An image with more than 8 bits per colour, which Pillow would cut down to 8."""
+    """More than 8 bits per colour, which Pillow would cut down to 8, or a PNG, which it decodes slowly."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, decoder: str) -> None:
         super().__init__(path.name, shape, dtype)
@@ -208,16 +208,13 @@ def _without_extras(data: bytes) -> bytes:
 
 
 def _deep_header(path: Path, kind: str) -> tuple[tuple[int, int], int, np.dtype, str] | None:
-    """Give (height, width), samples, dtype and decoder of an image that Pillow would cut down, else None."""
+    """Give (height, width), samples, dtype and decoder of what imagecodecs does better than Pillow, else None."""
     if kind not in ("png", "jp2"):
         return None
     with path.open("rb") as stream:
         head = stream.read(65_536)
     if kind == "png":
-        if len(head) < 26 or head[12:16] != b"IHDR" or head[24] != 16 or head[25] not in (2, 4, 6):
-            return None
-        width, height = struct.unpack(">II", head[16:24])
-        return (height, width), {2: 3, 4: 2, 6: 4}[head[25]], np.dtype(np.uint16), "png_decode"
+        return _png_header(head)
     start = head.find(b"\xff\x4f\xff\x51")
     if start < 0 or len(head) < start + 43:
         return None
@@ -228,3 +225,15 @@ def _deep_header(path: Path, kind: str) -> tuple[tuple[int, int], int, np.dtype,
         return None
     signed = head[start + 42] & 0x80
     return (y1 - y0, x1 - x0), samples, np.dtype(np.int16 if signed else np.uint16), "jpeg2k_decode"
+
+
+def _png_header(head: bytes) -> tuple[tuple[int, int], int, np.dtype, str] | None:
+    if len(head) < 29 or head[12:16] != b"IHDR":
+        return None
+    depth, colour, interlaced = head[24], head[25], head[28]
+    plain = depth == 8 and not interlaced and b"acTL" not in head  # animations are Pillow's
+    if not (plain and colour in (0, 2, 4, 6)) and not (depth == 16 and colour in (2, 4, 6)):
+        return None
+    width, height = struct.unpack(">II", head[16:24])
+    dtype = np.dtype(np.uint8 if depth == 8 else np.uint16)
+    return (height, width), {0: 1, 2: 3, 4: 2, 6: 4}[colour], dtype, "png_decode"

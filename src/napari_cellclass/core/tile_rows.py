@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.pixel_hash import PassingHash
+
+_BAND_BYTES = 256 << 20
 
 
 def rows_of_tiles(
@@ -36,12 +39,74 @@ def rows_of_tiles(
     ImageError
         The pixels cannot be read.
     """
-    for y0 in np.unique(grid.boxes[:, 0]):
-        row = np.flatnonzero(grid.boxes[:, 0] == y0)
+    for row in _rows(grid):
         step = at_most or len(row)
         for start in range(0, len(row), step):
             places = row[start : start + step]
             boxes = grid.boxes[places]
             left, right = int(boxes[:, 1].min()), int(boxes[:, 3].max())
-            band = source.read(int(y0), left, int(boxes[0, 2]), right)
+            band = source.read(int(boxes[0, 0]), left, int(boxes[0, 2]), right)
             yield places, [band[:, x0 - left : x1 - left] for x0, x1 in boxes[:, (1, 3)].tolist()]
+
+
+def batches_of_tiles(
+    source: SourceImage, grid: TileGrid, at_most: int, passing: PassingHash | None = None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """Read a field by rows of tiles and give the tiles in batches, without a copy where they are evenly spaced.
+
+    Parameters
+    ----------
+    source, grid
+        The field and its tiles.
+    at_most
+        Tiles in a batch.
+    passing
+        Told the pixels of every row over its whole width, so that the field need not be read again for its hash.
+        Bands of more than 256 MB are read in parts, and it is not.
+
+    Yields
+    ------
+    places : int64, shape (n,)
+        Places of the tiles in the grid.
+    tiles : ndarray, shape (n, h, w, C)
+        Pixels in the image's dtype, not to be written to.
+
+    Raises
+    ------
+    ImageError
+        The pixels cannot be read.
+    """
+    width, row_bytes = source.shape[1], source.shape[1] * source.channels * source.dtype.itemsize
+    if row_bytes * grid.tile_px[0] > _BAND_BYTES:
+        for places, views in rows_of_tiles(source, grid, at_most):
+            yield places, np.stack(views)
+        return
+    for row in _rows(grid):
+        boxes = grid.boxes[row]
+        y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[0, 2]), int(boxes[:, 3].max())
+        if passing is not None:
+            left, right = 0, max(right, width)
+        band = source.read(y0, left, y1, right)
+        if passing is not None:
+            passing.rows(y0, band[:, :width])
+        for start in range(0, len(row), at_most):
+            starts = boxes[start : start + at_most, 1] - left
+            yield row[start : start + at_most], _tiles_at(band, starts, grid.tile_px[1])
+
+
+def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
+    """Give the places of each row of tiles, from top to bottom."""
+    order = np.argsort(grid.boxes[:, 0], kind="stable")
+    ends = np.flatnonzero(np.diff(grid.boxes[order, 0])) + 1
+    return np.split(order, ends) if len(order) else []
+
+
+def _tiles_at(band: NDArray[Any], starts: NDArray[np.int32], width: int) -> NDArray[Any]:
+    steps = np.unique(np.diff(starts))
+    if len(steps) > 1:
+        return np.stack([band[:, x : x + width] for x in starts.tolist()])
+    down, right, channel = band.strides
+    step = int(steps[0]) * right if len(steps) else 0
+    first = band[:, int(starts[0]) :]
+    shape = (len(starts), band.shape[0], width, band.shape[2])
+    return np.lib.stride_tricks.as_strided(first, shape, (step, down, right, channel), writeable=False)

@@ -21,6 +21,7 @@ from napari_cellclass.core.preprocess import resize_tiles
 
 THUMB_PX = 16
 _AT_ONCE = 32
+_SAMPLED_ROWS = 32
 
 
 def _shading() -> NDArray[np.float64]:
@@ -101,6 +102,28 @@ def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
             x[~np.isfinite(x).all(axis=(1, 2, 3))] = np.nan
         stats[start : start + _AT_ONCE] = np.stack([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=1)
     return stats
+
+
+def sampled_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
+    """Give about what :func:`channel_stats` does, from 32 to 63 rows of each tile, in a fraction of the time."""
+    stats = np.empty((len(tiles), 2, tiles.shape[3]))
+    every = max(1, tiles.shape[1] // _SAMPLED_ROWS)
+    for tile, of_tile in zip(tiles, stats, strict=True):
+        x = tile[::every].astype(np.float32)
+        rows, width, channels = x.shape
+        x = x.reshape(rows, width * channels)  # loops over three channels would take most of the time
+        mean = _channel_means(x, channels)
+        x -= np.tile(mean.astype(np.float32), width)
+        rest = _channel_means(x, channels)
+        np.square(x, out=x)
+        of_tile[:] = mean + rest, np.sqrt(np.maximum(_channel_means(x, channels) - rest**2, 0))
+    return stats
+
+
+def _channel_means(x: NDArray[np.float32], channels: int) -> NDArray[np.float64]:
+    """Mean of (h, w * C) per channel; by rows first, which is fast and keeps sums of float32 short."""
+    by_column = x.sum(axis=0).reshape(-1, channels)
+    return np.asarray(by_column.mean(axis=0, dtype=np.float64) / len(x))
 
 
 def _saturated(tile: NDArray[Any]) -> float:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import EngineError, ModelError
+from napari_cellclass.engine.compiled import OpenVinoNetwork, TileKind, as_it_is, read_network
 from napari_cellclass.engine.environment import import_keras, import_openvino, silenced_stderr
-from napari_cellclass.engine.inference import BATCH, TOLERANCE, OpenVinoNetwork, largest_difference
+from napari_cellclass.engine.inference import TOLERANCE, largest_difference
 
 CHECKED_TILES = 64
 
@@ -91,13 +92,12 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
         They differ by more than 1e-4, or OpenVINO cannot run the network.
     """
     try:
-        network = OpenVinoNetwork(members["model.xml"], members["model.bin"], x.shape[1:])
+        model = read_network(members["model.xml"], members["model.bin"])
+        network = OpenVinoNetwork(model, as_it_is(x.shape[1:]), TileKind.of(x))
     except RuntimeError as error:
         reason = (str(error).strip() or "no reason given").splitlines()[-1]
         raise EngineError(f"OpenVINO cannot run this network ({reason}); use layers that it knows") from error
-    padded = np.concatenate([x, np.zeros((-len(x) % BATCH, *x.shape[1:]), np.float32)])
-    answers = np.concatenate([network(padded[i : i + BATCH]) for i in range(0, len(padded), BATCH)])
-    difference = largest_difference(answers[: len(x)], expected)
+    difference = largest_difference(network(x), expected)
     if not difference <= TOLERANCE:
         raise EngineError(
             f"the model that was exported to OpenVINO does not answer as Keras does (largest difference "

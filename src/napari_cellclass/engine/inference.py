@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import EngineError, ModelError
 from napari_cellclass.core.params import EngineName
-from napari_cellclass.engine.environment import import_openvino
-from napari_cellclass.engine.pixels import predict_in_batches
+from napari_cellclass.engine.compiled import OpenVinoNetwork, TileKind, read_network
+from napari_cellclass.engine.pixels import check_tiles
+from napari_cellclass.engine.streams import best_network
 
-BATCH = 8
-"""Tiles per inference: larger batches are no faster on a CPU, and small fields need no padding."""
+_KINDS_KEPT = 4  # sizes and dtypes of tiles that stay compiled
 TOLERANCE = 1e-4
 """Largest difference of a probability between engines, machines, and the day of training."""
 
@@ -131,83 +130,60 @@ def largest_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.nanmax(np.abs(a - b), initial=0.0))
 
 
-@functools.cache
-def _core() -> Any:
-    return import_openvino().Core()
-
-
-class OpenVinoNetwork:
-    """A network compiled by OpenVINO for a fixed batch, in float32.
-
-    Parameters
-    ----------
-    xml, weights
-        Content of the two files of an exported model.
-    shape
-        (H, W, C) of its input.
-    threads
-        CPU threads, None for all.
-
-    Raises
-    ------
-    RuntimeError
-        OpenVINO cannot read or compile it.
-    """
-
-    def __init__(self, xml: bytes, weights: bytes, shape: tuple[int, int, int], threads: int | None = None) -> None:
-        model = _core().read_model(xml, weights)
-        model.reshape([BATCH, *shape])
-        # CPUs with bfloat16 units would otherwise be free to compute with three digits.
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        # Else each process pins its threads, and all processes to the same, first cores.
-        settings["ENABLE_CPU_PINNING"] = False
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        compiled = _core().compile_model(model, "CPU", settings)
-        self.outputs = int(compiled.output(0).shape[-1])
-        self._request: Any = compiled.create_infer_request()
-        self._lock = threading.Lock()
-
-    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map network input (BATCH, H, W, C) to probabilities (BATCH, K)."""
-        with self._lock:  # an inference request serves one thread at a time
-            return np.array(self._request.infer(x, share_inputs=True)[0], np.float32)
-
-
 class OpenVinoEngine:
     """A model in this process; the GIL is free while it computes."""
 
     name = "openvino"
 
     def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
-        self._spec, self._path = bundle.preprocess, bundle.path
+        self._spec, self._path, self._threads = bundle.preprocess, bundle.path, threads
         self._classes = len(bundle.scheme)
-        shape = (*self._spec.input_px, self._spec.channels)
         members = bundle.member("model.xml"), bundle.member("model.bin")
         try:
-            network = OpenVinoNetwork(*members, shape, threads)
+            self._model = read_network(*members)
         except RuntimeError as error:
-            reason = (str(error).strip() or "no reason given").splitlines()[-1]
-            raise ModelError(
-                f"{bundle.path} cannot be loaded by OpenVINO ({reason}); get a fresh copy or train again"
-            ) from error
-        if network.outputs != self._classes:
-            raise ModelError(
-                f"{bundle.path} is damaged: its network has {network.outputs} outputs, but {self._classes} classes "
-                "are named; get a fresh copy or train again"
-            )
-        self._network: OpenVinoNetwork | None = network
+            raise self._unloadable(error) from error
+        self._compiled: dict[TileKind, OpenVinoNetwork] | None = {}
+        self._lock = threading.Lock()
 
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Classify raw tiles, see :meth:`Engine.predict`."""
-        network = self._network
-        if network is None:
-            raise EngineError(f"the engine of {self._path} is closed; open the model again")
-        return predict_in_batches(network, self._spec, tiles, self._classes, BATCH, levels)
+        tiles = np.asarray(tiles)
+        check_tiles(tiles, self._spec)
+        if len(tiles) == 0:
+            return np.zeros((0, self._classes), np.float32)
+        return self._network(TileKind.of(tiles))(tiles, levels)
+
+    def _network(self, kind: TileKind) -> OpenVinoNetwork:
+        with self._lock:
+            if self._compiled is None:
+                raise EngineError(f"the engine of {self._path} is closed; open the model again")
+            if kind not in self._compiled:
+                if len(self._compiled) == _KINDS_KEPT:
+                    self._compiled.pop(next(iter(self._compiled)))
+                self._compiled[kind] = self._compile(kind)
+            return self._compiled[kind]
+
+    def _compile(self, kind: TileKind) -> OpenVinoNetwork:
+        try:
+            network = best_network(self._model, self._spec, kind, self._threads)
+        except RuntimeError as error:
+            raise self._unloadable(error) from error
+        if network.outputs != self._classes:
+            raise ModelError(
+                f"{self._path} is damaged: its network has {network.outputs} outputs, but {self._classes} classes "
+                "are named; get a fresh copy or train again"
+            )
+        return network
+
+    def _unloadable(self, error: RuntimeError) -> ModelError:
+        reason = (str(error).strip() or "no reason given").splitlines()[-1]
+        return ModelError(f"{self._path} cannot be loaded by OpenVINO ({reason}); get a fresh copy or train again")
 
     def close(self) -> None:
         """Free the network."""
-        self._network = None
+        with self._lock:
+            self._compiled = None
 
     def __enter__(self) -> Self:
         return self

@@ -207,6 +207,14 @@ def is_finite(tiles: NDArray[np.generic]) -> NDArray[np.bool_]:
         return np.asarray(np.isfinite(tiles.astype(np.float32, copy=False)).all(axis=(1, 2, 3)))
 
 
+def check_tiles(tiles: NDArray[np.generic], spec: PreprocessSpec) -> None:
+    """Raise :class:`ModelError` where an array is no tiles (n, h, w, C) of numbers, or of other channels."""
+    if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
+        raise ModelError(f"expected tiles (n, h, w, C) of numbers, but got {tiles.dtype} of shape {tiles.shape}")
+    if tiles.shape[-1] != spec.channels:
+        raise ModelError(channel_mismatch(spec.channels, tiles.shape[-1]))
+
+
 def predict_in_batches(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     spec: PreprocessSpec,
@@ -244,10 +252,7 @@ def predict_in_batches(
         The tiles have another number of channels than the model, are no tiles, or lack their levels.
     """
     tiles = np.asarray(tiles)
-    if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
-        raise ModelError(f"expected tiles (n, h, w, C) of numbers, but got {tiles.dtype} of shape {tiles.shape}")
-    if tiles.shape[-1] != spec.channels:
-        raise ModelError(channel_mismatch(spec.channels, tiles.shape[-1]))
+    check_tiles(tiles, spec)
     prob = np.full((len(tiles), classes), np.nan, np.float32)
     for start in range(0, len(tiles), size):
         part = tiles[start : start + size]

@@ -1,9 +1,10 @@
-"""Classify the tiles of one field: read a row of tiles, run the network, keep what is finished."""
+"""Classify the tiles of one field and keep what is finished, with what a user should know of the field."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,14 +24,15 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.drift import STATISTICS, constant_output, drift_warnings
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.pixel_hash import PassingHash
 from napari_cellclass.core.preprocess import channel_mismatch, field_levels
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.core.tile_rows import rows_of_tiles
-from napari_cellclass.core.tile_stats import channel_stats
+from napari_cellclass.core.tile_rows import batches_of_tiles
+from napari_cellclass.runs.pipeline import Looked, classified
 
-# Small enough that Cancel is answered at once, large enough to keep all cores busy.
 _BATCH = 32
 _REPORT_EVERY_S = 0.1
+FinishedCallback = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
 
 
 class Predictor(Protocol):
@@ -66,25 +68,6 @@ class FieldResult:
     seconds: float
 
 
-def tile_batches(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-    """Read a grid's tiles row by row.
-
-    Yields
-    ------
-    places : int64, shape (n,)
-        Places in the grid, n at most 32.
-    tiles : ndarray, shape (n, h, w, C)
-        Pixels in the image's dtype.
-
-    Raises
-    ------
-    ImageError
-        The pixels cannot be read.
-    """
-    for places, tiles in rows_of_tiles(source, grid, _BATCH):
-        yield places, np.stack(tiles)
-
-
 def classify_field(
     source: SourceImage,
     bundle: ModelBundle,
@@ -92,8 +75,9 @@ def classify_field(
     grid: TileGrid,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    finished: FinishedCallback | None = None,
 ) -> FieldResult:
-    """Run a network on every tile of a field.
+    """Run a network on every tile of a field; its pixels are read once, while the network computes.
 
     Parameters
     ----------
@@ -104,7 +88,9 @@ def classify_field(
     progress
         Told the finished tiles, with ``tiles_per_s`` and ``seconds_left``.
     cancelled
-        Asked between batches; when it says so, the finished tiles are returned.
+        Asked all the time, also from other threads; when it says so, the finished tiles are returned.
+    finished
+        Told places in the grid (n,) and confidences (n, K) of tiles as they are finished, in the grid's order.
 
     Raises
     ------
@@ -115,43 +101,83 @@ def classify_field(
     """
     if source.channels != bundle.preprocess.channels:
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
-    source.identify(progress, cancelled)
+    start = time.perf_counter()
     levels = field_levels(bundle.preprocess, source, cancelled)
+    known = "image_id" in source.__dict__
+    passing = None if known else PassingHash(source)
+    seen = _Seen.nothing(len(grid), len(bundle.scheme), source.channels)
+    tell = _teller(progress, len(grid))
+    tell(0)
+    batches = batches_of_tiles(source, grid, _BATCH, passing)
+    with contextlib.closing(classified(batches, lambda tiles: engine.predict(tiles, levels), cancelled)) as results:
+        for looked in results:
+            prob = bundle.calibrated(looked.prob) if len(looked.prob) else looked.prob
+            seen.add(looked, prob)
+            if finished is not None and len(prob):
+                finished(looked.places, prob)
+            tell(seen.count)
+    complete = bool(seen.done.all())
+    if passing is not None and complete:
+        source.identify(progress, cancelled, passing)
+    warnings = tuple(_all_warnings(seen, source, bundle))
     record = run_record(source, bundle, grid, engine.name) | _levels_record(levels)
-    start = reported = time.perf_counter()
-    prob = np.full((len(grid), len(bundle.scheme)), np.nan, np.float32)
-    done = np.zeros(len(grid), bool)
-    low, high, nonfinite = np.inf, -np.inf, 0
-    stats = np.full((len(grid), 2, source.channels), np.nan)
-    progress(Progress("classifying", 0, len(grid)))
-    for places, tiles in tile_batches(source, grid):
-        if cancelled():
-            break
-        prob[places] = bundle.calibrated(engine.predict(tiles, levels))
-        done[places] = True
-        stats[places] = channel_stats(tiles)
-        finite = np.isfinite(tiles).all(axis=(1, 2, 3)) if tiles.dtype.kind == "f" else np.ones(len(tiles), bool)
-        nonfinite += int((~finite).sum())
-        if finite.any():
-            low, high = min(low, float(tiles[finite].min())), max(high, float(tiles[finite].max()))
-        now = time.perf_counter()
-        if now - reported > _REPORT_EVERY_S or done.all():
-            reported, n = now, int(done.sum())
-            rate = n / max(1e-9, now - start)
-            progress(
-                Progress("classifying", n, len(grid), {"tiles_per_s": rate, "seconds_left": (len(grid) - n) / rate})
-            )
-    complete = bool(done.all())
-    warnings = (
-        *_warnings(low, high, nonfinite, len(grid)),
-        *_unlike_training(source, bundle, low, high),
-        *drift_warnings(stats, bundle.manifest.data.get(STATISTICS), source.channel_names),
-        *(constant_output(prob) if low < high else ()),
-    )
     record |= {"complete": complete, "warnings": list(warnings)}
-    finished = grid if complete else grid.take(done)
-    table = TileTable(finished, bundle.scheme, prob[done], source.pixel_size_um, record)
+    kept = grid if complete else grid.take(seen.done)
+    table = TileTable(kept, bundle.scheme, seen.prob[seen.done], source.pixel_size_um, record)
     return FieldResult(table, complete, warnings, time.perf_counter() - start)
+
+
+@dataclass(eq=False)
+class _Seen:
+    """What has been found so far, by places in the grid."""
+
+    prob: NDArray[np.float32]
+    stats: NDArray[np.float64]
+    done: NDArray[np.bool_]
+    count: int = 0
+    nonfinite: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+
+    @classmethod
+    def nothing(cls, tiles: int, classes: int, channels: int) -> _Seen:
+        prob = np.full((tiles, classes), np.nan, np.float32)
+        return cls(prob, np.full((tiles, 2, channels), np.nan), np.zeros(tiles, bool))
+
+    def add(self, looked: Looked, prob: NDArray[np.float32]) -> None:
+        if len(looked.places) == 0:
+            return
+        self.prob[looked.places], self.stats[looked.places], self.done[looked.places] = prob, looked.stats, True
+        self.count += len(looked.places)
+        finite = np.isfinite(looked.extremes).all(axis=1)
+        self.nonfinite += int((~finite).sum())
+        if finite.any():
+            self.low = min(self.low, float(looked.extremes[finite, 0].min()))
+            self.high = max(self.high, float(looked.extremes[finite, 1].max()))
+
+
+def _teller(progress: ProgressCallback, total: int) -> Callable[[int], None]:
+    """Make what reports the finished tiles, not more often than anybody can see."""
+    start = reported = time.perf_counter()
+
+    def tell(done: int) -> None:
+        nonlocal reported
+        now = time.perf_counter()
+        if done == 0:
+            progress(Progress("classifying", 0, total))
+        elif now - reported > _REPORT_EVERY_S or done == total:
+            reported, rate = now, done / max(1e-9, now - start)
+            progress(Progress("classifying", done, total, {"tiles_per_s": rate, "seconds_left": (total - done) / rate}))
+
+    return tell
+
+
+def _all_warnings(seen: _Seen, source: SourceImage, bundle: ModelBundle) -> Iterator[str]:
+    yield from _warnings(seen.low, seen.high, seen.nonfinite, len(seen.done))
+    yield from _unlike_training(source, bundle, seen.low, seen.high)
+    yield from drift_warnings(seen.stats, bundle.manifest.data.get(STATISTICS), source.channel_names)
+    if seen.low < seen.high:
+        yield from constant_output(seen.prob)
 
 
 def _warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[str]:
@@ -186,7 +212,7 @@ def run_record(source: SourceImage, bundle: ModelBundle, grid: TileGrid, engine:
         "image": {
             "name": source.name,
             "path": None if source.path is None else str(source.path),
-            "id": source.image_id,
+            "id": source.known_id,
             "height_px": source.shape[0],
             "width_px": source.shape[1],
             "channels": source.channels,

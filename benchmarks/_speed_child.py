@@ -1,0 +1,45 @@
+"""What needs Keras, in a process of its own: untrained networks as files, and the article's way of classifying tiles.
+
+python benchmarks/_speed_child.py networks FOLDER
+python benchmarks/_speed_child.py predict MODEL.keras TILES
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from napari_cellclass.engine.environment import import_keras
+from napari_cellclass.engine.networks import build
+
+_PX = 256
+
+
+def networks(folder: Path) -> None:
+    """Write ``deep-50`` and a network that does next to nothing, both for RGB tiles of 256 px."""
+    keras = import_keras()
+    build("deep-50", (_PX, _PX), 3, 2, seed=1).save(folder / "deep-50.keras")
+    tiles = keras.Input((_PX, _PX, 3))
+    means = keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(16)(tiles))
+    keras.Model(tiles, keras.layers.Dense(2, activation="softmax")(means)).save(folder / "next-to-nothing.keras")
+
+
+def predict(model: Path, folder: Path) -> None:
+    """Classify a folder of PNG tiles as tutorials do, again and again: a line with the seconds for each line read."""
+    keras = import_keras()
+    network = keras.models.load_model(model, compile=False)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        data = keras.utils.image_dataset_from_directory(
+            folder, labels=None, image_size=(_PX, _PX), shuffle=False, verbose=False
+        )
+        network.predict(data.map(lambda x: x / 255.0), verbose=0)
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "networks":
+        networks(Path(sys.argv[2]))
+    else:
+        predict(Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,245 @@
+"""How fast fields are classified, and how much memory that takes.
+
+    python benchmarks/speed.py              all of it
+    python benchmarks/speed.py --part tiles|size|memory
+
+`tiles`: 8192 x 8192 px RGB, from the file to the map, against OpenVINO alone on tiles in memory, and against Keras on
+tiles that were saved as PNG. `size`: time per tile of fields of 1000 and of 100 000 tiles. `memory`: peak memory of the
+command line on 20 000 and on 100 000 px a side. Files that are kept for the next run go to ``--work``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+import zarr
+from PIL import Image
+
+from _results import markdown, write_section
+from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.engine.compiled import cores
+from napari_cellclass.engine.environment import import_openvino
+from napari_cellclass.runs.field import classify_field
+from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+
+HERE = Path(__file__).parent
+_SIDE, _TILE_PX = 8192, 256
+_ROUNDS = 5
+
+
+def network(work: Path, name: str) -> Path:
+    """Give an untrained network's Keras file."""
+    path = work / f"{name}.keras"
+    if not path.exists():
+        subprocess.run([sys.executable, HERE / "_speed_child.py", "networks", work], check=True)
+    return path
+
+
+def bundle_of(path: Path) -> ModelBundle:
+    return load_model(path, KerasAnswers(("a", "b"), 255.0, _TILE_PX))
+
+
+def write_fields(work: Path) -> dict[str, Path]:
+    """Write scikit-image's real field, repeated, as files of three kinds and as PNG tiles."""
+    paths = {"tiled TIFF": work / "field.tif", "OME-Zarr": work / "field.zarr", "PNG": work / "field.png"}
+    tiles = work / "tiles"
+    if tiles.exists():
+        return paths
+    times = _SIDE // 512
+    pixels = np.tile(np.asarray(ihc_field().data), (times, times, 1))
+    tifffile.imwrite(paths["tiled TIFF"], pixels, tile=(256, 256), compression="zlib", photometric="rgb")
+    group = zarr.open_group(paths["OME-Zarr"], mode="w", zarr_format=3)
+    array = group.create_array("0", shape=(3, _SIDE, _SIDE), chunks=(3, 512, 512), dtype="uint8")
+    array[:] = np.moveaxis(pixels, 2, 0)
+    axes = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    scale = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    entry = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [entry]}
+    Image.fromarray(pixels).save(paths["PNG"], compress_level=1)
+    partial = work / "tiles.partial"
+    partial.mkdir(exist_ok=True)
+    grid = TileGrid.regular((_SIDE, _SIDE), _TILE_PX)
+    for number, (y0, x0, y1, x1) in enumerate(grid.boxes.tolist()):
+        Image.fromarray(pixels[y0:y1, x0:x1]).save(partial / f"{number:05d}.png", compress_level=1)
+    partial.rename(tiles)
+    return paths
+
+
+def bare(bundle: ModelBundle, tiles: np.ndarray) -> Callable[[], float]:
+    """Make what runs OpenVINO alone on tiles (n, h, w, C) in memory, as fast as it goes; it gives the seconds."""
+    ov = import_openvino()
+    model = ov.Core().read_model(bundle.member("model.xml"), bundle.member("model.bin"))
+    model.reshape([1, _TILE_PX, _TILE_PX, 3])
+    steps = ov.preprocess.PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8)
+    steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
+    settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+    requests = ov.AsyncInferQueue(ov.Core().compile_model(steps.build(), "CPU", settings))
+
+    def run() -> float:
+        start = time.perf_counter()
+        for tile in tiles:
+            requests.start_async({0: tile[None]}, share_inputs=True)
+        requests.wait_all()
+        return time.perf_counter() - start
+
+    return run
+
+
+def tiles_part(work: Path) -> tuple[str, str]:
+    """Classify the same field from files of every kind, by OpenVINO alone, and by Keras, in turn."""
+    paths = write_fields(work)
+    keras_file = network(work, "deep-50")
+    bundle = bundle_of(keras_file)
+    grid = TileGrid.regular((_SIDE, _SIDE), _TILE_PX)
+    pixels = np.tile(np.asarray(ihc_field().data), (_SIDE // 512, _SIDE // 512, 1))
+    alone = bare(bundle, np.stack([pixels[y0:y1, x0:x1] for y0, x0, y1, x1 in grid.boxes.tolist()]))
+    del pixels
+    command = [sys.executable, HERE / "_speed_child.py", "predict", keras_file, work / "tiles"]
+    seconds: dict[str, list[float]] = {name: [] for name in ("OpenVINO alone", *paths, "Keras")}
+    with (
+        open_engine(bundle) as engine,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child,
+    ):
+        assert child.stdin is not None
+        assert child.stdout is not None
+
+        def ours(path: Path) -> float:
+            start = time.perf_counter()
+            assert classify_field(read_image(path), bundle, engine, grid).complete
+            return time.perf_counter() - start
+
+        def keras() -> float:
+            print(file=child.stdin, flush=True)
+            return float(child.stdout.readline())
+
+        alone(), ours(paths["tiled TIFF"]), keras()
+        for _ in range(_ROUNDS):
+            seconds["OpenVINO alone"].append(alone())
+            for name, path in paths.items():
+                seconds[name].append(ours(path))
+            seconds["Keras"].append(keras())
+    rates = {name: [len(grid) / s for s in times] for name, times in seconds.items()}
+    middle = {name: float(np.median(values)) for name, values in rates.items()}
+    table = pd.DataFrame(
+        {
+            "from": list(rates),
+            "tiles/s": [f"{middle[name]:.0f}" for name in rates],
+            "range": [f"{min(values):.0f} to {max(values):.0f}" for values in rates.values()],
+            "of OpenVINO alone": [f"{middle[name] / middle['OpenVINO alone']:.2f}" for name in rates],
+            "times Keras": [f"{middle[name] / middle['Keras']:.1f}" for name in rates],
+        }
+    )
+    about = f"""`python benchmarks/speed.py --part tiles`. A field of {_SIDE} x {_SIDE} px, RGB, 8 bits (scikit-image's
+real field, repeated), {len(grid)} tiles of {_TILE_PX} px, `deep-50`, {cores()} cores. From the file to the finished
+table: decoding, cutting, hash, brightness and contrast of every tile. *OpenVINO alone*: the same tiles as arrays in
+memory, nothing else. *Keras*: the tiles as PNG files, `image_dataset_from_directory` and `predict`, without the import
+and without cutting them. Medians of {_ROUNDS} rounds in turn, and the range. TIFF (zlib) and OME-Zarr (zstd) are
+compressed."""
+    return "Speed of classification", f"{about}\n\n{markdown(table)}"
+
+
+def virtual(rows: int, columns: int) -> SourceImage:
+    """Make a field of so many tiles whose pixels are made when they are asked for."""
+    import dask.array as da
+
+    y = da.arange(rows * _TILE_PX, chunks=_TILE_PX, dtype="uint8")[:, None, None]
+    x = da.arange(columns * _TILE_PX, chunks=8 * _TILE_PX, dtype="uint8")[None, :, None]
+    return SourceImage(y + x + da.arange(3, chunks=3, dtype="uint8"), "virtual")
+
+
+def size_part(work: Path) -> tuple[str, str]:
+    """Compare the time per tile of a small and a large field, with a network that does next to nothing."""
+    bundle = bundle_of(network(work, "next-to-nothing"))
+    fields = {"1 000": (25, 40), "100 000": (250, 400)}
+    times: dict[str, list[float]] = {name: [] for name in fields}
+    with open_engine(bundle) as engine:
+
+        def per_tile(shape: tuple[int, int]) -> float:
+            source = virtual(*shape)
+            grid = TileGrid.regular(source.shape, _TILE_PX)
+            start = time.perf_counter()
+            classify_field(source, bundle, engine, grid)
+            return (time.perf_counter() - start) / len(grid) * 1e3
+
+        per_tile(fields["1 000"])
+        for _ in range(3):
+            times["1 000"] += [per_tile(fields["1 000"]) for _ in range(5)]
+            times["100 000"].append(per_tile(fields["100 000"]))
+    table = pd.DataFrame(
+        {
+            "tiles": list(times),
+            "ms per tile": [f"{np.median(values):.3f}" for values in times.values()],
+            "range": [f"{min(values):.3f} to {max(values):.3f}" for values in times.values()],
+        }
+    )
+    ratio = np.median(times["100 000"]) / np.median(times["1 000"])
+    about = f"""`python benchmarks/speed.py --part size`. A dask array of RGB pixels made as they are read; a network
+that does next to nothing, so that all the rest shows. Each of 100 000 tiles takes {ratio:.2f} times as long."""
+    return "Time per tile by the size of the field", f"{about}\n\n{markdown(table)}"
+
+
+def memory_part(work: Path) -> tuple[str, str]:
+    """Compare the peak memory of the command line on a large and on a huge field."""
+    keras_file = network(work, "next-to-nothing")
+    bundle_of(keras_file)  # converted before, so that TensorFlow's memory does not count
+    rows = []
+    for side in (20_000, 100_000):
+        path = work / f"virtual_{side}.zarr"
+        if not path.exists():  # no chunk is written: all pixels are the fill value
+            zarr.create_array(path, shape=(side, side, 3), chunks=(1024, 1024, 3), dtype="uint8", fill_value=7)
+        words = ["classify", path, "--model", keras_file, "--out", work / f"out_{side}", "--quiet"]
+        words += ["--classes", "a,b", "--rescale", "255", "--tile-px", _TILE_PX]
+        start = time.perf_counter()
+        peak = peak_mb([sys.executable, "-m", "napari_cellclass", *map(str, words)])
+        rows.append({"px a side": side, "tiles": (side // _TILE_PX) ** 2, "peak MB": f"{peak:.0f}"})
+        rows[-1]["seconds"] = f"{time.perf_counter() - start:.0f}"
+        print(rows[-1], flush=True)
+    about = """`python benchmarks/speed.py --part memory`. `napari-cellclass classify` on an RGB Zarr without
+chunks, in a process of its own: the most memory it held (resident set), from start to written tables."""
+    return "Peak memory by the size of the field", f"{about}\n\n{markdown(pd.DataFrame(rows))}"
+
+
+def peak_mb(command: list[str]) -> float:
+    """Run a command and give the most memory that it held, in MB."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+PARTS = {"tiles": tiles_part, "size": size_part, "memory": memory_part}
+
+
+def main() -> None:
+    """Measure and write the sections."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=list(PARTS), action="append")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "napari-cellclass-speed")
+    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    for name in given.part or PARTS:
+        title, text = PARTS[name](given.work)
+        write_section(given.out, title, text)
+        print(f"{title}\n{text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The tiles of a field read and classified at once: one thread reads ahead while others keep the network busy."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.contracts import CancelCheck
+from napari_cellclass.core.tile_stats import sampled_stats
+
+_AHEAD = 2  # batches that wait
+_AT_ONCE = 2  # batches that are classified, so that the network does not wait between them
+_PART = 8  # tiles; between parts a run can be cancelled
+_LOOK_S = 0.1
+
+Batch = tuple[NDArray[np.int64], NDArray[Any]]
+Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What is known of some tiles.
+
+    Parameters
+    ----------
+    places
+        int64, shape (n,): places in the grid.
+    prob
+        float32, shape (n, K): the network's answers.
+    stats
+        float64, shape (n, 2, C): see :func:`~napari_cellclass.core.tile_stats.sampled_stats`.
+    extremes
+        float64, shape (n, 2): lowest and highest pixel; not finite where there are NaN or infinite pixels.
+    """
+
+    places: NDArray[np.int64]
+    prob: NDArray[np.float32]
+    stats: NDArray[np.float64]
+    extremes: NDArray[np.float64]
+
+
+def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck) -> Generator[Looked]:
+    """Classify batches of tiles, in their order.
+
+    Parameters
+    ----------
+    batches
+        Are read in a thread of their own, two ahead.
+    predict
+        Gives probabilities of tiles (n, h, w, C); called from two threads.
+    cancelled
+        Asked every few tiles and ten times a second; when it says so, no more is given.
+
+    Yields
+    ------
+    Looked
+        Of the batches, the last one of a cancelled run in part.
+
+    Raises
+    ------
+    ImageError
+        The pixels cannot be read.
+    """
+    with _reading(batches, cancelled) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
+        running: deque[tuple[int, Future[Looked]]] = deque()
+        for places, tiles in ready:
+            running.append((len(places), pool.submit(_look, places, tiles, predict, cancelled)))
+            if len(running) > _AT_ONCE:
+                wanted, result = running.popleft()
+                looked = result.result()
+                yield looked
+                if len(looked.places) < wanted:
+                    return
+        for wanted, result in running:
+            looked = result.result()
+            yield looked
+            if len(looked.places) < wanted:
+                return
+
+
+def _look(places: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, cancelled: CancelCheck) -> Looked:
+    parts = []
+    for start in range(0, len(tiles), _PART):
+        if cancelled():
+            break
+        part = tiles[start : start + _PART]
+        with np.errstate(all="ignore"):
+            extremes = np.stack([part.min(axis=(1, 2, 3)), part.max(axis=(1, 2, 3))], axis=1).astype(np.float64)
+            stats = sampled_stats(part)
+        parts.append((predict(part), stats, extremes))
+    if not parts:
+        empty = np.zeros((0, 0), np.float32)
+        return Looked(places[:0], empty, np.zeros((0, 2, tiles.shape[3])), np.zeros((0, 2)))
+    prob, stats, extremes = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return Looked(places[: len(prob)], prob, stats, extremes)
+
+
+@contextlib.contextmanager
+def _reading(batches: Iterator[Batch], cancelled: CancelCheck) -> Iterator[Iterator[Batch]]:
+    """Read in a thread that ends with the block; an error in it is raised where its batch would have come."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+    stop = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                return ready.put(item, timeout=_LOOK_S)
+
+    def read() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if stop.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            put(error)
+
+    def given() -> Iterator[Batch]:
+        while not cancelled():
+            try:
+                item = ready.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    reader = threading.Thread(target=read, name="read-tiles", daemon=True)
+    reader.start()
+    try:
+        yield given()
+    finally:
+        stop.set()
+        reader.join()
