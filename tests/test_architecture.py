@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from napari_cellclass.core.bundle import Manifest, write_bundle
+from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.preprocess import PreprocessSpec
+
 PACKAGE = Path(__file__).parents[1] / "src" / "napari_cellclass"
 ROOMS = {"core", "engine", "runs", "report", "viewer", "widgets"}
 # Modules beside the rooms belong to the command line.
@@ -106,6 +110,32 @@ def test_threads_are_started_by_the_job_helper_only() -> None:
     ],
 )
 def test_start_up_imports_nothing_heavy(statement: str) -> None:
-    code = f"{statement}\nimport sys, json; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    assert imported(statement, HEAVY) == []
+
+
+def imported(statement: str, libraries: list[str]) -> list[str]:
+    code = f"{statement}\nimport sys, json; print(json.dumps([m for m in {libraries} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_telling_of_a_model_imports_nothing_heavy(tmp_path: Path) -> None:
+    manifest = Manifest(
+        program="test", created="2026-01-01T00:00:00", classes=ClassScheme(("a", "b")).to_json(),
+        preprocess=PreprocessSpec(channels=1, input_px=(8, 8)), tile_px=(8, 8), network="compact", parameters=1,
+    )  # fmt: skip
+    members = dict.fromkeys(("model.keras", "model.xml", "model.bin", "golden.npz"), b"x")
+    path = write_bundle(tmp_path / "m.cellclass", manifest, members).path
+    statement = f"from napari_cellclass.cli import main; assert main(['info', {str(path)!r}]) == 0"
+    assert imported(statement, HEAVY) == []
+
+
+def test_all_widgets_import_neither_networks_nor_figures_nor_dask() -> None:
+    statement = (
+        "import importlib, pkgutil, napari_cellclass.widgets as w\n"
+        "for m in pkgutil.iter_modules(w.__path__): importlib.import_module('napari_cellclass.widgets.' + m.name)"
+    )
+    unwanted = [name for name in HEAVY if name not in ("napari", "qtpy")]
+    assert imported(statement, unwanted) == []
+    assert imported(statement, ["napari_cellclass.widgets.classify", "qtpy"]) != []
