@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.ahead import ahead
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import (
     CancelCheck,
@@ -213,18 +214,19 @@ class TrainingRun:
     def _train_epoch(self, epoch: int, step: Step, rng: np.random.Generator) -> tuple[float, float]:
         told, seen, total = time.perf_counter(), 0, np.zeros(2)
         loss = accuracy = math.nan
-        for batch, (x, y, weights) in enumerate(self._batches(rng), 1):
-            if self.cancelled():
-                raise CancelledError(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
-            sums = step(x, y, weights)
-            self._check_loss(epoch, float(sums.sum()))
-            seen += len(x)
-            total += sums[:2]
-            loss, accuracy = (total / seen).tolist()
-            if time.perf_counter() - told > _REPORT_EVERY_S:
-                told = time.perf_counter()
-                metrics = {"epoch": epoch, "epochs": self.epochs, "loss": loss, "accuracy": accuracy}
-                self.progress(Progress("epoch", batch, self.steps, metrics))
+        with ahead(self._batches(rng), 1) as batches:  # tiles are varied while the step before is computed
+            for batch, (x, y, weights) in enumerate(batches, 1):
+                if self.cancelled():
+                    raise CancelledError(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
+                sums = step(x, y, weights)
+                self._check_loss(epoch, float(sums.sum()))
+                seen += len(x)
+                total += sums[:2]
+                loss, accuracy = (total / seen).tolist()
+                if time.perf_counter() - told > _REPORT_EVERY_S:
+                    told = time.perf_counter()
+                    metrics = {"epoch": epoch, "epochs": self.epochs, "loss": loss, "accuracy": accuracy}
+                    self.progress(Progress("epoch", batch, self.steps, metrics))
         return loss, accuracy
 
     def _batches(

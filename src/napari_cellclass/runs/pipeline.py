@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.ahead import ahead
 from napari_cellclass.core.contracts import CancelCheck
 from napari_cellclass.core.tile_stats import sampled_stats
 
 _AHEAD = 2  # batches that wait
 _AT_ONCE = 2  # batches that are classified, so that the network does not wait between them
 _PART = 8  # tiles; between parts a run can be cancelled
-_LOOK_S = 0.1
 
 Batch = tuple[NDArray[np.int64], NDArray[Any]]
 Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
@@ -70,7 +67,7 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
     ImageError
         The pixels cannot be read.
     """
-    with _reading(batches, cancelled) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
+    with ahead(batches, _AHEAD, cancelled) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
         running: deque[tuple[int, Future[Looked]]] = deque()
         for places, tiles in ready:
             running.append((len(places), pool.submit(_look, places, tiles, predict, cancelled)))
@@ -102,45 +99,3 @@ def _look(places: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, canc
         return Looked(places[:0], empty, np.zeros((0, 2, tiles.shape[3])), np.zeros((0, 2)))
     prob, stats, extremes = (np.concatenate(values) for values in zip(*parts, strict=True))
     return Looked(places[: len(prob)], prob, stats, extremes)
-
-
-@contextlib.contextmanager
-def _reading(batches: Iterator[Batch], cancelled: CancelCheck) -> Iterator[Iterator[Batch]]:
-    """Read in a thread that ends with the block; an error in it is raised where its batch would have come."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def put(item: Batch | BaseException | None) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                return ready.put(item, timeout=_LOOK_S)
-
-    def read() -> None:
-        try:
-            for batch in batches:
-                put(batch)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            put(error)
-
-    def given() -> Iterator[Batch]:
-        while not cancelled():
-            try:
-                item = ready.get(timeout=_LOOK_S)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    reader = threading.Thread(target=read, name="read-tiles", daemon=True)
-    reader.start()
-    try:
-        yield given()
-    finally:
-        stop.set()
-        reader.join()
