@@ -15,7 +15,7 @@ from napari_cellclass.core.preprocess import NormalisationName
 
 NetworkName = Literal["compact", "deep-50", "deep", "alexnet"]
 AugmentName = Literal["none", "flips", "full"]
-StandardiseName = Literal["tile", "none"]
+StandardiseName = Literal["auto", "tile", "none"]
 EngineName = Literal["auto", "openvino", "tensorflow"]
 PanelOrder = Literal["confident", "uncertain", "wrong", "random"]
 ProgressStyle = Literal["bar", "jsonl", "none"]
@@ -137,9 +137,10 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     network: NetworkName = Field("compact", description="the network's name; the others are the article's, and slower")
     standardise: StandardiseName = Field(
-        "tile",
+        "auto",
         description="tile: every tile is brought to one brightness and contrast per channel, so that the exposure "
-        "does not matter; none: my classes differ in brightness or stain colour",
+        "does not matter; none: my classes differ in brightness or stain colour; auto: tile, unless brightness tells "
+        "the classes apart and texture does not",
     )
     normalisation: NormalisationName = Field(
         "range",
@@ -203,7 +204,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     def _as_in_the_article(cls, values: Any) -> Any:
         if not isinstance(values, dict) or values.get("as_published") is not True:
             return values
-        contrary = [name for name, value in _PUBLISHED_ALWAYS.items() if values.get(name, value) != value]
+        contrary = [name for name, value in _PUBLISHED_ALWAYS.items() if values.get(name, value) not in (value, "auto")]
         contrary += ["network"] if values.get("network") == "compact" else []
         contrary += ["rotate"] if values.get("rotate") is not None else []
         if contrary:

@@ -44,7 +44,7 @@ _ADVICE = {
 }
 _FOLDS = 10
 # With fewer, classes that differ in nothing are often parted by chance: 2 of 6 times with 2 groups each.
-_LEAST_GROUPS = 6
+LEAST_GROUPS = 6
 # Part of the way from guessing to being always right.
 _LARGE = 0.6
 MOST_TILES = 2000
@@ -242,9 +242,7 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
     alarms = []
     for one in shortcuts:
         chance, value = 1 / max(1, one.classes), one.all_groups
-        if one.name not in _ADVICE or one.groups < _LEAST_GROUPS or value.lo is None:
-            continue
-        if value.lo > chance and value.value >= chance + _LARGE * (1 - chance):
+        if one.name in _ADVICE and says_something(one):
             title = TITLES[one.name]
             text = (
                 f"{title[0].upper()}{title[1:]} reaches {value.value:.2f} on held-out groups (95 % interval "
@@ -259,6 +257,16 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
         )
         alarms.append(Finding("warning", "below-texture", text))
     return tuple(alarms)
+
+
+def says_something(one: Shortcut) -> bool:
+    """Whether a shortcut tells the classes apart, with groups enough to know.
+
+    Its interval over all groups lies above chance, and its value is 60 % or more of the way from there to 1.
+    """
+    chance, value = 1 / max(1, one.classes), one.all_groups
+    enough = one.groups >= LEAST_GROUPS and value.lo is not None and value.lo > chance
+    return enough and value.value >= chance + _LARGE * (1 - chance)
 
 
 def shortcut_table(shortcuts: Sequence[Shortcut], network: Estimate | None = None) -> pd.DataFrame:

@@ -93,6 +93,8 @@ def train(
     OutputError
         The bundle cannot be written.
     """
+    if params.standardise == "auto":  # not settled by the caller
+        params = params.model_copy(update={"standardise": "tile"})
     told = listen()
     started = time.perf_counter()
     initial = open_initial(params, data)

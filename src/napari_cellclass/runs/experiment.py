@@ -36,7 +36,7 @@ from napari_cellclass.core.repeats import (
 from napari_cellclass.core.split import split_by_group, split_by_tile, split_fold
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.core.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
-from napari_cellclass.runs.labelled import cutter, reader
+from napari_cellclass.runs.labelled import cutter, reader, settled
 from napari_cellclass.runs.parallel import Job, train_ahead
 from napari_cellclass.runs.repeated import Repeats, Trained, tables_of, train_or_take, write_table
 from napari_cellclass.runs.training import copies_in_tests, labelled, read_tests
@@ -134,7 +134,9 @@ class _Work:
         else:
             splits = [split_fold(self.data, fold, params.folds) for fold in range(params.folds)]
         tests = read_tests(params, self.data, self.progress, self.cancelled)
+        self.how, told = settled(self.how, self.data, self.progress, self.cancelled)
         self.warnings = (
+            *told,
             *(one.text for one in check_dataset(splits[0]) if one.severity == "warning"),
             *copies_in_tests(splits[0], tests, self.progress, self.cancelled).values(),
         )

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import functools
 
+from napari_cellclass.core.brightness import classes_by_brightness
+from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.class_images import ReadImage
-from napari_cellclass.core.contracts import ParamsError
-from napari_cellclass.core.dataset import GridOf
+from napari_cellclass.core.contracts import (
+    CancelCheck,
+    ParamsError,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.dataset import GridOf, TileDataset
 from napari_cellclass.core.params import PlaneParams, TrainParams
 from napari_cellclass.core.params_prepare import CheckParams
 from napari_cellclass.core.readers import read_image
@@ -32,3 +40,32 @@ def cutter(params: CheckParams | TrainParams) -> GridOf | None:
     if is_tiles_csv(params.data):
         raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
     return params.grid
+
+
+def settled(
+    params: TrainParams,
+    data: TileDataset,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> tuple[TrainParams, tuple[str, ...]]:
+    """Decide what the parameters leave open: whether tiles are standardised; and say so where that is not the rule.
+
+    A training that starts from another model does as that one did.
+
+    Raises
+    ------
+    ModelError
+        The model to start from cannot be opened.
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    if params.standardise != "auto":
+        return params, ()
+    if params.initial is not None:  # models without a word about it had none
+        chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
+        return params.model_copy(update={"standardise": chosen}), ()
+    finding = classes_by_brightness(data, progress, cancelled)
+    chosen = "tile" if finding is None else "none"
+    return params.model_copy(update={"standardise": chosen}), () if finding is None else (finding.text,)

@@ -19,6 +19,7 @@ from napari_cellclass.core.split import split_by_group
 from napari_cellclass.engine.augment import training_batch
 from napari_cellclass.engine.pixels import TilePixels, load_pixels
 from napari_cellclass.runs.evaluation import read_test_set
+from napari_cellclass.runs.labelled import settled
 
 SHOWN = 25
 TEST = "test"
@@ -86,6 +87,7 @@ def preview(
         read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, progress, cancelled)
         for folder in params.test
     ]
+    params, told = settled(params, data, progress, cancelled)
     part, pixels = _sample(data, params, progress, cancelled)
     trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
     rng = np.random.default_rng(params.seed)
@@ -99,7 +101,7 @@ def preview(
     groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
     found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
     seen = filter(None, (_seen_before(data, test) for test in tests))
-    warnings = (*split_warnings(data), *seen, *found)  # the split's own tell more of a class in one group
+    warnings = (*split_warnings(data), *told, *seen, *found)  # the split's own tell more of a class in one group
     return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after)
 
 

@@ -29,7 +29,7 @@ from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.tile_stats import measure_tiles
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_set, read_test_set
-from napari_cellclass.runs.labelled import cutter, reader
+from napari_cellclass.runs.labelled import cutter, reader, settled
 from napari_cellclass.runs.models import open_engine
 from napari_cellclass.runs.parallel import train_ahead
 from napari_cellclass.runs.repeated import Repeats, run_tables, train_or_take, write_table
@@ -77,7 +77,8 @@ def train_folders(
     read = reader(params)
     data = read_labelled(params.data, cutter(params), params.group_by, read, progress=progress, cancelled=cancelled)
     data = split_by_group(data, params.val_fraction)
-    warnings = tuple(finding.text for finding in check_dataset(data) if finding.severity == "warning")
+    params, told = settled(params, data, progress, cancelled)
+    warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
     tests = read_tests(params, data, progress, cancelled)
     copies = copies_in_tests(data, tests, progress, cancelled)
     warnings += tuple(copies.values())
