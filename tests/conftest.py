@@ -108,6 +108,17 @@ def ihc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
+@pytest.fixture(scope="session")
+def ihc_model_half_um(ihc_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, which says that it was trained on pixels of 0.5 µm."""
+    from napari_cellclass.core.bundle import open_bundle, write_bundle
+
+    bundle = open_bundle(ihc_model)
+    members = {name: bundle.member(name) for name in bundle.manifest.files}
+    manifest = bundle.manifest.model_copy(update={"pixel_size_um": (0.5, 0.5)})
+    return write_bundle(tmp_path_factory.mktemp("half") / "half.cellclass", manifest, members).path
+
+
 def _run_job(script: str, folder: Path) -> dict[str, Any]:
     """Run a script here, in a home where Keras is set up oddly; give what it wrote to ``results.json``."""
     home = folder / "home"

@@ -250,6 +250,32 @@ def test_a_model_dropped_onto_the_window_is_chosen(viewer: Any, qtbot: Any, ihc_
         (np.zeros((20, 20, 3), np.uint8), "larger than the field of 20 x 20 px"),
     ],
 )
+def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model_half_um: Path, screenshot: Callable
+) -> None:
+    fine = ihc_field().data[:256, :256].repeat(2, axis=0).repeat(2, axis=1)
+    layer = viewer.add_image(fine, rgb=True, scale=(0.25, 0.25), units=("um", "um"))
+    load(qtbot, classify, ihc_model_half_um)
+    assert classify.rescale.isVisible()
+    assert "Pixels are 0.25 µm, but the model was trained on 0.5 µm: its classes" in classify.rescale.notice.text()
+    run(qtbot, classify)
+    assert len(classify.map.table) == 16 * 16
+    assert "Warning: pixels are 0.25 µm" in classify.message.text()
+    click(qtbot, classify.rescale.button)
+    run(qtbot, classify)
+    table = classify.map.table
+    assert len(table) == 8 * 8
+    assert "pixels are" not in classify.message.text()
+    assert table.grid.boxes[-1].tolist() == [448, 448, 512, 512]
+    (shapes,) = maps(viewer)
+    np.testing.assert_allclose(shapes.extent.world, layer.extent.world, atol=0.3)
+    screenshot("classify_rescaled")
+    layer.scale = (0.5, 0.5)
+    run(qtbot, classify)
+    assert not classify.rescale.isVisible()
+    assert len(classify.map.table) == 16 * 16
+
+
 def test_an_image_that_does_not_fit_is_told_in_the_widget(
     viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, data: np.ndarray, text: str
 ) -> None:

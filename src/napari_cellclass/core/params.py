@@ -269,6 +269,9 @@ class ClassifyParams(PlaneParams, ReportingParams):
         lt=1,
         description="call tiles unsure where several classes, or none, are possible at this error rate, e.g. 0.05",
     )
+    resample: bool = Field(
+        False, description="bring each field to the model's pixel size, where it has another; boxes stay in its own px"
+    )
     engine: EngineName = Field("auto", description="what runs the network")
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
     threads: int | None = Field(

@@ -225,7 +225,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
         image="", stem="", model=str(model.path.resolve()), model_id=model.model_id, out=str(params.out.resolve()),
         overlap=manifest.overlap if params.overlap is None else params.overlap,
         edge=manifest.edge if params.edge is None else params.edge,
-        channels=parse_channels(params.channels), error_rate=params.error_rate,
+        channels=parse_channels(params.channels), error_rate=params.error_rate, resample=params.resample,
         plane=(params.t, params.z, params.scene), engine=params.engine,
         threads=_threads(params),
     )  # fmt: skip

@@ -26,6 +26,7 @@ from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.pixel_hash import PassingHash
 from napari_cellclass.core.preprocess import channel_mismatch, field_levels
+from napari_cellclass.core.rescale import other_scale
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.core.tile_rows import batches_of_tiles
 from napari_cellclass.runs.pipeline import Looked, classified
@@ -119,7 +120,7 @@ def classify_field(
     complete = bool(seen.done.all())
     if passing is not None and complete:
         source.identify(progress, cancelled, passing)
-    warnings = tuple(_all_warnings(seen, source, bundle))
+    warnings = tuple(_all_warnings(seen, source, bundle, grid))
     record = run_record(source, bundle, grid, engine.name) | _levels_record(levels)
     record |= {"complete": complete, "warnings": list(warnings)}
     kept = grid if complete else grid.take(seen.done)
@@ -172,9 +173,10 @@ def _teller(progress: ProgressCallback, total: int) -> Callable[[int], None]:
     return tell
 
 
-def _all_warnings(seen: _Seen, source: SourceImage, bundle: ModelBundle) -> Iterator[str]:
+def _all_warnings(seen: _Seen, source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> Iterator[str]:
     yield from _warnings(seen.low, seen.high, seen.nonfinite, len(seen.done))
     yield from _unlike_training(source, bundle, seen.low, seen.high)
+    yield from _other_scale(source, bundle, grid)
     yield from drift_warnings(seen.stats, bundle.manifest.data.get(STATISTICS), source.channel_names)
     if seen.low < seen.high:
         yield from constant_output(seen.prob)
@@ -196,9 +198,19 @@ def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high:
         yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {seen}"
     elif high > spec.high + 3 * (spec.high - spec.low):
         yield f"the image is far brighter than the training images: {seen}"
+
+
+def _other_scale(source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> Iterator[str]:
+    """Warn of another pixel size, unless the tiles cover what the model's did: they are brought to one input."""
     trained, here = bundle.manifest.pixel_size_um, source.pixel_size_um
-    if trained and here and abs(np.log(here[0] / trained[0])) > np.log(1.1):
-        yield f"pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm; rescale the image first"
+    if trained is None or here is None:
+        return
+    height, width = (side / own for side, own in zip(grid.tile_px, bundle.manifest.tile_px, strict=True))
+    if other_scale(trained, (here[0] * height, here[1] * width)):
+        yield (
+            f"pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm; rescale to the model's "
+            "pixel size (--resample)"
+        )
 
 
 def _levels_record(levels: NDArray[np.float64] | None) -> dict[str, Any]:

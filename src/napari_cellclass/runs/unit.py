@@ -28,6 +28,7 @@ from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import EngineName
 from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.rescale import rescaled_tile
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.runs.field import classify_field
 from napari_cellclass.runs.field_files import finished_summary, signature, write_field
@@ -51,7 +52,7 @@ class FileJob:
         Token of the run, see :func:`~napari_cellclass.runs.lock.locked_folder`.
     model_file
         Where this machine has the model, if elsewhere.
-    overlap, edge, channels, error_rate, plane, engine, threads
+    overlap, edge, channels, error_rate, resample, plane, engine, threads
         As of ``classify``; ``plane`` is (t, z, scene).
     """
 
@@ -66,6 +67,7 @@ class FileJob:
     model_file: str = ""
     channels: tuple[int, ...] = ()
     error_rate: float | None = None
+    resample: bool = False
     plane: tuple[int, int, int] = (0, 0, 0)
     engine: EngineName = "auto"
     threads: int | None = None
@@ -80,7 +82,7 @@ class FileJob:
             "error_rate": self.error_rate,
             "plane": {"t": t, "z": z, "scene": scene},
             "engine": "openvino" if self.engine == "auto" else self.engine,
-        }
+        } | ({"resample": True} if self.resample else {})
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
         return _outcome(job, known, kept=True)
     edge: Any = job.edge  # checked by ClassifyParams
     with _network.of(job) as (bundle, engine):
-        grid = TileGrid.regular(source.shape, bundle.manifest.tile_px, job.overlap, edge)
+        grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
         result = classify_field(source, bundle, engine, grid, progress, cancelled)
     if not result.complete or cancelled():
         raise CancelledError("cancelled before the field was finished")
@@ -250,6 +252,13 @@ def while_run_lasts(job: FileJob) -> CancelCheck:
         return bool(state["ended"])
 
     return ended
+
+
+def _tile_px(source: SourceImage, bundle: ModelBundle, job: FileJob) -> tuple[int, int]:
+    known = bundle.manifest
+    if not job.resample:
+        return known.tile_px
+    return rescaled_tile(known.tile_px, known.pixel_size_um, source.pixel_size_um, source.name)
 
 
 def _source(job: FileJob) -> SourceImage:

@@ -15,6 +15,7 @@ from napari_cellclass.core.contracts import CancelCheck, CancelledError, OutputE
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import EngineName
+from napari_cellclass.core.rescale import rescaled_tile
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.core.table_files import write_wsinfer_csv
 from napari_cellclass.runs.field import FieldResult, classify_field
@@ -41,6 +42,8 @@ class ClassifyRequest:
         Of the tiles.
     engine
         What runs the network.
+    rescale
+        Whether the tiles are to cover what those of the model did, where the field has another pixel size.
     """
 
     source: SourceImage
@@ -52,6 +55,7 @@ class ClassifyRequest:
     overlap: float
     edge: EdgeRule
     engine: EngineName = "auto"
+    rescale: bool = False
 
 
 class EngineKeeper:
@@ -97,7 +101,11 @@ def run(
         Cancelled before the first tile was finished.
     """
     progress(Progress("starting the network", 0, 0))
-    grid = TileGrid.regular(request.source.shape, request.model.manifest.tile_px, request.overlap, request.edge)
+    source, manifest = request.source, request.model.manifest
+    tile_px = manifest.tile_px
+    if request.rescale:
+        tile_px = rescaled_tile(tile_px, manifest.pixel_size_um, source.pixel_size_um, source.name)
+    grid = TileGrid.regular(source.shape, tile_px, request.overlap, request.edge)
     if request.region:
         grid = grid.within(request.region)
     engine = keeper.get(request.model, request.engine)

@@ -25,13 +25,14 @@ from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import ClassifyParams
 from napari_cellclass.runs.field import FieldResult
 from napari_cellclass.runs.models import KerasAnswers, NeedsAnswersError
-from napari_cellclass.viewer.layers import image_from_layers, region_polygons
+from napari_cellclass.viewer.layers import image_from_layers, pixel_size_um, region_polygons
 from napari_cellclass.viewer.session import FieldLayer, MapView, NewMap
 from napari_cellclass.widgets import _classify_run as work
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 from napari_cellclass.widgets._layer_choice import ImageChoice, RegionChoice
+from napari_cellclass.widgets._rescale_offer import RescaleOffer
 from napari_cellclass.widgets._results_panel import ResultsPanel, row_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class ClassifyWidget(QWidget):
         self.model_text = QLabel("no model chosen")
         self.region = RegionChoice(self.viewer)
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine"])
+        self.rescale = RescaleOffer()
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
         self.bar = QProgressBar()
         self.message = QLabel()
@@ -86,6 +88,7 @@ class ClassifyWidget(QWidget):
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addLayout(_form(("image", self.images), ("model", self.model_path.native)))
+        column.addWidget(self.rescale)
         column.addWidget(self.model_text)  # not in the form, which gives a wrapped text too much room
         column.addLayout(_form(*settings))
         column.addLayout(row_of(self.run_button, self.cancel_button))
@@ -108,6 +111,7 @@ class ClassifyWidget(QWidget):
         for event in (events.inserted, events.removed, events.reordered):
             event.connect(self._layers_changed)
         self.model_path.changed.connect(lambda _: self._load_model())
+        self.images.itemChanged.connect(lambda _: self._compare_scales())
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self._view_timer = QTimer(self)
@@ -125,8 +129,15 @@ class ClassifyWidget(QWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.images.refresh()
         self.region.refresh()
+        self._compare_scales()
         if not self.map.present():
             self.results.setVisible(False)
+
+    def _compare_scales(self) -> None:
+        """Offer to rescale where the chosen image has another pixel size than the model."""
+        chosen = self.images.chosen()
+        here = pixel_size_um(chosen[0]) if chosen else None
+        self.rescale.compare(None if self.model is None else self.model.manifest.pixel_size_um, here)
 
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
@@ -159,6 +170,7 @@ class ClassifyWidget(QWidget):
             f"{m.network}: {', '.join(model.scheme.names)}; tiles of {m.tile_px[1]} x {m.tile_px[0]} px, "
             f"{model.preprocess.channels} channel(s)"
         )
+        self._compare_scales()
         self.tiles["overlap"].value = m.overlap
         self.tiles["edge"].value = m.edge
         self._busy(self.job is not None and self.job.running)
@@ -183,6 +195,7 @@ class ClassifyWidget(QWidget):
         """Classify the chosen field; the window stays free meanwhile."""
         if self.job is not None and self.job.running:
             return
+        self._compare_scales()  # a layer's scale may have been changed meanwhile
         try:
             request = self._request()
         except CellClassError as error:
@@ -218,6 +231,7 @@ class ClassifyWidget(QWidget):
             self.tiles["overlap"].value,
             self.tiles["edge"].value,
             self.tiles["engine"].value,
+            self.rescale.wanted,
         )
 
     def cancel(self) -> None:
