@@ -18,6 +18,7 @@ from napari_cellclass.core.contracts import CancelCheck, EngineError
 from napari_cellclass.runs.unit import FileJob, FileOutcome, classify_file, failure
 
 _LOOK_EVERY_S = 0.2
+_MOST_LOST = 3  # then it is not the images
 _WINDOWS_MOST = 61  # handles that Windows waits for at once
 # Libraries of matrix products start a thread per core in each process, unless told before they are loaded.
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -33,21 +34,37 @@ def classify_in_processes(jobs: Sequence[FileJob], workers: int, cancelled: Canc
 
     When a process is killed, the images that were in work are classified again, each by itself in a new
     process: one that kills that as well has failed, the others go on.
+
+    Raises
+    ------
+    EngineError
+        Processes are lost whatever the image.
     """
     if sys.platform == "win32":
         workers = min(workers, _WINDOWS_MOST)
     waiting = deque(jobs)
+    in_a_row = 0  # processes that were lost since one has last ended an image
     with _few_threads(engine_threads(workers)):
         while waiting and not cancelled():
             suspects: list[FileJob] = []
-            yield from _stream(waiting, min(workers, len(waiting)), suspects, cancelled)
+            for outcome in _stream(waiting, min(workers, len(waiting)), suspects, cancelled):
+                in_a_row = 0
+                yield outcome
             for job in suspects:
                 if cancelled():
                     return
                 killed: list[FileJob] = []
-                yield from _stream(deque([job]), 1, killed, cancelled)
+                for outcome in _stream(deque([job]), 1, killed, cancelled):
+                    in_a_row = 0
+                    yield outcome
                 if killed:
+                    in_a_row += 1
                     yield failure(job, _killed())
+                if in_a_row >= _MOST_LOST:
+                    raise EngineError(
+                        f"{in_a_row} worker processes were lost one after the other; run with --workers 1, and if that "
+                        "is a script of your own that started them, put what it does under if __name__ == '__main__'"
+                    )
 
 
 def _killed() -> EngineError:
