@@ -188,3 +188,15 @@ def test_an_image_that_kills_its_process_twice_has_failed_and_the_others_are_don
     assert child.stderr is not None
     assert b"B01f0.png: the process that classified it was killed" in child.stderr.read()
     assert (report(out)["images"], report(out)["failed"]) == (7, 1)
+
+
+def test_worker_processes_that_do_not_start_are_told_instead_of_tried_for_each_image(
+    tmp_path: Path, plate: Path, ihc_model: Path
+) -> None:
+    script = tmp_path / "script.py"  # every process that it starts begins by running it again
+    words = ["classify", plate, "--model", ihc_model, "--out", tmp_path / "out", "--workers", "2", "--quiet"]
+    script.write_text(f"import sys\nfrom napari_cellclass.cli import main\nsys.exit(main({list(map(str, words))}))\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 2
+    assert "3 worker processes were lost one after the other" in done.stderr.strip().splitlines()[-1]
+    assert report(tmp_path / "out")["failed"] == 3
