@@ -31,7 +31,7 @@ from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.rescale import rescaled_tile
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.runs.field import classify_field
-from napari_cellclass.runs.field_files import finished_summary, signature, write_field
+from napari_cellclass.runs.field_files import RECORD, finished_summary, signature, write_field
 from napari_cellclass.runs.lock import still_ours
 from napari_cellclass.runs.models import Engine, load_model, open_engine
 
@@ -219,11 +219,11 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
         In one line, what the user can mend.
     """
     source = _source(job)
-    source.identify(no_progress, cancelled)
-    signed = signature(source.image_id, job.model_id, job.parameters())
-    known = finished_summary(Path(job.out), job.stem, signed)
-    if known is not None:
-        return _outcome(job, known, kept=True)
+    if (Path(job.out) / f"{job.stem}{RECORD}").exists():  # else the pixels are read once, while they are classified
+        source.identify(no_progress, cancelled)
+        known = finished_summary(Path(job.out), job.stem, _signature(source, job))
+        if known is not None:
+            return _outcome(job, known, kept=True)
     edge: Any = job.edge  # checked by ClassifyParams
     with _network.of(job) as (bundle, engine):
         grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
@@ -237,7 +237,7 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
         raise CancelledError("the run has ended")  # another one may be writing there by now
     table = replace(table, record=_record(table, job))
     summary = _summary(table, result.warnings + _plane_notes(source))
-    write_field(table, Path(job.out), job.stem, signed, summary)
+    write_field(table, Path(job.out), job.stem, _signature(source, job), summary)
     return _outcome(job, summary, seconds=round(result.seconds, 3))
 
 
@@ -265,6 +265,10 @@ def _source(job: FileJob) -> SourceImage:
     t, z, scene = job.plane
     source = read_image(Path(job.image), t=t, z=z, scene=scene)
     return source.select(job.channels) if job.channels else source
+
+
+def _signature(source: SourceImage, job: FileJob) -> dict[str, Any]:
+    return signature(source.image_id, job.model_id, job.parameters())
 
 
 def _record(table: TileTable, job: FileJob) -> dict[str, Any]:
