@@ -33,3 +33,25 @@ def test_batches_are_views_of_the_pixels_where_tiles_are_evenly_spaced(overlap: 
         assert not tiles.flags.writeable
         for place, tile in zip(places, tiles, strict=True):
             np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))
+
+
+def test_overlapping_rows_are_not_read_again_and_again_and_gaps_not_at_all() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 320, 64)).astype(np.uint8).transpose(1, 2, 0)
+    times = np.zeros(320, int)
+
+    class Counted:
+        shape, dtype = pixels.shape, pixels.dtype
+
+        def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+            times[key[0]] += 1
+            return pixels[key]
+
+    grid = TileGrid.regular((320, 64), 32, 0.5)
+    grid = grid.take((grid.boxes[:, 2] <= 160) | (grid.boxes[:, 0] >= 256))
+    for places, tiles in batches_of_tiles(SourceImage(Counted()), grid, 8):
+        for place, tile in zip(places, tiles, strict=True):
+            y0, x0, y1, x1 = grid.boxes[place]
+            np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
+    assert (times[160:256] == 0).all()
+    assert times.max() == 2
+    assert times.mean() < 1  # every row twice would be 1.4

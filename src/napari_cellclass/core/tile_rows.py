@@ -81,17 +81,41 @@ def batches_of_tiles(
         for places, views in rows_of_tiles(source, grid, at_most):
             yield places, np.stack(views)
         return
-    for row in _rows(grid):
-        boxes = grid.boxes[row]
-        y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[0, 2]), int(boxes[:, 3].max())
+    for rows in _bands(grid, row_bytes):
+        boxes = grid.boxes[np.concatenate(rows)]
+        y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
         if passing is not None:
             left, right = 0, max(right, width)
         band = source.read(y0, left, y1, right)
         if passing is not None:
             passing.rows(y0, band[:, :width])
-        for start in range(0, len(row), at_most):
-            starts = boxes[start : start + at_most, 1] - left
-            yield row[start : start + at_most], _tiles_at(band, starts, grid.tile_px[1])
+        if band.strides[2] != band.itemsize:  # channel by channel; each tile would be gathered again and again
+            band = np.ascontiguousarray(band)
+        for row in rows:
+            top = int(grid.boxes[row[0], 0]) - y0
+            part = band[top : top + grid.tile_px[0]]
+            for start in range(0, len(row), at_most):
+                places = row[start : start + at_most]
+                yield places, _tiles_at(part, grid.boxes[places, 1] - left, grid.tile_px[1])
+
+
+def _bands(grid: TileGrid, row_bytes: int) -> Iterator[list[NDArray[np.int64]]]:
+    """Give the rows of tiles that are read at once: one, then two, four ..., while they hold together and are small.
+
+    One is soon there to begin with; many touch the chunks of a file, and what overlaps, less often.
+    """
+    band: list[NDArray[np.int64]] = []
+    most, y0, y1 = 1, 0, 0
+    for row in _rows(grid):
+        top, bottom = grid.boxes[row[0], (0, 2)].tolist()
+        if band and (len(band) == most or top > y1 or (bottom - y0) * row_bytes > _BAND_BYTES // 4):
+            yield band
+            band, most = [], 2 * most
+        y0 = y0 if band else top
+        y1 = bottom
+        band.append(row)
+    if band:
+        yield band
 
 
 def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
