@@ -32,6 +32,7 @@ OWNERS = {
     "tensorflow": {"engine"},
     "keras": {"engine"},
     "openvino": {"engine"},
+    "h5py": {"engine"},
     "matplotlib": {"report"},
     "qtpy": {"widgets"},
     "superqt": {"widgets"},

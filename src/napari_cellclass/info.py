@@ -46,11 +46,16 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
 
 
 def _layers(layers: list[dict[str, Any]]) -> Iterator[str]:
-    rows = [(str(r["name"]), str(r["type"]), _shape(r["output"]), f"{r['parameters']:,}") for r in layers]
+    rows = [(*(str(r.get(k, "?")) for k in ("name", "type")), _shape(r.get("output")), _count(r)) for r in layers]
     rows.insert(0, ("layer", "type", "output", "parameters"))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     for row in rows:
         yield f"{row[0]:{widths[0]}s}  {row[1]:{widths[1]}s}  {row[2]:{widths[2]}s}  {row[3]:>{widths[3]}s}"
+
+
+def _count(layer: dict[str, Any]) -> str:
+    count = layer.get("parameters")
+    return f"{count:,}" if isinstance(count, int) else "?"
 
 
 def _shape(output: Any) -> str:
@@ -59,8 +64,9 @@ def _shape(output: Any) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        if {"value", "lo", "hi"} <= set(value):
-            bounds = "" if value["lo"] is None else f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})"
+        if {"value", "lo", "hi"} <= set(value) and isinstance(value["value"], int | float):
+            known = isinstance(value["lo"], int | float) and isinstance(value["hi"], int | float)
+            bounds = f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})" if known else ""
             return f"{value['value']:.3f}{bounds}"
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
     if isinstance(value, list):

@@ -90,7 +90,7 @@ def test_a_manifest_from_the_future_is_told(model: Path) -> None:
 
 
 def test_a_member_that_claims_too_much_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_cellclass.core.bundle.MAX_MEMBER_BYTES", 50)
+    monkeypatch.setenv("NAPARI_CELLCLASS_MAX_MODEL_BYTES", "50")
     with pytest.raises(ModelError, match="claims 100 bytes, more than 50"):
         open_bundle(model).member("model.bin")
 

@@ -161,10 +161,10 @@ def test_what_is_too_large_is_refused_and_what_is_empty_told(tmp_path: Path, mon
     assert read_geojson(path).skipped == (
         "feature 1: it has no geometry", "feature 2: a Polygon that encloses nothing",
     )  # fmt: skip
-    monkeypatch.setattr("napari_cellclass.core.geojson.MAX_FEATURES", 1)
+    monkeypatch.setenv("NAPARI_CELLCLASS_MAX_ANNOTATION_FEATURES", "1")
     with pytest.raises(DatasetError, match="more than 1 features"):
         read_geojson(path)
-    monkeypatch.setattr("napari_cellclass.core.geojson.MAX_BYTES", 10)
+    monkeypatch.setenv("NAPARI_CELLCLASS_MAX_ANNOTATION_BYTES", "10")
     with pytest.raises(DatasetError, match="export less"):
         read_geojson(path)
 

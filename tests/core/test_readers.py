@@ -166,7 +166,7 @@ def test_image_is_decoded_once(tmp_path, monkeypatch):
 
 
 def test_too_many_pixels_to_decode_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers_plane, "MAX_DECODE_PIXELS", 100)
+    monkeypatch.setenv("NAPARI_CELLCLASS_MAX_IMAGE_PIXELS", "100")
     Image.fromarray(noise((20, 30))).save(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", noise((20, 30)), compression="zlib")
     for name in ("a.png", "a.tif"):

@@ -17,6 +17,7 @@ from napari_cellclass.core.files import write_json
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.history import CONFLICT
 from napari_cellclass.core.layout import grid_from_layout, grid_layout
+from napari_cellclass.core.limits import limit, variable
 
 SUFFIX = ".tiles.json"
 _FORMAT = "napari-cellclass annotation"
@@ -81,6 +82,8 @@ class AnnotationFile:
             It is missing, damaged, or of a newer version.
         """
         try:
+            if (size := path.stat().st_size) > (most := limit("annotation_bytes")):
+                raise DatasetError(f"{path} has {size:,} bytes; up to {most:,} are read, see {variable('annotation_bytes')}")
             content = json.loads(path.read_bytes())
         except OSError as error:
             raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a file {SUFFIX}") from error

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.core.bundle import DAMAGED_ZIP
 from napari_cellclass.core.files import writing
+from napari_cellclass.core.limits import limit
 
 SUFFIX = ".blind"
 _KIND, _VERSION = "blinded reading", 1
@@ -137,13 +139,13 @@ def read_file(path: Path) -> tuple[dict[str, Any], Sealed, Sealed | None]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read(_HEADER))
+            header = json.loads(_member(archive, _HEADER))
             if header["kind"] != _KIND or header["version"] != _VERSION:
                 raise ValueError("another kind or version")
-            order = Sealed(archive.read(_SEALED), str(header["seal"]))
+            order = Sealed(_member(archive, _SEALED), str(header["seal"]))
             seal = header["network_seal"]
-            network = None if seal is None else Sealed(archive.read(_NETWORK), str(seal))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            network = None if seal is None else Sealed(_member(archive, _NETWORK), str(seal))
+    except (*DAMAGED_ZIP, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BlindError(
             f"{path} is no file of a blinded reading ({error}); choose a NAME{SUFFIX} that was drawn here"
         ) from error
@@ -160,12 +162,28 @@ def read_picture(path: Path, number: int) -> bytes:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.read(_picture_name(number))
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            return _member(archive, _picture_name(number))
+    except (*DAMAGED_ZIP, KeyError, ValueError) as error:
         raise BlindError(f"picture {number} of {path} cannot be read ({error}); restore the file") from error
 
 
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    info = archive.getinfo(name)
+    if info.file_size > (most := limit("model_text_bytes")):
+        raise ValueError(f"{name} claims {info.file_size:,} bytes, more than {most:,}")
+    return archive.read(info)
+
+
 def pixels_of(picture: bytes) -> NDArray[np.uint8]:
-    """Decode a PNG into uint8 (h, w, 3)."""
-    with Image.open(io.BytesIO(picture)) as image:
-        return np.asarray(image.convert("RGB"))
+    """Decode a PNG into uint8 (h, w, 3).
+
+    Raises
+    ------
+    BlindError
+        It is damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(picture), formats=("PNG",)) as image:
+            return np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow raises anything of damaged files
+        raise BlindError(f"a picture of the reading cannot be shown ({error}); restore the file") from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,7 @@ from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import ModelError, ParamsError
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.grid import EdgeRule
+from napari_cellclass.core.limits import LimitName, limit, variable
 from napari_cellclass.core.preprocess import PreprocessSpec
 
 SUFFIX = ".cellclass"
@@ -30,9 +33,8 @@ _MEMBERS = {
     MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
 }  # fmt: skip
 _REQUIRED = {MANIFEST, "model.keras", "model.xml", "model.bin", "golden.npz"}
-# Generous: the largest network on offer has 0.1 GB of weights.
-MAX_MEMBER_BYTES = 4 << 30
-MAX_TEXT_BYTES = 256 << 20
+DAMAGED_ZIP = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error)
+"""What reading a zip file raises where it is damaged; a password is a RuntimeError."""
 
 
 class Manifest(BaseModel):
@@ -111,10 +113,18 @@ class ModelBundle:
     def golden(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras gave for them."""
         try:
-            with np.load(io.BytesIO(self.member("golden.npz")), allow_pickle=False) as arrays:
-                return arrays["tiles"], arrays["prob"]
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            content = io.BytesIO(self.member("golden.npz"))
+            with zipfile.ZipFile(content) as archive:
+                size = sum(info.file_size for info in archive.infolist())
+            if size > (most := limit("model_text_bytes")):
+                raise ValueError(f"they claim {size:,} bytes, more than {most:,}")
+            with np.load(content, allow_pickle=False) as arrays:
+                tiles, prob = arrays["tiles"], arrays["prob"]
+            if tiles.ndim != 4 or prob.shape != (len(tiles), len(self.scheme)):
+                raise ValueError(f"tiles of shape {tiles.shape} do not fit answers of shape {prob.shape}")
+        except (*DAMAGED_ZIP, ValueError, KeyError) as error:
             raise self._damaged(f"its golden tiles cannot be read: {error}") from error
+        return tiles, prob
 
     def member(self, name: str) -> bytes:
         """Read one member, checked against the hash in the manifest.
@@ -134,13 +144,21 @@ class ModelBundle:
         """Read ``history.csv`` or ``split.csv``; empty when the model has none."""
         if name not in self.manifest.files:
             return pd.DataFrame()
-        return pd.read_csv(io.BytesIO(self.member(name)))
+        try:
+            return pd.read_csv(io.BytesIO(self.member(name)))
+        except ValueError as error:  # pandas' own errors and those of decoding are such
+            raise self._damaged(f"its {name} is no table: {error}") from error
 
     def evaluation(self) -> dict[str, Any]:
         """Read the figures of training, empty when there are none."""
         if "evaluation.json" not in self.manifest.files:
             return {}
-        result: dict[str, Any] = json.loads(self.member("evaluation.json"))
+        try:
+            result = json.loads(self.member("evaluation.json"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"its evaluation.json is no JSON: {error}") from error
+        if not isinstance(result, dict):
+            raise self._damaged("its evaluation.json holds no figures")
         return result
 
     def _damaged(self, why: str) -> ModelError:
@@ -183,21 +201,24 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise ModelError(f"there is no model {path}; give a {SUFFIX} file")
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*DAMAGED_ZIP, ValueError) as error:
         raise ModelError(f"{path} is not a {SUFFIX} model ({error}); train one, or get a fresh copy") from error
 
 
 def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     try:
         info = archive.getinfo(name)
-        limit = MAX_TEXT_BYTES if name.endswith((".json", ".csv", ".npz")) else MAX_MEMBER_BYTES
-        if info.file_size > limit:
-            raise ModelError(f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {limit:,}")
+        kind: LimitName = "model_text_bytes" if name.endswith((".json", ".csv", ".npz")) else "model_bytes"
+        if info.file_size > (most := limit(kind)):
+            raise ModelError(
+                f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {most:,}; get it from somebody "
+                f"you trust, or raise {variable(kind)}"
+            )
         with archive.open(info) as stream:
-            return stream.read(limit)
+            return stream.read(most)
     except KeyError as error:
         raise ModelError(f"{path} is not a complete model: {name} is missing; train again") from error
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+    except DAMAGED_ZIP as error:
         raise ModelError(f"{path} is damaged: {name} cannot be read ({error}); get a fresh copy") from error
 
 

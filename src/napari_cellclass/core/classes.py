@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,9 @@ class ClassScheme:
         object.__setattr__(self, "keys", tuple(self.keys) or tuple(_KEYS[:n].ljust(n)))
         if len(self.colours) != n or len(self.keys) != n:
             raise ParamsError(f"{n} classes need {n} colours and keys, not {self.colours} and {self.keys}")
+        wrong = [colour for colour in self.colours if not re.fullmatch("#[0-9A-Fa-f]{6}", colour)]
+        if wrong:
+            raise ParamsError(f"{wrong[0][:40]!r} is no colour of a class; write it as #RRGGBB")
 
     def __len__(self) -> int:
         return len(self.names)

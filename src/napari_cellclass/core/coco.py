@@ -18,6 +18,7 @@ from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import DatasetError
 from napari_cellclass.core.files import write_text
 from napari_cellclass.core.geojson import load_geojson
+from napari_cellclass.core.journal import MALFORMED
 from napari_cellclass.core.label_csv import CsvBoxes
 from napari_cellclass.core.table import TileTable
 
@@ -119,7 +120,7 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
         rows = [row for row in content["annotations"] if row["image_id"] == image]
         names = tuple(categories[row["category_id"]] for row in rows)
         xywh = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise DatasetError(f"{path} is no COCO file ({type(error).__name__}: {error}); export it again") from error
     if not np.isfinite(xywh).all() or (xywh[:, 2:] <= 0).any():
         raise DatasetError(f"{path} holds a box without an area; correct or remove it")

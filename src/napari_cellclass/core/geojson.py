@@ -18,10 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.contracts import DatasetError
 from napari_cellclass.core.files import write_text
+from napari_cellclass.core.limits import limit, variable
 from napari_cellclass.core.regions import Region, Regions, Ring, signed_area
 
-MAX_BYTES = 1 << 30
-MAX_FEATURES = 2_000_000
 _MAX_NESTING = 32
 _LARGEST = 1e9
 _MEMBERS = {"Polygon": 1, "MultiPolygon": 2, "Point": 0, "MultiPoint": 0}
@@ -74,8 +73,7 @@ def read_geojson(path: Path, placement: Placement | None = None) -> Regions:
     Raises
     ------
     DatasetError
-        The file is missing, larger than ``MAX_BYTES``, not GeoJSON, holds NaN or more than ``MAX_FEATURES``
-        features, or one of them is damaged; says which.
+        The file is missing, larger than the limits of :mod:`~napari_cellclass.core.limits`, not GeoJSON, holds NaN, or one of them is damaged; says which.
     """
     return regions_in(load_geojson(path), path, placement)
 
@@ -89,8 +87,10 @@ def load_geojson(path: Path) -> Any:
 
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DatasetError(f"{path} has {size / 2**30:.1f} GiB; up to {MAX_BYTES >> 30} GiB are read, export less")
+        if size > (most := limit("annotation_bytes")):
+            raise DatasetError(
+                f"{path} has {size:,} bytes; up to {most:,} are read, export less or raise {variable('annotation_bytes')}"
+            )
         return json.loads(path.read_bytes(), parse_constant=refuse)
     except OSError as error:
         raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a GeoJSON file") from error
@@ -121,14 +121,15 @@ def features_in(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]]]
     if not isinstance(listed, list):
         raise DatasetError(f"{path} holds no features; export a FeatureCollection as GeoJSON")
     found: list[tuple[str, Mapping[str, Any]]] = []
+    most = limit("annotation_features")
     waiting: list[tuple[str, Any, int]] = [(f"feature {i + 1}", f, 0) for i, f in enumerate(listed)][::-1]
     while waiting:
         name, feature, depth = waiting.pop()
         if not isinstance(feature, dict):
             raise DatasetError(f"{path}, {name} is no object but {str(feature)[:40]!r}; export it again")
-        if depth > _MAX_NESTING or len(found) >= MAX_FEATURES:
+        if depth > _MAX_NESTING or len(found) >= most:
             raise DatasetError(
-                f"{path} has more than {MAX_FEATURES:,} features or {_MAX_NESTING} levels of children; export fewer"
+                f"{path} has more than {most:,} features or {_MAX_NESTING} levels of children; export fewer"
             )
         feature = feature if feature.get("type") == "Feature" else {"type": "Feature", "geometry": feature}
         found.append((name, feature))

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.measure import points_in_poly
 
 from napari_cellclass.core.contracts import GridError
+from napari_cellclass.core.limits import limit
 
 EdgeRule = Literal["drop", "pad", "shift"]
-MAX_TILES = 20_000_000
 
 
 def tile_starts(length: int, tile: int, step: int, edge: EdgeRule) -> NDArray[np.int32]:
@@ -98,7 +98,7 @@ class TileGrid:
         ------
         GridError
             A size, overlap or rule out of range; a tile larger than the field; more than
-            ``MAX_TILES`` tiles.
+            tiles than the limit ``tiles``.
         """
         tile = (int(tile_px), int(tile_px)) if isinstance(tile_px, int | np.integer) else (tile_px[0], tile_px[1])
         height, width = int(image_shape[0]), int(image_shape[1])
@@ -114,10 +114,10 @@ class TileGrid:
                 "use a smaller tile, or the edge rule 'pad'"
             )
         step = (max(1, round(tile[0] * (1 - overlap))), max(1, round(tile[1] * (1 - overlap))))
-        if (height // step[0] + 1) * (width // step[1] + 1) > MAX_TILES:
+        if (height // step[0] + 1) * (width // step[1] + 1) > (most := limit("tiles")):
             raise GridError(
                 f"tiles of {tile[1]} x {tile[0]} px every {step[1]} x {step[0]} px would be more than "
-                f"{MAX_TILES:,} on this field; use larger tiles or less overlap"
+                f"{most:,} on this field; use larger tiles or less overlap"
             )
         rows, cols = (tile_starts(n, t, s, edge) for n, t, s in zip((height, width), tile, step, strict=True))
         return cls._from_starts(rows, cols, tile, step, (height, width), edge)

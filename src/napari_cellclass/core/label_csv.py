@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import DatasetError
+from napari_cellclass.core.limits import limit, variable
 
 _IMAGE = ("image", "image_name", "filename", "file", "path")
 _NAME = ("name", "class_name", "class", "label", "type")
@@ -94,11 +95,17 @@ def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
         It is missing, unreadable, not UTF-8, or no table.
     """
     try:
+        if (size := path.stat().st_size) > (most := limit("table_bytes")):
+            raise DatasetError(
+                f"{path} has {size:,} bytes; up to {most:,} are read, split it or raise {variable('table_bytes')}"
+            )
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except OSError as error:
         raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a CSV file") from error
     except (ValueError, pd.errors.ParserError) as error:
         raise DatasetError(f"{path} cannot be read as CSV: {error}; save it as UTF-8 with commas") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
+        raise DatasetError(f"{path} cannot be read as CSV: a line has more cells than the header; correct the line")
     names = [str(name).strip() for name in frame.columns]
     frame.columns = [name.lower() for name in names] if lower else names
     return frame

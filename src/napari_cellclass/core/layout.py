@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import GridError
-from napari_cellclass.core.grid import MAX_TILES, EdgeRule, TileGrid, tile_starts
+from napari_cellclass.core.grid import EdgeRule, TileGrid, tile_starts
+from napari_cellclass.core.limits import limit
 
 _LONGEST_PX = 10_000_000
 
@@ -158,6 +159,6 @@ def _ids(ranges: Sequence[int] | None, n: int) -> NDArray[np.int64]:
     flat = bounds.ravel()
     if (flat < 0).any() or (flat > n).any() or (np.diff(flat) < 0).any():
         raise ValueError("its tiles are out of order or outside it")
-    if int((bounds[:, 1] - bounds[:, 0]).sum()) > MAX_TILES:
-        raise ValueError(f"it has more than {MAX_TILES:,} tiles")
+    if int((bounds[:, 1] - bounds[:, 0]).sum()) > (most := limit("tiles")):
+        raise ValueError(f"it has more than {most:,} tiles")
     return np.concatenate([np.zeros(0, np.int64), *(np.arange(start, end) for start, end in bounds.tolist())])

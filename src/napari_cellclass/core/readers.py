@@ -6,9 +6,9 @@ from pathlib import Path
 
 from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.readers_plane import MAX_DECODE_PIXELS, reason
+from napari_cellclass.core.readers_plane import reason
 
-__all__ = ["MAX_DECODE_PIXELS", "is_image_name", "is_phantom_name", "list_images", "read_image"]
+__all__ = ["is_image_name", "is_phantom_name", "list_images", "read_image"]
 
 _TIFF = {".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".scn", ".qptiff"}
 _CODECS = {

@@ -36,7 +36,8 @@ class _NpyPlane(ArrayPlane):
 
 
 def _load_npy(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    with np.errstate(over="raise"):  # a header that promises more than there can be
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_npy(path: Path, *, t: int, z: int) -> SourceImage:

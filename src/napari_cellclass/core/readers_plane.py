@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.image import as_yxc
-
-MAX_DECODE_PIXELS = 1_000_000_000
-"""Most pixels that are decoded in one go: a whole PNG or JPEG, or one strip or tile of a TIFF."""
+from napari_cellclass.core.limits import limit, variable
 
 _BAND_BYTES = 1 << 28
 
@@ -55,7 +53,7 @@ def reason(error: BaseException) -> str:
 
 
 def check_decodable(name: str, height: int, width: int, what: str = "it") -> None:
-    """Refuse to decode more than ``MAX_DECODE_PIXELS`` in one go.
+    """Refuse to decode more pixels in one go than the limit ``image_pixels``.
 
     Raises
     ------
@@ -64,10 +62,10 @@ def check_decodable(name: str, height: int, width: int, what: str = "it") -> Non
     """
     if height < 1 or width < 1:
         raise ImageError(f"cannot read {name}: the image is {width} x {height} px, which is empty; export it again")
-    if height * width > MAX_DECODE_PIXELS:
+    if height * width > (most := limit("image_pixels")):
         raise ImageError(
-            f"cannot read {name}: {what} has {width:,} x {height:,} px, more than the {MAX_DECODE_PIXELS:,} "
-            "that are decoded at once; save it as a tiled TIFF or OME-Zarr"
+            f"cannot read {name}: {what} has {width:,} x {height:,} px, more than the {most:,} "
+            f"that are decoded at once; save it as a tiled TIFF or OME-Zarr, or raise {variable('image_pixels')}"
         )
 
 

@@ -207,11 +207,14 @@ def _read(folder: Path) -> tuple[Renaming, State] | None:
         moves = tuple((str(old), str(new)) for old, new in content["moves"])
         lists = tuple((str(name), str(before), str(after)) for name, before, after in content["lists"])
         state: State = content["state"]
-        if state not in ("aside", "placing", "done") or not all(map(_is_inside, (n for m in moves for n in m))):
-            raise ValueError(f"state {state!r}")
+        names = [*(name for move in moves for name in move), *(name for name, _, _ in lists)]
+        if state not in ("aside", "placing", "done") or not all(map(_is_inside, names)):
+            raise ValueError(f"state {state!r}, or a name that leads elsewhere")
+        if any(Path(name).name != TILE_LIST for name, _, _ in lists):
+            raise ValueError(f"a list that is not called {TILE_LIST}")
         for _, before, after in lists:
             pd.read_csv(io.StringIO(before)), pd.read_csv(io.StringIO(after))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path} is damaged ({error}); delete it to rename afresh") from error
     return Renaming(folder, moves, lists), state
 
@@ -219,7 +222,7 @@ def _read(folder: Path) -> tuple[Renaming, State] | None:
 def _is_inside(name: str) -> bool:
     """Whether a name of the journal stays in its folder: the journal may have come with somebody's data."""
     path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts and not path.drive
+    return not path.is_absolute() and ".." not in path.parts and not path.drive and "\0" not in name
 
 
 def _interrupted(folder: Path) -> tuple[Renaming, State] | None:

@@ -88,6 +88,9 @@ def typed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         A value is no number; says in which line.
     """
     values = numbers(frame, _NUMBERS, path) if len(frame) else np.zeros((0, len(_NUMBERS)))
+    far = np.flatnonzero((np.abs(values) > 2**31 - 1).any(axis=1))
+    if len(far):
+        raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond 2^31; correct or remove the line")
     frame = frame.reindex(columns=list(COLUMNS), fill_value="")
     return frame.assign(**{name: values[:, i].astype(np.int64) for i, name in enumerate(_NUMBERS)})
 

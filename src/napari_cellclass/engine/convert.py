@@ -17,8 +17,9 @@ from napari_cellclass.core.contracts import ModelError
 from napari_cellclass.core.preprocess import PreprocessSpec
 from napari_cellclass.engine.environment import import_keras
 from napari_cellclass.engine.export import CHECKED_TILES, check_export, forward, network_members, versions
-from napari_cellclass.engine.keras_config import count_mismatch
+from napari_cellclass.engine.keras_config import checked_config, count_mismatch
 from napari_cellclass.engine.networks import layer_table
+from napari_cellclass.engine.weights_file import check_weights
 
 
 def convert(job: dict[str, Any]) -> None:
@@ -70,6 +71,8 @@ def convert(job: dict[str, Any]) -> None:
 
 
 def _load(path: Path) -> Any:
+    checked_config(path)  # again: the file may have been exchanged since the parent looked
+    check_weights(path)
     keras = import_keras()
     try:
         return keras.models.load_model(path, safe_mode=True, compile=False)

@@ -17,6 +17,8 @@ from napari_cellclass.core.contracts import EngineError, ModelError
 from napari_cellclass.engine.compiled import OpenVinoNetwork, TileKind, as_it_is, read_network
 from napari_cellclass.engine.environment import import_keras, import_openvino, silenced_stderr
 from napari_cellclass.engine.inference import TOLERANCE, largest_difference
+from napari_cellclass.engine.keras_config import checked_config
+from napari_cellclass.engine.weights_file import check_weights
 
 CHECKED_TILES = 64
 
@@ -38,12 +40,14 @@ def load_network(bundle: ModelBundle) -> Any:
     Raises
     ------
     ModelError
-        Keras cannot load it.
+        It holds what could run code or read other files, or Keras cannot load it.
     """
     keras = import_keras()
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(bundle.member("model.keras"))
+        checked_config(path, bundle.path)
+        check_weights(path, bundle.path)
         try:
             return keras.models.load_model(path, safe_mode=True, compile=False)
         except Exception as error:  # Keras raises what its layers raise

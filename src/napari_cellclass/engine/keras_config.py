@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_cellclass.core.bundle import DAMAGED_ZIP
 from napari_cellclass.core.contracts import ModelError
+from napari_cellclass.core.limits import LimitName, limit, variable
 
 SUFFIX = ".keras"
 _MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
-_MAX_CONFIG_BYTES = 64 << 20
-_MAX_WEIGHTS_BYTES = 4 << 30
+_LIMITS: dict[str, LimitName] = {
+    "config.json": "model_text_bytes", "metadata.json": "model_text_bytes", "model.weights.h5": "model_bytes",
+}  # fmt: skip
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MODULES = {
     "keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers", "keras.constraints",
@@ -93,9 +96,36 @@ def inspect_keras(path: Path) -> KerasFileInfo:
         code when it is loaded; or it is not a network from one image to one row of classes.
     """
     path = Path(path)
-    config = _config(path)
+    try:
+        return _inspected(path, checked_config(path))
+    except (TypeError, KeyError, AttributeError, IndexError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{path} describes no network that Keras could make ({type(error).__name__}: {error}); save it again"
+        ) from error
+
+
+def checked_config(path: Path, called: Path | None = None) -> dict[str, Any]:
+    """Read the configuration of a ``.keras`` file; refuse whatever could run code when it is loaded.
+
+    Parameters
+    ----------
+    path
+        The file.
+    called
+        What to call it in an error, where it was taken out of another file.
+
+    Raises
+    ------
+    ModelError
+        It is no such file, or it is refused.
+    """
+    config = _config(Path(path), called or path)
     for found in _objects(config):
-        _check_object(path, found)
+        _check_object(called or path, found)
+    return config
+
+
+def _inspected(path: Path, config: dict[str, Any]) -> KerasFileInfo:
     layers = list(_layers(config))
     if any(layer["config"].get("data_format") == "channels_first" for layer in layers):
         raise ModelError(f"{path} takes channels first, which CPUs cannot run; save it with channels last")
@@ -104,29 +134,31 @@ def inspect_keras(path: Path) -> KerasFileInfo:
     return KerasFileInfo(path, _input_shape(path, config), outputs, _scales(config, layers), activation, names)
 
 
-def _config(path: Path) -> dict[str, Any]:
-    if path.is_dir():
+def _config(file: Path, path: Path) -> dict[str, Any]:
+    if file.is_dir():
         raise ModelError(f"{path} is a folder; save the model with model.save('NAME.keras') and give that file")
-    if not path.is_file():
+    if not file.is_file():
         raise ModelError(f"there is no model {path}; give a .cellclass or .keras file")
     try:
-        with path.open("rb") as stream:
+        with file.open("rb") as stream:
             magic = stream.read(8)
-        if magic == _HDF5 or path.suffix.lower() in {".h5", ".hdf5"}:
+        if magic == _HDF5 or file.suffix.lower() in {".h5", ".hdf5"}:
             raise ModelError(f"{path} is in the old HDF5 format; load it in Keras and save it as NAME.keras")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             members = {info.filename: info.file_size for info in archive.infolist()}
             if len(members) != len(archive.infolist()) or set(members) != _MEMBERS:
                 odd = sorted(set(members) ^ _MEMBERS) or ["a member twice"]
                 raise ModelError(
                     f"{path} is refused: {odd[0]!r} is unexpected or missing in a Keras file; save it again"
                 )
-            if members["config.json"] > _MAX_CONFIG_BYTES or sum(members.values()) > _MAX_WEIGHTS_BYTES:
-                raise ModelError(
-                    f"{path} is refused: it claims {sum(members.values()):,} bytes, too many for a network"
-                )
+            for name, kind in _LIMITS.items():
+                if members[name] > limit(kind):
+                    raise ModelError(
+                        f"{path} is refused: its {name} claims {members[name]:,} bytes, more than {limit(kind):,}; "
+                        f"get it from somebody you trust, or raise {variable(kind)}"
+                    )
             config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, OSError, ValueError, RecursionError, NotImplementedError, RuntimeError) as error:
+    except (*DAMAGED_ZIP, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is not a Keras file ({error}); save the model with model.save('NAME.keras')"
         ) from error
@@ -152,6 +184,8 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
 def _check_object(path: Path, found: dict[str, Any]) -> None:
     """Refuse what is not one of Keras's own layers, operations or settings."""
     name, module, registered = found["class_name"], found.get("module"), found.get("registered_name")
+    if not isinstance(name, str):
+        raise ModelError(f"{path} is refused: {str(name)[:60]!r} is no name of a layer; save it again")
     if name in _REFUSED or name == "__lambda__":
         raise ModelError(
             f"{path} is refused: a {str(name).strip('_')} layer can run any code; "
@@ -161,7 +195,7 @@ def _check_object(path: Path, found: dict[str, Any]) -> None:
         return
     known = isinstance(module, str) and (module in _MODULES or module.startswith(_OPERATIONS))
     # Functions are in lower case: keras.utils and others have some that fetch or unpack files.
-    proper = isinstance(name, str) and name.isidentifier() and name[0].isupper()
+    proper = name.isidentifier() and name[0].isupper()
     if not known or not proper or (registered is not None and registered != name):
         raise ModelError(
             f"{path} is refused: it needs {module}.{name}, which is no layer of Keras and can run any code; "
