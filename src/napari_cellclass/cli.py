@@ -315,7 +315,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for every end
     """Run a verb.
 
     Parameters
@@ -345,6 +345,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:  # of a path or disk that nobody expected there: hardly our defect
+        if not error.filename or not error.strerror:
+            return _stopped(reporter, _unexpected(error), BAD_INPUT)
+        return _stopped(
+            reporter, f"cannot use {str(error.filename)[:300]}: {error.strerror}; check the path", BAD_INPUT
+        )
     except Exception as error:  # noqa: BLE001 - a user gets a line and a file, never a traceback
         return _stopped(reporter, _unexpected(error), BAD_INPUT)
 

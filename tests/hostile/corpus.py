@@ -40,7 +40,9 @@ def good_images(folder: Path) -> list[Path]:
         tifffile.imwrite(folder / f"{name}.tif", pixels, photometric="rgb", **options)
     tifffile.imwrite(folder / "stack.tif", np.stack([deep] * 4), photometric="minisblack", imagej=True)
     ome = {"axes": "TCYX", "PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3}
-    tifffile.imwrite(folder / "ome.ome.tif", np.stack([np.stack([deep] * 2)] * 2), photometric="minisblack", metadata=ome)
+    tifffile.imwrite(
+        folder / "ome.ome.tif", np.stack([np.stack([deep] * 2)] * 2), photometric="minisblack", metadata=ome
+    )
     for suffix in ("png", "jpg", "bmp", "gif", "webp"):
         Image.fromarray(colour).save(folder / f"colour.{suffix}")
     Image.fromarray(colour).quantize(17).save(folder / "palette.png")
@@ -95,7 +97,9 @@ def spoilt_image(sources: list[Path], folder: Path, rng: random.Random) -> Path:
         target.write_bytes(spoil(source.read_bytes(), rng))
         return target
     files = sorted(path for path in source.rglob("*") if path.is_file())
-    victim = rng.choice(files if rng.random() < 0.4 else [f for f in files if f.suffix == ".json" or f.name[:2] == ".z"])
+    victim = rng.choice(
+        files if rng.random() < 0.4 else [f for f in files if f.suffix == ".json" or f.name[:2] == ".z"]
+    )
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -109,9 +113,32 @@ def spoilt_image(sources: list[Path], folder: Path, rng: random.Random) -> Path:
 
 
 STRANGE: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2**31, 2**63, -(2**70), 1e308, -0.5, "", "x", "\0", "../../evil", "=1+1", "🔬", "a" * 5000, [],
-    {}, [[]], [None], {"class_name": "os.system"}, float("nan"), float("inf"), 10**400,
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**31,
+    2**63,
+    -(2**70),
+    1e308,
+    -0.5,
+    "",
+    "x",
+    "\0",
+    "../../evil",
+    "=1+1",
+    "🔬",
+    "a" * 5000,
+    [],
+    {},
+    [[]],
+    [None],
+    {"class_name": "os.system"},
+    float("nan"),
+    float("inf"),
+    10**400,
+)
 
 
 def spoil_json(content: bytes, rng: random.Random) -> bytes:
@@ -141,7 +168,22 @@ def spoil_csv(content: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.3:
         return spoil(content, rng)
     lines = [line.split(",") for line in content.decode().splitlines()]
-    cells = ["", "nan", "inf", "-1", "1e400", "99999999999999999999", "=1+1", "a\0b", '"', "🔬", "x" * 9000, "0x10", " 5 ", "5.5"]
+    cells = [
+        "",
+        "nan",
+        "inf",
+        "-1",
+        "1e400",
+        "99999999999999999999",
+        "=1+1",
+        "a\0b",
+        '"',
+        "🔬",
+        "x" * 9000,
+        "0x10",
+        " 5 ",
+        "5.5",
+    ]
     for _ in range(rng.randint(1, 4)):
         line = rng.choice(lines)
         way = rng.random()
@@ -173,9 +215,21 @@ def members_of(path: Path) -> list[tuple[str, bytes]]:
 
 
 PATHS = (
-    "../evil", "../../evil.py", "/tmp/evil", "C:\\evil", "..\\evil", "a/../../evil", "model.keras/../evil", "\u202egnp.exe",
-    "evil\n", "manifest.json ", "MANIFEST.JSON", ".", "a/", "x" * 4000,
-)  # fmt: skip
+    "../evil",
+    "../../evil.py",
+    "/tmp/evil",
+    "C:\\evil",
+    "..\\evil",
+    "a/../../evil",
+    "model.keras/../evil",
+    "\u202egnp.exe",
+    "evil\n",
+    "manifest.json ",
+    "MANIFEST.JSON",
+    ".",
+    "a/",
+    "x" * 4000,
+)
 
 
 def spoilt_zip(path: Path, rng: random.Random, text: Callable[[bytes, random.Random], bytes] = spoil_json) -> bytes:
@@ -205,7 +259,9 @@ def rehashed(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     manifest = json.loads(dict(members)["manifest.json"])
-    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in members if name != "manifest.json"}
+    manifest["files"] = {
+        name: hashlib.sha256(content).hexdigest() for name, content in members if name != "manifest.json"
+    }
     return zipped([(n, json.dumps(manifest).encode() if n == "manifest.json" else c) for n, c in members])
 
 
@@ -224,7 +280,9 @@ def gigapixels(folder: Path) -> Iterator[Path]:
             path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
             yield path
         path = folder / f"{side}.bmp"
-        path.write_bytes(struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 60, 0, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0))
+        path.write_bytes(
+            struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 60, 0, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
+        )
         yield path
         for bits, compression in ((8, 1), (16, 1), (8, 8), (8, 5), (1, 4)):
             path = folder / f"{side}-{bits}-{compression}.tif"
@@ -233,7 +291,9 @@ def gigapixels(folder: Path) -> Iterator[Path]:
                 (277, 3, 1), (278, 4, side), (279, 4, 4000),
             ]  # fmt: skip
             body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-            path.write_bytes(struct.pack("<2sHI", b"II", 42, 4008) + bytes(4000) + struct.pack("<H", len(entries)) + body + bytes(4))
+            path.write_bytes(
+                struct.pack("<2sHI", b"II", 42, 4008) + bytes(4000) + struct.pack("<H", len(entries)) + body + bytes(4)
+            )
             yield path
         path = folder / f"{side}.npy"
         head = repr({"descr": "<f8", "fortran_order": False, "shape": (side, side)}).encode()
@@ -241,8 +301,18 @@ def gigapixels(folder: Path) -> Iterator[Path]:
         yield path
         path = folder / f"{side}.zarr"
         path.mkdir()
-        (path / ".zarray").write_text(json.dumps({
-            "zarr_format": 2, "shape": [side, side], "chunks": [side, side], "dtype": "<f8", "compressor": None,
-            "fill_value": 0, "order": "C", "filters": None,
-        }))  # fmt: skip
+        (path / ".zarray").write_text(
+            json.dumps(
+                {
+                    "zarr_format": 2,
+                    "shape": [side, side],
+                    "chunks": [side, side],
+                    "dtype": "<f8",
+                    "compressor": None,
+                    "fill_value": 0,
+                    "order": "C",
+                    "filters": None,
+                }
+            )
+        )
         yield path

@@ -63,7 +63,7 @@ ENEMY_LAYERS: tuple[dict[str, Any], ...] = tuple(
         ("keras.src.ops.numpy", "Evil", "package>Evil", {}),
         (None, "Mine", "mine>Mine", {}),
         ("keras.layers", "StringLookup", None, {"vocabulary": "/etc/passwd"}),
-        ("keras.layers", "Dense", None, {"units": 2, "activation": {"module": "os", "class_name": "function", "config": "system"}}),
+        ("keras.layers", "Dense", None, {"activation": {"module": "os", "class_name": "function", "config": "x"}}),
         ("keras.layers", "Dense", None, {"kernel_initializer": {"class_name": "__lambda__", "config": {}}}),
         ("keras.layers", "../layers", None, {}),
         (["keras.layers"], "Dense", None, {}), ("keras.layers", ["Dense"], None, {}), ("keras.layers", {}, None, {}),
@@ -90,6 +90,7 @@ def _virtual(file: Any) -> None:
 
 def enemy_weights() -> list[bytes]:
     """Give weights that lead elsewhere, or are larger than any disk."""
+
     def link(name: str, target: Any) -> Callable[[Any], None]:
         return lambda file: file.__setitem__(name, target)
 
@@ -149,7 +150,7 @@ def use_bundle(path: Path) -> None:
     describe(bundle)
     for name in bundle.manifest.files:
         bundle.member(name)
-    bundle.golden, bundle.table("history.csv"), bundle.evaluation(), bundle.model_id  # noqa: B018
+    bundle.golden, bundle.table("history.csv"), bundle.evaluation(), bundle.model_id
 
 
 def use_blind(path: Path) -> None:
@@ -203,7 +204,9 @@ def good_files(folder: Path) -> dict[str, Path]:
     write_table_coco(answers, paths["coco"], "field.png")
     paths["annotation"] = folder / "x.tiles.json"
     ids = np.arange(5)
-    AnnotationFile(ImageKey("abc", "field.png"), GRID, SCHEME, ids, (ids % 2).astype(np.int16)).write(paths["annotation"])
+    AnnotationFile(ImageKey("abc", "field.png"), GRID, SCHEME, ids, (ids % 2).astype(np.int16)).write(
+        paths["annotation"]
+    )
     paths["points"] = folder / "points.csv"
     paths["points"].write_text("x,y,name\n4,5,grain\n9,30,spots\n")
     paths["boxes"] = folder / "boxes.csv"
@@ -216,7 +219,9 @@ def good_files(folder: Path) -> dict[str, Path]:
     paths["cut"].write_text(f"{head}\nfield.png,grain,well.tif,0,0,0,0,40,56,0,w1,abc\n")
     paths["renaming"] = folder / "renaming.json"
     moves = [["old.png", "a_0001.png"]]
-    paths["renaming"].write_text(json.dumps({"state": "done", "moves": moves, "lists": [["tiles.csv", f"{head}\n", f"{head}\n"]]}))
+    paths["renaming"].write_text(
+        json.dumps({"state": "done", "moves": moves, "lists": [["tiles.csv", f"{head}\n", f"{head}\n"]]})
+    )
     return paths
 
 
@@ -224,7 +229,8 @@ def jobs(folder: Path) -> dict[str, Callable[[Path], Any]]:
     """Give what is done with a file of each kind."""
     return {
         "bundle": use_bundle, "keras": use_keras, "table": read_table_csv, "wsinfer": read_table_csv,
-        "tile geojson": read_tile_geojson, "geojson": read_geojson, "coco": read_coco, "annotation": AnnotationFile.read,
+        "tile geojson": read_tile_geojson, "geojson": read_geojson, "coco": read_coco,
+        "annotation": AnnotationFile.read,
         "points": read_points_csv, "boxes": read_boxes_csv, "list": read_tiles_csv,
         "cut": lambda path: TileOrigins([path.parent], path.name), "renaming": lambda path: use_renaming(folder, path),
         "journal": lambda path: use_journal(folder, path), "blind": use_blind,
@@ -242,26 +248,70 @@ def special_files(folder: Path) -> list[tuple[str, Path]]:
 
     for layer in ENEMY_LAYERS:
         add("keras", "enemy.keras", keras_file(layer))
-        inner = {"module": "keras", "class_name": "Sequential", "registered_name": None, "config": {"name": "i", "layers": [layer]}}
+        inner = {
+            "module": "keras",
+            "class_name": "Sequential",
+            "registered_name": None,
+            "config": {"name": "i", "layers": [layer]},
+        }
         add("keras", "nested.keras", keras_file(inner))
     for stored in enemy_weights():
         add("keras", "weights.keras", keras_file(stored=stored))
     for name in corpus.PATHS:
-        add("keras", "path.keras", corpus.zipped([*corpus.members_of(folder.parent / "good" / "good.keras"), (name, b"evil")]))
-        add("bundle", "path.cellclass", corpus.zipped([*corpus.members_of(folder.parent / "good" / "good.cellclass"), (name, b"evil")]))
+        add(
+            "keras",
+            "path.keras",
+            corpus.zipped([*corpus.members_of(folder.parent / "good" / "good.keras"), (name, b"evil")]),
+        )
+        add(
+            "bundle",
+            "path.cellclass",
+            corpus.zipped([*corpus.members_of(folder.parent / "good" / "good.cellclass"), (name, b"evil")]),
+        )
     good = corpus.members_of(folder.parent / "good" / "good.cellclass")
     for bomb in ("manifest.json", "golden.npz"):
         content = corpus.zipped([*((n, c) for n, c in good if n != bomb), (bomb, bytes(260 << 20))])
         add("bundle", f"bomb-{bomb}.cellclass", content)
-    add("keras", "bomb.keras", corpus.zipped([("config.json", b" " * (70 << 20)), ("metadata.json", b"{}"), ("model.weights.h5", b"")]))
-    add("keras", "deep.keras", corpus.zipped([("config.json", b"[" * 200_000), ("metadata.json", b"{}"), ("model.weights.h5", b"")]))
+    add(
+        "keras",
+        "bomb.keras",
+        corpus.zipped([("config.json", b" " * (70 << 20)), ("metadata.json", b"{}"), ("model.weights.h5", b"")]),
+    )
+    add(
+        "keras",
+        "deep.keras",
+        corpus.zipped([("config.json", b"[" * 200_000), ("metadata.json", b"{}"), ("model.weights.h5", b"")]),
+    )
     npz = io.BytesIO()
     np.savez_compressed(npz, tiles=np.zeros((40_000, 8_000), np.uint8), prob=np.zeros((1, 2), np.float32))
-    add("bundle", "bomb-in-golden.cellclass", corpus.rehashed(corpus.zipped([*((n, c) for n, c in good if n != "golden.npz"), ("golden.npz", npz.getvalue())])))
+    add(
+        "bundle",
+        "bomb-in-golden.cellclass",
+        corpus.rehashed(
+            corpus.zipped([*((n, c) for n, c in good if n != "golden.npz"), ("golden.npz", npz.getvalue())])
+        ),
+    )
     square = [[0, 0], [8, 0], [8, 8], [0, 8], [0, 0]]
-    for text in ("NaN", "Infinity", "-Infinity", "1e999", "[" * 100_000, '{"a":' * 100_000, "1" * 5000, "null", "[null]", "3", '"x"', ""):
+    for text in (
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e999",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "1" * 5000,
+        "null",
+        "[null]",
+        "3",
+        '"x"',
+        "",
+    ):
         add("geojson", "x.geojson", text.encode())
-        add("geojson", "x.geojson", json.dumps({"type": "Polygon", "coordinates": [square]}).replace("8", text[:4000] or "8", 1).encode())
+        add(
+            "geojson",
+            "x.geojson",
+            json.dumps({"type": "Polygon", "coordinates": [square]}).replace("8", text[:4000] or "8", 1).encode(),
+        )
         for kind in ("annotation", "coco", "renaming", "tile geojson", "journal"):
             add(kind, "x.json", text.encode())
     million = ",".join(f"[{i % 9973},{i % 7919}]" for i in range(1_000_000))

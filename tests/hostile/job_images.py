@@ -16,7 +16,17 @@ import zarr  # noqa: F401
 from napari_cellclass.core.readers import read_image
 
 SUFFIXES = (".tif", ".png", ".jpg", ".bmp", ".gif", ".npy", ".jp2", ".webp", ".zarr", ".svs", ".czi", "")
-HEADS = (b"", b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF89a", b"\x93NUMPY")
+HEADS = (
+    b"",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0\x08\0\0\0",
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"BM",
+    b"GIF89a",
+    b"\x93NUMPY",
+)
 
 
 def read(path: Path) -> str:

@@ -35,7 +35,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         )  # fmt: skip
         last = folder / "work" / "last"
         assert done.returncode == 0, f"{job} died of {last.read_text() if last.exists() else ''}: {done.stderr[-2000:]}"
-        found[job] = json.loads(done.stdout.splitlines()[-1]) | {"stderr": done.stderr, "left": sorted(os.listdir(folder))}
+        found[job] = json.loads(done.stdout.splitlines()[-1]) | {
+            "stderr": done.stderr,
+            "left": sorted(path.name for path in folder.iterdir()),
+        }
     return found
 
 

@@ -43,11 +43,18 @@ class Watch:
             self._check(args[0])
         elif event in ("os.rename", "os.mkdir", "os.symlink", "os.link"):
             self._check(args[1] if event != "os.mkdir" else args[0])
-        elif event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "pickle.find_class"):
+        elif event in (
+            "socket.connect",
+            "socket.getaddrinfo",
+            "subprocess.Popen",
+            "os.system",
+            "os.exec",
+            "pickle.find_class",
+        ):
             self.called.append(f"{event} {args!r}"[:200])
 
     def _check(self, path: str | bytes) -> None:
-        real = os.path.realpath(os.fsdecode(path))  # noqa: PTH - heard in the midst of other people's calls
+        real = os.path.realpath(os.fsdecode(path))  # heard in the midst of other people's calls
         if not real.startswith((str(self.folder), "/dev/", "/proc/")) and "__pycache__" not in real:
             self.outside.append(real)
 

@@ -83,7 +83,9 @@ class AnnotationFile:
         """
         try:
             if (size := path.stat().st_size) > (most := limit("annotation_bytes")):
-                raise DatasetError(f"{path} has {size:,} bytes; up to {most:,} are read, see {variable('annotation_bytes')}")
+                raise DatasetError(
+                    f"{path} has {size:,} bytes; up to {most:,} are read, see {variable('annotation_bytes')}"
+                )
             content = json.loads(path.read_bytes())
         except OSError as error:
             raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a file {SUFFIX}") from error

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_cellclass.core.contracts import CellClassError
 from napari_cellclass.core.bundle import DAMAGED_ZIP
+from napari_cellclass.core.contracts import CellClassError
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.limits import limit
 

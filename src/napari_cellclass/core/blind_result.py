@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.agreement import PairedComparison, compare_paired, kappa_estimate, tables
 from napari_cellclass.core.blind import BlindSession, Reading
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import write_json, writing
 from napari_cellclass.core.intervals import Estimate
 from napari_cellclass.core.metrics import Figures
@@ -134,7 +135,7 @@ class BlindResult:
         written = [stem.with_name(stem.name + suffix) for suffix in (".json", ".tiles.csv", ".answers.csv")]
         for target, frame in zip(written[1:], (self.tiles, self.answers), strict=True):
             with writing(target) as temporary:
-                frame.to_csv(
+                spreadsheet_safe(frame).to_csv(
                     temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
                 )
         write_json(written[0], self.to_json())

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.files import write_json, writing
 from napari_cellclass.core.findings import Finding
@@ -131,7 +132,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding
         A file cannot be written.
     """
     with writing(out / "tiles.csv") as temporary:
-        evaluation.frame().to_csv(
+        spreadsheet_safe(evaluation.frame()).to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
         )
     content = evaluation.to_json() | {"alarms": [alarm.to_json() for alarm in alarms]}

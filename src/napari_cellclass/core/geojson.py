@@ -73,7 +73,8 @@ def read_geojson(path: Path, placement: Placement | None = None) -> Regions:
     Raises
     ------
     DatasetError
-        The file is missing, larger than the limits of :mod:`~napari_cellclass.core.limits`, not GeoJSON, holds NaN, or one of them is damaged; says which.
+        The file is missing, larger than a limit (``core/limits.py``), not GeoJSON, holds NaN, or
+        one of its features is damaged; says which.
     """
     return regions_in(load_geojson(path), path, placement)
 
@@ -89,7 +90,8 @@ def load_geojson(path: Path) -> Any:
         size = path.stat().st_size
         if size > (most := limit("annotation_bytes")):
             raise DatasetError(
-                f"{path} has {size:,} bytes; up to {most:,} are read, export less or raise {variable('annotation_bytes')}"
+                f"{path} has {size:,} bytes; up to {most:,} are read, export less "
+                f"or raise {variable('annotation_bytes')}"
             )
         return json.loads(path.read_bytes(), parse_constant=refuse)
     except OSError as error:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import DatasetError
+from napari_cellclass.core.csv_text import as_meant
 from napari_cellclass.core.limits import limit, variable
 
 _IMAGE = ("image", "image_name", "filename", "file", "path")
@@ -108,7 +109,7 @@ def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
         raise DatasetError(f"{path} cannot be read as CSV: a line has more cells than the header; correct the line")
     names = [str(name).strip() for name in frame.columns]
     frame.columns = [name.lower() for name in names] if lower else names
-    return frame
+    return as_meant(frame)
 
 
 def numbers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.classes import ClassScheme
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.label_csv import CsvBoxes, read_boxes_csv, read_table
@@ -35,7 +36,7 @@ def write_labels_csv(
     columns |= {"class_name": [scheme.names[i] for i in labels[kept]]}
     columns |= {"colour": [scheme.colours[i] for i in labels[kept]]}
     with writing(path) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")
+        spreadsheet_safe(pd.DataFrame(columns)).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def regions_of_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.int16]) -> list[Region]:

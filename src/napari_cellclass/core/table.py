@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.calibration import Calibration, within_limit
 from napari_cellclass.core.classes import UNSURE, ClassScheme
 from napari_cellclass.core.contracts import GridError, ModelError, ParamsError
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import write_text, writing
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.layout import grid_layout
@@ -172,7 +173,7 @@ class TileTable:
     def to_csv(self, path: Path) -> None:
         """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
         with writing(path) as temporary:
-            frame = pd.DataFrame(self.columns())
+            frame = spreadsheet_safe(pd.DataFrame(self.columns()))
             frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
     def to_geojson(self, path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.classes import UNSURE, ClassScheme, palette
 from napari_cellclass.core.contracts import DatasetError, GridError, ParamsError
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.geojson import classification, features_in, load_geojson, regions_in
 from napari_cellclass.core.grid import TileGrid
@@ -110,7 +111,7 @@ def write_wsinfer_csv(table: TileTable, path: Path) -> None:
     columns: dict[str, Any] = dict(zip(_WSINFER, (x0, y0, x1 - x0, y1 - y0), strict=True))
     columns |= {f"prob_{name}": table.prob[:, k] for k, name in enumerate(table.scheme.names)}
     with writing(path) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        spreadsheet_safe(pd.DataFrame(columns)).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _integers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.int64]:

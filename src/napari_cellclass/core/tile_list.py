@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import DatasetError
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.label_csv import numbers, read_table
 
@@ -90,7 +91,7 @@ def typed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     values = numbers(frame, _NUMBERS, path) if len(frame) else np.zeros((0, len(_NUMBERS)))
     far = np.flatnonzero((np.abs(values) > 2**31 - 1).any(axis=1))
     if len(far):
-        raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond 2^31; correct or remove the line")
+        raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond 2^31; correct it")
     frame = frame.reindex(columns=list(COLUMNS), fill_value="")
     return frame.assign(**{name: values[:, i].astype(np.int64) for i, name in enumerate(_NUMBERS)})
 
@@ -109,7 +110,7 @@ def write_tile_list(folder: Path, frame: pd.DataFrame) -> None:
 
 def as_text(frame: pd.DataFrame) -> str:
     """Give a list of tiles as CSV."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return str(spreadsheet_safe(frame).to_csv(index=False, lineterminator="\n"))
 
 
 class TileOrigins:

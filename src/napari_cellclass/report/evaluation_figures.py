@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.calibration import Calibration
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.evaluated import class_table, confusion_table
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.metrics import EvalReport
@@ -182,4 +183,5 @@ def save_figures(report: EvalReport, out: Path) -> None:
     save_with_table(reliability_figure(report), pd.DataFrame(report.reliability), out / "reliability")
     save_with_table(field_figure(report), field_table(report), out / "fields")
     with writing(out / "classes.csv") as temporary:
-        class_table(report).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        table = spreadsheet_safe(class_table(report))
+        table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.table import TileTable
@@ -103,7 +104,7 @@ def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
     for suffix in (".png", ".svg"):
         save_figure(figure, stem.with_name(stem.name + suffix), dpi=300)
     with writing(stem.with_name(stem.name + ".csv")) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        spreadsheet_safe(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
 
 
 def overlay_figure(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import CancelCheck, CancelledError, never_cancelled
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.evaluated import EvaluatedSet, summary, write_evaluation
 from napari_cellclass.core.files import write_json, write_text, writing
 from napari_cellclass.core.panel import PAGE, PanelChoice, panel_frame, panel_places, read_panel
@@ -116,4 +117,4 @@ def _content(one: EvaluatedSet) -> dict[str, Any]:
 
 def _save_table(table: pd.DataFrame, path: Path) -> None:
     with writing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        spreadsheet_safe(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -19,6 +19,7 @@ from napari_cellclass.core.contracts import (
     never_cancelled,
     no_progress,
 )
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.metrics import accuracies, confusion_matrix
@@ -220,4 +221,4 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         It cannot be written.
     """
     with writing(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        spreadsheet_safe(frame).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

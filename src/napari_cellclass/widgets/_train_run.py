@@ -25,6 +25,7 @@ from napari_cellclass.core.contracts import (
     Progress,
     ProgressCallback,
 )
+from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.files import output_error, writing
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import TrainParams
@@ -154,7 +155,7 @@ def save_history(trained: Trained, path: Path, progress: ProgressCallback, cance
     picture, table = path.with_suffix(".png"), path.with_suffix(".csv")
     save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
     with writing(table) as temporary:
-        pd.DataFrame(trained.history).to_csv(temporary, index=False, lineterminator="\n")
+        spreadsheet_safe(pd.DataFrame(trained.history)).to_csv(temporary, index=False, lineterminator="\n")
     return [picture, table]
 
 
@@ -228,7 +229,7 @@ def write_fields(
         table.insert(0, "path", str(path))
         table["group"] = name if group_by is None else group_name(path, group_by)
         tables.append(table)
-    pd.concat(tables).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
+    spreadsheet_safe(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
     return folder / CSV_NAME
 
 

@@ -1,0 +1,40 @@
+"""Cells of CSV files that come from users: a spreadsheet must not take a name such as ``=cmd`` for a formula."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+# What Excel, LibreOffice and Google Sheets begin a formula with; tabs and returns are dropped before they look.
+_FORMULA = r"^('*[=+\-@\t\r\n])"
+_QUOTED = r"^'('*[=+\-@\t\r\n])"
+
+
+def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put an apostrophe before every text that a spreadsheet would take for a formula; numbers stay as they are.
+
+    An apostrophe that stood there already gets another, so that :func:`as_meant` gives every text back.
+    """
+    changed = {name: _replaced(frame[name], _FORMULA, r"'\1") for name in frame if _is_text(frame[name])}
+    names = pd.Series([str(name) for name in frame.columns]).str.replace(_FORMULA, r"'\1", regex=True)
+    return frame.assign(**changed).set_axis(names.to_list(), axis=1)
+
+
+def as_meant(frame: pd.DataFrame) -> pd.DataFrame:
+    """Take away the apostrophes that :func:`spreadsheet_safe` put before texts."""
+    return frame.assign(**{name: _replaced(frame[name], _QUOTED, r"\1") for name in frame if _is_text(frame[name])})
+
+
+def _is_text(column: pd.Series) -> bool:
+    return isinstance(column, pd.Series) and not is_numeric_dtype(column)
+
+
+def _replaced(column: pd.Series, pattern: str, by: str) -> pd.Series:
+    """Change the texts of a column, each different one once: a table of many tiles has few classes."""
+    texts = {text for text in column.unique() if isinstance(text, str)}
+    if not texts:
+        return column
+    found = pd.Series(sorted(texts), dtype=object)
+    new = found.str.replace(pattern, by, regex=True)
+    changes = {old: text for old, text in zip(found, new, strict=True) if old != text}
+    return column.replace(changes) if changes else column
