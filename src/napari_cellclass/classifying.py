@@ -28,11 +28,14 @@ def run_classify(
         In one line, what went wrong with the run as a whole.
     """
     from napari_cellclass.core.field_list import PLATE_FIGURE
+    from napari_cellclass.core.known_models import KnownModels
     from napari_cellclass.report.plate import save_plate
     from napari_cellclass.runs.batch import classify_files
     from napari_cellclass.runs.models import KerasAnswers, load_model
 
-    report = classify_files(params, load_model(params.model, KerasAnswers.of(params)), progress)
+    model = load_model(params.model, KerasAnswers.of(params))
+    KnownModels().introduce(model, say)
+    report = classify_files(params, model, progress)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
     for outcome in report.outcomes:
         for text in outcome.warnings:

@@ -20,6 +20,7 @@ def run_evaluate(
         In one line, what went wrong.
     """
     from napari_cellclass.core.files import check_writable
+    from napari_cellclass.core.known_models import KnownModels
     from napari_cellclass.core.panel import PanelChoice
     from napari_cellclass.report.kit import save_kit, save_sets
     from napari_cellclass.runs.labelled import reader
@@ -28,6 +29,7 @@ def run_evaluate(
 
     paths = named_paths(params.data)
     model = load_model(params.model, KerasAnswers.of(params))
+    KnownModels().introduce(model, say)
     check_writable(params.out / "evaluation.json")
     with open_engine(model, params.engine) as engine:
         sets = evaluate_sets(

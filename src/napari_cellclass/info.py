@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.contracts import shown
+from napari_cellclass.core.known_models import KnownModels, origin
 
 _FEW = 12
 
 
 def describe(bundle: ModelBundle) -> str:
     """Tell a model's layers, classes, data and scores as plain text."""
-    return "\n".join(_lines(bundle))
+    return "\n".join(map(shown, _lines(bundle)))
 
 
 def _lines(bundle: ModelBundle) -> Iterator[str]:
@@ -20,6 +22,9 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     pre = m.preprocess
     yield f"{bundle.path.name}: {m.network}, {m.parameters:,} parameters, made {m.created} by {m.program}"
     yield f"id        {bundle.model_id}"
+    yield f"sha256    {bundle.sha256}"
+    known = "used or trained here before" if KnownModels().knows(bundle) else "never used or trained here before"
+    yield f"origin    {origin(bundle)}; {known}"
     yield "classes   " + ", ".join(
         f"{name} ({colour})" for name, colour in zip(bundle.scheme.names, bundle.scheme.colours, strict=True)
     )

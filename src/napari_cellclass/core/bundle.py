@@ -110,6 +110,21 @@ class ModelBundle:
         return digest.hexdigest()
 
     @cached_property
+    def sha256(self) -> str:
+        """Hash of the whole file, to compare with what its maker tells.
+
+        Raises
+        ------
+        ModelError
+            The file is gone.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelError(f"cannot open {self.path}: {error.strerror or error}; choose the model again") from error
+
+    @cached_property
     def golden(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras gave for them."""
         try:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+
+
+def shown(text: str) -> str:
+    """Write control characters as escapes: a name in somebody's file must not steer a user's terminal."""
+    return text.translate(_CONTROLS)
+
 
 class CellClassError(Exception):
     """Something a user can mend; its text is one line: what, the value, what to do.
@@ -13,7 +20,7 @@ class CellClassError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(shown(" ".join(str(message).split())))
 
 
 class ImageError(CellClassError):

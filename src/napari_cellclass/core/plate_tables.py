@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from napari_cellclass.core.contracts import DatasetError, ParamsError
+from napari_cellclass.core.csv_text import as_meant, spreadsheet_safe
 from napari_cellclass.core.field_list import FIELD_TABLE, WELL_TABLE
 from napari_cellclass.core.files import writing
 from napari_cellclass.core.label_csv import column_of, read_table
@@ -200,7 +201,8 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
     with writing(path) as temporary:
         # A file name may hold bytes that are no UTF-8; they are written as escapes.
-        typed.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")
+        safe = spreadsheet_safe(typed)
+        safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")
 
 
 def read_plate_table(path: Path) -> pd.DataFrame:
@@ -219,7 +221,7 @@ def read_plate_table(path: Path) -> pd.DataFrame:
     if "well" not in frame.columns or "tiles" not in frame.columns:
         raise DatasetError(f"{path} is no table of a plate; run classify again")
     frame["well"] = frame["well"].fillna("")
-    return frame
+    return as_meant(frame)
 
 
 def classes_of(table: pd.DataFrame) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.files import writing
+from napari_cellclass.core.known_models import KnownModels
 from napari_cellclass.core.metrics import accuracies, confusion_matrix
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.repeats import (
@@ -73,7 +74,9 @@ def train_or_take(
     model = finished_model(data, params)
     if model is not None:
         return Trained(model, True)
-    return Trained(train(data, params, params.out, progress=progress, cancelled=cancelled), False)
+    model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+    KnownModels().remember(model)
+    return Trained(model, False)
 
 
 def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None:

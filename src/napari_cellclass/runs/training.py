@@ -22,6 +22,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.dataset import TRAIN, TileDataset
 from napari_cellclass.core.files import check_writable, write_json
+from napari_cellclass.core.known_models import KnownModels
 from napari_cellclass.core.near_duplicates import copies_across
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.repeats import set_names
@@ -86,6 +87,7 @@ def train_folders(
         from napari_cellclass.engine.training import train
 
         model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+        KnownModels().remember(model)
         return TrainResult((model,), data, _test(model, tests, copies, params, progress, cancelled), warnings)
     repeats = _train_runs(data, tests, params, progress, cancelled)
     models, names = list(repeats.models), set_names(list(tests))
@@ -93,6 +95,7 @@ def train_folders(
         from napari_cellclass.engine.ensemble import write_ensemble
 
         models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
+        KnownModels().remember(models[0])
         found = _test(models[0], tests, copies, params, progress, cancelled)
     else:
         found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}

@@ -14,6 +14,7 @@ from napari_cellclass.core.coco import write_table_coco
 from napari_cellclass.core.contracts import CancelCheck, CancelledError, OutputError, Progress, ProgressCallback
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.known_models import KnownModels
 from napari_cellclass.core.params import EngineName
 from napari_cellclass.core.rescale import rescaled_tile
 from napari_cellclass.core.table import TileTable
@@ -84,6 +85,7 @@ def load(path: Path, answers: KerasAnswers | None, progress: ProgressCallback, c
     """Open a model away from the window; a ``.keras`` file may be converted, which takes seconds."""
     progress(Progress("opening the model", 0, 0))
     model = load_model(path, answers)
+    _ = model.sha256  # here, where it may take a while
     warm_up()
     return model
 
@@ -109,6 +111,7 @@ def run(
     if request.region:
         grid = grid.within(request.region)
     engine = keeper.get(request.model, request.engine)
+    KnownModels().remember(request.model)
     result = classify_field(request.source, request.model, engine, grid, progress, cancelled)
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")

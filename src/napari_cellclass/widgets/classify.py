@@ -32,6 +32,7 @@ from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 from napari_cellclass.widgets._layer_choice import ImageChoice, RegionChoice
+from napari_cellclass.widgets._model_origin import show_origin
 from napari_cellclass.widgets._rescale_offer import RescaleOffer
 from napari_cellclass.widgets._results_panel import ResultsPanel, row_of
 
@@ -73,7 +74,7 @@ class ClassifyWidget(QWidget):
             filter="Models (*.cellclass *.keras)",
             tooltip="a .cellclass or .keras file; may also be dropped onto the window",
         )
-        self.model_text = QLabel("no model chosen")
+        self.model_text, self.origin_text = QLabel("no model chosen"), QLabel()
         self.region = RegionChoice(self.viewer)
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine"])
         self.rescale = RescaleOffer()
@@ -81,15 +82,17 @@ class ClassifyWidget(QWidget):
         self.bar = QProgressBar()
         self.message = QLabel()
         self.results = ResultsPanel(self.map, self._say)
-        for label in (self.model_text, self.message):
+        for label in (self.model_text, self.origin_text, self.message):
             label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addLayout(_form(("image", self.images), ("model", self.model_path.native)))
         column.addWidget(self.rescale)
-        column.addWidget(self.model_text)  # not in the form, which gives a wrapped text too much room
+        for label in (self.model_text, self.origin_text):
+            column.addWidget(label)  # not in the form, which gives a wrapped text too much room
         column.addLayout(_form(*settings))
         column.addLayout(row_of(self.run_button, self.cancel_button))
         column.addWidget(self.bar)
@@ -152,6 +155,7 @@ class ClassifyWidget(QWidget):
 
     def _load_model(self, answers: KerasAnswers | None = None) -> None:
         self.model = None
+        self.origin_text.setVisible(False)
         self._requests += 1
         path = Path(self.model_path.value)
         if path.is_dir() or not path.name:
@@ -171,6 +175,7 @@ class ClassifyWidget(QWidget):
             f"{model.preprocess.channels} channel(s)"
         )
         self._compare_scales()
+        show_origin(self.origin_text, model)
         self.tiles["overlap"].value = m.overlap
         self.tiles["edge"].value = m.edge
         self._busy(self.job is not None and self.job.running)
