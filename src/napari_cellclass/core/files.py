@@ -22,6 +22,7 @@ os.umask(_UMASK)
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EFBIG: "the file is larger than this disk or account allows; choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
     errno.EACCES: "no permission to write there; choose another folder",
     errno.EPERM: "no permission to write there; choose another folder",
@@ -136,8 +137,10 @@ def write_crash_log(error: BaseException) -> Path:
         Path(tempfile.gettempdir()),
     ):
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_text(folder / f"crash-{stamp}.log", text)
-        except OutputError:
+            (folder / f"crash-{stamp}.log").chmod(0o600)  # it tells where the user's images lie
+        except (OutputError, OSError):
             continue
         return folder / f"crash-{stamp}.log"
     return Path(os.devnull)
