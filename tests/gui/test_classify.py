@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -437,3 +438,25 @@ def test_closing_napari_while_classifying_ends_the_process_soon(qtbot: Any, ihc_
     assert child.stdout is not None
     assert child.stdout.readline().strip() == "closing"
     assert child.wait(15) == 0
+
+
+def test_a_model_new_on_this_machine_is_marked_until_it_was_used(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path, monkeypatch: Any, screenshot: Callable
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # a machine that has met no model yet
+    digest = hashlib.sha256(ihc_model.read_bytes()).hexdigest()
+    viewer.add_image(ihc_field().data[:96, :96], name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    line = classify.origin_text
+    assert line.isVisible()
+    assert line.text().startswith("New on this machine: trained 20")
+    assert f"sha256 {digest[:12]}" in line.text()
+    assert "in 'train'" in line.text()
+    assert "background" in line.styleSheet()
+    screenshot("classify-new-model")
+    run(qtbot, classify)
+    classify.set_model(ihc_model)
+    qtbot.waitUntil(lambda: classify.model is not None and line.isVisible(), timeout=60_000)
+    assert line.text().startswith("trained 20")
+    assert line.styleSheet() == ""
+    assert line.textFormat() == Qt.TextFormat.PlainText  # what a file says is never read as HTML
