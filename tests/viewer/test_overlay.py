@@ -9,15 +9,14 @@ from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.table import TileTable
+from napari_cellclass.viewer.in_view import MAX_TEXTS, tiles_with_text
 from napari_cellclass.viewer.layers import transform_of
 from napari_cellclass.viewer.overlay import (
-    MAX_TEXTS,
     OverlayStyle,
     restyle,
     shown_class,
     tile_colours,
     tile_layers,
-    tiles_with_text,
 )
 from napari_cellclass.viewer.session import FieldLayer, MapView, build_map, is_ours
 
@@ -176,7 +175,7 @@ def test_a_map_that_a_user_deleted_is_not_touched_again() -> None:
     show(shown, table, image, 1)
     viewer.layers.clear()
     shown.restyle(OverlayStyle(min_confidence=0.5))
-    shown.refresh_text()
+    shown.refresh_view()
     assert not shown.present()
 
 

@@ -226,12 +226,22 @@ class TileGrid:
         y0, x0, y1, x1 = (self.boxes[:, i].astype(np.float32) - 0.5 for i in range(4))
         return np.stack([np.stack(corner, axis=1) for corner in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], axis=1)
 
+    def from_row_nearest(self, y: float) -> TileGrid:
+        """Give the same tiles in another order: the row nearest to ``y`` (px) first, then its neighbours."""
+        starts, row = np.unique(self.boxes[:, 0], return_inverse=True)
+        distance = np.abs(starts + self.tile_px[0] / 2 - 0.5 - y)
+        rank = np.empty(len(starts), np.int64)
+        rank[np.argsort(distance, kind="stable")] = np.arange(len(starts))
+        return self.take(np.argsort(rank[row], kind="stable"))
+
     @cached_property
-    def _lookup(self) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[tuple[int, int], int]]:
-        rows = np.unique(self.boxes[:, 0]).astype(np.int64)
-        cols = np.unique(self.boxes[:, 1]).astype(np.int64)
-        corners = zip(self.boxes[:, 0].tolist(), self.boxes[:, 1].tolist(), strict=True)
-        return rows, cols, {corner: i for i, corner in enumerate(corners)}
+    def _lookup(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Starts of rows and columns in px; the tiles' keys, row * columns + column, sorted; their places."""
+        rows, row = np.unique(self.boxes[:, 0], return_inverse=True)
+        cols, col = np.unique(self.boxes[:, 1], return_inverse=True)
+        keys = row.astype(np.int64) * len(cols) + col
+        order = np.argsort(keys, kind="stable")
+        return rows.astype(np.int64), cols.astype(np.int64), keys[order], order
 
     def tile_at(self, y: float, x: float) -> int:
         """Give the place of the tile under a point, by arithmetic, or -1.
@@ -245,23 +255,52 @@ class TileGrid:
         """
         if len(self) == 0:
             return -1
-        rows, cols, places = self._lookup
-        candidates = []
+        rows, cols, keys, places = self._lookup
         y, x = y + 0.5, x + 0.5
-        for y0 in rows[np.searchsorted(rows, y - self.tile_px[0], "right") : np.searchsorted(rows, y, "right")]:
-            for x0 in cols[np.searchsorted(cols, x - self.tile_px[1], "right") : np.searchsorted(cols, x, "right")]:
-                place = places.get((int(y0), int(x0)))
-                if place is not None:
-                    cy, cx = y0 + self.tile_px[0] / 2, x0 + self.tile_px[1] / 2
-                    candidates.append(((y - cy) ** 2 + (x - cx) ** 2, place))
-        return min(candidates)[1] if candidates else -1
+        r = np.arange(np.searchsorted(rows, y - self.tile_px[0], "right"), np.searchsorted(rows, y, "right"))
+        c = np.arange(np.searchsorted(cols, x - self.tile_px[1], "right"), np.searchsorted(cols, x, "right"))
+        wanted = (r[:, None] * len(cols) + c).ravel()
+        at = np.searchsorted(keys, wanted)
+        there = at < len(keys)
+        there[there] = keys[at[there]] == wanted[there]
+        found = places[at[there]]
+        if len(found) == 0:
+            return -1
+        boxes = self.boxes[found]
+        away = np.hypot(boxes[:, 0] + self.tile_px[0] / 2 - y, boxes[:, 1] + self.tile_px[1] / 2 - x)
+        return int(found[np.lexsort((found, away))[0]])
+
+    def tiles_between(self, low: ArrayLike, high: ArrayLike, at_most: int | None = None) -> NDArray[np.int64]:
+        """Give the places of the tiles whose centre lies in a rectangle, without a look at the others.
+
+        Parameters
+        ----------
+        low, high
+            Corners (y, x) in px, pixel centres on integers.
+        at_most
+            Where there would be more, none is given.
+        """
+        rows, cols, keys, places = self._lookup
+        half = np.array(self.tile_px) / 2 - 0.5
+        (y0, x0), (y1, x1) = np.asarray(low, float) - half, np.asarray(high, float) - half
+        r = np.arange(np.searchsorted(rows, y0, "left"), np.searchsorted(rows, y1, "right")) * len(cols)
+        first = np.searchsorted(keys, r + np.searchsorted(cols, x0, "left"))
+        end = np.searchsorted(keys, r + np.searchsorted(cols, x1, "right"))
+        n = int((end - first).sum())
+        if n == 0 or (at_most is not None and n > at_most):
+            return np.zeros(0, np.int64)
+        return places[np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])]
 
     def own_area(self) -> NDArray[np.float64]:
         """Area in px² that is nearer to each tile than to its neighbours: float64, shape (N,).
 
         Overlaps are halved between neighbours and what lies past the field is left out, so that areas
-        add up to the area covered by the grid's tiles, counted once.
+        add up to the area covered by the grid's tiles, counted once. Found once, not to be written to.
         """
+        return self._own_area
+
+    @cached_property
+    def _own_area(self) -> NDArray[np.float64]:
         sides = []
         for axis in (0, 1):
             starts, inverse = np.unique(self.boxes[:, axis], return_inverse=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.calibration import Calibration, within_limit
 from napari_cellclass.core.classes import UNSURE, ClassScheme
@@ -65,6 +65,11 @@ class TileTable:
 
     def __len__(self) -> int:
         return len(self.grid)
+
+    def take(self, index: ArrayLike) -> TileTable:
+        """Keep the tiles of ``index`` (places or a boolean mask), in that order."""
+        index = np.asarray(index)
+        return replace(self, grid=self.grid.take(index), prob=self.prob[index])
 
     @cached_property
     def class_index(self) -> NDArray[np.int16]:
@@ -133,7 +138,8 @@ class TileTable:
     def _sets(self) -> NDArray[np.object_]:
         """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``."""
         names = np.array(self.scheme.names, object)
-        return np.array(["|".join(names[row]) for row in self.possible], object)
+        different, which = np.unique(self.possible, axis=0, return_inverse=True)
+        return np.array(["|".join(names[row]) for row in different], object)[which.ravel()]
 
     def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
         """Tiles and area per class.

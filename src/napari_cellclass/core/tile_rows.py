@@ -119,8 +119,9 @@ def _bands(grid: TileGrid, row_bytes: int) -> Iterator[list[NDArray[np.int64]]]:
 
 
 def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
-    """Give the places of each row of tiles, from top to bottom."""
-    order = np.argsort(grid.boxes[:, 0], kind="stable")
+    """Give the places of each row of tiles; rows in the order in which the grid names them first."""
+    _, first, row = np.unique(grid.boxes[:, 0], return_index=True, return_inverse=True)
+    order = np.argsort(first[row], kind="stable")
     ends = np.flatnonzero(np.diff(grid.boxes[order, 0])) + 1
     return np.split(order, ends) if len(order) else []
 

@@ -30,7 +30,7 @@ from napari_cellclass.viewer.layers import KEY, ellipse_outline, image_from_laye
 
 LayerData = tuple[Any, dict[str, Any], str]
 _TILES_CSV, _WSINFER_CSV, _GEOJSON = ".tiles.csv", ".wsinfer.csv", ".geojson"
-_AIDS = ("text", "annotation-aid")
+_AIDS = ("text", "in-view", "live", "annotation-aid")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
-"""A table of tiles as napari layers: colours, threshold, status bar, and text for the tiles in view."""
+"""A table of tiles as napari layers: colours, threshold and status bar."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,10 @@ from napari_cellclass.core.table import TileTable
 from napari_cellclass.viewer.layers import KEY, matrix_of
 
 if TYPE_CHECKING:
-    from napari.layers import Layer, Points
-
-    from napari_cellclass.core.image import SourceImage
+    from napari.layers import Layer
 
 # Above this a Shapes layer takes seconds to make; measured with napari 0.9.2: 10 000 rectangles 2 s.
 MAX_SHAPES = 10_000
-# Text costs 0.4 ms a tile and zoom step, and more would not be legible anyway.
-MAX_TEXTS = 300
-_LETTER_SCREEN_PX = 9
 _FINE = 8
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
 
@@ -49,13 +44,18 @@ class OverlayStyle:
         return self if len(self.visible) in (0, len(scheme)) else OverlayStyle((), self.min_confidence)
 
 
-def shown_class(table: TileTable, style: OverlayStyle) -> NDArray[np.int64]:
-    """Class of every tile as it is shown, shape (N,): K is unsure, -1 grey, -2 hidden."""
-    index = table.shown_index.astype(np.int64)
-    visible = np.array([*(style.visible or (True,) * len(table.scheme)), True])
-    hidden = (index >= 0) & ~visible[index]
-    below = np.nan_to_num(table.confidence, nan=-1.0) < style.min_confidence
-    return np.where(hidden, -2, np.where(below, -1, index))
+def shown_class(
+    table: TileTable, style: OverlayStyle, places: NDArray[np.int64] | slice = slice(None)
+) -> NDArray[np.int16]:
+    """Class of tiles as they are shown, int16, shape (N,) or that of ``places``: K is unsure, -1 grey, -2 hidden."""
+    index, confidence = table.shown_index[places], table.confidence[places]
+    # The last entry is that of tiles without class, which have no confidence either.
+    look = np.append(np.arange(len(table.scheme) + 1), -1).astype(np.int16)
+    for i, visible in enumerate(style.visible):
+        look[i] = i if visible else -2
+    shown = look[index]
+    shown[~(confidence >= style.min_confidence) & (shown >= 0)] = -1
+    return shown
 
 
 def tile_colours(table: TileTable, style: OverlayStyle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -139,7 +139,7 @@ def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: Ov
         **place,
     )
     labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **place)
-    labels.colormap = _class_colormap(table)
+    labels.colormap = class_colormap(table.scheme)
     labels.editable = False
     return [image, labels]
 
@@ -204,12 +204,13 @@ def _class_pixels(table: TileTable, style: OverlayStyle) -> NDArray[np.uint8]:
     return MapAxes.of(table.grid).spread(pixels)
 
 
-def _class_colormap(table: TileTable) -> Any:
+def class_colormap(scheme: ClassScheme) -> Any:
+    """Colours of a map of pixels: 0 nothing, 1 grey, 2 and up the classes, then unsure."""
     from napari.utils.colormaps import DirectLabelColormap
 
     colours: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
-    for index in range(-1, len(table.scheme) + 1):
-        colours[index + 2] = (*(v / 255 for v in table.scheme.rgb(index)), 1.0)
+    for index in range(-1, len(scheme) + 1):
+        colours[index + 2] = (*(v / 255 for v in scheme.rgb(index)), 1.0)
     return DirectLabelColormap(color_dict=colours)
 
 
@@ -257,117 +258,42 @@ def describe_tile(table: TileTable, place: int) -> str:
     return f"{told} (tile r{row} c{col})"
 
 
-def tell_class_in_status_bar(layer: Layer) -> None:
-    """Make a map's layer answer for the status bar with the class under the mouse, found by arithmetic."""
+def field_point(layer: Layer, grid: TileGrid, position: Any) -> tuple[float, float]:
+    """Give the point of the field, (y, x) in px, under a position in the world, for a map's layer of any kind."""
+    y, x = np.asarray(layer.world_to_data(position), float)[-2:]
+    if type(layer).__name__ not in ("Shapes", "Points"):  # one pixel per tile: back to px of the field
+        axes = MapAxes.of(grid)
+        y, x = y * axes.scale[0] + axes.offset[0], x * axes.scale[1] + axes.offset[1]
+    return float(y), float(x)
+
+
+def tell_class_in_status_bar(layer: Layer, describe: Callable[[int], str] | None = None) -> None:
+    """Make a map's layer answer for the status bar with the class under the mouse, found by arithmetic.
+
+    Parameters
+    ----------
+    layer
+        Its metadata has the table, or at least the grid.
+    describe
+        Says what to tell of a place; :func:`describe_tile` where it is None.
+    """
     original = layer.get_status
 
     def get_status(position: Any = None, **kwargs: Any) -> dict[str, str]:
         status: dict[str, str] = original(position, **kwargs)
         if position is not None:
-            table: TileTable = layer.metadata[KEY]["table"]
-            data = layer.world_to_data(position) if kwargs.get("world") else position
-            y, x = np.asarray(data, float)[-2:]
-            if type(layer).__name__ != "Shapes":  # one pixel per tile: back to px of the field
-                axes = MapAxes.of(table.grid)
-                y, x = y * axes.scale[0] + axes.offset[0], x * axes.scale[1] + axes.offset[1]
-            place = table.grid.tile_at(y, x)
-            text = describe_tile(table, place) if place >= 0 else "no tile"
-            status["value"] = text
-            status["coordinates"] = f"{status.get('coords', '')}: {text}"
+            ours = layer.metadata[KEY]
+            grid: TileGrid = ours["grid"] if describe is not None else ours["table"].grid
+            world = position if kwargs.get("world") else layer.data_to_world(position)
+            place = grid.tile_at(*field_point(layer, grid, world))
+            told = "no tile"
+            if place >= 0:
+                told = describe_tile(ours["table"], place) if describe is None else describe(place)
+            status["value"] = told
+            status["coordinates"] = f"{status.get('coords', '')}: {told}"
         return status
 
     layer.get_status = get_status
-
-
-def text_lines(table: TileTable, screen_px_per_px: float) -> int:
-    """Say how much text fits on a tile: 2 class and confidence, 1 confidence alone, 0 nothing."""
-    letters = min(table.grid.tile_px) * screen_px_per_px / _LETTER_SCREEN_PX
-    return 2 if letters >= max(map(len, table.scheme.names)) + 1 and letters >= 5 else 1 if letters >= 5 else 0
-
-
-def tiles_with_text(
-    table: TileTable, style: OverlayStyle, view: NDArray[Any], screen_px_per_px: float
-) -> NDArray[np.int64]:
-    """Choose the tiles that get text: in view, shown, large enough on the screen; at most ``MAX_TEXTS``.
-
-    Parameters
-    ----------
-    table, style
-        The tiles and what of them is shown.
-    view
-        Shape (2, 2): upper-left and lower-right corner of the view as (y, x) in px of the field.
-    screen_px_per_px
-        How large a pixel of the field is on the screen.
-
-    Returns
-    -------
-    int64 array
-        Places of the tiles, the largest first, then those nearest to the view's centre.
-    """
-    boxes = table.grid.boxes.astype(float)
-    if text_lines(table, screen_px_per_px) == 0:
-        return np.zeros(0, np.int64)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((centre >= view[0]) & (centre <= view[1])).all(axis=1) & (shown_class(table, style) >= -1)
-    places = np.flatnonzero(inside)
-    area = (boxes[places, 2:] - boxes[places, :2]).prod(axis=1)
-    distance = np.square(centre[places] - np.mean(view, axis=0)).sum(axis=1)
-    return places[np.lexsort((distance, -area))][:MAX_TEXTS]
-
-
-def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: str) -> Points:
-    """Make the layer that carries the text of the tiles in view; empty until :func:`write_texts`.
-
-    It is a layer of its own, because text in the map's layer would be laid out for every tile at every
-    zoom: 8 s for 10 000 tiles (napari 0.9.2).
-    """
-    from napari.layers import Points
-
-    layer = Points(
-        np.zeros((0, 2)),
-        features={"label": np.zeros(0, object)},
-        text={"string": "{label}", "color": colour, "size": 9, "anchor": "center"},
-        size=0.001,
-        opacity=1.0,
-        name=name,
-        **place,
-    )
-    layer.metadata[KEY] = {"kind": "text", "table": table}
-    layer.editable = False
-    return layer
-
-
-def text_colour(source: SourceImage) -> str:
-    """Choose black text for a bright-field image, white for fluorescence, by a few pixels."""
-    if not source.rgb:
-        return "white"
-    height, width = source.shape
-    spots = [source.read(y, x, y + 8, x + 8) for y in (0, height // 2, height - 8) for x in (0, width // 2, width - 8)]
-    top = np.iinfo(source.dtype).max if source.dtype.kind in "ui" else 1.0
-    return "black" if np.mean(spots) > 0.5 * top else "white"
-
-
-def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], lines: int = 2) -> None:
-    """Put class and confidence on some tiles.
-
-    Parameters
-    ----------
-    layer
-        Of :func:`text_layer`.
-    table
-        The tiles.
-    places
-        Which of them, see :func:`tiles_with_text`.
-    lines
-        How much fits, see :func:`text_lines`.
-    """
-    boxes = table.grid.boxes[places].astype(float)
-    names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in places]
-    sure = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in places]
-    labels = [name + text for name, text in zip(names, sure, strict=True)]
-    layer.data = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
-    layer.face_color = layer.border_color = "transparent"  # only the text is to be seen
-    layer.features = pd.DataFrame({"label": np.array(labels, object)})
 
 
 def is_map(layer: Layer) -> bool:

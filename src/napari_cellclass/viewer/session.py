@@ -12,22 +12,22 @@ import numpy as np
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.layers import KEY, bare, transform_of
-from napari_cellclass.viewer.overlay import (
-    MAX_SHAPES,
-    OverlayStyle,
-    restyle,
-    retell,
+from napari_cellclass.viewer.in_view import (
+    outline_layer,
     text_colour,
     text_layer,
     text_lines,
-    tile_layers,
+    tiles_with_outline,
     tiles_with_text,
+    write_outlines,
     write_texts,
 )
+from napari_cellclass.viewer.layers import KEY, bare, transform_of
+from napari_cellclass.viewer.overlay import MAX_SHAPES, OverlayStyle, restyle, retell, tile_layers
+from napari_cellclass.viewer.picking import Picking
 
 if TYPE_CHECKING:
-    from napari.layers import Layer, Points
+    from napari.layers import Layer, Points, Shapes
     from napari.viewer import Viewer
 
     from napari_cellclass.core.image import SourceImage
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
-def _register(layer: Layer) -> None:
+def register(layer: Layer) -> None:
+    """Remember that a layer was made here."""
     token = uuid.uuid4().hex
     layer.metadata[KEY] = {**layer.metadata[KEY], "token": token}
     _made[token] = layer
@@ -119,6 +120,7 @@ def build_map(
     if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, over):
         return NewMap(table, field, over, kind, (), shown.text_colour)
     over = replace(over, name=over.name + plane_text(source))
+    table.grid.tile_at(0, 0)  # sorts the tiles, here rather than at the first look at the status bar
     layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
@@ -182,6 +184,8 @@ class MapView:
         self.style = OverlayStyle()
         self.layers: list[Layer] = []
         self._text: Points | None = None
+        self._outlines: Shapes | None = None  # of a map of pixels
+        self.picking = Picking(lambda: self.table)
 
     @property
     def table(self) -> TileTable | None:
@@ -197,18 +201,26 @@ class MapView:
                 retell(layer, new.table, self.style)
         else:
             self._add(new)
-        self.refresh_text()
+        self.refresh_view()
 
     def _add(self, new: NewMap) -> None:
         self._remove_maps_of(new)
         name = f"{new.over.name} classes"
         self.layers = list(new.layers or tile_layers(new.table, new.over.place, name, self.style))
         self._text = text_layer(new.table, new.over.place, f"{new.over.name} text", new.text_colour)
-        for layer in (*self.layers, self._text):
+        self._outlines = None
+        if new.kind == "pixels":
+            self._outlines = outline_layer(new.table, new.over.place, f"{new.over.name} tiles in view")
+        for layer in self.all_layers():
             layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.over.layer_id}
-            _register(layer)
+            register(layer)
             self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = self.layers[-1]
+        self.picking.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
+
+    def all_layers(self) -> list[Layer]:
+        """Give the map's layers with those that follow the view, lowest first."""
+        return [*self.layers, *(layer for layer in (self._outlines, self._text) if layer is not None)]
 
     def _remove_maps_of(self, new: NewMap) -> None:
         """Remove what was made of the same field: of the same image layer, or of one that is gone."""
@@ -237,7 +249,7 @@ class MapView:
         self.shown = replace(self.shown, table=table)
         for layer in self.layers:
             retell(layer, table, self.style)
-        self.refresh_text()
+        self.refresh_view()
 
     def restyle(self, style: OverlayStyle) -> None:
         """Show other classes, or another threshold."""
@@ -245,20 +257,24 @@ class MapView:
         if self.present():
             for layer in self.layers:
                 restyle(layer, style)
-            self.refresh_text()
+            self.refresh_view()
 
-    def refresh_text(self) -> None:
-        """Write class and confidence on the tiles in view; called when the view has moved."""
+    def refresh_view(self) -> None:
+        """Write text on the tiles in view, and outline them where the map is pixels; called when the view has moved."""
         if self.table is None or self._text is None or not self.present():
             return
-        if not any(self._text is bare(layer) for layer in self._viewer.layers):
-            return
-        if not self._text.visible or not self.layers[-1].visible:
+        there = [bare(layer) for layer in self._viewer.layers]
+        view, scale = self._view()
+        visible = self.layers[-1].visible
+        if any(self._text is layer for layer in there):
             places, lines = np.zeros(0, np.int64), 0
-        else:
-            view, scale = self._view()
-            places, lines = tiles_with_text(self.table, self.style, view, scale), text_lines(self.table, scale)
-        write_texts(self._text, self.table, places, lines)
+            if visible and self._text.visible:
+                places, lines = tiles_with_text(self.table, self.style, view, scale), text_lines(self.table, scale)
+            write_texts(self._text, self.table, places, lines)
+        if self._outlines is not None and any(self._outlines is layer for layer in there):
+            shown = visible and self._outlines.visible
+            outlined = tiles_with_outline(self.table, view) if shown else np.zeros(0, np.int64)
+            write_outlines(self._outlines, self.table, self.style, outlined)
 
     def _view(self) -> tuple[Any, float]:
         """Corners of the view in px of the field, and the size of such a pixel on the screen."""

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.coco import SUFFIX as COCO_SUFFIX
 from napari_cellclass.core.coco import write_table_coco
-from napari_cellclass.core.contracts import CancelCheck, CancelledError, OutputError, Progress, ProgressCallback
+from napari_cellclass.core.contracts import (
+    CancelCheck,
+    CancelledError,
+    CellClassError,
+    OutputError,
+    Progress,
+    ProgressCallback,
+)
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.known_models import KnownModels
@@ -21,6 +32,7 @@ from napari_cellclass.core.table import TileTable
 from napari_cellclass.core.table_files import write_wsinfer_csv
 from napari_cellclass.runs.field import FieldResult, classify_field
 from napari_cellclass.runs.models import Engine, KerasAnswers, load_model, open_engine
+from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.overlay import OverlayStyle
 from napari_cellclass.viewer.session import FieldLayer, NewMap, build_map, warm_up
 
@@ -45,6 +57,8 @@ class ClassifyRequest:
         What runs the network.
     rescale
         Whether the tiles are to cover what those of the model did, where the field has another pixel size.
+    centre
+        (y, x) of the view's centre in px of the field: the tiles there come first; None for no preference.
     """
 
     source: SourceImage
@@ -57,25 +71,58 @@ class ClassifyRequest:
     edge: EdgeRule
     engine: EngineName = "auto"
     rescale: bool = False
+    centre: tuple[float, float] | None = None
 
 
 class EngineKeeper:
-    """Keeps the engine of the last model, so that a second run starts at once."""
+    """Keeps the engine of the last model, so that a run starts at once.
+
+    It may be made ready as soon as a model is chosen; a run that starts meanwhile waits for that, and an engine
+    that a run uses is never closed under it.
+    """
 
     def __init__(self) -> None:
         self._key: tuple[str, str] | None = None
         self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
-    def get(self, model: ModelBundle, name: EngineName) -> Engine:
-        """Open the model's engine, or give the one that is open."""
+    @contextlib.contextmanager
+    def using(self, model: ModelBundle, name: EngineName) -> Iterator[Engine]:
+        """Open the model's engine, or give the one that is open, and keep it open meanwhile."""
+        with self._lock:
+            try:
+                yield self._get(model, name)
+            finally:
+                if self._closed:
+                    self._end()
+
+    def prepare(self, model: ModelBundle, name: EngineName) -> None:
+        """Open the model's engine, unless a run is using one."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._closed:
+                    self._get(model, name)
+            finally:
+                if self._closed:
+                    self._end()
+                self._lock.release()
+
+    def _get(self, model: ModelBundle, name: EngineName) -> Engine:
         key = (model.model_id, name)
         if self._engine is None or self._key != key:
-            self.close()
+            self._end()
             self._engine, self._key = open_engine(model, name), key
         return self._engine
 
     def close(self) -> None:
-        """End the engine that is open."""
+        """End the engine that is open, now or when nothing uses it any more."""
+        self._closed = True
+        if self._lock.acquire(blocking=False):
+            self._end()
+            self._lock.release()
+
+    def _end(self) -> None:
         if self._engine is not None:
             self._engine.close()
         self._engine = self._key = None
@@ -90,10 +137,23 @@ def load(path: Path, answers: KerasAnswers | None, progress: ProgressCallback, c
     return model
 
 
+def prepare(
+    model: ModelBundle, engine: EngineName, keeper: EngineKeeper, progress: ProgressCallback, cancelled: CancelCheck
+) -> None:
+    """Make the network ready before anybody asks for a run; a defect is told by the run.
+
+    Not TensorFlow's, which takes a process of its own, and memory.
+    """
+    progress(Progress("starting the network", 0, 0))
+    if engine != "tensorflow":
+        with contextlib.suppress(CellClassError):
+            keeper.prepare(model, engine)
+
+
 def run(
-    request: ClassifyRequest, keeper: EngineKeeper, progress: ProgressCallback, cancelled: CancelCheck
+    request: ClassifyRequest, keeper: EngineKeeper, live: LiveMap, progress: ProgressCallback, cancelled: CancelCheck
 ) -> tuple[FieldResult, NewMap]:
-    """Classify a field as requested, and make the layers of its map.
+    """Classify a field as requested, and make the layers of its map; tiles go to ``live`` as they are finished.
 
     Raises
     ------
@@ -110,9 +170,13 @@ def run(
     grid = TileGrid.regular(source.shape, tile_px, request.overlap, request.edge)
     if request.region:
         grid = grid.within(request.region)
-    engine = keeper.get(request.model, request.engine)
     KnownModels().remember(request.model)
-    result = classify_field(request.source, request.model, engine, grid, progress, cancelled)
+    if request.centre is not None:
+        grid = grid.from_row_nearest(request.centre[0])
+    live.begin(grid, request.model.scheme)
+    with keeper.using(request.model, request.engine) as engine:
+        result = classify_field(request.source, request.model, engine, grid, progress, cancelled, live.add)
+    result = replace(result, table=result.table.take(np.argsort(result.table.grid.tile_id)))
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")
     new = build_map(result.table, request.source, request.over, request.style, request.shown, len(grid))
@@ -150,8 +214,6 @@ def export(
             f"cannot write {path}: what a name ending in {kind!r} should be is not known; use .csv, .geojson or .png"
         )
     else:
-        import numpy as np
-
         from napari_cellclass.report.figures import save_overlay
 
         save_overlay(source, table, path, np.array(visible) if visible else None, min_confidence)

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.calibration import ERROR_RATES, Calibration
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.overlay import OverlayStyle
 from napari_cellclass.viewer.session import MapView
 from napari_cellclass.widgets import _classify_run as work
@@ -29,6 +30,7 @@ from napari_cellclass.widgets._jobs import Job, start_job
 _EXPORTS = {
     "CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png", "COCO": "*.coco.json", "WSInfer": "*.wsinfer.csv",
 }  # fmt: skip
+_COUNTED = 100_000  # counting more takes longer than a window may stand still
 _ROW = 3  # buttons beside each other
 
 
@@ -49,6 +51,7 @@ class ResultsPanel(QWidget):
         self._say = say
         self._source: SourceImage | None = None
         self._calibration: Calibration | None = None
+        self._live: LiveMap | None = None
         self.classes = ClassList()
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0, 100)
@@ -100,11 +103,26 @@ class ResultsPanel(QWidget):
 
     def _show_counts(self) -> None:
         table, style = self._map.table, self._map.style
-        if table is not None:
+        if self._live is not None:
+            counted = self._live.counts(style.min_confidence)
+            if counted is not None:
+                self.classes.show_counts(*counted, style.fitting(counted[0]).visible)
+        elif table is not None:
             self.classes.show_counts(table.scheme, table.counts(style.min_confidence), style.visible)
+
+    def show_progress(self, live: LiveMap | None, first: bool = False) -> None:
+        """Show the classes of a map that is being painted, with counts of up to ``_COUNTED`` tiles; None ends that."""
+        self._live = live
+        for box in (self.error_rate, *self.exports.values()):
+            box.setEnabled(live is None)
+        if live is not None and (first or live.done <= _COUNTED):
+            self._show_counts()
+            self.setVisible(True)
 
     def _restyle(self) -> None:
         self._map.restyle(OverlayStyle(self.classes.visible_classes(), self.threshold.value() / 100))
+        if self._live is not None:
+            self._live.restyle()
 
     def _threshold_moved(self) -> None:
         self._threshold_text.setText(f"{self.threshold.value()} %")

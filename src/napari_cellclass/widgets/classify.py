@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
@@ -25,7 +27,14 @@ from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.params import ClassifyParams
 from napari_cellclass.runs.field import FieldResult
 from napari_cellclass.runs.models import KerasAnswers, NeedsAnswersError
-from napari_cellclass.viewer.layers import image_from_layers, pixel_size_um, region_polygons
+from napari_cellclass.viewer.layers import (
+    image_from_layers,
+    matrix_of,
+    pixel_size_um,
+    region_polygons,
+    transform_of,
+)
+from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.session import FieldLayer, MapView, NewMap
 from napari_cellclass.widgets import _classify_run as work
 from napari_cellclass.widgets._forms import form
@@ -33,6 +42,7 @@ from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 from napari_cellclass.widgets._layer_choice import ImageChoice, RegionChoice
 from napari_cellclass.widgets._model_origin import show_origin
+from napari_cellclass.widgets._relabel import RelabelPanel
 from napari_cellclass.widgets._rescale_offer import RescaleOffer
 from napari_cellclass.widgets._results_panel import ResultsPanel, row_of
 
@@ -40,6 +50,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _VIEW_SETTLES_MS = 120
+_LOOK_EVERY_MS, _PAINT_EVERY_S = 30, 0.25
 _LABEL_PX = 56
 
 
@@ -62,6 +73,8 @@ class ClassifyWidget(QWidget):
         self._calibration: Calibration | None = None
         self._requests = 0
         self._run_when_ready = False
+        self._live: LiveMap | None = None
+        self._painted = 0.0
         self._keeper = work.EngineKeeper()
         self._build()
         self._connect()
@@ -82,6 +95,7 @@ class ClassifyWidget(QWidget):
         self.bar = QProgressBar()
         self.message = QLabel()
         self.results = ResultsPanel(self.map, self._say)
+        self.relabel = RelabelPanel(self.viewer, self.map, self._say)
         for label in (self.model_text, self.origin_text, self.message):
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
@@ -98,6 +112,7 @@ class ClassifyWidget(QWidget):
         column.addWidget(self.bar)
         column.addWidget(self.message)
         column.addWidget(self.results)
+        column.addWidget(self.relabel)
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -108,6 +123,7 @@ class ClassifyWidget(QWidget):
         whole.addWidget(scroll)
         self.setMinimumWidth(360)
         self.results.setVisible(False)
+        self.relabel.setVisible(False)
 
     def _connect(self) -> None:
         events = self.viewer.layers.events
@@ -120,7 +136,10 @@ class ClassifyWidget(QWidget):
         self._view_timer = QTimer(self)
         self._view_timer.setSingleShot(True)
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
-        self._view_timer.timeout.connect(self.map.refresh_text)
+        self._view_timer.timeout.connect(self.map.refresh_view)
+        self._paint_timer = QTimer(self)
+        self._paint_timer.setInterval(_LOOK_EVERY_MS)
+        self._paint_timer.timeout.connect(self._paint)
         self.viewer.scene.camera.events.connect(self._view_moved)
 
     def _disconnect(self) -> None:
@@ -133,8 +152,9 @@ class ClassifyWidget(QWidget):
         self.images.refresh()
         self.region.refresh()
         self._compare_scales()
-        if not self.map.present():
+        if not self.map.present() and self._live is None:
             self.results.setVisible(False)
+        self.relabel.setVisible(self._live is None and self.map.present() and not self.results.isHidden())
 
     def _compare_scales(self) -> None:
         """Offer to rescale where the chosen image has another pixel size than the model."""
@@ -182,6 +202,8 @@ class ClassifyWidget(QWidget):
         if self._run_when_ready:
             self._run_when_ready = False
             self.run()
+        else:
+            start_job(work.prepare, model=model, engine=self.tiles["engine"].value, keeper=self._keeper)
 
     def _model_failed(self, error: CellClassError, path: Path) -> None:
         if isinstance(error, NeedsAnswersError):
@@ -208,12 +230,36 @@ class ClassifyWidget(QWidget):
             return
         self._source, self._calibration = request.source, request.model.manifest.calibration
         self._busy(True)
-        self.job = start_job(work.run, request=request, keeper=self._keeper)
+        self._live = LiveMap(self.viewer, self.map, request.over)
+        self._painted = 0.0
+        self._paint_timer.start()
+        self.job = start_job(work.run, request=request, keeper=self._keeper, live=self._live)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(self._finished)
         self.job.failed.connect(lambda error: self._say(str(error), bad=True))
         self.job.cancelled.connect(lambda: self._say("Cancelled before the first tile was finished."))
-        self.job.finished.connect(lambda: self._busy(False))
+        self.job.finished.connect(self._ended)
+
+    def _paint(self) -> None:
+        """Show the tiles that have been finished, the first ones at once, further ones some times a second."""
+        first = self._painted == 0
+        if self._live is None or time.perf_counter() - self._painted < _PAINT_EVERY_S:
+            return
+        if self._live.paint():
+            self._painted = time.perf_counter()
+            self.results.show_progress(self._live, first)
+
+    def _ended(self) -> None:
+        self._end_live()
+        self._busy(False)
+
+    def _end_live(self) -> None:
+        self._paint_timer.stop()
+        live, self._live = self._live, None
+        if live is not None:
+            live.end()
+            self.results.show_progress(None)
+            self._layers_changed()
 
     def run_when_ready(self, path: Path) -> None:
         """Choose a model, and run once as soon as it is open."""
@@ -237,7 +283,14 @@ class ClassifyWidget(QWidget):
             self.tiles["edge"].value,
             self.tiles["engine"].value,
             self.rescale.wanted,
+            self._centre(layers[0]),
         )
+
+    def _centre(self, layer: Any) -> tuple[float, float]:
+        """Centre of the view in px of a layer."""
+        centre = np.array(self.viewer.scene.camera.center[-2:], float)
+        y, x = np.linalg.solve(matrix_of(transform_of(layer)), (*centre, 1.0))[:2]
+        return float(y), float(x)
 
     def cancel(self) -> None:
         """Stop after the batch that is running; finished tiles are shown."""
@@ -259,8 +312,11 @@ class ClassifyWidget(QWidget):
         result, new = answer
         table = result.table
         self.map.show(new)
+        self._end_live()
         assert self._source is not None
         self.results.show_map(self._source, self._calibration)
+        self.relabel.show_map(self._source)
+        self.relabel.setVisible(True)
         seconds = f"{result.seconds:.2g}" if result.seconds < 10 else f"{result.seconds:,.0f}"
         done = f"{len(table):,} tiles in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
         if not result.complete:
@@ -284,6 +340,7 @@ class ClassifyWidget(QWidget):
         if self.job is not None and self.job.running:
             self.job.cancel()
             self.job.wait(5)
+        self._end_live()
         self._disconnect()
         self._keeper.close()
         super().closeEvent(event)
