@@ -34,7 +34,7 @@ from napari_cellclass.viewer.session import FieldLayer, build_map, warm_up
 HERE = Path(__file__).parent
 _TILE_PX = 4
 ABOUT = """`sh scripts/xvfb.sh python benchmarks/overlay.py`. Median of n, from the call until the window is
-drawn, software OpenGL, {cores} cores. *plain napari* is the operation of napari that comes nearest, drawn in the same window:
+drawn, software OpenGL, {cores} cores. *plain napari* is the operation of napari that comes nearest, in the same window:
 {plain}."""
 Row = tuple[str, str, np.ndarray, str, np.ndarray | None]
 

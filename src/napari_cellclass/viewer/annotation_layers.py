@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.annotation import CONFLICT, UNSURE, Annotation, Change
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.viewer.grid_lines import grid_lines, is_sparse
+from napari_cellclass.viewer.keys import Action, bind_keys
 from napari_cellclass.viewer.layers import KEY, bare, matrix_of
 from napari_cellclass.viewer.overlay import grid_transform
 from napari_cellclass.viewer.session import FieldLayer
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
 # Values of the map's pixels: 0 no label, then these, then the classes.
 _CONFLICT_VALUE, _UNSURE_VALUE, _FIRST_CLASS = 1, 2, 3
-_KEYS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _MARGIN = 0.2
-
-Action = Callable[[], None]
 
 
 def pixel_values(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
@@ -32,21 +30,6 @@ def pixel_values(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
     values[labels == UNSURE] = _UNSURE_VALUE
     values[labels == CONFLICT] = _CONFLICT_VALUE
     return values.astype(np.uint8)
-
-
-def bind_keys(layers: Iterable[Any], keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
-    """Bind keys on layers of our own, and every other letter and digit to ``fallback``.
-
-    So that none of napari's own keys, which change the tool or edit the layer, is reached.
-    """
-    for key in (*keys, *(k for k in _KEYS if k not in keys)):
-        action = keys.get(key)
-
-        def press(layer: Any, key: str = key, action: Action | None = action) -> None:
-            fallback(key) if action is None else action()
-
-        for layer in layers:
-            layer.bind_key(key.upper() if len(key) == 1 else key, press, overwrite=True)
 
 
 class AnnotationLayers:

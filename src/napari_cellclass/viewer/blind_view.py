@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.viewer.annotation_layers import Action, bind_keys
+from napari_cellclass.viewer.keys import Action, bind_keys
 from napari_cellclass.viewer.layers import KEY, bare
 
 if TYPE_CHECKING:

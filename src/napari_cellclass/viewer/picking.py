@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.annotation_layers import bind_keys
+from napari_cellclass.viewer.keys import bind_keys
 from napari_cellclass.viewer.layers import KEY
 from napari_cellclass.viewer.overlay import field_point
 

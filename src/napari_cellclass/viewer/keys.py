@@ -1,0 +1,25 @@
+"""Keys of our own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+_KEYS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+Action = Callable[[], None]
+
+
+def bind_keys(layers: Iterable[Any], keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
+    """Bind keys on layers of our own, and every other letter and digit to ``fallback``.
+
+    So that none of napari's own keys, which change the tool or edit the layer, is reached.
+    """
+    for key in (*keys, *(k for k in _KEYS if k not in keys)):
+        action = keys.get(key)
+
+        def press(layer: Any, key: str = key, action: Action | None = action) -> None:
+            fallback(key) if action is None else action()
+
+        for layer in layers:
+            layer.bind_key(key.upper() if len(key) == 1 else key, press, overwrite=True)
