@@ -49,4 +49,4 @@ class PlateLayers:
             layer.metadata[KEY] = {"kind": "plate-field", "path": str(source.path)}
         self.map.show(new)
         self._viewer.reset_view()
-        self.map.refresh_text()
+        self.map.refresh_view()

@@ -52,7 +52,7 @@ class PlateWidget(QWidget):
         self._view_timer = QTimer(self)
         self._view_timer.setSingleShot(True)
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
-        self._view_timer.timeout.connect(self.layers.map.refresh_text)
+        self._view_timer.timeout.connect(self.layers.map.refresh_view)
         self.viewer.scene.camera.events.connect(self._view_moved)
         self.panel.say("Choose images, a model and a folder for the results, and press Run.")
 
