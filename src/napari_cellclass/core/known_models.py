@@ -36,8 +36,8 @@ def origin(bundle: ModelBundle) -> str:
 
 def _data(data: dict[str, Any], training: dict[str, Any]) -> str:
     images = data.get("images")
-    count = data.get("n_train")
-    parts = [f"{count:,} tiles"] if isinstance(count, int) else []
+    counts = [n for n in (data.get("n_train"), data.get("n_validation")) if isinstance(n, int)]
+    parts = [f"{sum(counts):,} tiles"] if counts else []
     parts += [f"{len(images):,} images"] if isinstance(images, list) and images else []
     path = str(training.get("data") or "")
     name = (PureWindowsPath if "\\" in path else PurePosixPath)(path).name
