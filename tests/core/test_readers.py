@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -873,3 +874,18 @@ def test_threads_may_read_at_once(tmp_path, compression, monkeypatch):
 def test_path_may_be_text(tmp_path):
     tifffile.imwrite(tmp_path / "a b ü.tif", noise((8, 9)))
     assert read_image(str(tmp_path / "a b ü.tif")).path == Path(tmp_path / "a b ü.tif")
+
+
+def test_a_deep_png_whose_pixels_fail_their_checksum_is_refused_in_silence(tmp_path, capfd):
+    pixels = np.random.default_rng(0).integers(0, 65_535, (40, 56, 3)).astype(np.uint16)
+    whole = imagecodecs.png_encode(pixels)
+    end = whole.index(b"IEND") - 8  # before the CRC of the last pixels
+    path = tmp_path / "deep.png"
+    path.write_bytes(whole)
+    assert_array_equal(read_image(path).read(0, 0, 40, 56), pixels)
+    start = whole.index(b"IDAT")
+    body = whole[start : end - 1] + bytes([whole[end - 1] ^ 1])
+    path.write_bytes(whole[:start] + body + zlib.crc32(body).to_bytes(4, "big") + whole[end + 4 :])
+    with pytest.raises(ImageError, match="incorrect data check"):
+        read_image(path).read(0, 0, 40, 56)
+    assert capfd.readouterr().err == ""

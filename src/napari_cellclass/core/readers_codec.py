@@ -154,6 +154,7 @@ class _DeepPlane(DecodedPlane):
 
         data = self._path.read_bytes()
         if self._decoder == "png_decode":
+            _check_png_stream(data)
             data = _without_extras(data)
         pixels = getattr(imagecodecs, self._decoder)(data)
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -184,6 +185,25 @@ def _check_png_rows(path: Path) -> None:
                 missing -= len(stream.decompress(pending, 1 << 20))
                 pending = stream.unconsumed_tail
     if missing - len(stream.flush()) > 0:
+        raise ValueError("rows are missing at its end")
+
+
+def _check_png_stream(data: bytes) -> None:
+    """Refuse a PNG whose pixels fail their checksum or end early: libpng gives them all the same, and prints a warning.
+
+    Raises
+    ------
+    ValueError
+        They are damaged.
+    """
+    stream = zlib.decompressobj()
+    for name, content in _chunks(data):
+        pending = content if name == b"IDAT" else b""
+        while pending and not stream.eof:
+            stream.decompress(pending, 1 << 20)
+            pending = stream.unconsumed_tail
+    stream.flush()
+    if not stream.eof:
         raise ValueError("rows are missing at its end")
 
 
