@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_cellclass.viewer.layers import bare
 
@@ -34,3 +34,12 @@ def open_dock(owner: QWidget, viewer: Viewer, kind: type[W], name: str) -> W:
     if found is None:
         _, found = bare(viewer).window.add_plugin_dock_widget("napari-cellclass", name, tabify=True)
     return found
+
+
+def bring_forward(widget: QWidget) -> None:
+    """Put the dock of a widget before those that share its place as tabs."""
+    parent: Any = widget.parent()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parent()
+    if parent is not None:
+        parent.raise_()

@@ -14,7 +14,7 @@ from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.viewer.overlay import describe_tile
 from napari_cellclass.viewer.session import MapView
-from napari_cellclass.widgets._docks import find_dock, open_dock
+from napari_cellclass.widgets._docks import bring_forward, find_dock, open_dock
 from napari_cellclass.widgets._jobs import start_job
 from napari_cellclass.widgets._results_panel import row_of
 from napari_cellclass.widgets.annotate import AnnotateWidget
@@ -79,9 +79,6 @@ class RelabelPanel(QWidget):
         self.tile.setText(describe_tile(table, place) + (f"; labelled {label}" if label else ""))
         self.choice.setCurrentIndex(max(0, int(table.class_index[place])))
 
-    def _annotate(self) -> AnnotateWidget:
-        return open_dock(self, self._viewer, AnnotateWidget, "Annotate tiles")
-
     def _annotation(self, annotate: AnnotateWidget | None) -> Annotation | None:
         """Give the annotation that is open, where it is of the map's tiles."""
         table, source = self._map.table, self._source
@@ -105,7 +102,8 @@ class RelabelPanel(QWidget):
         if self._waiting is not None:
             self._waiting.append((place, table.scheme.names[label]))
             return
-        annotate = self._annotate()
+        annotate = open_dock(self, self._viewer, AnnotateWidget, "Annotate tiles")
+        bring_forward(self)
         if self._annotation(annotate) is not None:
             self._write(annotate, place, table.scheme.names[label])
             return
