@@ -115,12 +115,14 @@ def build_map(
     planned
         See :func:`tile_layers`.
     """
+    # What is found once for a table is found here, rather than when the window asks for it.
+    table.grid.tile_at(0, 0)
+    table.counts()
     field = field_key(source)
     kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
     if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, over):
         return NewMap(table, field, over, kind, (), shown.text_colour)
     over = replace(over, name=over.name + plane_text(source))
-    table.grid.tile_at(0, 0)  # sorts the tiles, here rather than at the first look at the status bar
     layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
