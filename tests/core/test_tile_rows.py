@@ -55,3 +55,17 @@ def test_overlapping_rows_are_not_read_again_and_again_and_gaps_not_at_all() -> 
     assert (times[160:256] == 0).all()
     assert times.max() == 2
     assert times.mean() < 1  # every row twice would be 1.4
+
+
+def test_rows_come_in_the_order_of_the_grid_with_their_own_pixels() -> None:
+    pixels = np.arange(90 * 40, dtype=np.int32).reshape(90, 40, 1)
+    for overlap in (0.0, 0.5):
+        grid = TileGrid.regular((90, 40), 10, overlap).from_row_nearest(47)
+        seen: list[int] = []
+        for places, tiles in batches_of_tiles(SourceImage(pixels), grid, 3):
+            seen += places.tolist()
+            for place, tile in zip(places, tiles, strict=True):
+                y0, x0, y1, x1 = grid.boxes[place]
+                np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
+        assert seen == list(range(len(grid)))
+        assert grid.boxes[0, 0] <= 47 < grid.boxes[0, 2]

@@ -108,7 +108,8 @@ def _bands(grid: TileGrid, row_bytes: int) -> Iterator[list[NDArray[np.int64]]]:
     most, y0, y1 = 1, 0, 0
     for row in _rows(grid):
         top, bottom = grid.boxes[row[0], (0, 2)].tolist()
-        if band and (len(band) == most or top > y1 or (bottom - y0) * row_bytes > _BAND_BYTES // 4):
+        above = bool(band) and top < int(grid.boxes[band[-1][0], 0])  # rows may come in any order
+        if band and (above or len(band) == most or top > y1 or (bottom - y0) * row_bytes > _BAND_BYTES // 4):
             yield band
             band, most = [], 2 * most
         y0 = y0 if band else top
