@@ -96,7 +96,7 @@ def test_runs_are_taken_up_where_they_were_left(runs: Path, folders: Path, tmp_p
     "change", [{"seed": 1}, {"epochs": 3}, {"learning_rate": 0.1}, {"augment": "none"}, {"val_fraction": 0.5}]
 )
 def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, change: dict[str, Any]) -> None:
-    same = {"data": folders, "out": runs, "tile_px": 16, "epochs": 2}
+    same = {"data": folders, "out": runs, "tile_px": 16, "epochs": 2, "standardise": "tile"}
 
     def found(**values: Any) -> Any:
         params = TrainParams.checked(**same | values)
@@ -109,7 +109,7 @@ def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, chang
 
 def test_a_model_of_other_pixels_is_not_taken(runs: Path, folders: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(folders, tmp_path / "other"))
-    params = TrainParams.checked(data=other, out=runs, tile_px=16, epochs=2)
+    params = TrainParams.checked(data=other, out=runs, tile_px=16, epochs=2, standardise="tile")
     assert finished_model(split_by_group(read_labelled(other, cutter(params))), params) is not None
     pixels = np.array(Image.open(other / "grain" / "g0.png"))
     pixels[0, 0] += 1

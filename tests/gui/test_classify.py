@@ -244,13 +244,6 @@ def test_a_model_dropped_onto_the_window_is_chosen(viewer: Any, qtbot: Any, ihc_
     assert len(viewer.layers) == 1
 
 
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        (np.zeros((64, 64), np.uint8), "trained on 3 channel(s), but the image has 1"),
-        (np.zeros((20, 20, 3), np.uint8), "larger than the field of 20 x 20 px"),
-    ],
-)
 def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
     viewer: Any, classify: Any, qtbot: Any, ihc_model_half_um: Path, screenshot: Callable
 ) -> None:
@@ -277,6 +270,13 @@ def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
     assert len(classify.map.table) == 16 * 16
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (np.zeros((64, 64), np.uint8), "trained on 3 channel(s), but the image has 1"),
+        (np.zeros((20, 20, 3), np.uint8), "larger than the field of 20 x 20 px"),
+    ],
+)
 def test_an_image_that_does_not_fit_is_told_in_the_widget(
     viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, data: np.ndarray, text: str
 ) -> None:

@@ -211,8 +211,8 @@ def test_from_class_folders_to_a_classified_field(
     scroll_to(train, train.outcome)
     screenshot("train-done")
     click(qtbot, train.outcome.classify_button)
-    qtbot.waitUntil(lambda: any(is_ours(layer) for layer in viewer.layers), timeout=60_000)
-    assert classify.map.table is not None
+    qtbot.waitUntil(lambda: classify.map.table is not None, timeout=60_000)
+    assert any(is_ours(layer) for layer in viewer.layers)
     assert len(classify.map.table) == 36
 
     # the curves can be saved
