@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from PIL import Image
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_cellclass.cli import main
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field
 from napari_cellclass.viewer.layers import KEY
+from napari_cellclass.widgets._keras_dialog import KerasDialog
 
 GROUP_BY = r"_(c\d+)"
 
@@ -229,3 +231,31 @@ def test_without_a_choice_the_model_of_classify_field_is_evaluated_and_shortcuts
     assert evaluate.results.stress.isHidden()
     show(evaluate, qtbot, evaluate.results.shortcuts)
     screenshot("evaluate-shortcuts")
+
+
+def test_a_keras_file_is_asked_about_in_a_dialog_and_then_evaluated(
+    evaluate: Any, qtbot: Any, keras_files: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("left", "class 2"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(3):
+            tile = rng.integers(0, 256, (128, 128)).astype(np.uint8)
+            Image.fromarray(tile).save(tmp_path / "set" / name / f"{name}{i}.png")
+    evaluate.set_model(keras_files / "anysize.keras")
+    evaluate.sets.add(tmp_path / "set")
+
+    def answer() -> None:
+        dialog = next((w for w in QApplication.topLevelWidgets() if isinstance(w, KerasDialog) and w.isVisible()), None)
+        if dialog is None:
+            QTimer.singleShot(50, answer)
+            return
+        dialog.names[0].selectAll()
+        qtbot.keyClicks(dialog.names[0], "left")
+        qtbot.keyClick(dialog.names[0], Qt.Key.Key_Return)
+
+    QTimer.singleShot(50, answer)
+    click(qtbot, evaluate.run_button)
+    qtbot.waitUntil(evaluate.results.isVisible, timeout=120_000)
+    assert evaluate.results.evaluated.model.scheme.names == ("left", "class 2")
+    assert evaluate.results.evaluated.sets[0].evaluation.report.n == 6

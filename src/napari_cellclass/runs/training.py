@@ -95,11 +95,12 @@ def train_folders(
         from napari_cellclass.engine.ensemble import write_ensemble
 
         models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
-        KnownModels().remember(models[0])
         found = _test(models[0], tests, copies, params, progress, cancelled)
     else:
         found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}
         _write_tests(found, copies, params.out)
+    for model in models:
+        KnownModels().remember(model)
     return TrainResult(tuple(models), data, found, warnings, run_tables(repeats), repeats.taken)
 
 

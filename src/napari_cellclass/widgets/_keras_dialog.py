@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from qtpy.QtWidgets import (
@@ -16,7 +18,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.runs.models import KerasAnswers
+from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.runs.models import KerasAnswers, NeedsAnswersError
+from napari_cellclass.widgets._job_panel import JobPanel
 
 _RANGES = {"0 to 1 (grey values are divided by 255)": 255.0, "0 to 255, as they are": 1.0}
 
@@ -72,3 +76,32 @@ class KerasDialog(QDialog):
             None if self.range is None else _RANGES[self.range.currentText()],
             None if self.tile_px is None else self.tile_px.value(),
         )
+
+
+def run_with_answers(
+    panel: JobPanel, work: Callable[..., Any], returned: Callable[[Any], None], request: Any, parent: QWidget
+) -> None:
+    """Run a request in a panel; what a ``.keras`` file does not tell is asked for, and the request run again.
+
+    Parameters
+    ----------
+    panel, work, returned
+        See :meth:`JobPanel.run`; ``work`` takes ``request``.
+    request
+        A frozen dataclass with ``params``, whose ``model`` is the file, and ``answers``.
+    parent
+        The dialog's.
+    """
+    panel.run(work, returned, request=request)
+    job = panel.job
+    assert job is not None
+
+    def ask(error: CellClassError) -> None:
+        if isinstance(error, NeedsAnswersError):
+            dialog = KerasDialog(error.info, request.params.model.name, parent)
+            if dialog.exec() == QDialog.DialogCode.Accepted:
+                again = replace(request, answers=dialog.answers())
+                # Only once the failed job has ended.
+                job.finished.connect(lambda: run_with_answers(panel, work, returned, again, parent))
+
+    job.failed.connect(ask)

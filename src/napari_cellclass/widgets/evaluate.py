@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QFileDialog, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.evaluated import Evaluation
 from napari_cellclass.core.findings import counted
 from napari_cellclass.core.panel import PanelTile
 from napari_cellclass.core.params import EvaluateParams
-from napari_cellclass.runs.models import NeedsAnswersError
 from napari_cellclass.viewer.evaluated_layers import EvaluatedLayers
 from napari_cellclass.widgets import _evaluate_run as work
 from napari_cellclass.widgets._docks import find_dock
@@ -23,7 +21,7 @@ from napari_cellclass.widgets._evaluate_results import EvaluationResults
 from napari_cellclass.widgets._evaluate_sets import SetList
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._jobs import Job, start_job
-from napari_cellclass.widgets._keras_dialog import KerasDialog
+from napari_cellclass.widgets._keras_dialog import run_with_answers
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets._train_view import warm_up
 from napari_cellclass.widgets.classify import ClassifyWidget
@@ -48,7 +46,6 @@ class EvaluateWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self._request: work.EvaluateRequest | None = None
         self._reading: Job | None = None
         self._requests = 0
         self._sheet: tuple[Evaluation, dict[int, PanelTile]] | None = None
@@ -122,23 +119,9 @@ class EvaluateWidget(QWidget):
         if self.panel.running:
             return
         try:
-            self._start(self._ask())
+            run_with_answers(self.panel, work.run, self._evaluated, self._ask(), self)
         except CellClassError as error:
             self.panel.failed(error)
-
-    def _start(self, request: work.EvaluateRequest) -> None:
-        self._request = request
-        self.panel.run(work.run, self._evaluated, request=request)
-        assert self.panel.job is not None
-        self.panel.job.failed.connect(self._ask_answers)
-
-    def _ask_answers(self, error: CellClassError) -> None:
-        """Ask for what a ``.keras`` file does not tell, and start again once the failed job has ended."""
-        if isinstance(error, NeedsAnswersError) and self._request is not None and self.panel.job is not None:
-            dialog = KerasDialog(error.info, self._request.params.model.name, self)
-            if dialog.exec() == QDialog.DialogCode.Accepted:
-                again = replace(self._request, answers=dialog.answers())
-                self.panel.job.finished.connect(lambda: self._start(again))
 
     def _evaluated(self, evaluated: work.Evaluated) -> None:
         self.results.show_evaluated(evaluated)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDialog, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.params import ClassifyParams
-from napari_cellclass.runs.models import NeedsAnswersError
 from napari_cellclass.viewer.plate_layers import PlateLayers
 from napari_cellclass.widgets import _plate_run as work
 from napari_cellclass.widgets._docks import find_dock
 from napari_cellclass.widgets._job_panel import JobPanel
-from napari_cellclass.widgets._keras_dialog import KerasDialog
+from napari_cellclass.widgets._keras_dialog import run_with_answers
 from napari_cellclass.widgets._plate_results import PlateResults
 from napari_cellclass.widgets._plate_sources import PlateSources
 from napari_cellclass.widgets._train_form import TrainForm, labelled
@@ -45,7 +43,6 @@ class PlateWidget(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.layers = PlateLayers(napari_viewer)
-        self._request: work.PlateRequest | None = None
         self._build()
         self.run_button.clicked.connect(self.run)
         self.results.opened.connect(self.open_field)
@@ -131,23 +128,9 @@ class PlateWidget(QWidget):
         if self.panel.running:
             return
         try:
-            self._start(self._ask())
+            run_with_answers(self.panel, work.run, self._done, self._ask(), self)
         except CellClassError as error:
             self.panel.failed(error)
-
-    def _start(self, request: work.PlateRequest) -> None:
-        self._request = request
-        self.panel.run(work.run, self._done, request=request)
-        assert self.panel.job is not None
-        self.panel.job.failed.connect(self._ask_answers)
-
-    def _ask_answers(self, error: CellClassError) -> None:
-        """Ask for what a ``.keras`` file does not tell, and start again once the failed job has ended."""
-        if isinstance(error, NeedsAnswersError) and self._request is not None and self.panel.job is not None:
-            dialog = KerasDialog(error.info, self._request.params.model.name, self)
-            if dialog.exec() == QDialog.DialogCode.Accepted:
-                again = replace(self._request, answers=dialog.answers())
-                self.panel.job.finished.connect(lambda: self._start(again))
 
     def _done(self, result: work.PlateResult) -> None:
         self.results.show_result(result)
