@@ -9,7 +9,7 @@ from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.in_view import MAX_TEXTS, tiles_with_text
+from napari_cellclass.viewer.in_view import MAX_TEXTS, text_lines, tiles_with_text
 from napari_cellclass.viewer.layers import transform_of
 from napari_cellclass.viewer.overlay import (
     OverlayStyle,
@@ -91,6 +91,14 @@ def test_text_goes_to_the_tiles_in_view_and_never_to_more_than_the_limit() -> No
     assert set(places) == {i for i in range(len(table)) if table.grid.row[i] < 4 and table.grid.col[i] < 4}
     none = tiles_with_text(table, OverlayStyle((False, False, False)), view, 4.0)
     assert len(none) == 0
+
+
+def test_text_is_written_only_where_its_tile_has_room_of_its_own() -> None:
+    scheme = ClassScheme(("stained", "unstained"))
+    for overlap, lines in ((0.0, 2), (0.5, 1), (0.9, 0)):
+        grid = TileGrid.regular((128, 128), 32, overlap)
+        table = TileTable(grid, scheme, np.full((len(grid), 2), 0.5, np.float32))
+        assert text_lines(table, 3.0) == lines
 
 
 def test_running_again_replaces_our_own_layer_and_never_a_users() -> None:

@@ -27,7 +27,8 @@ _LETTER_SCREEN_PX = 9
 
 def text_lines(table: TileTable, screen_px_per_px: float) -> int:
     """Say how much text fits on a tile: 2 class and confidence, 1 confidence alone, 0 nothing."""
-    letters = min(table.grid.tile_px) * screen_px_per_px / _LETTER_SCREEN_PX
+    room_px = min(*table.grid.tile_px, *table.grid.step_px)  # overlapping tiles share it
+    letters = room_px * screen_px_per_px / _LETTER_SCREEN_PX
     return 2 if letters >= max(map(len, table.scheme.names)) + 1 and letters >= 5 else 1 if letters >= 5 else 0
 
 
