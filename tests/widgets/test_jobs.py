@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 from napari_cellclass.core.contracts import CancelledError, CellClassError, Progress
-from napari_cellclass.widgets._jobs import Job, start_job
+from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 
 
 def record(job: Job) -> list[tuple[str, Any]]:
@@ -72,3 +75,35 @@ def test_a_job_without_listeners_ends_too(qtbot: Any) -> None:
     job = start_job(lambda progress, cancelled: 1)
     assert job.wait(5)
     qtbot.waitUntil(lambda: not job.running, timeout=5000)
+
+
+def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot: Any) -> None:
+    def work(ends: threading.Event, progress: Any, cancelled: Any) -> None:
+        ends.wait(10)
+
+    before = gc.get_freeze_count()
+    ends = [threading.Event(), threading.Event()]
+    jobs = [start_long_job(work, ends=one) for one in ends]
+    assert gc.get_freeze_count() > before + 10_000
+    ends[0].set()
+    qtbot.waitUntil(lambda: not jobs[0].running, timeout=5000)
+    assert gc.get_freeze_count() > before + 10_000
+    ends[1].set()
+    qtbot.waitUntil(lambda: not jobs[1].running, timeout=5000)
+    assert gc.get_freeze_count() == 0
+
+
+def test_python_ends_quietly_while_a_job_still_runs() -> None:
+    script = """
+import time
+from qtpy.QtWidgets import QApplication
+from napari_cellclass.widgets._jobs import start_job
+def work(progress, cancelled):
+    while not cancelled():
+        time.sleep(0.01)
+app = QApplication([])
+job = start_job(work)
+app.processEvents()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, Progress
-from napari_cellclass.widgets._jobs import Job, start_job
+from napari_cellclass.widgets._jobs import Job, start_long_job
 
 
 class JobPanel(QWidget):
@@ -53,7 +53,7 @@ class JobPanel(QWidget):
             return
         self._busy(True)
         self.say("")
-        self.job = job = start_job(function, **kwargs)
+        self.job = job = start_long_job(function, **kwargs)
         job.progressed.connect(self._progressed)
         job.returned.connect(lambda value: returned(value) if job is self.job else None)
         job.failed.connect(self.failed)

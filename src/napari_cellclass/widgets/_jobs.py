@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QObject, Qt, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
 
 from napari_cellclass.core.contracts import CancelledError, CellClassError, Progress
 from napari_cellclass.core.files import write_crash_log
 
 _log = logging.getLogger(__name__)
 _running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
+_long: set[Job] = set()  # those of them during which no garbage of before is looked for
+_LEAVE_MS = 5000
 
 
 class Job(QObject):
@@ -74,6 +78,7 @@ class Job(QObject):
         def settle() -> None:
             self.running = False
             _running.discard(self)
+            _let_collect(self)
             kind, value = outcome[0]
             if kind == "cancelled":
                 self.cancelled.emit()
@@ -95,6 +100,22 @@ class Job(QObject):
         self._reported.emit(update)
 
 
+@atexit.register
+def _leave() -> None:
+    """End what still runs when Python ends without napari's event loop: a thread must not outlive Qt."""
+    for job in list(_running):
+        job.cancel()
+    if _running:
+        QThreadPool.globalInstance().waitForDone(_LEAVE_MS)
+
+
+def _let_collect(job: Job) -> None:
+    if job in _long:
+        _long.discard(job)
+        if not _long:
+            gc.unfreeze()
+
+
 def start_job(function: Callable[..., Any], **kwargs: Any) -> Job:
     """Run ``function(**kwargs, progress=…, cancelled=…)`` in a thread.
 
@@ -112,4 +133,17 @@ def start_job(function: Callable[..., Any], **kwargs: Any) -> Job:
     """
     job = Job()
     job._start(function, kwargs)
+    return job
+
+
+def start_long_job(function: Callable[..., Any], **kwargs: Any) -> Job:
+    """Start a job that takes seconds to hours, and keep the window answering meanwhile.
+
+    Python looks through all objects for garbage now and then, which with napari's 300 000 stops every thread for a
+    fifth of a second. Until the job has ended it only looks through those that were made since its start.
+    """
+    job = start_job(function, **kwargs)
+    if not _long:
+        gc.freeze()
+    _long.add(job)
     return job

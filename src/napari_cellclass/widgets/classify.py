@@ -38,7 +38,7 @@ from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.session import FieldLayer, MapView, NewMap
 from napari_cellclass.widgets import _classify_run as work
 from napari_cellclass.widgets._forms import form
-from napari_cellclass.widgets._jobs import Job, start_job
+from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 from napari_cellclass.widgets._layer_choice import ImageChoice, RegionChoice
 from napari_cellclass.widgets._model_origin import show_origin
@@ -233,7 +233,7 @@ class ClassifyWidget(QWidget):
         self._live = LiveMap(self.viewer, self.map, request.over)
         self._painted = 0.0
         self._paint_timer.start()
-        self.job = start_job(work.run, request=request, keeper=self._keeper, live=self._live)
+        self.job = start_long_job(work.run, request=request, keeper=self._keeper, live=self._live)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(self._finished)
         self.job.failed.connect(lambda error: self._say(str(error), bad=True))

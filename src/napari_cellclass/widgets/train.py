@@ -18,7 +18,7 @@ from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.preview import TrainingPreview
 from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._docks import find_dock, open_dock
-from napari_cellclass.widgets._jobs import Job, start_job
+from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._results_panel import row_of
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import StartChoice, TrainForm, labelled
@@ -206,7 +206,7 @@ class TrainWidget(QWidget):
         assert self._request is not None
         self.progress.begin(training=True)
         self._is_training = True
-        job = self._begin(start_job(work.train, request=self._request, stopped=self.progress.stopped.is_set))
+        job = self._begin(start_long_job(work.train, request=self._request, stopped=self.progress.stopped.is_set))
         job.returned.connect(self._trained)
 
     def _begin(self, job: Job) -> Job:
