@@ -30,6 +30,7 @@ def pytest_configure() -> None:
     for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
         os.environ[name] = str(home / name.lower())
     atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does for itself
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.special import ndtri
 
 from napari_cellclass.core.contracts import DatasetError
 from napari_cellclass.core.intervals import Estimate, GroupBootstrap, wilson
@@ -88,7 +88,7 @@ def kappa_of_one_group(table: NDArray[Any]) -> Estimate | None:
         return None
     if not variance > 1e-12:
         return Estimate(value, None, None)
-    half = float(norm.ppf(0.975)) * variance**0.5
+    half = float(ndtri(0.975)) * variance**0.5
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
 
 
@@ -125,6 +125,8 @@ class PairedComparison:
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided p of McNemar's exact test (Psychometrika 12:153, 1947): binomial over the tiles where one is right."""
+    from scipy.stats import binomtest
+
     discordant = only_a + only_b
     return float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
 

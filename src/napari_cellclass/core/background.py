@@ -8,8 +8,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from napari_cellclass.core.contracts import (
     CancelCheck,
@@ -61,6 +59,8 @@ class FieldLevels:
         ImageError
             The pixels cannot be read.
         """
+        from skimage.filters import threshold_otsu
+
         height, width = source.shape
         rows = np.unique(np.linspace(0, height - 1, min(height, _SAMPLE_ROWS)).astype(int))
         step = -(-width // _SAMPLE_COLUMNS)
@@ -188,5 +188,7 @@ def _part(grey: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
 
 
 def _focus(grey: NDArray[np.float32]) -> float:
+    from scipy.ndimage import laplace
+
     mean = abs(float(grey.mean(dtype=np.float64)))
-    return float(ndimage.laplace(grey.astype(np.float64), mode="reflect").var()) / max(mean, 1e-12)
+    return float(laplace(grey.astype(np.float64), mode="reflect").var()) / max(mean, 1e-12)

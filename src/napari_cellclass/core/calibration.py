@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_cellclass.core.findings import counted
+from napari_cellclass.core.metrics import ece
 
 ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
 """Error rates whose coverage is measured and stored."""
@@ -186,8 +187,6 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
     groups
         N names of wells, fields or regions.
     """
-    from napari_cellclass.core.metrics import ece  # brings scipy.stats, another second
-
     finite = np.isfinite(prob).all(axis=1)
     prob, truth = prob[finite], np.asarray(truth, np.int64)[finite]
     if len(prob) == 0:

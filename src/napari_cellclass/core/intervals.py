@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
 _DRAWS_AT_ONCE = 500_000
 _SAMPLES = 2000
-_Z = float(norm.ppf(0.975))
+_Z = float(ndtri(0.975))
 
 Statistic = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -123,7 +123,7 @@ class GroupBootstrap:
             lo, hi = wilson(p * groups, groups)
         else:
             n = max(p * (1 - p), 1e-12) / spread**2
-            lo, hi = wilson(p * n, n, float(t.ppf(0.975, freedom)))
+            lo, hi = wilson(p * n, n, float(stdtrit(freedom, 0.975)))
         return Estimate(value, min(value, lowest + width * lo), max(value, lowest + width * hi))
 
 

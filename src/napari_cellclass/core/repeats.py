@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from napari_cellclass.core.agreement import tables
 from napari_cellclass.core.contracts import DatasetError
@@ -132,7 +131,7 @@ def mean_interval(values: Iterable[float]) -> Estimate:
     mean = float(found.mean())
     if len(found) < 2:
         return Estimate(mean, None, None)
-    half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    half = float(stdtrit(len(found) - 1, 0.975) * found.std(ddof=1) / np.sqrt(len(found)))
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -186,6 +185,8 @@ def curve_table(histories: pd.DataFrame) -> pd.DataFrame:
         Gaussian of a thirtieth of the epochs, at least half an epoch; lo and hi the 95 % interval of the mean
         over runs, smoothed alike; as wide as the mean itself where there is one run.
     """
+    from scipy.ndimage import gaussian_filter1d
+
     parts = []
     for series in MEASURES:
         values = histories.pivot_table(index="epoch", columns="run", values=series)

@@ -72,13 +72,14 @@ def _of_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
     # Rounding alone makes a sd of about 1e-16 of the mean in a flat tile.
     z = (x - mean) / sd if sd > 1e-9 * max(1.0, abs(mean)) else np.zeros_like(x)
     z = np.clip(z, -_LIMIT, _LIMIT)
+    cubes = z * z * z  # many times as fast as a power
     share = np.histogram(z, bins=32, range=(-4, 4))[0] / z.size
     entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
     gradient = np.hypot(sobel(z, axis=0), sobel(z, axis=1))
     bands = [gaussian_filter(z, s / 2) - gaussian_filter(z, s) for s in _SIGMAS_PX]
     return np.array(
         [
-            mean, sd, (z**3).mean(), (z**4).mean(), entropy, *np.percentile(z, _PERCENTILES),
+            mean, sd, cubes.mean(), (cubes * z).mean(), entropy, *np.percentile(z, _PERCENTILES),
             gradient.mean(), gradient.std(),
             *(np.log(band.std() + 1e-6) for band in bands),
             *(_skewness(band) for band in bands),
@@ -89,7 +90,7 @@ def _of_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _skewness(x: NDArray[np.float64]) -> float:
     centred = x - x.mean()
-    return float((centred**3).mean() / (centred.std() ** 3 + 1e-9))
+    return float((centred * centred * centred).mean() / (centred.std() ** 3 + 1e-9))
 
 
 def _patterns(z: NDArray[np.float64]) -> NDArray[np.float64]:
