@@ -9,10 +9,10 @@ VIRTUAL_DISPLAY := sh scripts/xvfb.sh
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench app clean system venv-test venv-dev
+.PHONY: help demo test lint bench bench-peers app clean system venv-test venv-dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: venv-test ## a tour of the plugin: a window, or files in demo/ without a display
 	$(BIN)/napari-cellclass demo --out demo
@@ -25,10 +25,13 @@ lint: venv-dev ## ruff, ruff format --check and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: venv-test ## every benchmarks/*.py, one after the other
-	@for script in benchmarks/[!_]*.py; do \
+bench: venv-test ## every benchmark, one after the other, but for that beside other programs
+	@for script in $$(ls benchmarks/[!_]*.py | grep -v peers); do \
 		echo "== $$script"; $(VIRTUAL_DISPLAY) $(BIN)/python "$$script" || exit 1; \
 	done
+
+bench-peers: venv-test ## speed beside TIAToolbox and WSInfer, which are installed for that: several GB
+	$(BIN)/python benchmarks/peers.py
 
 app: venv-test ## napari with the plugin's panels open
 	$(BIN)/napari --with napari-cellclass __all__

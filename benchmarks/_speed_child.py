@@ -2,10 +2,12 @@
 
 python benchmarks/_speed_child.py networks FOLDER
 python benchmarks/_speed_child.py predict MODEL.keras TILES
+python benchmarks/_speed_child.py article MODEL.keras FIELD.png FOLDER
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -38,8 +40,29 @@ def predict(model: Path, folder: Path) -> None:
         print(time.perf_counter() - start, flush=True)
 
 
+def article(model: Path, field: Path, folder: Path) -> None:
+    """Classify a field as the article does: cut it into PNG files, ``flow_from_directory``, ``predict``."""
+    import_keras()
+    import tensorflow as tf
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    network = tf.keras.models.load_model(model, compile=False)
+    for _ in sys.stdin:
+        shutil.rmtree(folder, ignore_errors=True)
+        start = time.perf_counter()
+        (folder / "tiles").mkdir(parents=True)
+        image = Image.open(field)
+        for y in range(0, image.height, _PX):
+            for x in range(0, image.width, _PX):
+                image.crop((x, y, x + _PX, y + _PX)).save(folder / "tiles" / f"{y:06d}_{x:06d}.png")
+        flow = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255).flow_from_directory(
+            folder, target_size=(_PX, _PX), batch_size=20, class_mode=None, shuffle=False
+        )
+        network.predict(flow, verbose=0)
+        print(time.perf_counter() - start, file=sys.__stdout__, flush=True)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "networks":
-        networks(Path(sys.argv[2]))
-    else:
-        predict(Path(sys.argv[2]), Path(sys.argv[3]))
+    verb, *words = sys.argv[1:]
+    {"networks": networks, "predict": predict, "article": article}[verb](*map(Path, words))

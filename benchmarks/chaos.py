@@ -41,12 +41,12 @@ def finished(out: Path) -> int:
 def half_files(out: Path) -> int:
     """Count the files under their final names that are not whole."""
     bad = 0
-    for path in [*out.glob("*.json"), *out.glob("*.geojson")]:
+    for path in [*out.glob("[!.]*.json"), *out.glob("[!.]*.geojson")]:
         try:
             json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             bad += 1
-    for path in out.glob("*.tiles.csv"):
+    for path in out.glob("[!.]*.tiles.csv"):
         text = path.read_text(encoding="utf-8")
         bad += not text.endswith("\n") or len({line.count(",") for line in text.splitlines()}) != 1
     return bad
