@@ -17,8 +17,8 @@ help: ## this list
 demo: venv-test ## a tour of the plugin: a window, or files in demo/ without a display
 	$(BIN)/napari-cellclass demo --out demo
 
-test: venv-test ## the whole test-suite, windows in one process and all else in another; ARGS="tests/gui -k name" for a part
-	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+test: venv-test ## the whole test-suite, windows in one process and all else in two; ARGS="tests/gui -k name" for a part
+	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
 
 lint: venv-dev ## ruff, ruff format --check and mypy
 	$(BIN)/ruff check .

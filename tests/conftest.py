@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
+_TOGETHER = ("gui", "engine")
 
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no failed law
@@ -33,23 +34,39 @@ def pytest_configure() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does for itself
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares trained models in one process; skip tests on real images where these are missing.
+def _part(path: str) -> str:
+    """Tell what stays in one process: a file; all windows, for their focus; all networks, which are trained once."""
+    first = Path(path).relative_to("tests").parts[0]
+    return first if first in _TOGETHER else path
 
-    In CI the latter fail instead.
-    """
-    tests = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(tests)
-        if place.parts[0] != "gui":  # which is one group
-            item.add_marker(pytest.mark.xdist_group("engine" if place.parts[0] == "engine" else str(place)))
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist runs the tests in several processes
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out by their parts."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Parts(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _part(nodeid.split("::", maxsplit=1)[0])
+
+    return Parts(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what takes longest first; skip tests on real images where these are missing, but in CI let them fail."""
+    items.sort(key=_turn)
     if REAL_DATA.is_dir() or os.environ.get("CI"):
         return
     missing = pytest.mark.skip(reason=f"the real images are not at {REAL_DATA}")
     for item in items:
         if "realdata" in item.keywords:
             item.add_marker(missing)
+
+
+def _turn(item: pytest.Item) -> int:
+    first = item.path.relative_to(ROOT / "tests").parts[0]
+    order = (*_TOGETHER, item.path.name, "hostile", "runs")
+    return order.index(first) if first in order else len(order)
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,11 @@ from qtpy.QtWidgets import QApplication
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of this folder, and keep it in one process: two would take the focus from each other's windows."""
+    """Mark all of this folder."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.gui)
-            item.add_marker(pytest.mark.xdist_group("windows"))
 
 
 @pytest.fixture
