@@ -17,7 +17,7 @@ help: ## this list
 demo: venv-test ## a tour of the plugin: a window, or files in demo/ without a display
 	$(BIN)/napari-cellclass demo --out demo
 
-test: venv-test ## the whole test-suite, windows in one process and all else in two; ARGS="tests/gui -k name" for a part
+test: venv-test ## the whole test-suite, in three processes with a virtual display each; ARGS="tests/gui -k name" for a part
 	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
 
 lint: venv-dev ## ruff, ruff format --check and mypy

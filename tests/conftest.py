@@ -18,7 +18,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
-_TOGETHER = ("gui", "engine")
+# Each process of tests has a display of its own where that can be: windows take the focus from each other.
+_DISPLAYS = sys.platform == "linux" and shutil.which("Xvfb") is not None
+_TOGETHER = ("engine",) if _DISPLAYS else ("engine", "gui")
 
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no failed law
@@ -32,10 +34,27 @@ def pytest_configure() -> None:
         os.environ[name] = str(home / name.lower())
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does for itself
+    if _DISPLAYS and "PYTEST_XDIST_WORKER" in os.environ:
+        _open_display()
+
+
+def _open_display() -> None:
+    """Let windows of this process open in a virtual display that nothing else opens windows in."""
+    number, told = os.pipe()
+    words = ["Xvfb", "-displayfd", str(told), "-screen", "0", "1600x1200x24", "-nolisten", "tcp", "-noreset"]
+    server = subprocess.Popen(words, pass_fds=[told], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(told)
+    atexit.register(server.terminate)
+    with os.fdopen(number) as stream:
+        display = stream.readline().strip()
+    if not display:
+        pytest.exit("Xvfb has not started")
+    os.environ |= {"DISPLAY": f":{display}", "QT_QPA_PLATFORM": "xcb", "LIBGL_ALWAYS_SOFTWARE": "1"}
+    os.environ.pop("WAYLAND_DISPLAY", None)
 
 
 def _part(path: str) -> str:
-    """Tell what stays in one process: a file; all windows, for their focus; all networks, which are trained once."""
+    """Tell what stays in one process: a file, and networks that are trained once for all tests of a folder."""
     first = Path(path).relative_to("tests").parts[0]
     return first if first in _TOGETHER else path
 
@@ -65,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> int:
     first = item.path.relative_to(ROOT / "tests").parts[0]
-    order = (*_TOGETHER, item.path.name, "hostile", "runs")
+    order = ("gui", "engine", item.path.name, "hostile", "runs")
     return order.index(first) if first in order else len(order)
 
 
