@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from qtpy.QtWidgets import QWidget
 
 from napari_cellclass.core.contracts import CancelledError, CellClassError, Progress
 from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
@@ -91,6 +92,25 @@ def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot
     ends[1].set()
     qtbot.waitUntil(lambda: not jobs[1].running, timeout=5000)
     assert gc.get_freeze_count() == 0
+
+
+def test_nothing_is_sent_to_a_widget_that_is_gone(qtbot: Any) -> None:
+    ends, owner = threading.Event(), QWidget()
+    job = start_job(lambda progress, cancelled: ends.wait(10), owner=owner)
+    events = record(job)
+    owner.deleteLater()
+    qtbot.waitUntil(lambda: is_gone(owner), timeout=5000)
+    ends.set()
+    qtbot.waitUntil(lambda: not job.running, timeout=5000)
+    assert events == []
+
+
+def is_gone(widget: QWidget) -> bool:
+    try:
+        widget.isVisible()
+    except RuntimeError:
+        return True
+    return False
 
 
 def test_python_ends_quietly_while_a_job_still_runs() -> None:

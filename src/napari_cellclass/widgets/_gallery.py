@@ -129,7 +129,7 @@ class Gallery(QWidget):
             self._job.cancel()
         self._requests += 1
         number = self._requests
-        self._job = start_job(_crops, source=source, boxes=annotation.grid.boxes[shown])
+        self._job = start_job(_crops, owner=self, source=source, boxes=annotation.grid.boxes[shown])
         self._job.returned.connect(lambda crops: self._fill(shown, crops) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)))
 

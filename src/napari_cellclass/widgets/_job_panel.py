@@ -53,7 +53,7 @@ class JobPanel(QWidget):
             return
         self._busy(True)
         self.say("")
-        self.job = job = start_long_job(function, **kwargs)
+        self.job = job = start_long_job(function, owner=self, **kwargs)
         job.progressed.connect(self._progressed)
         job.returned.connect(lambda value: returned(value) if job is self.job else None)
         job.failed.connect(self.failed)

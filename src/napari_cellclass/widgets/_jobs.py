@@ -50,6 +50,10 @@ class Job(QObject):
         """Wait for the function to end, as a window does that is being closed."""
         return self._done.wait(seconds)
 
+    def fall_silent(self) -> None:
+        """Send nothing any more; the function goes on to its end."""
+        self.blockSignals(True)
+
     def _cancelled(self) -> bool:
         # napari asks its workers to quit, and then waits for them, when its window is closed.
         return self._stop.is_set() or bool(self._worker.abort_requested)
@@ -116,13 +120,15 @@ def _let_collect(job: Job) -> None:
             gc.unfreeze()
 
 
-def start_job(function: Callable[..., Any], **kwargs: Any) -> Job:
+def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
     """Run ``function(**kwargs, progress=…, cancelled=…)`` in a thread.
 
     Parameters
     ----------
     function
         A plain function (no generator) that touches no widget and no layer.
+    owner
+        The widget that listens: once it is deleted, nothing is sent any more.
     kwargs
         Its further arguments.
 
@@ -132,17 +138,19 @@ def start_job(function: Callable[..., Any], **kwargs: Any) -> Job:
         Connect to its signals at once: they are only sent from the window's event loop.
     """
     job = Job()
+    if owner is not None:
+        owner.destroyed.connect(job.fall_silent)
     job._start(function, kwargs)
     return job
 
 
-def start_long_job(function: Callable[..., Any], **kwargs: Any) -> Job:
+def start_long_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
     """Start a job that takes seconds to hours, and keep the window answering meanwhile.
 
     Python looks through all objects for garbage now and then, which with napari's 300 000 stops every thread for a
     fifth of a second. Until the job has ended it only looks through those that were made since its start.
     """
-    job = start_job(function, **kwargs)
+    job = start_job(function, owner=owner, **kwargs)
     if not _long:
         gc.freeze()
     _long.add(job)

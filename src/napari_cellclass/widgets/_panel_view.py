@@ -128,7 +128,7 @@ class PanelView(QWidget):
         self._requests += 1
         number, evaluation = self._requests, self._evaluation
         places = self._places[page * PAGE : (page + 1) * PAGE]
-        self._job = start_job(work.tiles, evaluation=evaluation, places=places)
+        self._job = start_job(work.tiles, owner=self, evaluation=evaluation, places=places)
         self._job.returned.connect(lambda tiles: self._show(evaluation, tiles) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)) if number == self._requests else None)
 

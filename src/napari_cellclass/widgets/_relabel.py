@@ -109,7 +109,7 @@ class RelabelPanel(QWidget):
             return
         self._waiting = [(place, table.scheme.names[label])]
         self._say("Looking for earlier labels of this image …", False)
-        job = start_job(earlier_labels, source=source, grid=table.grid, journal=annotate.journal)
+        job = start_job(earlier_labels, owner=self, source=source, grid=table.grid, journal=annotate.journal)
         job.returned.connect(lambda found: self._opened(annotate, found, source, table.grid))
         job.failed.connect(self._failed)
 

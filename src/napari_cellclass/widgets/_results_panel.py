@@ -146,6 +146,7 @@ class ResultsPanel(QWidget):
         style = self._map.style
         job = start_job(
             work.export,
+            owner=self,
             table=self._map.table,
             source=self._source,
             path=path,

@@ -89,7 +89,7 @@ class Outcome(QWidget):
         start = self.trained[-1].model.path.with_suffix(".png")
         name, _ = QFileDialog.getSaveFileName(self, "Save curves", str(start), "PNG and CSV (*.png)")
         if name:
-            job = start_job(work.save_history, trained=self.trained[-1], path=Path(name))
+            job = start_job(work.save_history, owner=self, trained=self.trained[-1], path=Path(name))
             job.returned.connect(self._saved)
             job.failed.connect(self._not_saved)
 

@@ -96,7 +96,7 @@ class FigureView(QLabel):
         if wanted == self._drawn:
             return
         self._drawn = wanted
-        self._job = start_job(_render, draw=wanted[0], look=wanted[1])
+        self._job = start_job(_render, owner=self, draw=wanted[0], look=wanted[1])
         self._job.returned.connect(self._show)
         self._job.failed.connect(self._failed)
         self._job.finished.connect(self._timer.start)

@@ -157,7 +157,7 @@ class AnnotateWidget(QWidget):
         over = FieldLayer.of(layers[0])
         self.start_button.setEnabled(False)
         self._say("Looking for earlier labels of this image …")
-        self._job = job = start_job(earlier_labels, source=source, grid=grid, journal=self.journal)
+        self._job = job = start_job(earlier_labels, owner=self, source=source, grid=grid, journal=self.journal)
         job.returned.connect(lambda found: self._looked(job, found, source, grid, over))
         job.failed.connect(lambda error: self._say(str(error), True))
         job.finished.connect(lambda: self.start_button.setEnabled(True))

@@ -302,7 +302,7 @@ class BlindWidget(QWidget):
     # -- what is shown ------------------------------------------------------------------------------
 
     def _run(self, function: Any, returned: Any, **kwargs: Any) -> None:
-        self.job = start_job(function, **kwargs)
+        self.job = start_job(function, owner=self, **kwargs)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(returned)
         self.job.failed.connect(lambda error: self._say(str(error), True))

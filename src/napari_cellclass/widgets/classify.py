@@ -183,7 +183,7 @@ class ClassifyWidget(QWidget):
             return
         number = self._requests
         self.model_text.setText("opening …")
-        job = start_job(work.load, path=path, answers=answers)
+        job = start_job(work.load, owner=self, path=path, answers=answers)
         job.returned.connect(lambda model: self._model_ready(model) if number == self._requests else None)
         job.failed.connect(lambda error: self._model_failed(error, path) if number == self._requests else None)
 
@@ -233,7 +233,7 @@ class ClassifyWidget(QWidget):
         self._live = LiveMap(self.viewer, self.map, request.over)
         self._painted = 0.0
         self._paint_timer.start()
-        self.job = start_long_job(work.run, request=request, keeper=self._keeper, live=self._live)
+        self.job = start_long_job(work.run, owner=self, request=request, keeper=self._keeper, live=self._live)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(self._finished)
         self.job.failed.connect(lambda error: self._say(str(error), bad=True))

@@ -139,7 +139,7 @@ class EvaluateWidget(QWidget):
             self._reading.cancel()
         self._requests += 1
         number = self._requests
-        self._reading = job = start_job(function, **kwargs)
+        self._reading = job = start_job(function, owner=self, **kwargs)
         job.returned.connect(lambda found: returned(found) if number == self._requests else None)
         job.failed.connect(lambda error: self.panel.failed(error) if number == self._requests else None)
 

@@ -187,7 +187,7 @@ class TrainWidget(QWidget):
         self._train_next = train_next
         self.progress.begin(training=False)
         self._is_training = False
-        self._begin(start_job(work.look, request=self._request)).returned.connect(self._looked)
+        self._begin(start_job(work.look, owner=self, request=self._request)).returned.connect(self._looked)
 
     def _looked(self, found: TrainingPreview) -> None:
         self.split.show_classes(found.table)
@@ -206,7 +206,9 @@ class TrainWidget(QWidget):
         assert self._request is not None
         self.progress.begin(training=True)
         self._is_training = True
-        job = self._begin(start_long_job(work.train, request=self._request, stopped=self.progress.stopped.is_set))
+        job = self._begin(
+            start_long_job(work.train, owner=self, request=self._request, stopped=self.progress.stopped.is_set)
+        )
         job.returned.connect(self._trained)
 
     def _begin(self, job: Job) -> Job:
