@@ -41,11 +41,23 @@ def write_plate(folder: Path, fields: int, seed: int = 0) -> None:
             tifffile.imwrite(path, crop.clip(0, 255).astype(np.uint8))
 
 
-def model(work: Path) -> Path:
+def model(work: Path, network: str = "compact") -> Path:
     """Train a model for a moment, unless it is there: what it says does not matter here."""
-    path = work / "plate.cellclass"
+    path = work / f"plate-{network}.cellclass"
     if not path.exists():
-        words = ["train", DATA, "--out", path, "--tile-px", 128, "--group-by", "^(...)", "--quiet"]
+        words = [
+            "train",
+            DATA,
+            "--out",
+            path,
+            "--tile-px",
+            128,
+            "--group-by",
+            "^(...)",
+            "--network",
+            network,
+            "--quiet",
+        ]
         subprocess.run(command(*words, "--epochs", _TRAINED_EPOCHS), check=True)
     return path
 
@@ -55,6 +67,14 @@ def tables(out: Path) -> dict[str, str]:
     kinds = (".tiles.csv", ".geojson", ".run.json", "fields.csv", "wells.csv")
     files = sorted(path for path in out.iterdir() if path.name.endswith(kinds))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Tell whether a process is one that another has started to compute; one that has just ended is none."""
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 class Cluster:
@@ -88,7 +108,7 @@ class Cluster:
     def workers(self) -> list[psutil.Process]:
         """Give the processes that compute; each has one beside it that starts it again when it ends."""
         found = [child for process in self._processes[1:] for child in psutil.Process(process.pid).children()]
-        return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+        return [child for child in found if is_worker(child)]
 
     def close(self) -> None:
         """End them all."""

@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from _plate_runs import Cluster, cluster, command, model, tables, write_plate
+from _plate_runs import Cluster, cluster, command, is_worker, model, tables, write_plate
 from _results import markdown, write_section
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def local_workers(pid: int) -> list[psutil.Process]:
     """Find the processes that a run has started."""
     with contextlib.suppress(psutil.Error):
         children = psutil.Process(pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return [child for child in children if is_worker(child)]
     return []
 
 

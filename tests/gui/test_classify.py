@@ -229,6 +229,18 @@ def test_only_tiles_in_the_drawn_region_are_classified(viewer: Any, classify: An
     assert sorted(set(table.grid.col)) == [3, 4, 5, 6]
 
 
+def test_a_map_that_was_deleted_can_be_made_again(viewer: Any, classify: Any, qtbot: Any, ihc_model: Path) -> None:
+    """Where the canvas is not current, napari's freeing of a layer's shaders crashes the next frame."""
+    viewer.add_image(np.asarray(ihc_field().data), name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    for _ in range(3):
+        run(qtbot, classify)
+        assert len(maps(viewer)) == 1
+        for layer in [layer for layer in viewer.layers if "napari_cellclass" in layer.metadata]:
+            viewer.layers.remove(layer)
+        assert not maps(viewer)
+
+
 def test_a_model_dropped_onto_the_window_is_chosen(viewer: Any, qtbot: Any, ihc_model: Path) -> None:
     viewer.add_image(ihc_field().data, name="ihc", rgb=True)
     mime = QMimeData()

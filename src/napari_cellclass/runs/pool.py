@@ -79,8 +79,8 @@ def _stream(
     broken = False
     with _pool(workers) as pool:
         while running or (waiting and not broken):
-            # One more than there are processes waits within the pool; the others stay here, as there may be many.
-            while waiting and not broken and len(running) <= workers:
+            # Enough wait within the pool to keep it busy; the others stay here, as there may be many.
+            while waiting and not broken and len(running) < 3 * workers:
                 job = waiting.popleft()
                 try:
                     running[pool.submit(_in_worker, job)] = job

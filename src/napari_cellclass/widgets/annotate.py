@@ -26,6 +26,7 @@ from napari_cellclass.viewer.annotation_layers import AnnotationLayers
 from napari_cellclass.viewer.layers import image_from_layers
 from napari_cellclass.viewer.session import FieldLayer, map_of_field
 from napari_cellclass.widgets._annotate_files import FilesPanel
+from napari_cellclass.widgets._canvas import keep_canvas_current
 from napari_cellclass.widgets._class_editor import ClassEditor
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._gallery import Gallery
@@ -391,6 +392,11 @@ class AnnotateWidget(QWidget):
     def _say(self, text: str, bad: bool = False) -> None:
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
+
+    def showEvent(self, event: Any) -> None:
+        """Look after the window that the widget is docked in."""
+        super().showEvent(event)
+        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Take our listeners away; labels are on disk already."""

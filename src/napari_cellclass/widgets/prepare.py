@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.viewer.background_layers import add_field
 from napari_cellclass.widgets import _prepare_run as work
+from napari_cellclass.widgets._canvas import keep_canvas_current
 from napari_cellclass.widgets._docks import open_dock
 from napari_cellclass.widgets._folder_pages import CheckPage, NamesPage
 from napari_cellclass.widgets._slice_page import SlicePage
@@ -75,6 +76,11 @@ class PrepareWidget(QWidget):
         widget = open_dock(self, self.viewer, TrainWidget, "Train")
         widget.data.choose_folder(folder, **values)
         widget.preview()
+
+    def showEvent(self, event: Any) -> None:
+        """Look after the window that the widget is docked in."""
+        super().showEvent(event)
+        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Leave nothing running behind."""
