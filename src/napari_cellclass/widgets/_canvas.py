@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 class _CanvasKeeper(QObject):
-    """Makes a window's canvas current before a layer is removed from it; lives as long as the window."""
+    """Helps when a layer is removed from a window; lives as long as the window."""
 
     def __init__(self, window: QMainWindow, viewer: Viewer) -> None:
         super().__init__(window)
-        bare(viewer).layers.events.removing.connect(self._make_current)
+        events = bare(viewer).layers.events
+        events.removing.connect(self._make_current)
+        events.removed.connect(self._let_go)
 
     def _make_current(self, event: Any = None) -> None:
         with contextlib.suppress(RuntimeError):  # the window is gone
@@ -28,13 +30,20 @@ class _CanvasKeeper(QObject):
                 if child.inherits("QOpenGLWidget"):
                     child.makeCurrent()
 
+    def _let_go(self, event: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            for child in self.parent().findChildren(QWidget):
+                if getattr(child, "layer", None) is event.value:
+                    child.layer = None
+
 
 def keep_canvas_current(widget: QWidget, viewer: Viewer) -> None:
-    """Let layers be removed from a window without a crash; call it whenever a widget is shown in it.
+    """Let layers be removed from a window without a crash or a leak; call it whenever a widget is shown in it.
 
     napari 0.9.2 frees a removed layer's shaders at once (``VispyCanvas._clean_and_update_scenegraph``), in whatever
     OpenGL context is current then; with Mesa the next frame crashes, with other drivers memory may be damaged
-    (napari's issues 6472 and 8471).
+    (napari's issues 6472 and 8471). It also keeps a removed layer for ever, by the mode buttons of its controls, whose
+    tooltips follow the shortcuts (``ActionManager.bind_button``).
     """
     window = main_window(widget)
     if window is not None and window.findChild(_CanvasKeeper) is None:

@@ -83,7 +83,8 @@ class Job(QObject):
             self.running = False
             _running.discard(self)
             _let_collect(self)
-            kind, value = outcome[0]
+            kind, value = outcome.pop()
+            kwargs.clear()  # Qt keeps the worker, and what it refers to
             if kind == "cancelled":
                 self.cancelled.emit()
             elif kind == "failed":
