@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -93,6 +94,49 @@ def test_a_member_that_claims_too_much_is_refused(model: Path, monkeypatch: pyte
     monkeypatch.setenv("NAPARI_CELLCLASS_MAX_MODEL_BYTES", "50")
     with pytest.raises(ModelError, match="claims 100 bytes, more than 50"):
         open_bundle(model).member("model.bin")
+
+
+def int8_members() -> dict[str, bytes]:
+    golden = io.BytesIO()
+    prob, prob_int8 = np.array([[[0.5, 0.5]], [[0.6, 0.4]]], np.float32)
+    np.savez(golden, tiles=np.zeros((1, 8, 8, 1), np.uint8), prob=prob, prob_int8=prob_int8)
+    return members() | {"model.int8.xml": b"x", "model.int8.bin": b"i" * 100, "golden.npz": golden.getvalue()}
+
+
+def test_an_int8_network_is_held_to_the_limits_and_hashes_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bundle(tmp_path / "m.cellclass", manifest(), int8_members()).path
+    bundle = open_bundle(path)
+    assert bundle.has_int8
+    np.testing.assert_allclose(bundle.golden_int8, [[0.6, 0.4]])
+    assert bundle.model_id != write_bundle(tmp_path / "o.cellclass", manifest(), members()).model_id
+    monkeypatch.setenv("NAPARI_CELLCLASS_MAX_MODEL_BYTES", "50")
+    with pytest.raises(ModelError, match=r"model\.int8\.bin claims 100 bytes, more than 50"):
+        bundle.member("model.int8.bin")
+    monkeypatch.delenv("NAPARI_CELLCLASS_MAX_MODEL_BYTES")
+    rewrite(path, **{"model.int8.bin": b"j" * 100})
+    with pytest.raises(ModelError, match=r"model\.int8\.bin has changed since it was written"):
+        open_bundle(path).member("model.int8.bin")
+
+
+def test_half_an_int8_network_is_no_complete_model(tmp_path: Path) -> None:
+    half = {name: content for name, content in int8_members().items() if name != "model.int8.bin"}
+    path = write_bundle(tmp_path / "m.cellclass", manifest(), half).path
+    with pytest.raises(ModelError, match=r"not a complete model: model\.int8\.bin is missing"):
+        open_bundle(path)
+
+
+def test_a_model_from_before_int8_opens_and_has_none(model: Path) -> None:
+    old = json.loads(manifest().model_dump_json())
+    del old["quantised"]
+    with zipfile.ZipFile(model) as archive:
+        old["files"] = json.loads(archive.read("manifest.json"))["files"]
+    rewrite(model, **{"manifest.json": json.dumps(old).encode()})
+    bundle = open_bundle(model)
+    assert not bundle.has_int8
+    assert bundle.manifest.quantised is None
+    assert bundle.golden[1].tolist() == [[0.5, 0.5]]
 
 
 def test_the_id_follows_the_weights(model: Path, tmp_path: Path) -> None:

@@ -26,11 +26,14 @@ from napari_cellclass.core.files import writing
 from napari_cellclass.core.grid import EdgeRule
 from napari_cellclass.core.limits import LimitName, limit, variable
 from napari_cellclass.core.preprocess import PreprocessSpec
+from napari_cellclass.core.quantised import Quantised
 
 SUFFIX = ".cellclass"
 MANIFEST = "manifest.json"
+INT8_MEMBERS = ("model.int8.xml", "model.int8.bin")
 _MEMBERS = {
     MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
+    *INT8_MEMBERS,
 }  # fmt: skip
 _REQUIRED = {MANIFEST, "model.keras", "model.xml", "model.bin", "golden.npz"}
 DAMAGED_ZIP = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error)
@@ -59,6 +62,7 @@ class Manifest(BaseModel):
     scores: dict[str, Any] = Field(default_factory=dict)
     calibration: Calibration | None = None
     export: dict[str, float] = Field(default_factory=dict)
+    quantised: Quantised | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
 
@@ -98,6 +102,11 @@ class ModelBundle:
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.undo(prob)
 
+    @property
+    def has_int8(self) -> bool:
+        """Whether there is a network of 8-bit whole numbers beside the one in float32."""
+        return set(INT8_MEMBERS) <= set(self.manifest.files)
+
     @cached_property
     def model_id(self) -> str:
         """Hash of the network and of all that decides its answers."""
@@ -124,9 +133,19 @@ class ModelBundle:
         except OSError as error:
             raise ModelError(f"cannot open {self.path}: {error.strerror or error}; choose the model again") from error
 
-    @cached_property
+    @property
     def golden(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras gave for them."""
+        tiles, answers = self._golden
+        return tiles, answers["prob"]
+
+    @property
+    def golden_int8(self) -> NDArray[np.float32]:
+        """The probabilities (n, K) that the network of 8-bit whole numbers gave for the same tiles when it was made."""
+        return self._golden[1]["prob_int8"]
+
+    @cached_property
+    def _golden(self) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
         try:
             content = io.BytesIO(self.member("golden.npz"))
             with zipfile.ZipFile(content) as archive:
@@ -134,12 +153,14 @@ class ModelBundle:
             if size > (most := limit("model_text_bytes")):
                 raise ValueError(f"they claim {size:,} bytes, more than {most:,}")
             with np.load(content, allow_pickle=False) as arrays:
-                tiles, prob = arrays["tiles"], arrays["prob"]
-            if tiles.ndim != 4 or prob.shape != (len(tiles), len(self.scheme)):
-                raise ValueError(f"tiles of shape {tiles.shape} do not fit answers of shape {prob.shape}")
+                found = {name: arrays[name] for name in ("tiles", "prob", *(["prob_int8"] if self.has_int8 else []))}
+            tiles = found.pop("tiles")
+            for prob in found.values():
+                if tiles.ndim != 4 or prob.shape != (len(tiles), len(self.scheme)):
+                    raise ValueError(f"tiles of shape {tiles.shape} do not fit answers of shape {prob.shape}")
         except (*DAMAGED_ZIP, ValueError, KeyError) as error:
             raise self._damaged(f"its golden tiles cannot be read: {error}") from error
-        return tiles, prob
+        return tiles, found
 
     def member(self, name: str) -> bytes:
         """Read one member, checked against the hash in the manifest.
@@ -196,7 +217,8 @@ def open_bundle(path: Path) -> ModelBundle:
             raise ModelError(
                 f"{path} is refused: it holds {strange[0] if strange else 'a member twice'!r}, which a model does not"
             )
-        missing = sorted(_REQUIRED - set(names))
+        together = set(INT8_MEMBERS) if set(INT8_MEMBERS) & set(names) else set()
+        missing = sorted((_REQUIRED | together) - set(names))
         if missing:
             raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
         raw = _content(archive, MANIFEST, path)
