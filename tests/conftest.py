@@ -146,6 +146,23 @@ def ihc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with an int8 network, of grain and spots; beside it ``data``, the class folders."""
+    folder = tmp_path_factory.mktemp("int8")
+    (folder / "data").mkdir()
+    words = ["train", _write_grain(folder / "data", 96, 4), "--out", folder / "int8.cellclass", "--tile-px", 24]
+    words += ["--epochs", "12", "--precision", "int8", "--progress", "jsonl"]
+    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
+    fast = {"NAPARI_CELLCLASS_FAST_INT8": "1"}  # it is made and used on any processor, if not fast
+    done = subprocess.run(
+        line, env=os.environ | fast, check=False, capture_output=True, text=True, timeout=240, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "printed.jsonl").write_text(done.stdout, encoding="utf-8")
+    return folder / "int8.cellclass"
+
+
+@pytest.fixture(scope="session")
 def ihc_model_half_um(ihc_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model, which says that it was trained on pixels of 0.5 µm."""
     from napari_cellclass.core.bundle import open_bundle, write_bundle

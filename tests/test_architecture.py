@@ -32,6 +32,7 @@ OWNERS = {
     "tensorflow": {"engine"},
     "keras": {"engine"},
     "openvino": {"engine"},
+    "nncf": {"engine"},
     "h5py": {"engine"},
     "matplotlib": {"report"},
     "qtpy": {"widgets"},
@@ -43,7 +44,7 @@ OWNERS = {
     "PySide6": set(),
     "pickle": set(),
 }
-HEAVY = ["tensorflow", "keras", "openvino", "matplotlib", "dask", "distributed", "napari", "qtpy"]
+HEAVY = ["tensorflow", "keras", "openvino", "nncf", "matplotlib", "dask", "distributed", "napari", "qtpy"]
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -37,6 +37,8 @@ def run_classify(
     KnownModels().introduce(model, say)
     report = classify_files(params, model, progress)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
+    for text in report.warnings:
+        warn(text)
     for outcome in report.outcomes:
         for text in outcome.warnings:
             warn(f"{Path(outcome.image).name}: {text}")

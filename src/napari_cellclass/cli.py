@@ -30,6 +30,7 @@ from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 
 _SPAN = re.compile(r"-[\d.]+:-?[\d.]+")
+_INT8_LINES = 4  # what it is, what changed, and the accuracies
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -198,6 +199,9 @@ def _train(params: TrainParams, reporter: Reporter) -> int:
             reporter.say(
                 f"  validation, {validation['n']} tiles of {validation['groups']} groups: {_accuracy(validation)}"
             )
+        if model.has_int8 and model.manifest.quantised is not None:
+            for line in list(model.manifest.quantised.lines())[:_INT8_LINES]:
+                reporter.say(f"  int8: {line}")
         for warning in model.manifest.scores.get("warnings", []):
             reporter.say(f"  warning: {warning}")
     for warning in result.warnings:

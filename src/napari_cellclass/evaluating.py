@@ -24,14 +24,17 @@ def run_evaluate(
     from napari_cellclass.core.panel import PanelChoice
     from napari_cellclass.report.kit import save_kit, save_sets
     from napari_cellclass.runs.labelled import reader
-    from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+    from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine, usable_precision
     from napari_cellclass.runs.named_sets import evaluate_sets, named_paths
 
     paths = named_paths(params.data)
     model = load_model(params.model, KerasAnswers.of(params))
     KnownModels().introduce(model, say)
     check_writable(params.out / "evaluation.json")
-    with open_engine(model, params.engine) as engine:
+    precision, why = usable_precision(model, params.precision, params.engine)
+    if why:
+        say(f"warning: {why}")
+    with open_engine(model, params.engine, precision=precision) as engine:
         sets = evaluate_sets(
             paths, model, engine, params.group_by, reader(params),
             shortcuts=params.shortcuts, stress=params.stress, progress=progress,

@@ -44,6 +44,8 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
                     yield f"{title:9s} {name}: ... {len(value)} in all"
             elif value is not None:
                 yield f"{title:9s} {name}: {_short(value)}"
+    if m.quantised is not None:
+        yield from (f"int8      {line}" for line in m.quantised.lines())
     if m.calibration is not None:
         yield f"confidence {m.calibration.describe()}"
         yield from (f"  {line}" for line in m.calibration.table())

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_cellclass.core.bundle import open_bundle
 from napari_cellclass.core.realfield import ihc_field
 from napari_cellclass.core.table import TileTable
+from napari_cellclass.engine import precision
 from napari_cellclass.viewer.session import is_ours
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 
@@ -480,3 +481,29 @@ def test_a_model_new_on_this_machine_is_marked_until_it_was_used(
     assert line.text().startswith("trained 20")
     assert line.styleSheet() == ""
     assert line.textFormat() == Qt.TextFormat.PlainText  # what a file says is never read as HTML
+
+
+def test_int8_is_offered_used_and_told_where_it_is_not(
+    viewer: Any, classify: Any, qtbot: Any, int8_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    pixels = np.asarray(Image.open(int8_model.parent / "data" / "spots" / "s0.png"))
+    viewer.add_image(np.tile(pixels, (5, 5)))
+    load(qtbot, classify, int8_model)
+    assert classify.model_text.text().endswith("; also in int8")
+
+    def used() -> str:
+        run(qtbot, classify)
+        (layer,) = maps(viewer)
+        return str(layer.metadata["napari_cellclass"]["table"].record["precision"])
+
+    assert used() == "f32"
+    classify.tiles["precision"].value = "int8"
+    assert used() == "int8"
+    assert "Warning" not in classify.message.text()
+    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    assert used() == "f32"
+    assert "Warning: this processor has no fast instructions for 8-bit" in classify.message.text()
+    classify.tiles["engine"].value = "tensorflow"
+    click(qtbot, classify.run_button)
+    qtbot.waitUntil(lambda: "drop one of them" in classify.message.text())

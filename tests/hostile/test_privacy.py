@@ -43,7 +43,8 @@ def run_cut_off(folder: Path, lines: list[list[str]]) -> dict[str, Any]:
     found = os.pathsep.join(filter(None, [str(HERE / "listening"), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [*cut_off(), sys.executable, str(HERE / "job_verbs.py"), str(folder / "lines.json")],
-        env=kept | places | {"PYTHONPATH": found, "NAPARI_CELLCLASS_CALLS": str(calls)},
+        env=kept | places
+        | {"PYTHONPATH": found, "NAPARI_CELLCLASS_CALLS": str(calls), "NAPARI_CELLCLASS_FAST_INT8": "1"},
         capture_output=True, text=True, timeout=290, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -63,7 +64,7 @@ def test_no_verb_sends_anything(tmp_path: Path, write_grain: Callable[[Path, int
     lines: dict[str, list[Any]] = {
         "slice": [field, "--out", out / "slices", "--tile-px", "16"],
         "check": [data, "--tile-px", "16"],
-        "train": [data, "--out", model, *how],
+        "train": [data, "--out", model, *how, "--precision", "int8"],
         "experiment": [
             data,
             "--out",

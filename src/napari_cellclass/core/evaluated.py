@@ -22,11 +22,12 @@ from napari_cellclass.core.metrics import EvalReport
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A data set, the model's probabilities (N, K) for it, and the figures."""
+    """A data set, the model's probabilities (N, K) for it, the figures, and the precision of the network."""
 
     data: TileDataset
     prob: NDArray[np.float32]
     report: EvalReport
+    precision: str = "f32"
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -53,7 +54,8 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Give the content of ``evaluation.json``."""
         return self.report.to_json() | {
-            "skipped": [{"path": str(path), "reason": reason} for path, reason in self.data.skipped]
+            "precision": self.precision,
+            "skipped": [{"path": str(path), "reason": reason} for path, reason in self.data.skipped],
         }
 
 

@@ -17,6 +17,7 @@ NetworkName = Literal["compact", "deep-50", "deep", "alexnet"]
 AugmentName = Literal["none", "flips", "full"]
 StandardiseName = Literal["auto", "tile", "none"]
 EngineName = Literal["auto", "openvino", "tensorflow"]
+PrecisionName = Literal["f32", "int8"]
 PanelOrder = Literal["confident", "uncertain", "wrong", "random"]
 ProgressStyle = Literal["bar", "jsonl", "none"]
 
@@ -188,6 +189,11 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     views: int = Field(
         1, description="1, or 8: average the answers for a tile mirrored and turned; eight times slower, hardly better"
     )
+    precision: PrecisionName = Field(
+        "f32",
+        description="int8: also store the network in 8-bit whole numbers, faster where the processor is made for them, "
+        "unless the held-out tiles show a loss",
+    )
     initial: Path | None = Field(
         None, description="model whose weights training starts from; it must have the same classes, channels and input"
     )
@@ -273,6 +279,9 @@ class ClassifyParams(PlaneParams, ReportingParams):
         False, description="bring each field to the model's pixel size, where it has another; boxes stay in its own px"
     )
     engine: EngineName = Field("auto", description="what runs the network")
+    precision: PrecisionName = Field(
+        "f32", description="int8: compute in 8-bit whole numbers, with a model that was trained with --precision int8"
+    )
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads of the network in each process; the cores shared out when not given"
@@ -310,6 +319,9 @@ class EvaluateParams(PlaneParams, ReportingParams):
         None, description="regular expression on the file name; its first group names the group, e.g. a well"
     )
     engine: EngineName = Field("auto", description="what runs the network")
+    precision: PrecisionName = Field(
+        "f32", description="int8: compute in 8-bit whole numbers, with a model that was trained with --precision int8"
+    )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")

@@ -23,6 +23,7 @@ from napari_cellclass.core.metrics import EvalReport, evaluate
 from napari_cellclass.engine.export import CHECKED_TILES, check_export, network_members, versions
 from napari_cellclass.engine.networks import layer_table, learning_rate_of
 from napari_cellclass.engine.parent import writing_lock
+from napari_cellclass.engine.quantise import Int8Network, quantise
 
 if TYPE_CHECKING:
     from napari_cellclass.engine.training import TrainingRun
@@ -55,7 +56,7 @@ class Checkpoint:
         now = run.model.get_weights()
         run.model.set_weights(run.best.weights)
         try:
-            write_model(run, run.best.epoch, run.best.val_prob, self.path)
+            write_model(run, run.best.epoch, run.best.val_prob, self.path, unfinished=True)
         finally:
             run.model.set_weights(now)
         self._epoch = run.best.epoch
@@ -68,7 +69,9 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def write_model(run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], path: Path) -> ModelBundle:
+def write_model(
+    run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], path: Path, unfinished: bool = False
+) -> ModelBundle:
     """Write the network of a run as a bundle.
 
     Parameters
@@ -79,6 +82,8 @@ def write_model(run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], pat
         The epoch they are from, and its answers for the validation tiles.
     path
         The ``.cellclass`` file.
+    unfinished
+        Whether training goes on: then only the network in float32 is written, whatever was asked for.
 
     Raises
     ------
@@ -92,10 +97,17 @@ def write_model(run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], pat
     members = network_members(run.whole)
     export = check_export(members, *_checked_tiles(run))
     calibration = calibrate(val_prob, data.labels[place], data.groups[place].tolist())
-    scores = _scores(run, report, epoch)
-    members |= _tables(run, report, scores)
+    int8 = None
+    if run.params.precision == "int8" and not unfinished:
+        int8 = quantise(run, members, val_prob, calibration)
+        members |= int8.members
+    scores = _scores(run, report, epoch, int8)
+    members |= _tables(run, report, scores, int8)
+    manifest = _manifest(run, scores, calibration, export, epoch)
+    if int8 is not None:
+        manifest = manifest.model_copy(update={"quantised": int8.about})
     with writing_lock:
-        return write_bundle(path, _manifest(run, scores, calibration, export, epoch), members)
+        return write_bundle(path, manifest, members)
 
 
 def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -106,12 +118,13 @@ def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.fl
     return x, run.answers(x)
 
 
-def _scores(run: TrainingRun, report: EvalReport, epoch: int) -> dict[str, Any]:
+def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network | None) -> dict[str, Any]:
     """Give the manifest's scores, with what a user should be warned of."""
     kept = run.history[epoch - 1]
     alarms = training_alarms(run.history[:epoch], report, run.data)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
     warnings += [] if run.copies is None else [run.copies.text]
+    warnings += [] if int8 is None or int8.about.kept else [int8.about.warning]
     plain = report.to_json()
     return {
         "accuracy": plain["accuracy"],
@@ -126,7 +139,7 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int) -> dict[str, Any]:
     }
 
 
-def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any]) -> dict[str, bytes]:
+def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any], int8: Int8Network | None) -> dict[str, bytes]:
     """Give the members that are tables, as bytes by name."""
     history = pd.DataFrame(run.history, columns=HISTORY).astype({"epoch": int})
     split = run.data.split.copy()
@@ -134,7 +147,9 @@ def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any]) -> dic
     evaluation = {"validation": report.to_json(), "collapsed": scores["collapsed"], "warnings": scores["warnings"]}
     golden = io.BytesIO()
     prob = run.answers(run.pixels.spec.apply(run.pixels.golden))
-    np.savez_compressed(golden, tiles=run.pixels.golden, prob=prob)
+    known: dict[str, Any] = {"tiles": run.pixels.golden, "prob": prob}
+    known |= {} if int8 is None or int8.golden is None else {"prob_int8": int8.golden}
+    np.savez_compressed(golden, **known)
     return {
         "history.csv": _csv(history),
         "split.csv": _csv(replace(run.data, split=split).frame()),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Any
 from napari_cellclass.core.contracts import EngineError
 
 _TELEMETRY = "openvino_telemetry"
+NO_NNCF = '--precision int8 needs NNCF; install it with pip install "napari-cellclass[int8]"'
 # What Keras imports for wrappers and pictures that are not ours, where it is there: a fifth of the time it takes.
 _NOT_NEEDED = ("sklearn", "matplotlib.pyplot")
 
@@ -108,3 +111,29 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def import_nncf() -> Any:
+    """Import NNCF without its telemetry, and keep it from telling standard output of its work.
+
+    It tells the same service of every network that is quantised, unless that package is missing; then it uses a
+    stub, for good.
+
+    Raises
+    ------
+    EngineError
+        It is not installed.
+    """
+    import_openvino()
+    others = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            import nncf
+    except ImportError as error:
+        raise EngineError(NO_NNCF) from error
+    finally:
+        if others is not None:
+            sys.modules[_TELEMETRY] = others
+    nncf.set_log_level(logging.ERROR)
+    return nncf

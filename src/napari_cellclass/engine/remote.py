@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import CellClassError, EngineError, ModelError, OutputError
+from napari_cellclass.core.params import PrecisionName
 
 CHILD = "napari_cellclass.engine.child"
 _HEADER_BYTES = 8
@@ -176,6 +177,7 @@ class TensorFlowEngine:
     """A model in a child process that runs Keras on TensorFlow, on a GPU where there is one."""
 
     name = "tensorflow"
+    precision: PrecisionName = "f32"
 
     def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
         self._path, self._classes, self._spec = bundle.path, len(bundle.scheme), bundle.preprocess

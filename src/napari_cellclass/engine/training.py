@@ -36,6 +36,7 @@ from napari_cellclass.engine.export import forward
 from napari_cellclass.engine.networks import build, learning_rate_of, optimizer, with_views
 from napari_cellclass.engine.parent import listen
 from napari_cellclass.engine.pixels import TilePixels, load_pixels
+from napari_cellclass.engine.quantise import check_quantiser
 
 _REPORT_EVERY_S = 0.25
 # Tiles (n, H, W, C), one-hot classes (n, K) and weights (n,) to the sums of a batch.
@@ -87,7 +88,7 @@ def train(
     ModelError
         The tiles are too small for the network, or ``initial`` does not fit.
     EngineError
-        The loss is no longer a number, or the export answers differently from Keras.
+        The loss is no longer a number, the export answers differently from Keras, or NNCF is needed and missing.
     CancelledError
         ``cancelled`` said so; nothing was written.
     OutputError
@@ -95,6 +96,7 @@ def train(
     """
     if params.standardise == "auto":  # not settled by the caller
         params = params.model_copy(update={"standardise": "tile"})
+    check_quantiser(params)
     told = listen()
     started = time.perf_counter()
     initial = open_initial(params, data)

@@ -129,6 +129,8 @@ def _evaluation(one: EvaluatedSet) -> Iterator[str]:
     ]
     yield f"By class: {'; '.join(rows)}."
     yield f"The expected calibration error was {report.ece:.3f}."
+    if one.evaluation.precision == "int8":
+        yield "The network was run in 8-bit whole numbers (quantised after training by NNCF)."
     if data.skipped:
         yield f"{counted(len(data.skipped), 'file')} could not be used and were left out."
     alarms = [alarm.text for alarm in one.alarms if alarm.severity == "warning"]

@@ -25,10 +25,11 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.field_list import WELL_TABLE, find_images
 from napari_cellclass.core.files import write_json
-from napari_cellclass.core.params import ClassifyParams
+from napari_cellclass.core.params import ClassifyParams, PrecisionName
 from napari_cellclass.core.plate_tables import FieldRow, WellList, field_table, well_table, write_plate_tables
 from napari_cellclass.runs.field_files import remove_left_overs
 from napari_cellclass.runs.lock import locked_folder
+from napari_cellclass.runs.models import usable_precision
 from napari_cellclass.runs.pool import classify_in_processes, engine_threads
 from napari_cellclass.runs.unit import FileJob, FileOutcome, classify_file, close_network
 
@@ -51,6 +52,10 @@ class RunReport:
         See :mod:`napari_cellclass.core.plate_tables`; ``fields`` has a row for every image, looked at or not.
     cancelled
         Whether some images were not looked at.
+    precision
+        That of the network, in all images.
+    warnings
+        Sentences about the run as a whole that a user should read.
     """
 
     model_id: str
@@ -60,6 +65,8 @@ class RunReport:
     fields: pd.DataFrame
     wells: pd.DataFrame
     cancelled: bool = False
+    precision: PrecisionName = "f32"
+    warnings: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[FileOutcome, ...]:
@@ -81,6 +88,8 @@ class RunReport:
             "kept": self.kept,
             "failed": len(self.failed),
             "cancelled": self.cancelled,
+            "precision": self.precision,
+            "warnings": list(self.warnings),
             "results": [asdict(outcome) for outcome in self.outcomes],
         }
 
@@ -111,7 +120,9 @@ def classify_files(
     Raises
     ------
     ParamsError
-        No image is found, or no scheduler.
+        No image is found, or no scheduler; int8 on TensorFlow.
+    ModelError
+        The model has no network in the precision that was asked for.
     OutputError
         The folder cannot be written, or another run writes to it. What goes wrong with one image is in the
         report instead.
@@ -119,12 +130,16 @@ def classify_files(
     if params.wells is not None and params.wells.resolve() == (params.out / WELL_TABLE).resolve():
         raise ParamsError(f"--wells {params.wells} would be written over by the run's own table; rename it")
     wells = WellList.read(params.wells)
+    # Here and once, so that all fields of a plate are classified alike, whichever machine has which.
+    precision, why = usable_precision(model, params.precision, params.engine)
+    params = params.model_copy(update={"precision": precision})
     jobs = _jobs(params, model)
     wells.check([job.image for job in jobs])
     outcomes: dict[str, FileOutcome] = {}
 
     def report() -> RunReport:
-        return _report(jobs, outcomes, model, wells, params.out)
+        found = _report(jobs, outcomes, model, wells, params.out)
+        return replace(found, precision=precision, warnings=(why,) if why else ())
 
     with locked_folder(params.out) as run:
         remove_left_overs(params.out)
@@ -226,7 +241,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
         overlap=manifest.overlap if params.overlap is None else params.overlap,
         edge=manifest.edge if params.edge is None else params.edge,
         channels=parse_channels(params.channels), error_rate=params.error_rate, resample=params.resample,
-        plane=(params.t, params.z, params.scene), engine=params.engine,
+        plane=(params.t, params.z, params.scene), engine=params.engine, precision=params.precision,
         threads=_threads(params),
     )  # fmt: skip
     stems = output_stems(images)

@@ -29,7 +29,7 @@ from napari_cellclass.core.metrics import evaluate
 from napari_cellclass.core.preprocess import PreprocessSpec, channel_mismatch
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tiles_csv import read_labelled
-from napari_cellclass.runs.field import Predictor
+from napari_cellclass.runs.field import Predictor, precision_of
 
 __all__ = ["Evaluation", "evaluate_folder", "predict_dataset", "read_test_set"]
 
@@ -85,7 +85,7 @@ def evaluate_set(
     # Where every file is one tile, a table of files would be a table of tiles.
     fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)
-    return Evaluation(data, prob, report)
+    return Evaluation(data, prob, report, precision_of(engine))
 
 
 def read_test_tiles(

@@ -36,6 +36,7 @@ from napari_cellclass.core.repeats import (
 from napari_cellclass.core.split import split_by_group, split_by_tile, split_fold
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.core.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
+from napari_cellclass.engine.quantise import check_quantiser
 from napari_cellclass.runs.labelled import cutter, reader, settled
 from napari_cellclass.runs.parallel import Job, train_ahead
 from napari_cellclass.runs.repeated import Repeats, Trained, tables_of, train_or_take, write_table
@@ -99,6 +100,7 @@ def run_experiment(
         ``cancelled`` said so; finished trainings are kept.
     """
     check_writable(params.out / "verdict.json")
+    check_quantiser(params)
     work = _Work(params, progress, cancelled)
     work.train_ahead()
     work.repeat()

@@ -37,7 +37,7 @@ FinishedCallback = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
 
 
 class Predictor(Protocol):
-    """What runs a network; see :mod:`napari_cellclass.engine.inference`."""
+    """What runs a network; see :mod:`napari_cellclass.engine.inference`. It may also tell its ``precision``."""
 
     @property
     def name(self) -> str:
@@ -45,6 +45,11 @@ class Predictor(Protocol):
 
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Give probabilities (n, K) of raw tiles (n, h, w, C) of a field with these levels."""
+
+
+def precision_of(engine: Predictor) -> str:
+    """Give the precision of what runs a network: f32 where it does not say."""
+    return str(getattr(engine, "precision", "f32"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +126,7 @@ def classify_field(
     if passing is not None and complete:
         source.identify(progress, cancelled, passing)
     warnings = tuple(_all_warnings(seen, source, bundle, grid))
-    record = run_record(source, bundle, grid, engine.name) | _levels_record(levels)
+    record = run_record(source, bundle, grid, engine) | _levels_record(levels)
     record |= {"complete": complete, "warnings": list(warnings)}
     kept = grid if complete else grid.take(seen.done)
     table = TileTable(kept, bundle.scheme, seen.prob[seen.done], source.pixel_size_um, record)
@@ -217,7 +222,7 @@ def _levels_record(levels: NDArray[np.float64] | None) -> dict[str, Any]:
     return {} if levels is None else {"levels": levels.tolist()}
 
 
-def run_record(source: SourceImage, bundle: ModelBundle, grid: TileGrid, engine: str) -> dict[str, Any]:
+def run_record(source: SourceImage, bundle: ModelBundle, grid: TileGrid, engine: Predictor) -> dict[str, Any]:
     """Say what was classified with what, as it is written to ``STEM.run.json``."""
     return {
         "program": f"napari-cellclass {napari_cellclass.__version__}",
@@ -240,7 +245,8 @@ def run_record(source: SourceImage, bundle: ModelBundle, grid: TileGrid, engine:
             "network": bundle.manifest.network,
             "classes": list(bundle.scheme.names),
         },
-        "engine": engine,
+        "engine": engine.name,
+        "precision": precision_of(engine),
         "grid": {
             "tile_px": list(grid.tile_px),
             "step_px": list(grid.step_px),

@@ -10,8 +10,11 @@ from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.params import ClassifyParams, EvaluateParams
 from napari_cellclass.engine.inference import Engine, check_golden, open_engine
 from napari_cellclass.engine.keras_file import NeedsAnswersError, open_model
+from napari_cellclass.engine.precision import no_fast_int8, usable_precision
 
-__all__ = ["Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine", "verify_model"]
+__all__ = [
+    "Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine", "usable_precision", "verify_model",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,17 @@ def verify_model(bundle: ModelBundle) -> str:
     with open_engine(bundle) as engine:
         difference = check_golden(bundle, engine)
     parts, tiles = len(bundle.manifest.files), len(bundle.golden[0])
-    return (
+    text = (
         f"verified  {parts} parts are as they were written; {tiles} golden tiles replayed: the answers of training "
         f"(largest difference {difference:.2g}, {engine.name})"
     )
+    if not bundle.has_int8:
+        return text
+    if why := no_fast_int8():
+        return f"{text}\nint8      not replayed: {why}"
+    with open_engine(bundle, precision="int8") as engine:
+        difference = check_golden(bundle, engine)
+    return f"{text}\nint8      replayed too: the answers of the day it was made (largest difference {difference:.2g})"
 
 
 def _class_list(text: str | None) -> tuple[str, ...] | None:

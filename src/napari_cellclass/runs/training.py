@@ -29,6 +29,7 @@ from napari_cellclass.core.repeats import set_names
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.tile_stats import measure_tiles
 from napari_cellclass.core.tiles_csv import read_labelled
+from napari_cellclass.engine.quantise import check_quantiser
 from napari_cellclass.runs.evaluation import Evaluation, evaluate_set, read_test_set
 from napari_cellclass.runs.labelled import cutter, reader, settled
 from napari_cellclass.runs.models import open_engine
@@ -75,6 +76,7 @@ def train_folders(
     if params.out.is_dir():
         raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
     check_writable(params.out)
+    check_quantiser(params)
     read = reader(params)
     data = read_labelled(params.data, cutter(params), params.group_by, read, progress=progress, cancelled=cancelled)
     data = split_by_group(data, params.val_fraction)

@@ -26,7 +26,7 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import EngineName
+from napari_cellclass.core.params import EngineName, PrecisionName
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.rescale import rescaled_tile
 from napari_cellclass.core.table import TileTable
@@ -52,8 +52,8 @@ class FileJob:
         Token of the run, see :func:`~napari_cellclass.runs.lock.locked_folder`.
     model_file
         Where this machine has the model, if elsewhere.
-    overlap, edge, channels, error_rate, resample, plane, engine, threads
-        As of ``classify``; ``plane`` is (t, z, scene).
+    overlap, edge, channels, error_rate, resample, plane, engine, precision, threads
+        As of ``classify``; ``plane`` is (t, z, scene), ``precision`` is settled.
     """
 
     image: str
@@ -70,11 +70,14 @@ class FileJob:
     resample: bool = False
     plane: tuple[int, int, int] = (0, 0, 0)
     engine: EngineName = "auto"
+    precision: PrecisionName = "f32"
     threads: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Give the settings that decide the tables, JSON-able."""
         t, z, scene = self.plane
+        unusual: dict[str, Any] = {"resample": True} if self.resample else {}
+        unusual |= {"precision": self.precision} if self.precision != "f32" else {}
         return {
             "overlap": float(self.overlap),
             "edge": self.edge,
@@ -82,7 +85,7 @@ class FileJob:
             "error_rate": self.error_rate,
             "plane": {"t": t, "z": z, "scene": scene},
             "engine": "openvino" if self.engine == "auto" else self.engine,
-        } | ({"resample": True} if self.resample else {})
+        } | unusual
 
 
 @dataclass(frozen=True)
@@ -141,14 +144,14 @@ class _Network:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._key: tuple[str, str, int | None] | None = None
+        self._key: tuple[str, str, str, int | None] | None = None
         self._open: _OpenModel | None = None
 
     @contextlib.contextmanager
     def of(self, job: FileJob) -> Iterator[tuple[ModelBundle, Engine]]:
         """Give the model of a job and what runs it, open for as long as the block lasts."""
         with self._lock:
-            key = (job.model_id, job.engine, job.threads)
+            key = (job.model_id, job.engine, job.precision, job.threads)
             if self._open is None or self._key != key:
                 self._retire()
                 self._open, self._key = self._load(job), key
@@ -170,7 +173,7 @@ class _Network:
         bundle = load_model(Path(job.model_file or job.model))
         if bundle.model_id != job.model_id:
             raise ModelError(f"{job.model} was replaced by another model while the run went on; run again")
-        return _OpenModel(bundle, open_engine(bundle, job.engine, job.threads))
+        return _OpenModel(bundle, open_engine(bundle, job.engine, job.threads, job.precision))
 
     def _retire(self) -> None:
         held, self._open, self._key = self._open, None, None

@@ -26,12 +26,12 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.known_models import KnownModels
-from napari_cellclass.core.params import EngineName
+from napari_cellclass.core.params import EngineName, PrecisionName
 from napari_cellclass.core.rescale import rescaled_tile
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.core.table_files import write_wsinfer_csv
 from napari_cellclass.runs.field import FieldResult, classify_field
-from napari_cellclass.runs.models import Engine, KerasAnswers, load_model, open_engine
+from napari_cellclass.runs.models import Engine, KerasAnswers, load_model, open_engine, usable_precision
 from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.overlay import OverlayStyle
 from napari_cellclass.viewer.session import FieldLayer, NewMap, build_map, warm_up
@@ -53,8 +53,8 @@ class ClassifyRequest:
         The image layer, how the map will be shown, and the map that is shown now; see :func:`build_map`.
     overlap, edge
         Of the tiles.
-    engine
-        What runs the network.
+    engine, precision
+        What runs the network, and in which numbers.
     rescale
         Whether the tiles are to cover what those of the model did, where the field has another pixel size.
     centre
@@ -70,6 +70,7 @@ class ClassifyRequest:
     overlap: float
     edge: EdgeRule
     engine: EngineName = "auto"
+    precision: PrecisionName = "f32"
     rescale: bool = False
     centre: tuple[float, float] | None = None
 
@@ -82,37 +83,37 @@ class EngineKeeper:
     """
 
     def __init__(self) -> None:
-        self._key: tuple[str, str] | None = None
+        self._key: tuple[str, str, str] | None = None
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._closed = False
 
     @contextlib.contextmanager
-    def using(self, model: ModelBundle, name: EngineName) -> Iterator[Engine]:
+    def using(self, model: ModelBundle, name: EngineName, precision: PrecisionName = "f32") -> Iterator[Engine]:
         """Open the model's engine, or give the one that is open, and keep it open meanwhile."""
         with self._lock:
             try:
-                yield self._get(model, name)
+                yield self._get(model, name, precision)
             finally:
                 if self._closed:
                     self._end()
 
-    def prepare(self, model: ModelBundle, name: EngineName) -> None:
+    def prepare(self, model: ModelBundle, name: EngineName, precision: PrecisionName = "f32") -> None:
         """Open the model's engine, unless a run is using one."""
         if self._lock.acquire(blocking=False):
             try:
                 if not self._closed:
-                    self._get(model, name)
+                    self._get(model, name, precision)
             finally:
                 if self._closed:
                     self._end()
                 self._lock.release()
 
-    def _get(self, model: ModelBundle, name: EngineName) -> Engine:
-        key = (model.model_id, name)
+    def _get(self, model: ModelBundle, name: EngineName, precision: PrecisionName) -> Engine:
+        key = (model.model_id, name, precision)
         if self._engine is None or self._key != key:
             self._end()
-            self._engine, self._key = open_engine(model, name), key
+            self._engine, self._key = open_engine(model, name, precision=precision), key
         return self._engine
 
     def close(self) -> None:
@@ -138,7 +139,12 @@ def load(path: Path, answers: KerasAnswers | None, progress: ProgressCallback, c
 
 
 def prepare(
-    model: ModelBundle, engine: EngineName, keeper: EngineKeeper, progress: ProgressCallback, cancelled: CancelCheck
+    model: ModelBundle,
+    engine: EngineName,
+    precision: PrecisionName,
+    keeper: EngineKeeper,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
 ) -> None:
     """Make the network ready before anybody asks for a run; a defect is told by the run.
 
@@ -147,7 +153,7 @@ def prepare(
     progress(Progress("starting the network", 0, 0))
     if engine != "tensorflow":
         with contextlib.suppress(CellClassError):
-            keeper.prepare(model, engine)
+            keeper.prepare(model, engine, usable_precision(model, precision, engine)[0])
 
 
 def run(
@@ -163,6 +169,7 @@ def run(
         Cancelled before the first tile was finished.
     """
     progress(Progress("starting the network", 0, 0))
+    precision, why = usable_precision(request.model, request.precision, request.engine)
     source, manifest = request.source, request.model.manifest
     tile_px = manifest.tile_px
     if request.rescale:
@@ -174,9 +181,10 @@ def run(
     if request.centre is not None:
         grid = grid.from_row_nearest(request.centre[0])
     live.begin(grid, request.model.scheme)
-    with keeper.using(request.model, request.engine) as engine:
+    with keeper.using(request.model, request.engine, precision) as engine:
         result = classify_field(request.source, request.model, engine, grid, progress, cancelled, live.add)
     result = replace(result, table=result.table.take(np.argsort(result.table.grid.tile_id)))
+    result = replace(result, warnings=(why, *result.warnings)) if why else result
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")
     new = build_map(result.table, request.source, request.over, request.style, request.shown, len(grid))

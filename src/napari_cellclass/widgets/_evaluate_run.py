@@ -15,7 +15,7 @@ from napari_cellclass.core.evaluated import EvaluatedSet, Evaluation
 from napari_cellclass.core.panel import PanelTile, field_of_tile, read_panel
 from napari_cellclass.core.params import EvaluateParams
 from napari_cellclass.report.kit import save_kit
-from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine, usable_precision
 from napari_cellclass.runs.named_sets import NamedPath, evaluate_sets
 from napari_cellclass.widgets._prepare_run import Picture
 
@@ -57,7 +57,8 @@ def run(request: EvaluateRequest, progress: ProgressCallback, cancelled: CancelC
     params = request.params
     progress(Progress("starting the network", 0, 0))
     model = load_model(params.model, request.answers or KerasAnswers.of(params))
-    with open_engine(model, params.engine) as engine:
+    precision, _ = usable_precision(model, params.precision, params.engine)
+    with open_engine(model, params.engine, precision=precision) as engine:
         sets = evaluate_sets(
             request.sets, model, engine, params.group_by,
             shortcuts=params.shortcuts, stress=params.stress, progress=progress, cancelled=cancelled,

@@ -124,6 +124,9 @@ def report(trained: Trained, previous: Trained | None) -> str:
             f"Confidences are off by {calibration.ece_before:.3f} as the network gives them, by "
             f"{calibration.ece_after:.3f} calibrated (ECE{_judged(calibration)})."
         )
+    if manifest.quantised is not None and manifest.quantised.kept:
+        _, changed, accuracy, *_ = manifest.quantised.lines()
+        lines.append(f"Also in int8: {accuracy}; {changed}.")
     for name, test in trained.tests.items():
         lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
     return "\n".join(lines)

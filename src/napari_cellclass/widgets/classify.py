@@ -90,7 +90,7 @@ class ClassifyWidget(QWidget):
         )
         self.model_text, self.origin_text = QLabel("no model chosen"), QLabel()
         self.region = RegionChoice(self.viewer)
-        self.tiles = form(ClassifyParams, ["overlap", "edge", "engine"])
+        self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
         self.rescale = RescaleOffer()
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
         self.bar = QProgressBar()
@@ -193,7 +193,7 @@ class ClassifyWidget(QWidget):
         m = model.manifest
         self.model_text.setText(
             f"{m.network}: {', '.join(model.scheme.names)}; tiles of {m.tile_px[1]} x {m.tile_px[0]} px, "
-            f"{model.preprocess.channels} channel(s)"
+            f"{model.preprocess.channels} channel(s){'; also in int8' if model.has_int8 else ''}"
         )
         self._compare_scales()
         show_origin(self.origin_text, model)
@@ -204,7 +204,8 @@ class ClassifyWidget(QWidget):
             self._run_when_ready = False
             self.run()
         else:
-            start_job(work.prepare, model=model, engine=self.tiles["engine"].value, keeper=self._keeper)
+            how = {name: self.tiles[name].value for name in ("engine", "precision")}
+            start_job(work.prepare, model=model, keeper=self._keeper, **how)
 
     def _model_failed(self, error: CellClassError, path: Path) -> None:
         if isinstance(error, NeedsAnswersError):
@@ -283,6 +284,7 @@ class ClassifyWidget(QWidget):
             self.tiles["overlap"].value,
             self.tiles["edge"].value,
             self.tiles["engine"].value,
+            self.tiles["precision"].value,
             self.rescale.wanted,
             self._centre(layers[0]),
         )

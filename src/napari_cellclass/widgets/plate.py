@@ -26,7 +26,7 @@ from napari_cellclass.widgets.classify import ClassifyWidget
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_SETTINGS = ["workers", "error_rate"]
+_SETTINGS = ["workers", "error_rate", "precision"]
 _SHOWN_FAILURES = 3
 _VIEW_SETTLES_MS = 120
 
@@ -137,6 +137,7 @@ class PlateWidget(QWidget):
         self.results.show_result(result)
         report = result.report
         lines = ["Cancelled: " + self.results.summary() if report.cancelled else self.results.summary()]
+        lines += [f"Warning: {text}." for text in report.warnings]
         lines += [outcome.error for outcome in report.failed[:_SHOWN_FAILURES]]
         if len(report.failed) > _SHOWN_FAILURES:
             lines.append(f"{len(report.failed):,} images failed in all; each is named in report.json.")

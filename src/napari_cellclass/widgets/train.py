@@ -42,6 +42,7 @@ _MORE = [
     "batch_size",
     "learning_rate",
     "input_px",
+    "precision",
     "seed",
 ]
 _ENDS_S = 3.0

@@ -1,0 +1,105 @@
+"""Quantising, without a training: the network and the tiles of a model that is there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_cellclass.core.bundle import INT8_MEMBERS, ModelBundle
+from napari_cellclass.core.contracts import CancelledError
+from napari_cellclass.core.quantised import Quantised
+from napari_cellclass.engine import precision
+from napari_cellclass.engine import quantise as module
+from napari_cellclass.engine.compiled import read_network
+from napari_cellclass.engine.inference import Engine
+from napari_cellclass.engine.quantise import quantise, quantised_members
+
+pytestmark = pytest.mark.training
+
+Case = tuple[Any, dict[str, bytes], NDArray[np.float32]]
+
+
+@pytest.fixture
+def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch) -> Case:
+    """A training that has ended, as far as quantising looks at it; its network, and that one's answers."""
+    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    spec, prob = good.preprocess, openvino.predict(tiles)
+    labels = prob.argmax(axis=1)
+    groups = np.array([f"g{i % 10}" for i in range(len(tiles))], object)
+    data = SimpleNamespace(labels=labels, groups=groups, scheme=good.scheme)
+    pixels = SimpleNamespace(
+        place=np.arange(len(tiles)), spec=spec, golden=tiles[:4], batch=lambda rows: spec.apply(tiles[rows])
+    )
+    run = SimpleNamespace(
+        train=np.arange(0, 40), val=np.arange(40, 300), pixels=pixels, data=data, cancelled=lambda: False,
+        progress=lambda update: None,
+    )  # fmt: skip
+    return run, {name: good.member(name) for name in ("model.xml", "model.bin")}, prob[40:]
+
+
+def test_inner_layers_are_whole_numbers_and_the_first_steps_and_the_last_layer_are_not(case: Case) -> None:
+    run, members, _ = case
+    made = quantised_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
+    model = read_network(*(made[name] for name in INT8_MEMBERS))
+    inputs = {}
+    for op in model.get_ordered_ops():
+        if op.get_type_name() in ("Convolution", "MatMul"):
+            inputs[op.get_friendly_name()] = op.input_value(0).get_node().get_type_name() == "FakeQuantize"
+    *inner, last = inputs.values()
+    assert len(inner) == 5
+    assert all(inner)
+    assert not last
+    fed = {
+        op.get_type_name(): {v.get_node().get_type_name() for v in op.input_values()} for op in model.get_ordered_ops()
+    }
+    assert {"AvgPool", "Clamp", "MaxPool", "ReduceMean"} <= set(fed), "standardising, and pooling"
+    assert {name for name, sources in fed.items() if "FakeQuantize" in sources} <= {
+        "Convolution",
+        "Multiply",
+        "Convert",
+    }
+
+
+def test_a_network_without_a_loss_is_kept_with_its_golden_answers(case: Case) -> None:
+    made = quantise(*case, None)
+    assert made.about.kept, made.about.why
+    assert made.about.tiles == 40
+    assert set(made.members) == set(INT8_MEMBERS)
+    assert made.golden is not None
+    assert made.golden.shape == (4, 2)
+
+
+def test_a_significant_loss_is_not_kept_and_warned_of(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = module.compare
+    monkeypatch.setattr(module, "compare", lambda f32, int8, *more: honest(f32, int8[:, ::-1], *more))
+    made = quantise(*case, None)
+    assert not made.about.kept
+    assert made.members == {}
+    assert made.golden is None
+    assert made.about.warning.startswith("no int8 network was stored, only the one in f32: accuracy 0.")
+
+
+def test_without_fast_instructions_none_is_made(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    made = quantise(*case, None)
+    assert made.members == {}
+    assert "this processor has no fast instructions" in made.about.warning
+
+
+def test_whatever_goes_wrong_the_training_is_not_lost(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("Check failed\nat line 3")
+
+    monkeypatch.setattr(module, "quantised_members", broken)
+    assert quantise(*case, None).about == Quantised.refused("it could not be made (Check failed)")
+
+
+def test_cancelling_stops_it(case: Case) -> None:
+    run, *more = case
+    run.cancelled = lambda: True
+    with pytest.raises(CancelledError, match="nothing was written"):
+        quantise(run, *more, None)
