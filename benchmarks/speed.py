@@ -1,11 +1,12 @@
 """How fast fields are classified, and how much memory that takes.
 
     python benchmarks/speed.py              all of it
-    python benchmarks/speed.py --part tiles|size|memory
+    python benchmarks/speed.py --part tiles|size|memory|int8
 
 `tiles`: 8192 x 8192 px RGB, from the file to the map, against OpenVINO alone on tiles in memory, and against Keras on
 tiles that were saved as PNG. `size`: time per tile of fields of 1000 and of 100 000 tiles. `memory`: peak memory of the
-command line on 20 000 and on 100 000 px a side. Files that are kept for the next run go to ``--work``.
+command line on 20 000 and on 100 000 px a side. `int8`: a network in 8-bit
+whole numbers against float32. Files that are kept for the next run go to ``--work``.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ import zarr
 from PIL import Image
 
 from _results import markdown, write_section
-from napari_cellclass.core.bundle import ModelBundle
+from napari_cellclass.core.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.params import PrecisionName
+from napari_cellclass.core.quantised import Quantised
 from napari_cellclass.core.readers import read_image
-from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field, write_ihc_dataset
 from napari_cellclass.engine.compiled import cores
 from napari_cellclass.engine.environment import import_openvino
 from napari_cellclass.runs.field import classify_field
@@ -38,6 +41,12 @@ from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
 HERE = Path(__file__).parent
 _SIDE, _TILE_PX = 8192, 256
 _ROUNDS = 5
+_INT8_TILES, _INT8_ROUNDS = 128, 9
+_INT8_MODELS = {
+    "deep-50 as published": ["--as-published"],
+    "deep-50": ["--network", "deep-50", "--standardise", "tile", "--epochs", "9"],
+    "compact": ["--input-px", "128", "--standardise", "tile"],
+}
 
 
 def network(work: Path, name: str) -> Path:
@@ -239,7 +248,73 @@ def peak_mb(command: list[str]) -> float:
     return int(done.stdout.split()[-1]) / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-PARTS = {"tiles": tiles_part, "size": size_part, "memory": memory_part}
+def quantised_model(work: Path, name: str) -> ModelBundle:
+    """Train on the tiles of scikit-image's real field, with a network in 8-bit numbers."""
+    path = work / f"int8-{name.replace(' ', '-')}.cellclass"
+    if not path.exists():
+        grid = TileGrid.regular(ihc_field().shape, IHC_TILE_PX)
+        write_ihc_dataset(work / "ihc", grid, np.ones(len(grid), bool))
+        words = ["train", work / "ihc", "--out", path, "--group-by", r"_(c\d+)", "--quiet", "--precision", "int8"]
+        line = [sys.executable, "-m", "napari_cellclass", *map(str, words), *_INT8_MODELS[name]]
+        subprocess.run(line, check=True)
+    return open_bundle(path)
+
+
+def both_speeds(bundle: ModelBundle) -> dict[PrecisionName, list[float]]:
+    """Give tiles/s of both networks of a model on the same tiles of its input's size in memory, in turn."""
+    pixels, input_px = field_pixels(), bundle.preprocess.input_px
+    boxes = TileGrid.regular((_SIDE, _SIDE), input_px).boxes[:_INT8_TILES].tolist()
+    tiles = np.stack([pixels[y0:y1, x0:x1] for y0, x0, y1, x1 in boxes])
+    rates: dict[PrecisionName, list[float]] = {"f32": [], "int8": []}
+    with open_engine(bundle) as f32, open_engine(bundle, precision="int8") as int8:
+        for number in range(_INT8_ROUNDS + 1):
+            for engine in (f32, int8):
+                start = time.perf_counter()
+                engine.predict(tiles)
+                if number:  # the first is not counted
+                    rates[engine.precision].append(len(tiles) / (time.perf_counter() - start))
+    return rates
+
+
+def int8_part(work: Path) -> tuple[str, str]:
+    """Compare speed and figures of both networks of models, in 8-bit numbers and in float32."""
+    rows, title = [], "Networks in 8-bit whole numbers"
+    for name in _INT8_MODELS:
+        bundle = quantised_model(work, name)
+        about = bundle.manifest.quantised
+        assert about is not None
+        if not bundle.has_int8:
+            return title, f"Not measured: {name}: {about.warning}."
+        rates = both_speeds(bundle)
+        ratios = np.divide(rates["int8"], rates["f32"])
+        rows.append(
+            {
+                "network": name, "input": "{} x {} px".format(*bundle.preprocess.input_px),
+                **{f"{kind}, tiles/s": f"{np.median(values):.0f}" for kind, values in rates.items()},
+                "int8 / f32": f"{np.median(ratios):.2f}", "range": f"{ratios.min():.2f} to {ratios.max():.2f}",
+                "held-out tiles": about.compared, "of another class": about.changed,
+                "largest difference": f"{about.largest_difference:.2g}", "mean": f"{about.mean_difference:.2g}",
+            }
+        )  # fmt: skip
+    figures = [
+        {
+            "network": name, "figure": one.name, "f32": f"{one.f32:.4f}", "int8": f"{one.int8:.4f}",
+            "95 % interval of f32": "none" if one.lo is None else f"{one.lo:.4f} to {one.hi:.4f}",
+            "inside": "yes" if one.inside else "no",
+        }
+        for name in _INT8_MODELS
+        for one in (quantised_model(work, name).manifest.quantised or Quantised.refused("")).figures
+    ]  # fmt: skip
+    about_all = f"""`python benchmarks/speed.py --part int8`. Models trained with `--precision int8` on all tiles of
+scikit-image's real field, RGB, whole columns held out: *deep-50 as published* with `--as-published`, *deep-50* by the
+recipe with 9 epochs, *compact* with an input of 128 px; the recipe's networks standardise tiles, in float32 in both.
+Speed: the same {_INT8_TILES} tiles of the input's size in memory, by the program's own engine with its preparation of
+pixels, both networks in turn, {_INT8_ROUNDS} rounds on {cores()} core(s); medians, and the range of the rounds' ratios.
+Where tiles are resized before the network, which is float32 too, less is gained. *Difference*: of a probability."""
+    return title, f"{about_all}\n\n{markdown(pd.DataFrame(rows))}\n\n{markdown(pd.DataFrame(figures))}"
+
+
+PARTS = {"tiles": tiles_part, "size": size_part, "memory": memory_part, "int8": int8_part}
 
 
 def main() -> None:
