@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +161,16 @@ def test_the_answers_of_the_day_it_was_made_are_replayed(
     said = capsys.readouterr().err
     assert "does not give the answers it gave when it was trained" in said
     assert "--precision f32" in said
+
+
+def test_a_processor_without_the_instructions_gives_the_same_answers(int8_model: Path) -> None:
+    """What an older processor would run; on others than x86 the word means nothing, and the law holds anyway."""
+    older = {"ONEDNN_MAX_CPU_ISA": "AVX2", "NAPARI_CELLCLASS_FAST_INT8": "1"}
+    line = [sys.executable, "-m", "napari_cellclass", "info", str(int8_model), "--verify"]
+    done = subprocess.run(line, env=os.environ | older, check=True, capture_output=True, text=True, timeout=120)
+    told = re.search(r"int8 +replayed too: .*largest difference ([\d.e-]+)\)", done.stdout)
+    assert told
+    assert float(told[1]) < 1e-4
 
 
 def test_without_nncf_training_is_refused_before_it_begins(

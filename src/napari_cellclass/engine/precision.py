@@ -23,7 +23,7 @@ _NUMPY = ("AVX512VNNI", "ASIMDDP")
 def fast_int8() -> bool:
     """Tell whether the processor has instructions that multiply and add 8-bit whole numbers in one go.
 
-    Without them a network in such numbers is hardly faster, and older instructions may overflow.
+    Without them a network in such numbers gives the same answers, but is hardly faster.
     """
     told = os.environ.get(FAST_INT8, "").strip()
     if told not in ("", "0", "1"):

@@ -22,7 +22,7 @@ from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.quantised import Quantised, compare
 from napari_cellclass.engine.compiled import OpenVinoNetwork, TileKind, as_it_is, read_network
 from napari_cellclass.engine.environment import NO_NNCF, import_nncf, import_openvino, silenced_stderr
-from napari_cellclass.engine.precision import no_fast_int8
+from napari_cellclass.engine.precision import FAST_INT8, no_fast_int8
 
 if TYPE_CHECKING:
     from napari_cellclass.engine.training import TrainingRun
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 # More change hardly any range: NNCF's own number too.
 _MOST_TILES = 300
 _BATCH = 32
+_NOT_FAST = (
+    "it was trained on a processor without fast instructions for 8-bit whole numbers (VNNI, AMX or dot product); set "
+    f"{FAST_INT8}=1 there to make one for other machines"
+)
 _MULTIPLYING = {"Convolution", "GroupConvolution", "MatMul"}
 
 
@@ -69,8 +73,8 @@ def quantise(
     CancelledError
         The run was cancelled.
     """
-    if why := no_fast_int8():
-        return Int8Network(Quantised.refused(why))
+    if no_fast_int8():
+        return Int8Network(Quantised.refused(_NOT_FAST))
     place, data = run.pixels.place[run.val], run.data
     try:
         run.progress(Progress("making the int8 network", 0, 0))
