@@ -250,6 +250,20 @@ def test_a_map_that_was_deleted_is_freed_and_can_be_made_again(
     assert sum(map_of() is not None for map_of in made) <= 1  # the last one may still be told of
 
 
+def test_a_field_whose_tiles_show_text_is_classified_again_and_again(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    """The text is hidden meanwhile, and rewritten then; what Qt catches fails the test."""
+    viewer.add_image(ihc_field().data[:128, :128], rgb=True)
+    viewer.reset_view()
+    load(qtbot, classify, ihc_model)
+    for _ in range(3):
+        run(qtbot, classify)
+        (text,) = [one for one in viewer.layers if one.metadata.get("napari_cellclass", {}).get("kind") == "text"]
+        qtbot.waitUntil(lambda text=text: len(text.data) == 16)
+        assert text.visible
+
+
 def test_a_model_dropped_onto_the_window_is_chosen(viewer: Any, qtbot: Any, ihc_model: Path) -> None:
     viewer.add_image(ihc_field().data, name="ihc", rgb=True)
     mime = QMimeData()

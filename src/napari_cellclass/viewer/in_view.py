@@ -111,9 +111,11 @@ def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], line
     names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in places]
     sure = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in places]
     labels = [name + text for name, text in zip(names, sure, strict=True)]
+    visible, layer.visible = layer.visible, True  # a hidden layer's points of before would be looked for
     layer.data = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
     layer.face_color = layer.border_color = "transparent"  # only the text is to be seen
     layer.features = pd.DataFrame({"label": np.array(labels, object)})
+    layer.visible = visible
 
 
 def outline_layer(table: TileTable, place: Mapping[str, Any], name: str) -> Shapes:

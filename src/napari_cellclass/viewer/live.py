@@ -153,5 +153,7 @@ class LiveMap:
         for layer in self._hidden:
             if any(layer is other for other in there):
                 layer.visible = True
+        if self._hidden:
+            self._view.refresh_view()
         self._hidden, self._added = [], False
         self._waiting.clear()
