@@ -47,6 +47,7 @@ def article(model: Path, field: Path, folder: Path) -> None:
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None
+    answers, sys.stdout = sys.stdout, sys.stderr  # Keras prints too
     network = tf.keras.models.load_model(model, compile=False)
     for _ in sys.stdin:
         shutil.rmtree(folder, ignore_errors=True)
@@ -60,7 +61,7 @@ def article(model: Path, field: Path, folder: Path) -> None:
             folder, target_size=(_PX, _PX), batch_size=20, class_mode=None, shuffle=False
         )
         network.predict(flow, verbose=0)
-        print(time.perf_counter() - start, file=sys.__stdout__, flush=True)
+        print(time.perf_counter() - start, file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=384)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--networks", nargs="+", choices=list(OVERLAPS), default=list(OVERLAPS))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "napari-cellclass-plate")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     given = parser.parse_args()
@@ -70,8 +71,15 @@ def main() -> None:
     write_plate(plate, given.fields)
     parts: list[dict[str, str]] = []
     with cluster(given.work / "dask") as dask:
-        for network, overlap in OVERLAPS.items():
-            words: list[object] = ["classify", plate, "--model", model(given.work, network), "--overlap", overlap]
+        for network in given.networks:
+            words: list[object] = [
+                "classify",
+                plate,
+                "--model",
+                model(given.work, network),
+                "--overlap",
+                OVERLAPS[network],
+            ]
             words += ["--threads", 1, "--quiet"]
             ways = {"1 process": [], "2 workers": ["--workers", 2], "Dask, 2 workers": ["--scheduler", dask.address]}
             times = measure(words, ways, given.rounds, given.work / "out")

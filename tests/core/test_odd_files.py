@@ -72,7 +72,10 @@ import imagecodecs, npe2, tifffile, zarr  # imported before the limit is set
 from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.readers import read_image
 
-now = int(next(l for l in open("/proc/self/status") if l.startswith("VmSize")).split()[1]) * 1024
+def kib(name):
+    return int(next(l for l in open("/proc/self/status") if l.startswith(name)).split()[1])
+
+now = kib("VmSize") * 1024
 resource.setrlimit(resource.RLIMIT_AS, (now + (2 << 30), now + (2 << 30)))
 found = {}
 for path in sorted(p for p in Path(sys.argv[1]).iterdir() if p.suffix != ".csv"):
@@ -82,7 +85,7 @@ for path in sorted(p for p in Path(sys.argv[1]).iterdir() if p.suffix != ".csv")
         found[path.name] = [pixels.shape, str(pixels.dtype), image.source_axes]
     except ImageError as error:
         found[path.name] = str(error)
-found["peak KiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found["peak KiB"] = kib("VmHWM")  # ru_maxrss would count what the parent held when it started this
 print(json.dumps(found))
 """
 
