@@ -180,8 +180,8 @@ def virtual(rows: int, columns: int) -> SourceImage:
     """Make a field of so many tiles whose pixels are made when they are asked for."""
     import dask.array as da
 
-    y = da.arange(rows * _TILE_PX, chunks=_TILE_PX, dtype="uint8")[:, None, None]
-    x = da.arange(columns * _TILE_PX, chunks=8 * _TILE_PX, dtype="uint8")[None, :, None]
+    y = (da.arange(rows * _TILE_PX, chunks=_TILE_PX) % 256).astype("uint8")[:, None, None]
+    x = (da.arange(columns * _TILE_PX, chunks=8 * _TILE_PX) % 256).astype("uint8")[None, :, None]
     return SourceImage(y + x + da.arange(3, chunks=3, dtype="uint8"), "virtual")
 
 
