@@ -1,11 +1,11 @@
-"""What napari leaves undone at its canvas."""
+"""What napari leaves undone when a layer is removed from a window."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cellclass.viewer.layers import bare
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-class _CanvasKeeper(QObject):
+class _Keeper(QObject):
     """Helps when a layer is removed from a window; lives as long as the window."""
 
     def __init__(self, window: QMainWindow, viewer: Viewer) -> None:
@@ -37,14 +37,29 @@ class _CanvasKeeper(QObject):
                     child.layer = None
 
 
-def keep_canvas_current(widget: QWidget, viewer: Viewer) -> None:
-    """Let layers be removed from a window without a crash or a leak; call it whenever a widget is shown in it.
+class _WhenShown(QObject):
+    """Waits until a widget is docked in a window, which then gets its keeper."""
+
+    def __init__(self, widget: QWidget, viewer: Viewer) -> None:
+        super().__init__(widget)
+        self._viewer = viewer
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Look at each showing of the widget: it may have been moved to another window."""
+        if event is not None and event.type() == QEvent.Type.Show and isinstance(watched, QWidget):
+            window = main_window(watched)
+            if window is not None and window.findChild(_Keeper) is None:
+                _Keeper(window, self._viewer)
+        return False
+
+
+def look_after_removals(widget: QWidget, viewer: Viewer) -> None:
+    """Let layers be removed without a crash or a leak from the window that a widget will be docked in.
 
     napari 0.9.2 frees a removed layer's shaders at once (``VispyCanvas._clean_and_update_scenegraph``), in whatever
     OpenGL context is current then; with Mesa the next frame crashes, with other drivers memory may be damaged
     (napari's issues 6472 and 8471). It also keeps a removed layer for ever, by the mode buttons of its controls, whose
     tooltips follow the shortcuts (``ActionManager.bind_button``).
     """
-    window = main_window(widget)
-    if window is not None and window.findChild(_CanvasKeeper) is None:
-        _CanvasKeeper(window, viewer)
+    _WhenShown(widget, viewer)

@@ -26,7 +26,7 @@ from napari_cellclass.viewer.annotation_layers import AnnotationLayers
 from napari_cellclass.viewer.layers import image_from_layers
 from napari_cellclass.viewer.session import FieldLayer, map_of_field
 from napari_cellclass.widgets._annotate_files import FilesPanel
-from napari_cellclass.widgets._canvas import keep_canvas_current
+from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._class_editor import ClassEditor
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._gallery import Gallery
@@ -59,6 +59,7 @@ class AnnotateWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
         self.journal = Journal()
         self.annotation: Annotation | None = None
         self.layers: AnnotationLayers | None = None
@@ -307,17 +308,14 @@ class AnnotateWidget(QWidget):
         return ranked(policy, np.asarray(a.labels), a.grid.tile_id, self.prediction(), a.scheme.names)
 
     def _first(self) -> int:
-        queue = self._queue()
-        return int(queue[0]) if len(queue) else 0
+        return int(next(iter(self._queue()), 0))
 
     def _next(self) -> None:
         assert self.layers is not None
         queue = self._queue()
-        if self.policy.currentText() == "in order":
-            later = queue[queue > self.layers.current]
-            queue = later if len(later) else queue
-        else:
-            queue = queue[queue != self.layers.current]
+        in_order = self.policy.currentText() == "in order"
+        wanted = queue > self.layers.current if in_order else queue != self.layers.current
+        queue = queue if in_order and not wanted.any() else queue[wanted]  # in order it begins again at its end
         if len(queue):
             self.layers.go_to(int(queue[0]))
         else:
@@ -392,11 +390,6 @@ class AnnotateWidget(QWidget):
     def _say(self, text: str, bad: bool = False) -> None:
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
-
-    def showEvent(self, event: Any) -> None:
-        """Look after the window that the widget is docked in."""
-        super().showEvent(event)
-        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Take our listeners away; labels are on disk already."""

@@ -28,7 +28,7 @@ from napari_cellclass.viewer.blind_view import BlindView
 from napari_cellclass.widgets import _blind_run as work
 from napari_cellclass.widgets._blind_results import BlindResults
 from napari_cellclass.widgets._blind_setup import BlindSetup
-from napari_cellclass.widgets._canvas import keep_canvas_current
+from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._docks import main_window
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
@@ -49,6 +49,7 @@ class BlindWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
         self.session: BlindSession | None = None
         self.reading: Reading | None = None
         self.job: Job | None = None
@@ -345,11 +346,6 @@ class BlindWidget(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._leave()
         return super().event(event)
-
-    def showEvent(self, event: Any) -> None:
-        """Look after the window that the widget is docked in."""
-        super().showEvent(event)
-        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Leave nothing running behind."""

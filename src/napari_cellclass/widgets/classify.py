@@ -37,7 +37,7 @@ from napari_cellclass.viewer.layers import (
 from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.session import FieldLayer, MapView, NewMap
 from napari_cellclass.widgets import _classify_run as work
-from napari_cellclass.widgets._canvas import keep_canvas_current
+from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
@@ -67,6 +67,7 @@ class ClassifyWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
         self.map = MapView(napari_viewer)
         self.model: ModelBundle | None = None
         self.job: Job | None = None
@@ -337,11 +338,6 @@ class ClassifyWidget(QWidget):
     def _say(self, text: str, bad: bool = False) -> None:
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
-
-    def showEvent(self, event: Any) -> None:
-        """Look after the window that the widget is docked in."""
-        super().showEvent(event)
-        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Leave nothing running behind."""

@@ -14,7 +14,7 @@ from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.params import ClassifyParams
 from napari_cellclass.viewer.plate_layers import PlateLayers
 from napari_cellclass.widgets import _plate_run as work
-from napari_cellclass.widgets._canvas import keep_canvas_current
+from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._docks import find_dock
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._keras_dialog import run_with_answers
@@ -43,6 +43,7 @@ class PlateWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
         self.layers = PlateLayers(napari_viewer)
         self._build()
         self.run_button.clicked.connect(self.run)
@@ -163,11 +164,6 @@ class PlateWidget(QWidget):
 
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
-
-    def showEvent(self, event: Any) -> None:
-        """Look after the window that the widget is docked in."""
-        super().showEvent(event)
-        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Leave nothing running behind."""

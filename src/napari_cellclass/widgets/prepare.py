@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.viewer.background_layers import add_field
 from napari_cellclass.widgets import _prepare_run as work
-from napari_cellclass.widgets._canvas import keep_canvas_current
+from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._docks import open_dock
 from napari_cellclass.widgets._folder_pages import CheckPage, NamesPage
 from napari_cellclass.widgets._slice_page import SlicePage
@@ -32,6 +32,7 @@ class PrepareWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
         self.slice, self.names, self.check = SlicePage(napari_viewer), NamesPage(), CheckPage()
         self.tabs = QTabWidget()
         for name, page in (("Slice", self.slice), ("Names and copies", self.names), ("Check", self.check)):
@@ -76,11 +77,6 @@ class PrepareWidget(QWidget):
         widget = open_dock(self, self.viewer, TrainWidget, "Train")
         widget.data.choose_folder(folder, **values)
         widget.preview()
-
-    def showEvent(self, event: Any) -> None:
-        """Look after the window that the widget is docked in."""
-        super().showEvent(event)
-        keep_canvas_current(self, self.viewer)
 
     def closeEvent(self, event: Any) -> None:
         """Leave nothing running behind."""
