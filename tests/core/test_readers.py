@@ -150,16 +150,16 @@ def test_frames_of_a_gif_are_time_points(tmp_path):
 
 def test_shape_and_dtype_are_known_without_decoding(tmp_path, monkeypatch):
     Image.fromarray(noise((21, 33, 4))).save(tmp_path / "a.png")
-    monkeypatch.setattr(readers_codec._PillowPlane, "_decode", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(readers_plane.LazyPlane, "_box", lambda *_: pytest.fail("decoded"))
     image = read_image(tmp_path / "a.png")
     assert (image.shape, image.channels, image.dtype, image.rgb) == ((21, 33), 3, np.uint8, True)
 
 
 def test_image_is_decoded_once(tmp_path, monkeypatch):
-    Image.fromarray(noise((21, 33))).save(tmp_path / "a.png")
-    decode, calls = readers_codec._DeepPlane._decode, []
-    monkeypatch.setattr(readers_codec._DeepPlane, "_decode", lambda self: calls.append(1) or decode(self))
-    image = read_image(tmp_path / "a.png")
+    Image.fromarray(noise((21, 33))).save(tmp_path / "a.bmp")
+    decode, calls = readers_codec._PillowPlane._decode, []
+    monkeypatch.setattr(readers_codec._PillowPlane, "_decode", lambda self: calls.append(1) or decode(self))
+    image = read_image(tmp_path / "a.bmp")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda y: image.read(y, 0, y + 1, 33), range(21)))
     assert calls == [1]

@@ -1,10 +1,10 @@
-"""PNG, JPEG, BMP, GIF, JPEG 2000 and WebP: formats that are decoded whole."""
+"""PNG, JPEG, BMP, GIF, JPEG 2000 and WebP; all but most PNG are decoded whole."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.readers_plane import DecodedPlane, check_decodable, choose_plane
+from napari_cellclass.core.readers_plane import DecodedPlane, LazyPlane, check_decodable, choose_plane
+from napari_cellclass.core.readers_png import SIGNATURE, PngHeader, PngPlane, check_pixel_chunks, chunks
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+_HEAD_BYTES = 65_536
 _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 _DTYPES = {"I": np.int32, "F": np.float32}
 
 
 def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
-    """Open an image of a format that is decoded whole, at the first read.
+    """Open an image that is decoded when it is first read: whole, or a PNG as far as its rows are asked for.
 
     Frames of an animation are T. Alpha is dropped, CMYK and palettes become RGB, a palette of greys
     one channel, 1-bit pixels 0 and 255; an EXIF orientation is not applied. Colours of 16 bits stay 16 bits.
@@ -43,13 +45,18 @@ def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
     ImageError
         The header is damaged, there is no such frame, or there are too many pixels.
     """
+    strips = _png_of_strips(path) if kind == "png" else None
+    if strips is not None:
+        check_decodable(path.name, strips.height, strips.width)
+        choose_plane(path.name, "", (), t, z)
+        return _record(path, PngPlane(path, strips), 1, {})
     deep = _deep_header(path, kind)
     if deep is not None:
         (height, width), samples, dtype, decode = deep
         check_decodable(path.name, height, width)
         choose_plane(path.name, "", (), t, z)
         channels = samples - 1 if samples in (2, 4) else samples
-        plane: DecodedPlane = _DeepPlane(path, (height, width, channels), dtype, decode)
+        plane = _DeepPlane(path, (height, width, channels), dtype, decode)
         return _record(path, plane, 1, {})
     with path.open("rb") as stream, _pillow_class(kind)(stream, path.name) as image:
         width, height = image.size
@@ -60,11 +67,20 @@ def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
         lut = _palette(image) if mode in ("P", "PA") else None
         grey = mode in _GREY_MODES or mode.startswith("I;16") or (lut is not None and lut.shape[1] == 1)
         dtype = np.dtype(np.uint16 if mode.startswith("I;16") else _DTYPES.get(mode, np.uint8))
-    plane = _PillowPlane(path, (height, width, 1 if grey else 3), dtype, _Recipe(kind, t, lut))
-    return _record(path, plane, frames, chosen)
+    decoded = _PillowPlane(path, (height, width, 1 if grey else 3), dtype, _Recipe(kind, t, lut))
+    return _record(path, decoded, frames, chosen)
 
 
-def _record(path: Path, plane: DecodedPlane, frames: int, chosen: dict[str, int]) -> SourceImage:
+def _png_of_strips(path: Path) -> PngHeader | None:
+    """Give the header of a PNG that is read strip by strip, else None."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    header = PngHeader.read(head)
+    animated = b"acTL" in head  # animations are Pillow's
+    return header if header is not None and header.whole_bytes and not animated else None
+
+
+def _record(path: Path, plane: LazyPlane, frames: int, chosen: dict[str, int]) -> SourceImage:
     colour = plane.shape[2] > 1
     shape = ((frames,) if frames > 1 else ()) + (plane.shape if colour else plane.shape[:2])
     axes = ("T" if frames > 1 else "") + ("YXS" if colour else "YX")
@@ -143,7 +159,7 @@ class _PillowPlane(DecodedPlane):
 
 
 class _DeepPlane(DecodedPlane):
-    """More than 8 bits per colour, which Pillow would cut down to 8, or a PNG, which it decodes slowly."""
+    """More than 8 bits per colour, which Pillow would cut down to 8."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, decoder: str) -> None:
         super().__init__(path.name, shape, dtype)
@@ -154,7 +170,7 @@ class _DeepPlane(DecodedPlane):
 
         data = self._path.read_bytes()
         if self._decoder == "png_decode":
-            _check_png_stream(data)
+            check_pixel_chunks(data)
             data = _without_extras(data)
         pixels = getattr(imagecodecs, self._decoder)(data)
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -172,15 +188,14 @@ def _check_png_rows(path: Path) -> None:
         Rows are missing.
     """
     data = path.read_bytes()
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
-    if interlaced:
+    header = PngHeader.read(data[:29])
+    if header is None or header.interlaced:
         return
-    bits = width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    missing = height * (1 + (bits + 7) // 8)
+    missing = header.height * header.row_bytes
     stream = zlib.decompressobj()
-    for name, content in _chunks(data):
+    for name, content, _ in chunks(data):
         if name == b"IDAT":
-            pending = content
+            pending: Any = content
             while pending and missing > 0:
                 missing -= len(stream.decompress(pending, 1 << 20))
                 pending = stream.unconsumed_tail
@@ -188,41 +203,12 @@ def _check_png_rows(path: Path) -> None:
         raise ValueError("rows are missing at its end")
 
 
-def _check_png_stream(data: bytes) -> None:
-    """Refuse a PNG whose pixels fail their checksums: libpng gives them all the same, and prints a warning.
-
-    Raises
-    ------
-    ValueError
-        They are damaged; what is cut short, libpng tells by itself.
-    """
-    view, at = memoryview(data), 8
-    while at + 8 <= len(data):
-        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
-        stored = view[end : end + 4]
-        named_pixels = view[at + 4 : at + 8] == b"IDAT"
-        if named_pixels and len(stored) == 4 and zlib.crc32(view[at + 4 : end]) != int.from_bytes(stored, "big"):
-            raise ValueError("incorrect data check")
-        at = end + 4
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give name and content of every chunk of a PNG."""
-    at = 8
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
-        at += 12 + size
-
-
 def _without_extras(data: bytes) -> bytes:
     """Leave only a PNG's pixels: libpng writes to stderr of any colour profile it does not like."""
-    parts, at = [data[:8]], 8
-    while at + 8 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] in (b"IHDR", b"IDAT", b"IEND"):
-            parts.append(data[at:end])
-        at = end
+    parts: list[bytes | memoryview] = [SIGNATURE]
+    for name, content, stored in chunks(data):
+        if name in (b"IHDR", b"IDAT", b"IEND"):
+            parts += [len(content).to_bytes(4, "big"), name, content, stored]
     return b"".join(parts)
 
 
@@ -231,7 +217,7 @@ def _deep_header(path: Path, kind: str) -> tuple[tuple[int, int], int, np.dtype,
     if kind not in ("png", "jp2"):
         return None
     with path.open("rb") as stream:
-        head = stream.read(65_536)
+        head = stream.read(_HEAD_BYTES)
     if kind == "png":
         return _png_header(head)
     start = head.find(b"\xff\x4f\xff\x51")
@@ -247,12 +233,8 @@ def _deep_header(path: Path, kind: str) -> tuple[tuple[int, int], int, np.dtype,
 
 
 def _png_header(head: bytes) -> tuple[tuple[int, int], int, np.dtype, str] | None:
-    if len(head) < 29 or head[12:16] != b"IHDR":
+    """Tell of an interlaced PNG of 16 bits, the only kind that neither Pillow nor the reader of strips gives right."""
+    header = PngHeader.read(head)
+    if header is None or header.depth != 16 or header.colour not in (2, 4, 6):
         return None
-    depth, colour, interlaced = head[24], head[25], head[28]
-    plain = depth == 8 and not interlaced and b"acTL" not in head  # animations are Pillow's
-    if not (plain and colour in (0, 2, 4, 6)) and not (depth == 16 and colour in (2, 4, 6)):
-        return None
-    width, height = struct.unpack(">II", head[16:24])
-    dtype = np.dtype(np.uint8 if depth == 8 else np.uint16)
-    return (height, width), {0: 1, 2: 3, 4: 2, 6: 4}[colour], dtype, "png_decode"
+    return (header.height, header.width), header.samples, header.dtype, "png_decode"
