@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import dask.array as da
 import numpy as np
 import pytest
+import tifffile
+import zarr
 
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tile_rows import batches_of_tiles, rows_of_tiles
 
 
@@ -55,6 +61,57 @@ def test_overlapping_rows_are_not_read_again_and_again_and_gaps_not_at_all() -> 
     assert (times[160:256] == 0).all()
     assert times.max() == 2
     assert times.mean() < 1  # every row twice would be 1.4
+
+
+@pytest.mark.parametrize("chunk", [32, 64, 96, 128])
+def test_no_chunk_of_a_file_is_read_twice_where_tiles_abut(chunk: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (640, 64, 1)).astype(np.uint8)
+    times = np.zeros(-(-640 // chunk), int)
+
+    class Chunked:
+        shape, dtype, chunk_rows = pixels.shape, pixels.dtype, chunk
+
+        def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+            times[key[0].start // chunk : -(-key[0].stop // chunk)] += 1
+            return pixels[key]
+
+    list(batches_of_tiles(SourceImage(Chunked()), TileGrid.regular((640, 64), 32), 8))
+    assert (times == 1).all()
+
+
+def test_the_first_row_of_tiles_is_read_by_itself_where_the_file_allows_it() -> None:
+    asked = []
+
+    class Told:
+        shape, dtype = (640, 64, 1), np.dtype(np.uint8)
+
+        def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+            asked.append((key[0].start, key[0].stop))
+            return np.zeros((key[0].stop - key[0].start, 64, 1), np.uint8)
+
+    list(batches_of_tiles(SourceImage(Told()), TileGrid.regular((640, 64), 32), 8))
+    assert asked == [(0, 32), (32, 96), (96, 224), (224, 480), (480, 640)]
+
+
+def test_the_chunks_of_zarr_dask_and_tiff_are_known(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 96, 64), np.uint8)
+    zarr.create_array(tmp_path / "a.zarr", data=pixels, chunks=(1, 40, 64))
+    tifffile.imwrite(tmp_path / "a.tif", pixels[0], tile=(32, 32), compression="zlib")
+    assert read_image(tmp_path / "a.zarr").chunk_rows == 40
+    assert read_image(tmp_path / "a.zarr").select([1]).chunk_rows == 40
+    assert read_image(tmp_path / "a.tif").chunk_rows == 32
+    assert SourceImage(da.zeros((96, 64, 1), chunks=(48, 64, 1))).chunk_rows == 48
+    assert SourceImage(pixels[0][..., None]).chunk_rows == 1
+
+
+def test_channels_that_lie_apart_are_brought_together() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 96)).astype(np.uint16).transpose(1, 2, 0)
+    grid = TileGrid.regular((64, 96), 32)
+    for places, tiles in batches_of_tiles(SourceImage(pixels), grid, 8):
+        assert tiles.strides[2:] == (6, 2)
+        for place, tile in zip(places, tiles, strict=True):
+            y0, x0, y1, x1 = grid.boxes[place]
+            np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
 
 
 def test_rows_come_in_the_order_of_the_grid_with_their_own_pixels() -> None:

@@ -84,6 +84,13 @@ class SourceImage:
         """How many channels there are."""
         return int(self.data.shape[2])
 
+    @property
+    def chunk_rows(self) -> int:
+        """Height of the chunks that the pixels are stored in, 1 where any rows can be read by themselves."""
+        chunks = getattr(self.data, "chunks", None)  # dask
+        rows = getattr(self.data, "chunk_rows", chunks[0][0] if chunks else 1)
+        return max(1, int(rows))
+
     def read(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
         """Fetch ``[y0, y1) x [x0, x1)``; what lies past the image is filled by reflection.
 
@@ -172,6 +179,7 @@ class _Channels:
     def __init__(self, data: Any, channels: tuple[int, ...]) -> None:
         self._data, self._channels = data, channels
         self.shape = (*data.shape[:2], len(channels))
+        self.chunk_rows = getattr(data, "chunk_rows", 1)
         self.dtype = data.dtype
 
     def __getitem__(self, key: Any) -> NDArray[Any]:

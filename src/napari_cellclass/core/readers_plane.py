@@ -146,6 +146,9 @@ class LazyPlane:
         The pixels' dtype; pixels are given in native byte order.
     """
 
+    chunk_rows = 1
+    """Height of the chunks of the file; see :attr:`~napari_cellclass.core.image.SourceImage.chunk_rows`."""
+
     def __init__(self, name: str, shape: Sequence[int], dtype: Any) -> None:
         self.name = name
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
@@ -274,6 +277,10 @@ class ArrayPlane(LazyPlane):
         self._samples = 3 if drop_alpha and channels == 4 else channels
         super().__init__(name, (sizes["Y"], sizes["X"], self._samples), array.dtype)
         self._array, self._axes, self._plane = array, axes, plane
+        chunks = getattr(array, "chunks", None)
+        if chunks:
+            along = chunks[axes.index("Y")]  # zarr gives a height, dask those of all chunks
+            self.chunk_rows = along if isinstance(along, int) else int(along[0])
 
     def _source(self) -> Any:
         return self._array

@@ -224,6 +224,7 @@ class _TiffPlane(LazyPlane):
         super().__init__(name, (height, width, colour.channels * len(pages)), dtype)
         self._pages, self._layout, self._colour = pages, layout, colour
         self._z, self._transform = z, transform
+        self.chunk_rows = layout.chunk[1]
         self._cache: OrderedDict[tuple[int, int], NDArray[Any] | None] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -269,7 +270,8 @@ class _TiffPlane(LazyPlane):
                     top, left = row * tall, col * wide
                     a, b = max(y0, top), min(y1, top + tall)
                     c, d = max(x0, left), min(x1, left + wide)
-                    chunk = self._chunk(number, index, stream)
+                    whole = layout.chunk[0] == 1 and (b - a, d - c) == (tall, wide)
+                    chunk = self._chunk(number, index, stream, keep=not whole)
                     slot = target[a - y0 : b - y0, c - x0 : d - x0]
                     if chunk is None:
                         slot[...] = 0
@@ -277,13 +279,18 @@ class _TiffPlane(LazyPlane):
                         slot[...] = chunk[self._z % layout.chunk[0], a - top : b - top, c - left : d - left]
         return out
 
-    def _chunk(self, number: int, index: int, stream: IO[bytes]) -> NDArray[Any] | None:
-        """Give a decoded strip or tile (depth, h, w, samples), or None where a tile was left out."""
+    def _chunk(self, number: int, index: int, stream: IO[bytes], keep: bool) -> NDArray[Any] | None:
+        """Give a decoded strip or tile (depth, h, w, samples), or None where a tile was left out.
+
+        ``keep`` it for the next box that touches it; one that has been used whole rarely is again.
+        """
         with self._lock:
             if (number, index) in self._cache:
                 self._cache.move_to_end((number, index))
                 return self._cache[number, index]
         chunk = self._decode_chunk(self._pages[number], index, stream)
+        if not keep:
+            return chunk
         with self._lock:
             if (number, index) not in self._cache:
                 self._cache[number, index] = chunk

@@ -13,6 +13,7 @@ from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.pixel_hash import PassingHash
 
 _BAND_BYTES = 256 << 20
+_GOOD_BYTES = 16 << 20  # a processor's cache still holds it when the network comes to it, and memory is used again
 
 
 def rows_of_tiles(
@@ -81,7 +82,7 @@ def batches_of_tiles(
         for places, views in rows_of_tiles(source, grid, at_most):
             yield places, np.stack(views)
         return
-    for rows in _bands(grid, row_bytes):
+    for rows in _bands(grid, row_bytes, source.chunk_rows):
         boxes = grid.boxes[np.concatenate(rows)]
         y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
         if passing is not None:
@@ -90,7 +91,7 @@ def batches_of_tiles(
         if passing is not None:
             passing.rows(y0, band[:, :width])
         if band.strides[2] != band.itemsize:  # channel by channel; each tile would be gathered again and again
-            band = np.ascontiguousarray(band)
+            band = _by_pixel(band)
         for row in rows:
             top = int(grid.boxes[row[0], 0]) - y0
             part = band[top : top + grid.tile_px[0]]
@@ -99,17 +100,22 @@ def batches_of_tiles(
                 yield places, _tiles_at(part, grid.boxes[places, 1] - left, grid.tile_px[1])
 
 
-def _bands(grid: TileGrid, row_bytes: int) -> Iterator[list[NDArray[np.int64]]]:
+def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDArray[np.int64]]]:
     """Give the rows of tiles that are read at once: one, then two, four ..., while they hold together and are small.
 
-    One is soon there to begin with; many touch the chunks of a file, and what overlaps, less often.
+    One is soon there to begin with; many touch what overlaps less often. Where rows abut, a band ends with the
+    chunks of the file, so that none of these is decoded twice, and as soon as it is large enough.
     """
     band: list[NDArray[np.int64]] = []
     most, y0, y1 = 1, 0, 0
     for row in _rows(grid):
         top, bottom = grid.boxes[row[0], (0, 2)].tolist()
         above = bool(band) and top < int(grid.boxes[band[-1][0], 0])  # rows may come in any order
-        if band and (above or len(band) == most or top > y1 or (bottom - y0) * row_bytes > _BAND_BYTES // 4):
+        enough = len(band) >= most
+        if top == y1:
+            fit = y0 % chunk_rows == 0 and chunk_rows % (bottom - top) == 0
+            enough = (enough or (y1 - y0) * row_bytes >= _GOOD_BYTES) and (y1 % chunk_rows == 0 or not fit)
+        if band and (above or enough or top > y1 or (bottom - y0) * row_bytes > _BAND_BYTES // 4):
             yield band
             band, most = [], 2 * most
         y0 = y0 if band else top
@@ -125,6 +131,14 @@ def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
     order = np.argsort(first[row], kind="stable")
     ends = np.flatnonzero(np.diff(grid.boxes[order, 0])) + 1
     return np.split(order, ends) if len(order) else []
+
+
+def _by_pixel(band: NDArray[Any]) -> NDArray[Any]:
+    """Copy (h, w, C) so that the channels of a pixel lie together."""
+    out = np.empty(band.shape, band.dtype)
+    for channel in range(band.shape[2]):  # three times as fast as all of them at once
+        out[..., channel] = band[..., channel]
+    return out
 
 
 def _tiles_at(band: NDArray[Any], starts: NDArray[np.int32], width: int) -> NDArray[Any]:
