@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
+from scipy.stats import kstest
 
 from napari_cellclass.core.preprocess import PreprocessSpec
 from napari_cellclass.core.tile_stats import channel_stats, looks
-from napari_cellclass.engine.augment import blurred, training_batch, turned, zoomed
+from napari_cellclass.engine.augment import _noise, blurred, training_batch, turned, zoomed
 from napari_cellclass.engine.pixels import TilePixels
 
 
@@ -91,13 +92,33 @@ def test_a_zoom_agrees_with_scipy(height: int, width: int, channels: int, factor
     along = [(np.arange(n) - c) / factor + c for n, c in zip((height, width), centre, strict=True)]
     place = np.meshgrid(*along, indexing="ij")
     expected = [map_coordinates(tile[..., c], place, order=1, mode="mirror") for c in range(channels)]
-    mine = zoomed(tile[None], np.array([factor], np.float32))[0]
+    mine = zoomed(tile, factor)
     np.testing.assert_allclose(mine, np.stack(expected, axis=-1), atol=1e-4)
 
 
 def test_a_blur_agrees_with_scipy() -> None:
     tiles = np.random.default_rng(0).random((2, 20, 31, 3), np.float32)
-    np.testing.assert_allclose(blurred(tiles), gaussian_filter(tiles, (0, 1, 1, 0), truncate=3.0), atol=1e-6)
+    for tile in tiles:
+        np.testing.assert_allclose(blurred(tile), gaussian_filter(tile, (1, 1, 0), truncate=3.0), atol=1e-6)
+
+
+def test_noise_is_normal_and_another_for_each_tile() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.stack([_noise(rng, 4000) for _ in range(50)])
+    assert abs(drawn.mean()) < 0.02
+    assert abs(drawn.std() - 1) < 0.02
+    assert kstest(drawn[0], "norm").pvalue > 0.001
+    assert np.abs(np.corrcoef(drawn) - np.eye(50)).max() < 0.1
+    assert _noise(rng, 3_000_000).shape == (3_000_000,)
+
+
+def test_noise_of_a_channel_is_of_its_own_mean() -> None:
+    data = pixels((32, 32, 2))
+    data.tiles[..., 0], data.tiles[..., 1] = 200, 20
+    views = training_batch(data, np.repeat(0, 200), "full", np.random.default_rng(0), None, keep_brightness=True)
+    noise = views.std(axis=(1, 2)) / views.mean(axis=(1, 2))
+    np.testing.assert_allclose(noise[:, 0], noise[:, 1], rtol=0.2, atol=1e-3)
+    assert 0.03 < noise[:, 0].max() < 0.06
 
 
 def test_full_changes_brightness_and_noise_within_bounds() -> None:

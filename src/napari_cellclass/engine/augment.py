@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ _ZOOM, _ZOOMED = 0.2, 0.7  # logarithm of the largest zoom; part of the tiles
 _GAMMA = 0.3  # logarithm of the largest exponent
 _BLUR, _BLURRED = (-0.25, 0.5), 0.5  # from sharpened to blurred; part of the tiles
 _NOISE = 0.05  # of a channel's mean
+_BANK = 1 << 22  # numbers; to draw new ones for every tile would take as long as all else here
 _KERNEL = np.exp(-0.5 * np.arange(4, dtype=np.float32) ** 2)  # a Gaussian of 1 px, its right half
 _KERNEL /= 2 * _KERNEL.sum() - _KERNEL[0]
 # Larger tiles are varied after they were shrunk, so that the work does not grow with what is thrown away.
@@ -61,54 +64,88 @@ def training_batch(
     if kind == "full":
         factors = np.exp(rng.uniform(-_ZOOM, _ZOOM, n)).astype(np.float32)
         some = np.flatnonzero(rng.random(n) < _ZOOMED)
-        x[some] = zoomed(x[some], factors[some])
+        for i in some.tolist():  # a tile at a time stays in a core's cache, here and below
+            x[i] = zoomed(x[i], float(factors[i]))
     if degrees is not None:
         x = turned(x, rng.uniform(*degrees, n))
     if kind == "full":
-        x = _other_light(x, rng, keep_brightness)
+        x = np.ascontiguousarray(x)
+        _change_light(x, rng, keep_brightness)
     return resize_tiles(x, pixels.spec.input_px)
 
 
-def _other_light(x: NDArray[np.float32], rng: np.random.Generator, keep_brightness: bool) -> NDArray[np.float32]:
-    """Change gamma, sharpness and noise; what is below 0 keeps its value, as it has no power."""
-    n, channels = len(x), x.shape[3]
-    if not keep_brightness:
-        gamma = np.exp(rng.uniform(-_GAMMA, _GAMMA, n)).astype(np.float32)[:, None, None, None]
-        x = np.power(np.maximum(x, 0), gamma) + np.minimum(x, 0)
-    share = rng.uniform(*_BLUR, n).astype(np.float32)[:, None, None, None]
-    some = np.flatnonzero(rng.random(n) < _BLURRED)
-    x[some] += share[some] * (blurred(x[some]) - x[some])
-    strength = rng.uniform(0, _NOISE, (n, 1, 1, 1)).astype(np.float32)
-    sd = strength * np.abs(x.mean(axis=(1, 2), keepdims=True)).reshape(n, 1, 1, channels)
-    x += sd * rng.standard_normal(x.shape, np.float32)
-    return x
+def _change_light(x: NDArray[np.float32], rng: np.random.Generator, keep_brightness: bool) -> None:
+    """Change gamma, sharpness and noise in place; what is below 0 keeps its value, as it has no power."""
+    n, (height, width, channels) = len(x), x.shape[1:]
+    gamma = np.exp(rng.uniform(-_GAMMA, _GAMMA, n)).astype(np.float32)
+    share = rng.uniform(_BLUR[0], _BLUR[1], n).astype(np.float32)
+    some = rng.random(n) < _BLURRED
+    strength = rng.uniform(0, _NOISE, n).astype(np.float32)
+    for i, tile in enumerate(x):
+        if not keep_brightness:
+            below = np.minimum(tile, 0)
+            np.maximum(tile, 0, out=tile)
+            np.power(tile, gamma[i], out=tile)
+            np.add(tile, below, out=tile)
+        if some[i]:
+            change = blurred(tile)
+            change -= tile
+            change *= share[i]
+            np.add(tile, change, out=tile)
+        rows = tile.reshape(height, width * channels)  # sums over three channels would take longer than all the rest
+        mean = rows.sum(axis=0).reshape(width, channels).mean(axis=0) / height
+        noise = _noise(rng, tile.size).reshape(height, width * channels)
+        rows += noise * np.tile(strength[i] * np.abs(mean), width)
 
 
-def zoomed(x: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Enlarge tiles (n, H, W, C) about their centres, bilinearly; where that is below 1, with a reflected border."""
-    for _ in range(2):  # rows, then columns
-        size = x.shape[1]
-        place = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / factors[:, None] + np.float32((size - 1) / 2)
+@functools.cache
+def _noise_bank() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal(_BANK, np.float32)
+
+
+def _noise(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    """Give so many numbers of a standard normal distribution: from a random place in a long row of them."""
+    if count > _BANK // 4:
+        return rng.standard_normal(count, np.float32)
+    start = int(rng.integers(0, _BANK - count))
+    return _noise_bank()[start : start + count]
+
+
+def zoomed(tile: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Enlarge a tile (H, W, C) about its centre, bilinearly; where that is below 1, with a reflected border."""
+    for axis in (0, 1):
+        size = tile.shape[axis]
+        place = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / np.float32(factor) + np.float32((size - 1) / 2)
         low, part = _split(place, size)
-        part = part[..., None]
-        tile = np.arange(len(x))[:, None]
-        lower = x[tile, low]
-        x = (lower + part * (x[tile, np.minimum(low + 1, size - 1)] - lower)).swapaxes(1, 2)
-    return np.ascontiguousarray(x)
+        lower, upper = tile.take(low, axis), tile.take(np.minimum(low + 1, size - 1), axis)
+        upper -= lower
+        upper *= part[:, None] if axis == 0 else part
+        lower += upper
+        tile = lower
+    return tile
 
 
-def blurred(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Blur tiles (n, H, W, C) by a Gaussian of 1 px, cut at 3 px, with a mirrored border."""
+def blurred(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Blur a tile (H, W, C) by a Gaussian of 1 px, cut at 3 px, with a mirrored border."""
     reach = len(_KERNEL) - 1
-    for axis in (1, 2):
-        size = x.shape[axis]
-        pads = [(reach, reach) if i == axis else (0, 0) for i in range(4)]
-        wide = np.pad(x, pads, mode="symmetric").swapaxes(0, axis)
-        result = wide[reach : reach + size] * _KERNEL[0]
-        for i in range(1, reach + 1):
-            result += _KERNEL[i] * (wide[reach - i : reach - i + size] + wide[reach + i : reach + i + size])
-        x = result.swapaxes(0, axis)
-    return x
+    height, width, channels = tile.shape
+    wide = np.pad(tile, ((reach, reach), (0, 0), (0, 0)), mode="symmetric")
+    down = _weighted([wide[i : i + height] for i in range(2 * reach + 1)])
+    wide = np.pad(down, ((0, 0), (reach, reach), (0, 0)), mode="symmetric").reshape(height, -1)
+    length = width * channels  # a step to the right is one of so many channels
+    return _weighted([wide[:, i * channels : i * channels + length] for i in range(2 * reach + 1)]).reshape(tile.shape)
+
+
+def _weighted(shifted: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Sum arrays with the weights of the kernel, whose peak belongs to the one in the middle."""
+    reach = len(_KERNEL) - 1
+    result = shifted[reach] * _KERNEL[0]
+    pair = np.empty_like(result)
+    for i in range(1, reach + 1):
+        np.add(shifted[reach - i], shifted[reach + i], out=pair)
+        pair *= _KERNEL[i]
+        result += pair
+    return result
 
 
 def turned(x: NDArray[np.float32], degrees: NDArray[np.float64]) -> NDArray[np.float32]:
