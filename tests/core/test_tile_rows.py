@@ -10,6 +10,7 @@ import zarr
 
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.pixel_hash import PassingHash
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.core.tile_rows import batches_of_tiles, rows_of_tiles
 
@@ -102,6 +103,59 @@ def test_the_chunks_of_zarr_dask_and_tiff_are_known(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif").chunk_rows == 32
     assert SourceImage(da.zeros((96, 64, 1), chunks=(48, 64, 1))).chunk_rows == 48
     assert SourceImage(pixels[0][..., None]).chunk_rows == 1
+
+
+@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+@pytest.mark.parametrize("hashed", [False, True])
+def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
+    monkeypatch: pytest.MonkeyPatch, edge: str, overlap: float, hashed: bool
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 150, 700)).astype(np.uint16).transpose(1, 2, 0)
+    widest = 0
+
+    class Told:
+        shape, dtype = pixels.shape, pixels.dtype
+
+        def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+            nonlocal widest
+            widest = max(widest, key[1].stop - key[1].start)
+            return pixels[key]
+
+    grid = TileGrid.regular((150, 700), 32, overlap, edge)  # type: ignore[arg-type]
+    monkeypatch.setattr("napari_cellclass.core.pixel_hash._WHOLE_HASH_BYTES", 0)
+    expected = SourceImage(pixels).image_id
+    whole = {
+        int(p): t.copy()
+        for ps, ts in batches_of_tiles(SourceImage(pixels), grid, 4)
+        for p, t in zip(ps, ts, strict=True)
+    }
+    monkeypatch.setattr("napari_cellclass.core.tile_rows._MOST_BYTES", 0)
+    monkeypatch.setattr("napari_cellclass.core.tile_rows._GOOD_BYTES", 32 * 32 * 6 * 4)
+    passing = PassingHash(SourceImage(pixels)) if hashed else None
+    seen = []
+    for places, tiles in batches_of_tiles(SourceImage(Told()), grid, 4, passing):
+        seen += places.tolist()
+        for place, tile in zip(places.tolist(), tiles, strict=True):
+            np.testing.assert_array_equal(tile, whole[place])
+    assert seen == list(range(len(grid)))
+    assert widest <= 6 * 32
+    if passing is not None:
+        monkeypatch.setattr(SourceImage, "read", lambda *_: pytest.fail("read again"))
+        assert edge == "drop" or passing.finish() == expected
+
+
+def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 700, 1)).astype(np.uint8)
+    monkeypatch.setattr("napari_cellclass.core.pixel_hash._WHOLE_HASH_BYTES", 0)
+    monkeypatch.setattr("napari_cellclass.core.tile_rows._GOOD_BYTES", 32 * 32)
+    source = SourceImage(pixels)
+    grid = TileGrid.regular((96, 700), 32)
+    for places in (np.flatnonzero(grid.col % 5 == 2), np.arange(len(grid))[::-1], np.arange(3)):
+        passing = PassingHash(source)
+        for _ in batches_of_tiles(source, grid.take(places), 2, passing):
+            pass
+        assert passing.finish() == SourceImage(pixels).image_id
 
 
 def test_channels_that_lie_apart_are_brought_together() -> None:

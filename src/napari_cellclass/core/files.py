@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,12 @@ def check_writable(path: Path) -> None:
         raise output_error(Path(path), error) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with line feeds, whole or not at all."""
-    with writing(path) as temporary:
-        # A file name may hold bytes that are no UTF-8; they are written as escapes.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write ``text``, or its pieces, as UTF-8 with line feeds, whole or not at all."""
+    # A file name may hold bytes that are no UTF-8; they are written as escapes.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+    with writing(path) as temporary, temporary.open("w", **how) as stream:
+        stream.writelines([text] if isinstance(text, str) else text)
 
 
 def write_json(path: Path, content: Any) -> None:

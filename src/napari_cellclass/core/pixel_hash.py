@@ -55,6 +55,11 @@ class PassingHash:
         self._band = 0  # the one that is being hashed, and its next row
         self._next = 0
 
+    def wanted(self, y0: int, y1: int) -> list[tuple[int, int]]:
+        """Give the ranges of rows within ``[y0, y1)`` that are hashed and have not been given yet."""
+        left = [(max(a, self._next), b) for a, b in self._bands[self._band :]]
+        return [(max(a, y0), min(b, y1)) for a, b in left if a < y1 and b > y0]
+
     def rows(self, y0: int, pixels: NDArray[Any]) -> None:
         """Take rows from ``y0`` on, over the whole width; any that were left out before them are read.
 

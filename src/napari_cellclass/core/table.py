@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,13 @@ OWN_MEMBER = "napari_cellclass"
 """What our GeoJSON holds beside its features."""
 NO_CLASS = ""
 """Class name of a tile that could not be classified (NaN or infinite pixels)."""
+
+
+_SLAB = 4096  # tiles that are written at once
+
+
+def _plain(content: Any) -> str:
+    return json.dumps(content, allow_nan=False, ensure_ascii=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,9 +186,11 @@ class TileTable:
 
     def to_csv(self, path: Path) -> None:
         """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
-        with writing(path) as temporary:
-            frame = spreadsheet_safe(pd.DataFrame(self.columns()))
-            frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            for start in range(0, max(1, len(self)), _SLAB):
+                columns = {name: values[start : start + _SLAB] for name, values in self.columns().items()}
+                frame = spreadsheet_safe(pd.DataFrame(columns))
+                frame.to_csv(stream, index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
 
     def to_geojson(self, path: Path) -> None:
         """Write the tiles as GeoJSON that QuPath opens as tiles with class, colour and measurements.
@@ -190,15 +200,20 @@ class TileTable:
         ``features``, which other readers pass over (RFC 7946, 6.1), holds classes, grid and pixel size, so that
         :func:`~napari_cellclass.core.table_files.read_tile_geojson` gives the same table again.
         """
+        collection = {"type": "FeatureCollection", OWN_MEMBER: self._own_member(), "features": []}
+        head, end = (_plain(collection)[:-2], "]}\n")
+        write_text(path, itertools.chain([head], self._feature_texts(), [end]))
+
+    def _feature_texts(self) -> Iterator[str]:
+        """Give the text of every feature, some thousand at a time: those of a slide would fill the memory."""
         names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
-        values = np.column_stack([self.confidence, self.prob]).astype(float)
-        rows = zip(self.grid.boxes.tolist(), self.grid.tile_id.tolist(), values.tolist(), strict=True)
-        features = [
-            self._feature(box, tile_id, place, dict(zip(names, row, strict=True)))
-            for place, (box, tile_id, row) in enumerate(rows)
-        ]
-        collection = {"type": "FeatureCollection", OWN_MEMBER: self._own_member(), "features": features}
-        write_text(path, json.dumps(collection, allow_nan=False, ensure_ascii=False) + "\n")
+        for start in range(0, len(self), _SLAB):
+            part = slice(start, start + _SLAB)
+            values = np.column_stack([self.confidence[part], self.prob[part]]).astype(float).tolist()
+            boxes, ids = self.grid.boxes[part].tolist(), self.grid.tile_id[part].tolist()
+            for place, (box, tile_id, row) in enumerate(zip(boxes, ids, values, strict=True), start):
+                text = _plain(self._feature(box, tile_id, place, dict(zip(names, row, strict=True))))
+                yield f", {text}" if place else text
 
     def _own_member(self) -> dict[str, Any]:
         try:

@@ -12,7 +12,7 @@ from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.pixel_hash import PassingHash
 
-_BAND_BYTES = 256 << 20
+_MOST_BYTES = 64 << 20  # of rows that overlap, which are read again with every band
 _GOOD_BYTES = 16 << 20  # a processor's cache still holds it when the network comes to it, and memory is used again
 
 
@@ -62,8 +62,7 @@ def batches_of_tiles(
     at_most
         Tiles in a batch.
     passing
-        Told the pixels of every row over its whole width, so that the field need not be read again for its hash.
-        Bands of more than 256 MB are read in parts, and it is not.
+        Told the pixels of rows over their whole width, so that the field need not be read again for its hash.
 
     Yields
     ------
@@ -78,26 +77,58 @@ def batches_of_tiles(
         The pixels cannot be read.
     """
     width, row_bytes = source.shape[1], source.shape[1] * source.channels * source.dtype.itemsize
-    if row_bytes * grid.tile_px[0] > _BAND_BYTES:
-        for places, views in rows_of_tiles(source, grid, at_most):
-            yield places, np.stack(views)
-        return
     for rows in _bands(grid, row_bytes, source.chunk_rows):
         boxes = grid.boxes[np.concatenate(rows)]
         y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
+        if len(rows) == 1 and (y1 - y0) * row_bytes > 2 * _GOOD_BYTES:
+            yield from _wide_row(source, grid, rows[0], at_most, passing)
+            continue
         if passing is not None:
             left, right = 0, max(right, width)
         band = source.read(y0, left, y1, right)
         if passing is not None:
             passing.rows(y0, band[:, :width])
-        if band.strides[2] != band.itemsize:  # channel by channel; each tile would be gathered again and again
-            band = _by_pixel(band)
+        band = _by_pixel(band)
         for row in rows:
             top = int(grid.boxes[row[0], 0]) - y0
             part = band[top : top + grid.tile_px[0]]
-            for start in range(0, len(row), at_most):
-                places = row[start : start + at_most]
-                yield places, _tiles_at(part, grid.boxes[places, 1] - left, grid.tile_px[1])
+            yield from _cut(part, row, grid, left, at_most)
+
+
+def _wide_row(
+    source: SourceImage, grid: TileGrid, row: NDArray[np.int64], at_most: int, passing: PassingHash | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """Read a row of tiles in parts, so that memory does not grow with the width of a slide."""
+    (height, tile_width), width = grid.tile_px, source.shape[1]
+    y0, starts = int(grid.boxes[row[0], 0]), grid.boxes[row, 1]
+    tile_bytes = height * tile_width * source.channels * source.dtype.itemsize
+    count = max(1, _GOOD_BYTES // (tile_bytes * at_most)) * at_most
+    wanted = [] if passing is None or (np.diff(starts) <= 0).any() else passing.wanted(y0, y0 + height)
+    kept = [np.empty((b - a, width, source.channels), source.dtype) for a, b in wanted]
+    for first in range(0, len(row), count):
+        part = row[first : first + count]
+        left, right = int(grid.boxes[part, 1].min()), int(grid.boxes[part, 3].max())
+        if right > width:  # what is reflected there may come from further left than the last tile begins
+            left = max(0, left - tile_width)
+        if wanted:  # every column has to be seen
+            left = 0 if first == 0 else left
+            right = max(right, width if first + count >= len(row) else int(starts[first + count]))
+        band = source.read(y0, left, y0 + height, right)
+        for (a, b), pixels in zip(wanted, kept, strict=True):
+            pixels[:, left:right] = band[a - y0 : b - y0, : width - left]
+        yield from _cut(_by_pixel(band), part, grid, left, at_most)
+    for (a, _), pixels in zip(wanted, kept, strict=True):
+        assert passing is not None
+        passing.rows(a, pixels)
+
+
+def _cut(
+    band: NDArray[Any], row: NDArray[np.int64], grid: TileGrid, left: int, at_most: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """Cut the tiles of a row out of its pixels, which begin at ``left``."""
+    for start in range(0, len(row), at_most):
+        places = row[start : start + at_most]
+        yield places, _tiles_at(band, grid.boxes[places, 1] - left, grid.tile_px[1])
 
 
 def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDArray[np.int64]]]:
@@ -115,7 +146,7 @@ def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDA
         if top == y1:
             fit = y0 % chunk_rows == 0 and chunk_rows % (bottom - top) == 0
             enough = (enough or (y1 - y0) * row_bytes >= _GOOD_BYTES) and (y1 % chunk_rows == 0 or not fit)
-        if band and (above or enough or top > y1 or (bottom - y0) * row_bytes > _BAND_BYTES // 4):
+        if band and (above or enough or top > y1 or (bottom - y0) * row_bytes > _MOST_BYTES):
             yield band
             band, most = [], 2 * most
         y0 = y0 if band else top
@@ -134,7 +165,9 @@ def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
 
 
 def _by_pixel(band: NDArray[Any]) -> NDArray[Any]:
-    """Copy (h, w, C) so that the channels of a pixel lie together."""
+    """Bring the channels of each pixel of (h, w, C) together; else each tile would be gathered again and again."""
+    if band.strides[2] == band.itemsize:
+        return band
     out = np.empty(band.shape, band.dtype)
     for channel in range(band.shape[2]):  # three times as fast as all of them at once
         out[..., channel] = band[..., channel]
