@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_cellclass.core.contracts import ParamsError
 
@@ -58,6 +57,8 @@ def rotated(tile: NDArray[Any], angle: float) -> NDArray[Any]:
     ndarray, shape (h, w, C)
         In the tile's dtype, integers rounded to the nearest.
     """
+    from scipy import ndimage  # slow to import, and only needed for these copies
+
     # SciPy knows neither of them; the detour over another dtype loses nothing.
     through = {"b1": np.uint8, "f2": np.float32}.get(tile.dtype.str[1:])
     pixels = tile.astype(through) if through else tile.astype(tile.dtype.newbyteorder("="), copy=False)
