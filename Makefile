@@ -9,6 +9,9 @@ VIRTUAL_DISPLAY := sh scripts/xvfb.sh
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# Without it every process that a test starts would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint bench bench-peers app clean system venv-test venv-dev
 
 help: ## this list

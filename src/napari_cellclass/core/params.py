@@ -13,7 +13,7 @@ from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.preprocess import NormalisationName
 
-NetworkName = Literal["compact", "deep-50", "deep", "alexnet"]
+NetworkName = Literal["compact", "deep-50", "deep", "alexnet", "mobilenet"]
 AugmentName = Literal["none", "flips", "full"]
 StandardiseName = Literal["auto", "tile", "none"]
 EngineName = Literal["auto", "openvino", "tensorflow"]
@@ -136,7 +136,11 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         None,
         description="regular expression on the file name; its first group names the split's group, e.g. a well",
     )
-    network: NetworkName = Field("compact", description="the network's name; the others are the article's, and slower")
+    network: NetworkName = Field(
+        "compact",
+        description="the network's name; deep-50, deep and alexnet are the article's, and slower; mobilenet knows "
+        "photographs, if Keras's weights of MobileNetV2 are on this disk, and only its last layer is trained",
+    )
     standardise: StandardiseName = Field(
         "auto",
         description="tile: every tile is brought to one brightness and contrast per channel, so that the exposure "
@@ -157,7 +161,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         ge=16,
         le=1024,
         description="longer side of the network's input in px; when not given the tile's, at most 128, "
-        "and 256 for the article's networks",
+        "224 for mobilenet, and 256 for the article's networks",
     )
     epochs: int | None = Field(
         None,
@@ -211,7 +215,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         if not isinstance(values, dict) or values.get("as_published") is not True:
             return values
         contrary = [name for name, value in _PUBLISHED_ALWAYS.items() if values.get(name, value) not in (value, "auto")]
-        contrary += ["network"] if values.get("network") == "compact" else []
+        contrary += ["network"] if values.get("network") in ("compact", "mobilenet") else []
         contrary += ["rotate"] if values.get("rotate") is not None else []
         if contrary:
             flag = "--" + contrary[0].replace("_", "-")

@@ -311,7 +311,7 @@ class _TiffPlane(LazyPlane):
             return None
         if offset <= 0 or count <= 0:
             raise ImageError(f"{self.name} is damaged: {what} {index} was never written; export it again")
-        size = int(np.prod(layout.chunk, dtype=np.int64)) * layout.shape[4] * layout.dtype.itemsize
+        size = math.prod(layout.chunk) * layout.shape[4] * layout.dtype.itemsize
         if size > count * layout.ratio + 4096:
             raise ImageError(
                 f"{self.name} is damaged: {what} {index} cannot hold {size:,} bytes of pixels in {count:,}; "

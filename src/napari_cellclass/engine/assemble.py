@@ -24,6 +24,7 @@ from napari_cellclass.engine.export import CHECKED_TILES, check_export, network_
 from napari_cellclass.engine.networks import layer_table, learning_rate_of
 from napari_cellclass.engine.parent import writing_lock
 from napari_cellclass.engine.quantise import Int8Network, quantise
+from napari_cellclass.engine.transfer import weights_record
 
 if TYPE_CHECKING:
     from napari_cellclass.engine.training import TrainingRun
@@ -190,7 +191,8 @@ def _manifest(
             "loss": "categorical_crossentropy",
             "seconds": round(time.perf_counter() - run.started, 3),
         }
-        | ({"members": run.members} if run.members else {}),
+        | ({"members": run.members} if run.members else {})
+        | ({"pretrained": weights_record(max(run.pixels.spec.input_px))} if params.network == "mobilenet" else {}),
         data={
             "n_train": len(run.train),
             "n_validation": len(run.val),

@@ -7,6 +7,7 @@ from typing import Any
 from napari_cellclass.core.contracts import ModelError, ParamsError
 from napari_cellclass.core.params import NetworkName, StandardiseName
 from napari_cellclass.engine.environment import import_keras
+from napari_cellclass.engine.transfer import mobilenet_layers
 
 _COMPACT_FILTERS = (16, 32, 32, 64, 64)
 _COMPACT_POOLINGS = 4
@@ -17,7 +18,7 @@ _L2 = 0.0005
 # Standardised tiles: a flat one becomes 0, and a hot pixel does not drown the others.
 _SD_FLOOR, _Z_RANGE = 0.002, (-4.0, 8.0)
 _WEIGHT_DECAY, _CLIPNORM, _WARMUP = 1e-4, 1.0, 0.1
-_RATES: dict[NetworkName, float] = {"compact": 2e-3, "deep-50": 1e-3, "deep": 1e-3, "alexnet": 3e-4}
+_RATES: dict[NetworkName, float] = {"compact": 2e-3, "deep-50": 1e-3, "deep": 1e-3, "alexnet": 3e-4, "mobilenet": 2e-3}
 _PUBLISHED_RATES: dict[NetworkName, float] = {"deep-50": 1e-3, "deep": 1e-3, "alexnet": 0.01}
 
 
@@ -35,7 +36,7 @@ def build(
     Parameters
     ----------
     name
-        ``"compact"``, ``"deep-50"``, ``"deep"`` or ``"alexnet"``.
+        ``"compact"``, ``"deep-50"``, ``"deep"``, ``"alexnet"`` or ``"mobilenet"``.
     input_px
         (height, width) of the input in px.
     channels, classes
@@ -56,7 +57,7 @@ def build(
     Raises
     ------
     ModelError
-        The input is too small for the network.
+        The input is too small for the network, or weights that it needs are missing.
     ParamsError
         There is no network of that name.
     """
@@ -65,6 +66,7 @@ def build(
         "deep-50": lambda keras: _deep(keras, input_px, (512, 50)),
         "deep": lambda keras: _deep(keras, input_px, (512,)),
         "alexnet": lambda keras: _alexnet(keras, (2048, 2048), as_published),
+        "mobilenet": lambda keras: mobilenet_layers(keras, input_px, channels, standardise),
     }
     if name not in builders:
         raise ParamsError(f"there is no network {name!r}; use one of {', '.join(builders)}")

@@ -20,8 +20,9 @@ from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.params import NetworkName, TrainParams
 from napari_cellclass.core.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, channel_mismatch, grey_range
 from napari_cellclass.core.tile_stats import THUMB_PX, channel_stats, looks
+from napari_cellclass.engine.transfer import LARGEST_PX
 
-COMPACT_INPUT_PX = 128
+_INPUT_PX: dict[NetworkName, int] = {"compact": 128, "mobilenet": LARGEST_PX}
 ARTICLE_INPUT_PX = 256
 # Enough for a 99.8th percentile.
 _SAMPLE_VALUES = 4_000_000
@@ -91,10 +92,11 @@ def dihedral(tile: NDArray[np.generic], view: int) -> NDArray[np.generic]:
 def input_size(tile_px: tuple[int, int], network: NetworkName, input_px: int | None) -> tuple[int, int]:
     """Choose a network's input, of the tile's shape: its longer side ``input_px``, or what the network is made for.
 
-    That is at most 128 px for ``"compact"``, and 256 px, also of smaller tiles, for the article's networks.
+    That is at most 128 px for ``"compact"``, 224 px for ``"mobilenet"``, and 256 px, also of smaller tiles, for the
+    article's networks.
     """
     longer = max(tile_px)
-    own = min(longer, COMPACT_INPUT_PX) if network == "compact" else ARTICLE_INPUT_PX
+    own = min(longer, _INPUT_PX[network]) if network in _INPUT_PX else ARTICLE_INPUT_PX
     scale = (own if input_px is None else input_px) / longer
     return max(1, round(tile_px[0] * scale)), max(1, round(tile_px[1] * scale))
 

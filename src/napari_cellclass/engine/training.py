@@ -45,7 +45,7 @@ Step = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
 
 def default_epochs(n_train: int, network: NetworkName) -> int:
     """Give more passes to small sets: 9000 tiles in all in 25 to 200 epochs; the article's 18 000 in 25 to 60."""
-    shown, most = (9000, 200) if network == "compact" else (18000, 60)
+    shown, most = (9000, 200) if network in ("compact", "mobilenet") else (18000, 60)
     return int(np.clip(round(shown / max(1, n_train)), 25, most))
 
 

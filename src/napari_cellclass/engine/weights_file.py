@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from napari_cellclass.core.bundle import DAMAGED_ZIP
 from napari_cellclass.core.contracts import ModelError
@@ -32,16 +34,37 @@ def check_weights(path: Path, called: Path | None = None) -> None:
         The weights are refused or damaged.
     """
     called = called or path
+    with _told(called), zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(_MEMBER)
+        if info.file_size > limit("model_bytes"):
+            raise _Refused(f"claim {info.file_size:,} bytes")
+        _look(io.BytesIO(archive.read(info)))
+
+
+def check_h5(path: Path) -> None:
+    """Refuse a file of weights alone for the same reasons.
+
+    Raises
+    ------
+    ModelError
+        The weights are refused or damaged.
+    """
+    with _told(path), path.open("rb") as stream:
+        _look(stream)
+
+
+def _look(stream: IO[bytes]) -> None:
     import h5py
 
+    with h5py.File(stream, "r") as file:
+        _walk(h5py, file)
+
+
+@contextlib.contextmanager
+def _told(called: Path) -> Iterator[None]:
+    """Say in one line what is wrong with the weights of a file."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(_MEMBER)
-            if info.file_size > limit("model_bytes"):
-                raise _Refused(f"claim {info.file_size:,} bytes")
-            content = io.BytesIO(archive.read(info))
-        with h5py.File(content, "r") as file:
-            _walk(h5py, file)
+        yield
     except _Refused as error:
         raise ModelError(
             f"{called} is refused: its weights {error}, which those of a network do not; get it from somebody you trust"
