@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from distributed import Security
 from tests._plates import assert_files_are_whole, tables, write_plate
 
 from napari_cellclass.cli import main
@@ -33,24 +35,29 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Cluster:
-    """A scheduler and two workers, each a process started by a command."""
+    """A scheduler and workers, each a process started by a command."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, workers: tuple[str, ...] = ("one", "two"), tls: dict[str, str] | None = None
+    ) -> None:
         told = folder / "scheduler.json"
+        self.environment = os.environ | (tls or {})
         words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", told]
+        words += [] if tls is None else ["--protocol", "tls"]
         self.processes = [self._start(*words)]
         end = time.monotonic() + 60
         while not told.is_file() or not told.read_text().strip():
             assert time.monotonic() < end, "the scheduler did not start"
             time.sleep(0.1)
         self.address = json.loads(told.read_text())["address"]
-        for name in ("one", "two"):
+        for name in workers:
             options = ["--nthreads", 1, "--no-dashboard", "--local-directory", folder / name]
             self.processes.append(self._start("worker", self.address, *options))
 
     def _start(self, *words: Any) -> subprocess.Popen[bytes]:
         line = [sys.executable, "-m", "dask", *map(str, words)]
-        return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(line, env=self.environment, **quiet)
 
     def worker(self) -> psutil.Process | None:
         """Give a process that computes: a child of the process that watches over it."""
@@ -124,6 +131,41 @@ def _wait(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Make certificates for a scheduler, workers and clients; give what tells Dask of them."""
+    made, found = Security.temporary(), {}
+    for name in (
+        "ca_file",
+        *(f"{who}_{what}" for who in ("scheduler", "worker", "client") for what in ("cert", "key")),
+    ):
+        path = folder / f"{name}.pem"
+        path.write_text(getattr(made, f"tls_{name}"))
+        variable = name.upper() if name == "ca_file" else name.upper().replace("_", "__")
+        found[f"DASK_DISTRIBUTED__COMM__TLS__{variable}"] = str(path)
+    return found
+
+
+def test_an_encrypted_cluster_takes_only_who_has_its_certificates(tmp_path: Path, plate: Path, ihc_model: Path) -> None:
+    known = certificates(tmp_path)
+    cluster = Cluster(tmp_path, ("one",), known)
+    try:
+        assert cluster.address.startswith("tls://")
+        words = [sys.executable, "-m", "napari_cellclass"]
+        words += line(plate, ihc_model, tmp_path / "out", "--scheduler", cluster.address)
+        how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 100}
+        others = {**known, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(tmp_path / "nowhere.pem")}
+        for environment, told in ((os.environ, "names no certificates"), (os.environ | others, "cannot be used")):
+            refused = subprocess.run(words, check=False, env=environment, **how)
+            assert refused.returncode == 2
+            assert told in refused.stderr
+            assert len(refused.stderr.strip().splitlines()) == 1
+        done = subprocess.run(words, check=False, env=os.environ | known, **how)
+        assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)  # of the file that is no image
+        assert len(list((tmp_path / "out").glob("*.run.json"))) == FIELDS
+    finally:
+        cluster.close()
 
 
 def test_a_scheduler_that_does_not_answer_is_told(

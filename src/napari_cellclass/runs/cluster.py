@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Security, WorkerPlugin, as_completed, get_worker
 
 import napari_cellclass
 from napari_cellclass.core.bundle import SUFFIX, ModelBundle
@@ -28,6 +28,10 @@ from napari_cellclass.runs.lock import await_lock
 from napari_cellclass.runs.unit import FileJob, FileOutcome, attempt, failure, while_run_lasts
 
 _CONNECT_S = 10
+_TLS = (
+    "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..._CLIENT__CERT and ..._CLIENT__KEY to their files, as where the "
+    "scheduler runs"
+)
 _RETRIES = 2
 _LOOK_EVERY_S = 0.05
 # What a shared folder may take to show a file that another machine has just written.
@@ -88,7 +92,7 @@ def classify_on_cluster(
     Raises
     ------
     ParamsError
-        No scheduler answers.
+        No scheduler answers, or certificates are missing.
     EngineError
         The workers cannot be used, or the scheduler was lost.
     """
@@ -109,10 +113,22 @@ def classify_on_cluster(
 
 
 def _client(address: str) -> Client:
+    if address.startswith("tls://"):
+        _check_certificates(address)
     try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError, TypeError, RuntimeError) as error:
         raise ParamsError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from error
+
+
+def _check_certificates(address: str) -> None:
+    """Refuse an encrypted address without certificates: Dask would try for a while, and end with a traceback."""
+    try:
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError, TypeError) as error:  # ssl's own errors are OSErrors
+        raise ParamsError(f"--scheduler {address}: Dask's certificates cannot be used ({error}); {_TLS}") from error
+    if context is None:
+        raise ParamsError(f"--scheduler {address}: Dask's configuration names no certificates; {_TLS}")
 
 
 def _send_model(client: Client, plugin: ModelPlugin) -> None:
