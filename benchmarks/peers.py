@@ -22,12 +22,13 @@ import numpy as np
 import pandas as pd
 
 from _results import markdown, write_section
+from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.readers import read_image
 from napari_cellclass.engine.compiled import cores
 from napari_cellclass.runs.field import classify_field
-from napari_cellclass.runs.models import open_engine
-from speed import bundle_of, network, write_fields
+from napari_cellclass.runs.models import Engine, open_engine
+from speed import bundle_of, network, quantised_model, write_fields
 
 HERE = Path(__file__).parent
 PEERS = ("tiatoolbox==2.1.3", "wsinfer==0.6.1")
@@ -36,7 +37,8 @@ ABOUT = """`python benchmarks/peers.py`. The field of the table above, {tiles} t
 cores; medians of {rounds} rounds in turn, every program in a process that has run once before. *the article's way*: the
 PNG is cut into PNG files, `flow_from_directory`, `predict`. TIAToolbox {tia}: `PatchPredictor` on the tiled TIFF, all
 tiles. WSInfer {wsi}: `run_inference` on the tiled TIFF, without its search for tissue. Both with an equal network in
-PyTorch. Imports are not counted."""
+PyTorch. *int8*: a network of the same layers in 8-bit whole numbers, trained as published with `--precision int8`. Imports are
+not counted."""
 
 
 def environment(work: Path) -> Path:
@@ -82,21 +84,23 @@ def main() -> None:
     paths, keras_file = write_fields(given.work), network(given.work, "deep-50")
     bundle, grid = bundle_of(keras_file), TileGrid.regular((_SIDE, _SIDE), _TILE_PX)
     peer, own = HERE / "_peers_child.py", HERE / "_speed_child.py"
-    tiff = paths["tiled TIFF"]
+    tiff, quantised = paths["tiled TIFF"], quantised_model(given.work, "deep-50 as published")
     with (
         open_engine(bundle) as engine,
+        open_engine(quantised, precision="int8") as int8,
         answering(sys.executable, own, "article", keras_file, paths["PNG"], given.work / "article") as article,
         answering(python, peer, "tiatoolbox", tiff, given.work) as tiatoolbox,
         answering(python, peer, "wsinfer", tiff, given.work) as wsinfer,
     ):
 
-        def ours(path: Path) -> float:
+        def ours(path: Path, model: ModelBundle = bundle, runs: Engine = engine) -> float:
             start = time.perf_counter()
-            assert classify_field(read_image(path), bundle, engine, grid).complete
+            assert classify_field(read_image(path), model, runs, grid).complete
             return time.perf_counter() - start
 
         ways: dict[str, Callable[[], float]] = {
             **{f"napari-cellclass, {name}": (lambda path=path: ours(path)) for name, path in paths.items()},
+            "napari-cellclass int8, tiled TIFF": lambda: ours(tiff, quantised, int8),
             "WSInfer, tiled TIFF": wsinfer,
             "TIAToolbox, tiled TIFF": tiatoolbox,
             "the article's way, PNG": article,

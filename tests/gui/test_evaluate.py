@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_cellclass.cli import main
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field
+from napari_cellclass.engine import precision
 from napari_cellclass.viewer.layers import KEY
 from napari_cellclass.widgets._keras_dialog import KerasDialog
 
@@ -97,6 +98,22 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[
     viewer.add_image(np.zeros((8, 8)))
     for path in (("Plugins",), ("Layers", "Classify")):
         assert any(text.startswith("Evaluate") for text in menu_texts(*path))
+
+
+def test_int8_is_judged_where_it_is_asked_for_and_told_where_it_is_not_used(
+    viewer: Any, evaluate: Any, qtbot: Any, int8_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    evaluate.set_model(int8_model)
+    evaluate.sets.add(int8_model.parent / "data")
+    evaluate.form.fields["precision"].value = "int8"
+    click(qtbot, evaluate.run_button)
+    assert "tested on 1 set, in int8." in ended(qtbot, evaluate)
+    assert evaluate.results.shown.evaluation.precision == "int8"
+    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    click(qtbot, evaluate.run_button)
+    assert "this processor has no fast instructions for 8-bit" in ended(qtbot, evaluate)
+    assert evaluate.results.shown.evaluation.precision == "f32"
 
 
 def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tiles(

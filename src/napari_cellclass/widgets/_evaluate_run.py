@@ -31,10 +31,12 @@ class EvaluateRequest:
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What came out: the model, and how it did on each test set."""
+    """What came out: the model, how it did on each test set, and why it was not in the precision that was asked for."""
 
     model: ModelBundle
     sets: tuple[EvaluatedSet, ...]
+    precision: str = "f32"
+    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +59,13 @@ def run(request: EvaluateRequest, progress: ProgressCallback, cancelled: CancelC
     params = request.params
     progress(Progress("starting the network", 0, 0))
     model = load_model(params.model, request.answers or KerasAnswers.of(params))
-    precision, _ = usable_precision(model, params.precision, params.engine)
+    precision, why = usable_precision(model, params.precision, params.engine)
     with open_engine(model, params.engine, precision=precision) as engine:
         sets = evaluate_sets(
             request.sets, model, engine, params.group_by,
             shortcuts=params.shortcuts, stress=params.stress, progress=progress, cancelled=cancelled,
         )  # fmt: skip
-    return Evaluated(model, sets)
+    return Evaluated(model, sets, precision, why)
 
 
 def tiles(

@@ -30,7 +30,7 @@ from napari_cellclass.widgets.train import TrainWidget
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_SETTINGS = ["group_by", "shortcuts", "stress"]
+_SETTINGS = ["group_by", "precision", "shortcuts", "stress"]
 _MOST_ON_SHEET = 100
 
 
@@ -126,7 +126,10 @@ class EvaluateWidget(QWidget):
     def _evaluated(self, evaluated: work.Evaluated) -> None:
         self.results.show_evaluated(evaluated)
         left = [text for one in evaluated.sets for _, text in one.evaluation.data.skipped]
-        said = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}."
+        said = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}"
+        said += "." if evaluated.precision == "f32" else f", in {evaluated.precision}."
+        if evaluated.why:
+            said += f"\n{evaluated.why}"
         if left:
             said += f"\nLeft out: {counted(len(left), 'file')}, such as: {left[0]}"
         self.panel.say(said)
