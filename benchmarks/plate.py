@@ -27,10 +27,12 @@ HERE = Path(__file__).parent
 ABOUT = """`python benchmarks/plate.py`. {fields} fields of 448 x 448 px, tiles of 128 px, one thread of the network per
 process, {cores} cores: reading, hashing and writing go on beside it, so that one process keeps more than one core busy.
 Seconds of the whole command, its start included; median and range of {rounds} rounds, the three in turn. The tables of
-all runs are the same, byte by byte."""
+all runs are the same, byte by byte. *the limit*: two processes that classify tiles in memory beside each other, one
+thread each, are {most:.2f} times as fast as one on this machine."""
 
 
 OVERLAP = 0.75
+_LIMIT_TILES = 2048
 
 
 def measure(words: list[object], ways: dict[str, list[object]], rounds: int, out: Path) -> dict[str, list[float]]:
@@ -48,6 +50,25 @@ def measure(words: list[object], ways: dict[str, list[object]], rounds: int, out
                 sys.exit(f"{name}: the tables are not the same")
             print(f"{name}: {times[name][-1]:.1f} s", flush=True)
     return times
+
+
+def limit(network: Path, rounds: int) -> float:
+    """Give how many times as fast two processes classify tiles in memory as one: the machine's own limit."""
+    line = [sys.executable, str(HERE / "_engine_child.py"), str(network), str(_LIMIT_TILES)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(line, **pipes) as one, subprocess.Popen(line, **pipes) as other:
+        ratios = []
+        for number in range(rounds + 1):
+            slowest = []
+            for children in ((one,), (one, other)):
+                for child in children:
+                    print(file=child.stdin, flush=True)
+                slowest.append(max(float(child.stdout.readline()) for child in children))
+            if number:  # the first is not counted
+                ratios.append(2 * slowest[0] / slowest[1])
+        one.stdin.close()
+        other.stdin.close()
+    return float(np.median(ratios))
 
 
 def seconds(words: list[object], out: Path) -> float:
@@ -84,7 +105,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(dir=given.work) as out:
                 times = measure(words, ways, given.rounds, Path(out))
                 tiles = int(pd.read_csv(Path(out) / "1-process-0" / "fields.csv")["tiles"].sum())
-            base = np.median(times["1 process"])
+            base, most = np.median(times["1 process"]), limit(model(given.work, network), given.rounds)
             parts += [
                 {
                     "network": network,
@@ -94,10 +115,11 @@ def main() -> None:
                     "range": f"{min(values):.1f} to {max(values):.1f}",
                     "fields/s": f"{given.fields / np.median(values):.1f}",
                     "speed-up": f"{base / np.median(values):.2f}",
+                    "of the limit": "" if name == "1 process" else f"{base / np.median(values) / most:.2f}",
                 }
                 for name, values in times.items()
             ]
-    about = ABOUT.format(fields=given.fields, cores=os.cpu_count(), rounds=given.rounds)
+    about = ABOUT.format(fields=given.fields, cores=os.cpu_count(), rounds=given.rounds, most=most)
     table = markdown(pd.DataFrame(parts))
     write_section(given.out, "A plate in one process, in two, and on a cluster", f"{about}\n\n{table}")
     print(table)
