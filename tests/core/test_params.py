@@ -60,6 +60,8 @@ def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> Non
     recipe = (params.network, params.epochs, params.batch_size, params.augment, params.standardise)
     assert recipe == ("deep-50", 9, 20, "none", "none")
     assert params.class_weights is False
+    assert params.texture == "off"
+    assert TrainParams.checked(**TRAINING).texture == "auto"
     chosen = TrainParams.checked(**TRAINING, as_published=True, network="alexnet", epochs="3", batch_size=16)
     assert (chosen.network, chosen.epochs, chosen.batch_size) == ("alexnet", 3, 16)
     assert TrainParams.checked(**TRAINING).network == "compact"

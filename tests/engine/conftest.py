@@ -32,6 +32,21 @@ def built(tmp_path_factory: pytest.TempPathFactory, run_job: RunJob) -> dict[str
 
 
 @pytest.fixture(scope="session")
+def textured_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("textured")
+
+
+@pytest.fixture(scope="session")
+def textured(textured_folder: Path, run_job: RunJob) -> dict[str, Any]:
+    return run_job("texture_job.py", textured_folder)
+
+
+@pytest.fixture(scope="session")
+def with_texture(textured: dict[str, Any], textured_folder: Path) -> Callable[[str], ModelBundle]:
+    return lambda name: open_bundle(textured_folder / name / "model.cellclass")
+
+
+@pytest.fixture(scope="session")
 def model_of(trained: dict[str, Any], trained_folder: Path) -> Callable[[str], ModelBundle]:
     return lambda name: open_bundle(trained_folder / name / "model.cellclass")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,24 +45,45 @@ def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeyp
 def test_inner_layers_are_whole_numbers_and_the_first_steps_and_the_last_layer_are_not(case: Case) -> None:
     run, members, _ = case
     made = quantised_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
-    model = read_network(*(made[name] for name in INT8_MEMBERS))
-    inputs = {}
-    for op in model.get_ordered_ops():
-        if op.get_type_name() in ("Convolution", "MatMul"):
-            inputs[op.get_friendly_name()] = op.input_value(0).get_node().get_type_name() == "FakeQuantize"
-    *inner, last = inputs.values()
+    quantised, fed = looked_through(made)
+    *inner, last = quantised
     assert len(inner) == 5
     assert all(inner)
     assert not last
-    fed = {
-        op.get_type_name(): {v.get_node().get_type_name() for v in op.input_values()} for op in model.get_ordered_ops()
-    }
     assert {"AvgPool", "Clamp", "MaxPool", "ReduceMean"} <= set(fed), "standardising, and pooling"
     assert {name for name, sources in fed.items() if "FakeQuantize" in sources} <= {
         "Convolution",
         "Multiply",
         "Convert",
     }
+
+
+def test_texture_beside_a_network_stays_in_float32(case: Case, with_texture: Callable[[str], ModelBundle]) -> None:
+    run, joined = case[0], with_texture("joined")
+    members = {name: joined.member(name) for name in ("model.xml", "model.bin")}
+    made = quantised_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
+    quantised, fed = looked_through(made)
+    assert sorted(quantised) == [False, False, True, True, True, True, True], "five convolutions of the network"
+    assert {"Log", "Sigmoid", "StridedSlice"} <= set(fed)
+    assert {name for name, sources in fed.items() if "FakeQuantize" in sources} <= {
+        "Convolution",
+        "Multiply",
+        "Convert",
+    }
+
+
+def looked_through(made: dict[str, bytes]) -> tuple[list[bool], dict[str, set[str]]]:
+    """Tell of layers that multiply whether their input is quantised, and what kinds of layers feed each kind."""
+    ops = read_network(*(made[name] for name in INT8_MEMBERS)).get_ordered_ops()
+    quantised = [
+        op.input_value(0).get_node().get_type_name() == "FakeQuantize"
+        for op in ops
+        if op.get_type_name() in ("Convolution", "MatMul")
+    ]
+    fed: dict[str, set[str]] = {}
+    for op in ops:
+        fed.setdefault(op.get_type_name(), set()).update(v.get_node().get_type_name() for v in op.input_values())
+    return quantised, fed
 
 
 def test_a_network_without_a_loss_is_kept_with_its_golden_answers(case: Case) -> None:

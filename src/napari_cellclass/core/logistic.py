@@ -32,7 +32,9 @@ class LogisticModel:
         return np.asarray(softmax((x - self.mean) / self.scale @ self.weights + self.intercept, axis=1))
 
 
-def fit_logistic(x: NDArray[np.float64], labels: NDArray[np.integer], classes: int, c: float = 1.0) -> LogisticModel:
+def fit_logistic(
+    x: NDArray[np.float64], labels: NDArray[np.integer], classes: int, c: float = 1.0, least_sd: float = 1e-9
+) -> LogisticModel:
     """Fit softmax regression with an L2 penalty, all classes weighing alike.
 
     Minimises ``c sum_i w_i CE_i + |W|^2 / 2`` over standardised features, ``w_i = n / (K n_class)``, without a
@@ -48,10 +50,13 @@ def fit_logistic(x: NDArray[np.float64], labels: NDArray[np.integer], classes: i
         K.
     c
         Inverse strength of the penalty.
+    least_sd
+        Features whose standard deviation is at most this part of the larger of 1 and their mean keep their scale: as
+        they hardly vary, they then hardly count.
     """
     n, features = x.shape
     mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale > 1e-9 * np.maximum(1, np.abs(mean)), scale, 1.0)
+    scale = np.where(scale > least_sd * np.maximum(1, np.abs(mean)), scale, 1.0)
     z = (x - mean) / scale
     truth = np.eye(classes)[labels]
     counts = truth.sum(axis=0)

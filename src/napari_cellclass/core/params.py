@@ -16,6 +16,7 @@ from napari_cellclass.core.preprocess import NormalisationName
 NetworkName = Literal["compact", "deep-50", "deep", "alexnet", "mobilenet"]
 AugmentName = Literal["none", "flips", "full"]
 StandardiseName = Literal["auto", "tile", "none"]
+TextureName = Literal["auto", "off"]
 EngineName = Literal["auto", "openvino", "tensorflow"]
 PrecisionName = Literal["f32", "int8"]
 PanelOrder = Literal["confident", "uncertain", "wrong", "random"]
@@ -119,7 +120,9 @@ class PlaneParams(Params):
 
 # What the article trained with, unless chosen otherwise; and what it stands for, and cannot be chosen otherwise.
 AS_PUBLISHED: dict[str, Any] = {"network": "deep-50", "epochs": 9, "batch_size": 20}
-_PUBLISHED_ALWAYS: dict[str, Any] = {"augment": "none", "standardise": "none", "class_weights": False}
+_PUBLISHED_ALWAYS: dict[str, Any] = {
+    "augment": "none", "standardise": "none", "texture": "off", "class_weights": False,
+}  # fmt: skip
 
 
 class TrainParams(TileParams, PlaneParams, ReportingParams):
@@ -146,6 +149,11 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         description="tile: every tile is brought to one brightness and contrast per channel, so that the exposure "
         "does not matter; none: my classes differ in brightness or stain colour; auto: tile, unless brightness tells "
         "the classes apart and texture does not",
+    )
+    texture: TextureName = Field(
+        "auto",
+        description="auto: a linear model on texture features joins the network where tiles are standardised and "
+        "held-out tiles allow it, which helps with few tiles; off: the network alone",
     )
     normalisation: NormalisationName = Field(
         "range",

@@ -191,6 +191,7 @@ def _manifest(
             "loss": "categorical_crossentropy",
             "seconds": round(time.perf_counter() - run.started, 3),
         }
+        | ({} if run.texture is None else {"texture_head": run.texture.model_dump()})
         | ({"members": run.members} if run.members else {})
         | ({"pretrained": weights_record(max(run.pixels.spec.input_px))} if params.network == "mobilenet" else {}),
         data={

@@ -13,6 +13,7 @@ from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.engine.export import load_network
 from napari_cellclass.engine.pixels import TilePixels
+from napari_cellclass.engine.texture_head import without_texture
 
 _AFRESH = "or train afresh, without --initial"
 
@@ -83,7 +84,7 @@ def same_pixels(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, flo
 
 
 def take_weights(model: Any, bundle: ModelBundle) -> None:
-    """Give a network the weights of a bundle.
+    """Give a network the weights of a bundle's; texture features that joined that one are left out.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def take_weights(model: Any, bundle: ModelBundle) -> None:
         They cannot be loaded or have other shapes.
     """
     try:
-        model.set_weights(load_network(bundle).get_weights())
+        model.set_weights(without_texture(load_network(bundle)).get_weights())
     except ValueError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_AFRESH[3:]}") from error

@@ -16,6 +16,7 @@ from napari_cellclass.engine.assemble import HISTORY, write_model
 from napari_cellclass.engine.export import load_network
 from napari_cellclass.engine.networks import averaged
 from napari_cellclass.engine.pixels import load_pixels
+from napari_cellclass.engine.texture_head import join_texture, without_texture
 from napari_cellclass.engine.training import TrainingRun
 
 
@@ -29,6 +30,8 @@ def write_ensemble(
     cancelled: CancelCheck = never_cancelled,
 ) -> ModelBundle:
     """Write one bundle whose network holds those of several and averages their softmax.
+
+    Texture features, which may have joined any of them, join the mean of the networks once, or not at all.
 
     Parameters
     ----------
@@ -49,11 +52,12 @@ def write_ensemble(
     """
     started = time.perf_counter()
     pixels = load_pixels(data, params, progress, cancelled)
-    model = averaged([load_network(member) for member in members])
+    model = averaged([without_texture(load_network(member)) for member in members])
     seeds = [{"seed": member.manifest.training["seed"], "id": member.model_id} for member in members]
     run = TrainingRun(model, data, pixels, params, progress, cancelled, never_cancelled, started, members=seeds)
     histories = pd.concat([member.table("history.csv") for member in members])
     mean = histories.groupby("epoch", as_index=False).mean()[HISTORY]
     run.history = mean.to_dict("records")
     run.val_prob = run.predict(run.val)
+    join_texture(run)
     return write_model(run, len(run.history), run.val_prob, out)

@@ -79,7 +79,7 @@ def build(
     if seed is not None:
         keras.utils.set_random_seed(seed)
     tiles = keras.Input((*input_px, channels), name="tiles")
-    x = _standardised(keras, tuple(tiles.shape[1:]))(tiles) if standardise == "tile" else tiles
+    x = standardised(keras, tuple(tiles.shape[1:]))(tiles) if standardise == "tile" else tiles
     for layer in builders[name](keras):
         x = (
             keras.layers.Concatenate(name="pooled")([part(x) for part in layer])
@@ -90,7 +90,7 @@ def build(
     return keras.Model(tiles, prob, name=name.replace("-", "_"))
 
 
-def _standardised(keras: Any, shape: tuple[int, ...]) -> Any:
+def standardised(keras: Any, shape: tuple[int, ...]) -> Any:
     """Make the model that standardises tiles: ``clip((x - mean) / (sd + 0.002), -4, 8)`` per channel."""
     ops = keras.ops
 

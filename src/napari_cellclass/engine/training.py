@@ -28,6 +28,7 @@ from napari_cellclass.core.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.findings import Finding
 from napari_cellclass.core.near_duplicates import copies_across
 from napari_cellclass.core.params import NetworkName, TrainParams
+from napari_cellclass.core.texture_head import TextureHead
 from napari_cellclass.engine.assemble import HISTORY, Checkpoint, write_model
 from napari_cellclass.engine.augment import training_batch
 from napari_cellclass.engine.continuing import open_initial, same_pixels, take_weights
@@ -37,6 +38,7 @@ from napari_cellclass.engine.networks import build, learning_rate_of, optimizer,
 from napari_cellclass.engine.parent import listen
 from napari_cellclass.engine.pixels import TilePixels, load_pixels
 from napari_cellclass.engine.quantise import check_quantiser
+from napari_cellclass.engine.texture_head import join_texture
 
 _REPORT_EVERY_S = 0.25
 # Tiles (n, H, W, C), one-hot classes (n, K) and weights (n,) to the sums of a batch.
@@ -79,7 +81,8 @@ def train(
     stopped
         Asked once per epoch: ends training early and keeps the epoch of the lowest validation loss. The
         starting program may also say so, see :mod:`napari_cellclass.engine.parent`. A training that runs
-        to its end keeps its last epoch, chosen without a look at the validation tiles.
+        to its end keeps its last epoch, chosen without a look at the validation tiles; these decide only
+        whether texture features join, see :func:`napari_cellclass.engine.texture_head.join_texture`.
 
     Raises
     ------
@@ -118,6 +121,7 @@ def train(
     try:
         run.fit(checkpoint)
         kept = run.keep()
+        join_texture(run)
         if cancelled():
             raise CancelledError("cancelled before the model was written; nothing was written")
         return write_model(run, kept, run.val_prob, out)
@@ -142,8 +146,8 @@ class BestEpoch:
 class TrainingRun:
     """One training: the network, its tiles, and what was measured.
 
-    ``whole`` is what is written: the network, or one around it that averages several views. ``members``
-    says of an ensemble what it is made of.
+    ``whole`` is what is written: the network, or one around it that averages several views, or that texture
+    features joined, as ``texture`` says. ``members`` says of an ensemble what it is made of.
     """
 
     model: Any
@@ -158,6 +162,7 @@ class TrainingRun:
     history: list[dict[str, float]] = field(default_factory=list)
     val_prob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     members: list[dict[str, Any]] = field(default_factory=list)
+    texture: TextureHead | None = None
 
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.place]

@@ -100,6 +100,7 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
             f"{', classes weighing alike' if t.get('class_weights') else ''}; the weights of epoch "
             f"{t.get('epoch_kept', t['epochs'])} were kept."
         )
+    yield _texture(t.get("texture_head"))
     if t.get("members"):
         seeds = ", ".join(str(one["seed"]) for one in t["members"])
         yield f"The answers of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
@@ -109,6 +110,15 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
         yield f"Confidences were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
     if t.get("views", 1) > 1:
         yield f"Answers are the mean over {t['views']} mirrored and turned views of a tile."
+
+
+def _texture(head: Any) -> str:
+    if not isinstance(head, dict) or not head.get("joined"):
+        return ""
+    return (
+        "Its answers were pooled log-linearly with those of a logistic regression on texture features of the training "
+        f"tiles (weights {head['weight']:g} and 1), which was decided on {counted(head['tiles'], 'validation tile')}."
+    )
 
 
 def _evaluation(one: EvaluatedSet) -> Iterator[str]:

@@ -97,7 +97,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
             bundle.member(name)
     except ModelError:
         return None  # cut short or damaged: train again
-    told, known = {"precision": "f32", **bundle.manifest.training}, bundle.manifest.data
+    told, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
     asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _NO_MATTER)
     asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
     asked["learning_rate"] = learning_rate_of(params.network, params.learning_rate, params.as_published)

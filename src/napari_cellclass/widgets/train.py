@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = ["network", "standardise", "epochs", "augment", "as_published"]
 _MORE = [
+    "texture",
     "class_weights",
     "normalisation",
     "range",

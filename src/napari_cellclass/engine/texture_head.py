@@ -1,0 +1,170 @@
+"""Texture features as a Keras graph, and a network whose answers are pooled with a linear model on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.contracts import CancelledError, Progress
+from napari_cellclass.core.logistic import LogisticModel
+from napari_cellclass.core.texture_head import (
+    LEAST,
+    LIMIT,
+    NETWORK_WEIGHT,
+    fit_head,
+    head_logits,
+    judge,
+    nothing_to_gain,
+    pooled,
+)
+from napari_cellclass.engine.environment import import_keras
+from napari_cellclass.engine.export import forward
+from napari_cellclass.engine.networks import standardised
+
+if TYPE_CHECKING:
+    from napari_cellclass.engine.training import TrainingRun
+
+_TEXTURE, _HEAD = "texture", "texture_classes"
+_OCTAVES = 4
+_STEEP, _THRESHOLDS = 4.0, (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+# What logarithms, roots and quotients are kept away from 0 by.
+_ENERGY, _GRADIENT, _ROOT = 1e-4, 1e-2, 1e-6
+_SMALLEST_PX = 3
+_BATCH = 32
+
+
+def join_texture(run: TrainingRun) -> None:
+    """Let texture features join the network of a run where its held-out tiles allow it.
+
+    The linear model is fitted to training tiles alone, so that held-out tiles may judge the model that is written. Sets
+    the run's ``texture``, and where it joins ``whole``, ``answers`` and ``val_prob``.
+
+    Raises
+    ------
+    CancelledError
+        The run was cancelled.
+    """
+    shape = run.model.input_shape[1:]
+    if run.params.texture == "off" or run.params.standardise != "tile" or min(shape[:2]) < _SMALLEST_PX:
+        return
+    place, data = run.pixels.place[run.val], run.data
+    labels, groups = data.labels[run.pixels.place], data.groups[place].astype(str).tolist()
+    run.texture = nothing_to_gain(run.val_prob, labels[run.val], groups)
+    if run.texture is not None:
+        return
+    features = forward(texture_model(shape))
+    described = _described(run, features, np.concatenate([run.train, run.val]))
+    head = fit_head(described[: len(run.train)], labels[run.train], len(data.scheme))
+    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]))
+    run.texture = judge(run.val_prob, both, labels[run.val], groups, len(run.train))
+    if run.texture.joined:
+        run.whole = with_texture(run.whole, head)
+        run.answers = forward(run.whole)
+        run.val_prob = run.predict(run.val)
+
+
+def _described(
+    run: TrainingRun, features: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(rows), _BATCH):
+        if run.cancelled():
+            raise CancelledError("cancelled while texture was looked at; nothing was written")
+        parts.append(features(run.pixels.batch(rows[start : start + _BATCH])))
+        run.progress(Progress("looking at texture", min(start + _BATCH, len(rows)), len(rows)))
+    return np.concatenate(parts)
+
+
+def texture_model(shape: tuple[int, int, int]) -> Any:
+    """Make the model that describes tiles by texture, from float32 (n, H, W, C) to float32 (n, F).
+
+    Of each standardised tile and channel: mean and sd of the Sobel gradient's strength, as logarithms; of up to four
+    octaves, each what a blur takes away, energy, as a logarithm, and skewness; and the part of the tile above each of
+    eight thresholds, softly. No exposure changes them. F is 18 C, 2 C less for each octave with sides below 3 px;
+    no side of a tile may be that small.
+
+    It has no weights: slices are added up, as convolutions of one channel take OpenVINO four times as long.
+    """
+    keras = import_keras()
+    ops = keras.ops
+    tiles = keras.Input(shape, name="tiles")
+    z = ops.transpose(standardised(keras, shape)(tiles), (0, 3, 1, 2))
+    found = _gradient(ops, z)
+    octave = z
+    for _ in range(_OCTAVES):
+        if min(octave.shape[2:]) < _SMALLEST_PX:
+            break
+        blurred = _blurred(ops, octave)
+        detail = octave - blurred
+        detail = detail - ops.mean(detail, (2, 3), keepdims=True)
+        energy = ops.mean(ops.square(detail), (2, 3)) + _ENERGY
+        found += [ops.log(energy), ops.mean(detail * ops.square(detail), (2, 3)) / (energy * ops.sqrt(energy))]
+        octave = _halved(blurred)
+    found += [ops.mean(ops.sigmoid(_STEEP * (z - threshold)), (2, 3)) for threshold in _THRESHOLDS]
+    return keras.Model(tiles, ops.concatenate(found, axis=-1), name=_TEXTURE)
+
+
+def _gradient(ops: Any, z: Any) -> list[Any]:
+    """Give the logarithms of mean and sd of the Sobel gradient's strength of maps (n, C, H, W)."""
+    across, down = z[:, :, :, 2:] - z[:, :, :, :-2], z[:, :, 2:] - z[:, :, :-2]
+    across = across[:, :, :-2] + 2 * across[:, :, 1:-1] + across[:, :, 2:]
+    down = down[:, :, :, :-2] + 2 * down[:, :, :, 1:-1] + down[:, :, :, 2:]
+    strength = ops.sqrt(ops.square(across / 8) + ops.square(down / 8) + _ROOT)
+    mean = ops.mean(strength, (2, 3), keepdims=True)
+    sd = ops.sqrt(ops.mean(ops.square(strength - mean), (2, 3)) + _ROOT)
+    return [ops.log(mean[:, :, 0, 0] + _GRADIENT), ops.log(sd + _GRADIENT)]
+
+
+def _blurred(ops: Any, x: Any) -> Any:
+    """Blur maps (n, C, H, W) by 1 4 6 4 1 along both sides, as of Burt & Adelson's pyramid; edges are mirrored."""
+    x = ops.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    x = (6 * x[:, :, 2:-2] + 4 * (x[:, :, 1:-3] + x[:, :, 3:-1]) + (x[:, :, :-4] + x[:, :, 4:])) / 16
+    return (6 * x[..., 2:-2] + 4 * (x[..., 1:-3] + x[..., 3:-1]) + (x[..., :-4] + x[..., 4:])) / 16
+
+
+def _halved(x: Any) -> Any:
+    """Average 2 x 2 px of maps (n, C, H, W); an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in x.shape[2:])
+    x = (x[:, :, 0:height:2] + x[:, :, 1:height:2]) / 2
+    return (x[..., 0:width:2] + x[..., 1:width:2]) / 2
+
+
+def with_texture(model: Any, head: LogisticModel) -> Any:
+    """Wrap a model so that its answers are pooled with those of a linear model on texture features.
+
+    Parameters
+    ----------
+    model
+        From tiles (n, H, W, C) to probabilities (n, K); its weights are shared, not copied.
+    head
+        Of the features of :func:`texture_model`.
+
+    Returns
+    -------
+    keras.Model
+        ``softmax(w log p + logits)`` as of :func:`~napari_cellclass.core.texture_head.pooled`, made of Keras's own
+        layers and operations.
+    """
+    keras = import_keras()
+    ops = keras.ops
+    shape = model.input_shape[1:]
+    tiles = keras.Input(shape, name="tiles")
+    # Not Normalization: a file that holds it would seem to scale grey values.
+    scaled = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0, trainable=False, name="features")
+    linear = keras.layers.Dense(model.output_shape[-1], kernel_initializer="zeros", name=_HEAD)
+    logits = linear(ops.clip(scaled(texture_model(shape)(tiles)), -LIMIT, LIMIT))
+    scaled.set_weights([head.mean, head.scale**2])
+    linear.set_weights([head.weights, head.intercept])
+    mixed = NETWORK_WEIGHT * ops.log(ops.maximum(model(tiles), LEAST)) + logits
+    return keras.Model(tiles, keras.layers.Softmax(name="pooled")(mixed), name=f"{model.name}_{_TEXTURE}")
+
+
+def without_texture(model: Any) -> Any:
+    """Give the network inside a model that texture features joined; any other model as it is."""
+    layers = {layer.name: layer for layer in model.layers}
+    if _HEAD not in layers:
+        return model
+    return next(layer for name, layer in layers.items() if name != _TEXTURE and hasattr(layer, "layers"))

@@ -1,0 +1,111 @@
+"""Trains networks that texture joins, in a process of its own: ``texture_job.py FOLDER``."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from training_job import Trainer, spots_data
+
+from napari_cellclass.core.bundle import ModelBundle, open_bundle
+from napari_cellclass.core.dataset import VALIDATION
+from napari_cellclass.core.params import TrainParams
+
+# As good as untrained, so that texture has something to add.
+_IDLE: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9}
+
+
+def graph() -> dict[str, Any]:
+    """Ask the graph of the features, alone and beside a network, of several sizes."""
+    from napari_cellclass.core.texture_head import fit_head, head_logits, pooled
+    from napari_cellclass.engine.export import check_export, forward, network_members
+    from napari_cellclass.engine.networks import build, with_views
+    from napari_cellclass.engine.texture_head import texture_model, with_texture, without_texture
+
+    rng = np.random.default_rng(0)
+    found: dict[str, Any] = {"sizes": {}, "difference": [], "pool": [], "inside": []}
+    for shape in ((3, 3, 1), (5, 40, 2), (37, 53, 3), (64, 64, 1)):
+        x = rng.random((24, *shape), np.float32)
+        x[:8] = 0.5 + 1e-4 * x[:8]  # bright and nearly flat
+        x[8] = 0.25
+        features = forward(texture_model(shape))(x)
+        found["sizes"]["x".join(map(str, shape))] = [features.shape[1], bool(np.isfinite(features).all())]
+        head = fit_head(features, np.arange(24) % 3, 3)
+        for views in (1, 8):
+            network = with_views(build("compact", shape[:2], shape[2], 3, seed=1), views)
+            whole = with_texture(network, head)
+            answers = forward(whole)(x)
+            found["difference"].append(check_export(network_members(whole), x, answers)["max_abs_difference"])
+            expected = pooled(forward(network)(x), head_logits(head, features))
+            found["pool"].append(float(np.abs(answers - expected).max()))
+            found["inside"].append(without_texture(whole) is network and without_texture(network) is network)
+    x = rng.random((8, 64, 64, 1), np.float32)
+    features = forward(texture_model((64, 64, 1)))
+    found["features"] = [x[..., 0].tolist(), features(x).tolist(), features(0.3 * x + 0.2).tolist()]
+    return found
+
+
+def heads_in(bundle: ModelBundle) -> int:
+    """Count the linear models on texture in a bundle's network."""
+    with zipfile.ZipFile(io.BytesIO(bundle.member("model.keras"))) as archive:
+        config = archive.read("config.json").decode()
+    return config.count('"class_name": "Dense", "config": {"name": "texture_classes"')
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    trainer = Trainer(folder)
+    spots = spots_data()
+    trainer.train("joined", spots, seed=4, **_IDLE)
+    trainer.train("same", spots, seed=4, **_IDLE)
+    trainer.train("other", spots, seed=5, **_IDLE)
+    trainer.train("alone", spots, seed=4, texture="off", **_IDLE)
+    trainer.train("bright", spots, seed=4, standardise="none", **_IDLE)
+    trainer.train("views", spots, seed=4, views=8, **_IDLE)
+    trainer.train("good", spots, seed=3, epochs=12)
+    trainer.train("continued", spots, seed=9, texture="off", initial=folder / "joined" / "model.cellclass", **_IDLE)
+    # One held-out tile of the other class: whoever was trained on it would have other weights.
+    labels = spots.labels.copy()
+    labels[np.flatnonzero(spots.split == VALIDATION)[0]] ^= 1
+    trainer.train("relabelled", replace(spots, labels=labels), seed=4, **_IDLE)
+    answers = held_out_answers(folder, spots)
+    results = {"runs": trainer.results, "graph": graph(), "answers": answers, "ensemble": ensemble(folder, spots)}
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+def held_out_answers(folder: Path, spots: Any) -> dict[str, list[Any]]:
+    """Give what models say of the held-out tiles, and the classes of these."""
+    from napari_cellclass.engine.inference import open_engine
+
+    rows = np.flatnonzero(spots.split == VALIDATION)
+    tiles = dict(spots.tiles(rows))
+    raw: NDArray[Any] = np.stack([tiles[int(row)] for row in rows])
+    found: dict[str, list[Any]] = {"truth": spots.labels[rows].tolist()}
+    for name in ("joined", "alone", "continued"):
+        with open_engine(open_bundle(folder / name / "model.cellclass")) as engine:
+            found[name] = engine.predict(raw).tolist()
+    return found
+
+
+def ensemble(folder: Path, spots: Any) -> dict[str, Any]:
+    """Make one model of two that texture joined."""
+    from napari_cellclass.engine.ensemble import write_ensemble
+
+    members = [open_bundle(folder / name / "model.cellclass") for name in ("joined", "other")]
+    params = TrainParams(data=Path("data"), out=folder / "e.cellclass", standardise="tile", **_IDLE)
+    made = write_ensemble(members, spots, params, params.out)
+    return {
+        "members": [heads_in(member) for member in members], "heads": heads_in(made),
+        "joined": made.manifest.training["texture_head"]["joined"],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
