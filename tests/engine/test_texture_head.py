@@ -89,6 +89,16 @@ def test_the_manifest_tells_what_held_out_tiles_showed_with_and_without_texture(
     assert lines == [f"training  texture_head: {head.describe()}"]
 
 
+def test_the_layers_of_the_manifest_are_the_networks_and_those_of_texture(with_texture: ModelOf) -> None:
+    joined, alone = (with_texture(name).manifest for name in ("joined", "alone"))
+    # Two weights of each of 18 features to standardise it and two of the linear model, which also has two intercepts.
+    assert joined.parameters == alone.parameters + 18 * 4 + 2
+    assert joined.parameters == sum(layer["parameters"] for layer in joined.layers)
+    assert joined.layers[: len(alone.layers)] == alone.layers
+    added = [layer["name"] for layer in joined.layers[len(alone.layers) :]]
+    assert set(added) == {"texture", "features", "texture_classes", "pooled_with_texture"}
+
+
 def test_a_training_goes_on_from_the_network_and_leaves_texture_behind(textured: dict[str, Any]) -> None:
     # With a learning rate of next to nothing the network stays what it was.
     answers = {name: np.array(textured["answers"][name]) for name in ("alone", "continued", "joined")}
@@ -96,8 +106,11 @@ def test_a_training_goes_on_from_the_network_and_leaves_texture_behind(textured:
     assert np.abs(answers["joined"] - answers["alone"]).max() > 0.1
 
 
-def test_texture_joins_an_ensemble_once(textured: dict[str, Any]) -> None:
-    assert textured["ensemble"] == {"members": [1, 1], "heads": 1, "joined": True}
+def test_an_ensemble_averages_the_answers_of_its_members_with_texture_and_without(textured: dict[str, Any]) -> None:
+    made, joined, alone = (np.array(one) for one in textured["ensemble"]["golden"])
+    np.testing.assert_allclose(made, (joined + alone) / 2, atol=1e-5)
+    assert np.abs(joined - alone).max() > 0.1
+    assert textured["ensemble"]["texture"] == [True, False]
 
 
 def test_the_graph_of_texture_is_exported_exactly_and_pools_as_the_formula_says(textured: dict[str, Any]) -> None:

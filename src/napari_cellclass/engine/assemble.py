@@ -24,6 +24,7 @@ from napari_cellclass.engine.export import CHECKED_TILES, check_export, network_
 from napari_cellclass.engine.networks import layer_table, learning_rate_of
 from napari_cellclass.engine.parent import writing_lock
 from napari_cellclass.engine.quantise import Int8Network, quantise
+from napari_cellclass.engine.texture_head import texture_layers
 from napari_cellclass.engine.transfer import weights_record
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ def _manifest(
         edge=params.edge,
         pixel_size_um=data.pixel_size_um,
         network=params.network,
-        parameters=int(run.model.count_params()),
-        layers=layer_table(run.model),
+        parameters=int(run.whole.count_params()),
+        layers=layer_table(run.model) + texture_layers(run.whole),
         training=asked
         | {
             "epochs": run.epochs,

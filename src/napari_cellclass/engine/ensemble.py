@@ -16,7 +16,6 @@ from napari_cellclass.engine.assemble import HISTORY, write_model
 from napari_cellclass.engine.export import load_network
 from napari_cellclass.engine.networks import averaged
 from napari_cellclass.engine.pixels import load_pixels
-from napari_cellclass.engine.texture_head import join_texture, without_texture
 from napari_cellclass.engine.training import TrainingRun
 
 
@@ -31,7 +30,7 @@ def write_ensemble(
 ) -> ModelBundle:
     """Write one bundle whose network holds those of several and averages their softmax.
 
-    Texture features, which may have joined any of them, join the mean of the networks once, or not at all.
+    Texture features that joined one of them belong to its answers.
 
     Parameters
     ----------
@@ -52,12 +51,15 @@ def write_ensemble(
     """
     started = time.perf_counter()
     pixels = load_pixels(data, params, progress, cancelled)
-    model = averaged([without_texture(load_network(member)) for member in members])
-    seeds = [{"seed": member.manifest.training["seed"], "id": member.model_id} for member in members]
+    model = averaged([load_network(member) for member in members])
+    trained = [member.manifest.training for member in members]
+    seeds = [
+        {"seed": one["seed"], "id": member.model_id, "texture": one.get("texture_head", {}).get("joined", False)}
+        for one, member in zip(trained, members, strict=True)
+    ]
     run = TrainingRun(model, data, pixels, params, progress, cancelled, never_cancelled, started, members=seeds)
     histories = pd.concat([member.table("history.csv") for member in members])
     mean = histories.groupby("epoch", as_index=False).mean()[HISTORY]
     run.history = mean.to_dict("records")
     run.val_prob = run.predict(run.val)
-    join_texture(run)
     return write_model(run, len(run.history), run.val_prob, out)

@@ -22,12 +22,14 @@ from napari_cellclass.core.texture_head import (
 )
 from napari_cellclass.engine.environment import import_keras
 from napari_cellclass.engine.export import forward
-from napari_cellclass.engine.networks import standardised
+from napari_cellclass.engine.networks import layer_table, standardised
 
 if TYPE_CHECKING:
     from napari_cellclass.engine.training import TrainingRun
 
 _TEXTURE, _HEAD = "texture", "texture_classes"
+_FEATURES, _POOL = "features", "pooled_with_texture"
+_LAYERS = {_TEXTURE, _FEATURES, _HEAD, _POOL}
 _OCTAVES = 4
 _STEEP, _THRESHOLDS = 4.0, (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 # What logarithms, roots and quotients are kept away from 0 by.
@@ -153,13 +155,13 @@ def with_texture(model: Any, head: LogisticModel) -> Any:
     shape = model.input_shape[1:]
     tiles = keras.Input(shape, name="tiles")
     # Not Normalization: a file that holds it would seem to scale grey values.
-    scaled = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0, trainable=False, name="features")
+    scaled = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0, trainable=False, name=_FEATURES)
     linear = keras.layers.Dense(model.output_shape[-1], kernel_initializer="zeros", name=_HEAD)
     logits = linear(ops.clip(scaled(texture_model(shape)(tiles)), -LIMIT, LIMIT))
     scaled.set_weights([head.mean, head.scale**2])
     linear.set_weights([head.weights, head.intercept])
     mixed = NETWORK_WEIGHT * ops.log(ops.maximum(model(tiles), LEAST)) + logits
-    return keras.Model(tiles, keras.layers.Softmax(name="pooled")(mixed), name=f"{model.name}_{_TEXTURE}")
+    return keras.Model(tiles, keras.layers.Softmax(name=_POOL)(mixed), name=f"{model.name}_{_TEXTURE}")
 
 
 def without_texture(model: Any) -> Any:
@@ -168,3 +170,9 @@ def without_texture(model: Any) -> Any:
     if _HEAD not in layers:
         return model
     return next(layer for name, layer in layers.items() if name != _TEXTURE and hasattr(layer, "layers"))
+
+
+def texture_layers(model: Any) -> list[dict[str, Any]]:
+    """Describe the layers by which texture joined a model, as :func:`layer_table` does; none where it did not."""
+    table = layer_table(model)
+    return [row for row in table if row["name"] in _LAYERS] if _HEAD in {row["name"] for row in table} else []
