@@ -83,10 +83,10 @@ def _change_light(x: NDArray[np.float32], rng: np.random.Generator, keep_brightn
     strength = rng.uniform(0, _NOISE, n).astype(np.float32)
     for i, tile in enumerate(x):
         if not keep_brightness:
-            below = np.minimum(tile, 0)
-            np.maximum(tile, 0, out=tile)
-            np.power(tile, gamma[i], out=tile)
-            np.add(tile, below, out=tile)
+            below = np.minimum(tile, 0) if tile.min() < 0 else None
+            np.power(tile if below is None else np.maximum(tile, 0), gamma[i], out=tile)
+            if below is not None:
+                np.add(tile, below, out=tile)
         if some[i]:
             change = blurred(tile)
             change -= tile
@@ -117,7 +117,8 @@ def zoomed(tile: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
         size = tile.shape[axis]
         place = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / np.float32(factor) + np.float32((size - 1) / 2)
         low, part = _split(place, size)
-        lower, upper = tile.take(low, axis), tile.take(np.minimum(low + 1, size - 1), axis)
+        lower = tile.take(low, axis, mode="clip")  # none is outside, and so it need not be looked at
+        upper = tile.take(np.minimum(low + 1, size - 1), axis, mode="clip")
         upper -= lower
         upper *= part[:, None] if axis == 0 else part
         lower += upper
@@ -129,11 +130,21 @@ def blurred(tile: NDArray[np.float32]) -> NDArray[np.float32]:
     """Blur a tile (H, W, C) by a Gaussian of 1 px, cut at 3 px, with a mirrored border."""
     reach = len(_KERNEL) - 1
     height, width, channels = tile.shape
-    wide = np.pad(tile, ((reach, reach), (0, 0), (0, 0)), mode="symmetric")
+    wide = tile.take(_mirrored(height, reach), 0, mode="clip")
     down = _weighted([wide[i : i + height] for i in range(2 * reach + 1)])
-    wide = np.pad(down, ((0, 0), (reach, reach), (0, 0)), mode="symmetric").reshape(height, -1)
+    wide = np.empty((height, width + 2 * reach, channels), np.float32)
+    wide[:, reach:-reach] = down
+    ends = _mirrored(width, reach)
+    wide[:, :reach], wide[:, -reach:] = down[:, ends[:reach]], down[:, ends[-reach:]]
+    wide = wide.reshape(height, -1)
     length = width * channels  # a step to the right is one of so many channels
     return _weighted([wide[:, i * channels : i * channels + length] for i in range(2 * reach + 1)]).reshape(tile.shape)
+
+
+def _mirrored(size: int, reach: int) -> NDArray[np.int64]:
+    """Give the places of a line with so many more at both ends, mirrored as by ``symmetric`` of NumPy."""
+    place = np.arange(-reach, size + reach) % (2 * size)
+    return np.minimum(place, 2 * size - 1 - place)
 
 
 def _weighted(shifted: list[NDArray[np.float32]]) -> NDArray[np.float32]:
