@@ -110,6 +110,21 @@ def test_what_a_model_does_not_tell_is_left_out_of_the_methods(written: Path, ih
     assert "By class: stained recall" in text
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_the_methods_tell_of_texture_only_where_it_joined(ihc_model: Path, joined: bool) -> None:
+    from dataclasses import replace
+
+    from napari_cellclass.core.texture_head import TextureHead
+    from napari_cellclass.report.methods import methods_text
+
+    head = TextureHead(joined=joined, why="", tiles=16, groups=2, loss_network=0.5, accuracy_network=0.7)
+    bundle = open_bundle(ihc_model)
+    training = bundle.manifest.training | {"texture_head": head.model_dump()}
+    told = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": training}))
+    sentence = "logistic regression on texture features of the training tiles (weights 0.25 and 1)"
+    assert (sentence in methods_text(told, [])) is joined
+
+
 def test_one_set_is_written_straight_to_the_folder(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:
     words = ["evaluate", str(ihc_model.parent / "test"), "--model", str(ihc_model), "--out", str(tmp_path / "e")]
     assert main([*words, "--progress", "jsonl"]) == 0

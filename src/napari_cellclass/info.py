@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
-
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import shown
 from napari_cellclass.core.known_models import KnownModels, origin
@@ -38,10 +36,11 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield ""
     yield from _layers(m.layers)
     yield ""
+    texture = TextureHead.of(m.training)
     for title, content in (("data", m.data), ("training", m.training), ("scores", m.scores), ("export", m.export)):
         for name, value in content.items():
-            if name == "texture_head":
-                yield f"{title:9s} {name}: {_texture(value)}"
+            if name == "texture_head" and texture is not None:
+                yield f"{title:9s} {name}: {texture.describe()}"
             elif isinstance(value, list) and value and isinstance(value[0], dict):
                 shown = value if len(value) <= _FEW else value[:2]
                 yield from (f"{title:9s} {name}: {_short(entry)}" for entry in shown)
@@ -55,13 +54,6 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
         yield f"confidence {m.calibration.describe()}"
         yield from (f"  {line}" for line in m.calibration.table())
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in m.versions.items())
-
-
-def _texture(value: Any) -> str:
-    try:
-        return TextureHead.model_validate(value).describe()
-    except ValidationError:  # of another version
-        return _short(value)
 
 
 def _layers(layers: list[dict[str, Any]]) -> Iterator[str]:

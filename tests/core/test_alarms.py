@@ -45,6 +45,12 @@ def test_a_loss_near_that_of_guessing_is_an_alarm(classes: int) -> None:
     assert codes([{"loss": 0.9 * math.log(classes), "accuracy": 0.5}], figures) == set()
 
 
+def test_where_texture_joined_the_loss_of_the_network_alone_is_no_alarm_but_guessing_is() -> None:
+    row = [{"loss": 0.69, "accuracy": 0.5}]
+    assert training_alarms(row, report(0.97), helped=True) == ()
+    assert "nothing-learned" in {alarm.code for alarm in training_alarms(row, report(0.5), helped=True)}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_labels_without_meaning_are_always_flagged(seed: int) -> None:
     assert codes([{"loss": 0.05, "accuracy": 0.99}], report(0.5, seed=seed)) >= {"memorised", "nothing-learned"}

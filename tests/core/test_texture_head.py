@@ -111,3 +111,11 @@ def test_one_line_says_what_the_held_out_tiles_showed() -> None:
     assert alone is not None
     assert alone.describe().startswith("did not join: the network leaves little to gain")
     assert TextureHead.model_validate(alone.model_dump(mode="json")) == alone
+
+
+def test_what_a_manifest_of_another_version_tells_is_not_an_error() -> None:
+    head = judge(answers(12), answers(4), TRUTH, GROUPS, 5000)
+    assert TextureHead.of({"texture_head": head.model_dump(mode="json")}) == head
+    assert TextureHead.of({}) is None
+    assert TextureHead.of({"texture_head": {"joined": True}}) is None
+    assert TextureHead.of({"texture_head": ["joined"]}) is None

@@ -21,7 +21,7 @@ LEARNED_NOTHING = frozenset({"one-class", "loss-of-guessing"})
 
 
 def training_alarms(
-    history: Sequence[Mapping[str, float]], report: EvalReport, data: TileDataset | None = None
+    history: Sequence[Mapping[str, float]], report: EvalReport, data: TileDataset | None = None, helped: bool = False
 ) -> tuple[Finding, ...]:
     """Say what keeps a trained network from being trusted.
 
@@ -34,6 +34,8 @@ def training_alarms(
         The figures on the held-out tiles.
     data
         The tiles, for what goes together with the class beside the cells; None leaves that out.
+    helped
+        Whether texture features joined the network, whose own loss then does not say that nothing was learned.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def training_alarms(
         Warnings, and notes of what cannot be known.
     """
     alarms = [*one_class(report)]
-    if history:
+    if history and not helped:
         alarms += [*loss_of_guessing(history[-1]["loss"], len(report.classes))]
     told = bool(alarms)
     if history:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import softmax
 
 from napari_cellclass.core.calibration import fit_temperature, with_temperature
@@ -68,6 +68,14 @@ class TextureHead(BaseModel):
     loss_both: float | None = None
     accuracy_network: float
     accuracy_both: float | None = None
+
+    @classmethod
+    def of(cls, training: Mapping[str, Any]) -> TextureHead | None:
+        """Read it from what a manifest tells of a training; None where that tells nothing, or something else."""
+        try:
+            return cls.model_validate(training.get("texture_head"))
+        except ValidationError:
+            return None
 
     def describe(self) -> str:
         """Tell in one line whether texture joined, its weight, and the held-out tiles without and with it."""

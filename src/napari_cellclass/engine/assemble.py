@@ -123,7 +123,8 @@ def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network | None) -> dict[str, Any]:
     """Give the manifest's scores, with what a user should be warned of."""
     kept = run.history[epoch - 1]
-    alarms = training_alarms(run.history[:epoch], report, run.data)
+    helped = run.texture is not None and run.texture.joined
+    alarms = training_alarms(run.history[:epoch], report, run.data, helped)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
     warnings += [] if run.copies is None else [run.copies.text]
     warnings += [] if int8 is None or int8.about.kept else [int8.about.warning]

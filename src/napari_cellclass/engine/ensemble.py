@@ -12,6 +12,7 @@ from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import CancelCheck, ProgressCallback, never_cancelled, no_progress
 from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.texture_head import TextureHead
 from napari_cellclass.engine.assemble import HISTORY, write_model
 from napari_cellclass.engine.export import load_network
 from napari_cellclass.engine.networks import averaged
@@ -52,10 +53,10 @@ def write_ensemble(
     started = time.perf_counter()
     pixels = load_pixels(data, params, progress, cancelled)
     model = averaged([load_network(member) for member in members])
-    trained = [member.manifest.training for member in members]
+    heads = [TextureHead.of(member.manifest.training) for member in members]
     seeds = [
-        {"seed": one["seed"], "id": member.model_id, "texture": one.get("texture_head", {}).get("joined", False)}
-        for one, member in zip(trained, members, strict=True)
+        {"seed": member.manifest.training["seed"], "id": member.model_id, "texture": head is not None and head.joined}
+        for member, head in zip(members, heads, strict=True)
     ]
     run = TrainingRun(model, data, pixels, params, progress, cancelled, never_cancelled, started, members=seeds)
     histories = pd.concat([member.table("history.csv") for member in members])

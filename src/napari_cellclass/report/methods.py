@@ -8,6 +8,7 @@ from typing import Any
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.evaluated import EvaluatedSet
 from napari_cellclass.core.findings import counted
+from napari_cellclass.core.texture_head import TextureHead
 
 _AUGMENT = {
     "none": "Training tiles were shown as they are.",
@@ -100,7 +101,7 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
             f"{', classes weighing alike' if t.get('class_weights') else ''}; the weights of epoch "
             f"{t.get('epoch_kept', t['epochs'])} were kept."
         )
-    yield _texture(t.get("texture_head"))
+    yield _texture(TextureHead.of(t))
     if t.get("members"):
         seeds = ", ".join(str(one["seed"]) for one in t["members"])
         yield f"The answers of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
@@ -112,12 +113,12 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
         yield f"Answers are the mean over {t['views']} mirrored and turned views of a tile."
 
 
-def _texture(head: Any) -> str:
-    if not isinstance(head, dict) or not head.get("joined"):
+def _texture(head: TextureHead | None) -> str:
+    if head is None or not head.joined:
         return ""
     return (
         "Its answers were pooled log-linearly with those of a logistic regression on texture features of the training "
-        f"tiles (weights {head['weight']:g} and 1), which was decided on {counted(head['tiles'], 'validation tile')}."
+        f"tiles (weights {head.weight:g} and 1), which was decided on {counted(head.tiles, 'validation tile')}."
     )
 
 
