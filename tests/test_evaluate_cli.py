@@ -96,6 +96,7 @@ def test_the_methods_are_written_of_the_models_and_the_reports_numbers_alone(wri
 def test_what_a_model_does_not_tell_is_left_out_of_the_methods(written: Path, ihc_model: Path) -> None:
     from dataclasses import replace
 
+    from napari_cellclass.core.texture_head import TextureHead
     from napari_cellclass.report.methods import methods_text
     from napari_cellclass.runs.models import open_engine
     from napari_cellclass.runs.named_sets import evaluate_sets
@@ -108,21 +109,12 @@ def test_what_a_model_does_not_tell_is_left_out_of_the_methods(written: Path, ih
     for word in ("trained on", "seed", "epoch", "Split", "standardised", "tensorflow", "None"):
         assert word not in text
     assert "By class: stained recall" in text
-
-
-@pytest.mark.parametrize("joined", [True, False])
-def test_the_methods_tell_of_texture_only_where_it_joined(ihc_model: Path, joined: bool) -> None:
-    from dataclasses import replace
-
-    from napari_cellclass.core.texture_head import TextureHead
-    from napari_cellclass.report.methods import methods_text
-
-    head = TextureHead(joined=joined, why="", tiles=16, groups=2, loss_network=0.5, accuracy_network=0.7)
-    bundle = open_bundle(ihc_model)
-    training = bundle.manifest.training | {"texture_head": head.model_dump()}
-    told = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": training}))
-    sentence = "logistic regression on texture features of the training tiles (weights 0.25 and 1)"
-    assert (sentence in methods_text(told, [])) is joined
+    for joined in (True, False):
+        head = TextureHead(joined=joined, why="", tiles=16, groups=2, loss_network=0.5, accuracy_network=0.7)
+        training = bundle.manifest.training | {"texture_head": head.model_dump()}
+        told = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": training}))
+        sentence = "logistic regression on texture features of the training tiles (weights 0.25 and 1)"
+        assert (sentence in methods_text(told, sets)) is joined
 
 
 def test_one_set_is_written_straight_to_the_folder(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:
