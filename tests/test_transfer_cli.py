@@ -17,7 +17,10 @@ import pytest
 import tifffile
 
 from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.contracts import ModelError, ParamsError
+from napari_cellclass.core.params import TrainParams
 from napari_cellclass.engine.transfer import weights_on_disk
+from napari_cellclass.engine.weights_file import check_h5
 
 pytestmark = pytest.mark.training
 
@@ -105,19 +108,30 @@ def test_missing_weights_are_said_in_one_line_and_nothing_is_fetched_or_written(
     assert not (tmp_path / "m.cellclass").exists()
 
 
-@pytest.mark.parametrize("kind", ["a link to another file", "weights of something else", "no HDF5"])
-def test_weights_that_are_refused_or_damaged_are_said_in_one_line(tmp_path: Path, kind: str) -> None:
+def write_other_weights(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        file.create_group("dense").attrs["weight_names"] = [b"dense/kernel:0"]
+        file["dense"]["dense/kernel:0"] = np.zeros((3, 3), np.float32)
+
+
+def test_weights_that_lead_elsewhere_or_are_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(ModelError, match="weights cannot be read"):
+        check_h5(path)
+    write_other_weights(path)
+    check_h5(path)
+    with h5py.File(path, "a") as file:
+        file["dense"]["elsewhere"] = h5py.ExternalLink("/etc/hostname", "/")
+    with pytest.raises(ModelError, match="hold the link 'elsewhere' to another place"):
+        check_h5(path)
+
+
+def test_weights_of_something_else_are_said_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "models" / NAME.format(224)
     path.parent.mkdir()
-    if kind == "no HDF5":
-        path.write_bytes(b"<html>not found</html>")
-    else:
-        with h5py.File(path, "w") as file:
-            file.attrs["layer_names"] = [b"dense"]
-            file.create_group("dense").attrs["weight_names"] = [b"dense/kernel:0"]
-            file["dense"]["dense/kernel:0"] = np.zeros((3, 3), np.float32)
-            if kind.startswith("a link"):
-                file["dense"]["elsewhere"] = h5py.ExternalLink("/etc/hostname", "/")
+    write_other_weights(path)
     done = train(write_data(tmp_path / "data", 1), tmp_path / "m.cellclass", tmp_path)
     assert done.returncode == 2
     assert str(path) in done.stderr
@@ -136,6 +150,5 @@ def test_the_weights_trained_at_the_nearest_size_are_taken(tmp_path: Path, monke
 
 
 def test_mobilenet_contradicts_the_articles_recipe(tmp_path: Path) -> None:
-    done = train(tmp_path, tmp_path / "m.cellclass", tmp_path, "--as-published")
-    assert done.returncode == 2
-    assert "--network mobilenet contradicts --as-published" in done.stderr
+    with pytest.raises(ParamsError, match="--network mobilenet contradicts --as-published"):
+        TrainParams.checked(data=tmp_path, out=tmp_path / "m.cellclass", network="mobilenet", as_published=True)

@@ -53,7 +53,7 @@ BROKEN = {
     "crash-63b1dffefc8c075ddc606c0a2f5fdc15ece78863.tif": "its header is damaged",
     "empty.tif": "the file is empty (0 bytes)",
     "not_enough_data.jp2": "Not enough data in header",
-    "truncated_image.png": "input stream too small",
+    "truncated_image.png": "rows are missing at its end",
     "zero_width.gif": "cannot read zero_width.gif",
 }
 

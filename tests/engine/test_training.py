@@ -115,6 +115,14 @@ def test_a_network_that_learned_nothing_is_flagged(model_of: ModelOf) -> None:
     assert any("learned nothing" in warning for warning in scores["warnings"])
 
 
+def test_a_network_that_learned_nothing_is_not_flagged_where_texture_tells_the_classes_apart(model_of: ModelOf) -> None:
+    manifest = model_of("helped").manifest
+    assert manifest.training["texture_head"]["joined"] is True
+    assert manifest.scores["collapsed"] is False
+    assert manifest.scores["balanced_accuracy"]["value"] > 0.9
+    assert not any("learned nothing" in warning for warning in manifest.scores["warnings"])
+
+
 def test_a_loss_that_is_no_number_is_an_error_that_says_what_to_do(trained: dict[str, Any]) -> None:
     run = trained["runs"]["diverged"]
     assert run["kind"] == "EngineError"

@@ -137,7 +137,8 @@ def main() -> None:
     reading = len(spots)
     trainer.train("cancelled", spots, lambda: next(asked) > reading + 5, epochs=3)
     trainer.train("mixed", mixed_data(), epochs=2, batch_size=7)
-    trainer.train("collapsed", spots, epochs=1, learning_rate=1e-9)
+    trainer.train("collapsed", spots, epochs=1, learning_rate=1e-9, texture="off")
+    trainer.train("helped", spots, epochs=1, learning_rate=1e-9)
     trainer.train(
         "diverged", large_data(), network="alexnet", as_published=True, input_px=67, epochs=5, learning_rate=10.0
     )
