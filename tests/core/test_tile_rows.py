@@ -17,13 +17,11 @@ from napari_cellclass.core.tile_rows import batches_of_tiles, rows_of_tiles
 
 @pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
-@pytest.mark.parametrize("at_most", [None, 1, 2])
-def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float, at_most: int | None) -> None:
+def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float) -> None:
     source = SourceImage(np.random.default_rng(0).integers(0, 255, (70, 90, 2)).astype(np.uint8))
     grid = TileGrid.regular(source.shape, 32, overlap, edge).take([3, 0, 2])  # type: ignore[arg-type]
     seen = {}
-    for places, tiles in rows_of_tiles(source, grid, at_most):
-        assert at_most is None or len(places) <= at_most
+    for places, tiles in rows_of_tiles(source, grid):
         seen |= dict(zip(places.tolist(), tiles, strict=True))
     assert sorted(seen) == list(range(len(grid)))
     for place, tile in seen.items():
@@ -101,7 +99,14 @@ def test_the_chunks_of_zarr_dask_and_tiff_are_known(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.zarr").chunk_rows == 40
     assert read_image(tmp_path / "a.zarr").select([1]).chunk_rows == 40
     assert read_image(tmp_path / "a.tif").chunk_rows == 32
-    assert SourceImage(da.zeros((96, 64, 1), chunks=(48, 64, 1))).chunk_rows == 48
+    lazy = da.zeros((96, 64, 2), chunks=(48, 64, 1))
+    assert SourceImage(lazy).chunk_rows == SourceImage(lazy).select([1]).chunk_rows == 48
+    assert (
+        SourceImage(
+            zarr.create_array(tmp_path / "b.zarr", shape=(96, 64, 3), chunks=(24, 64, 3), dtype="u1")
+        ).chunk_rows
+        == 24
+    )
     assert SourceImage(pixels[0][..., None]).chunk_rows == 1
 
 

@@ -87,9 +87,7 @@ class SourceImage:
     @property
     def chunk_rows(self) -> int:
         """Height of the chunks that the pixels are stored in, 1 where any rows can be read by themselves."""
-        chunks = getattr(self.data, "chunks", None)  # dask
-        rows = getattr(self.data, "chunk_rows", chunks[0][0] if chunks else 1)
-        return max(1, int(rows))
+        return chunk_height(self.data)
 
     def read(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
         """Fetch ``[y0, y1) x [x0, x1)``; what lies past the image is filled by reflection.
@@ -179,11 +177,18 @@ class _Channels:
     def __init__(self, data: Any, channels: tuple[int, ...]) -> None:
         self._data, self._channels = data, channels
         self.shape = (*data.shape[:2], len(channels))
-        self.chunk_rows = getattr(data, "chunk_rows", 1)
+        self.chunk_rows = chunk_height(data)
         self.dtype = data.dtype
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         return np.asarray(self._data[key])[..., self._channels]
+
+
+def chunk_height(array: Any, axis: int = 0) -> int:
+    """Give the length of an array's chunks along an axis, 1 where it has none; its own ``chunk_rows`` comes first."""
+    own, chunks = getattr(array, "chunk_rows", None), getattr(array, "chunks", None)
+    along = own or (chunks[axis] if chunks else 1)  # one length of zarr and HDF5, those of all chunks of dask
+    return max(1, int(along[0] if isinstance(along, tuple) else along))
 
 
 def as_yxc(array: Any, axes: str) -> Any:

@@ -45,12 +45,14 @@ def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
     ImageError
         The header is damaged, there is no such frame, or there are too many pixels.
     """
-    strips = _png_of_strips(path) if kind == "png" else None
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    strips = _png_of_strips(head)
     if strips is not None:
         check_decodable(path.name, strips.height, strips.width)
         choose_plane(path.name, "", (), t, z)
         return _record(path, PngPlane(path, strips), 1, {})
-    deep = _deep_header(path, kind)
+    deep = _deep_header(head, kind)
     if deep is not None:
         (height, width), samples, dtype, decode = deep
         check_decodable(path.name, height, width)
@@ -71,10 +73,8 @@ def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
     return _record(path, decoded, frames, chosen)
 
 
-def _png_of_strips(path: Path) -> PngHeader | None:
+def _png_of_strips(head: bytes) -> PngHeader | None:
     """Give the header of a PNG that is read strip by strip, else None."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
     header = PngHeader.read(head)
     animated = b"acTL" in head  # animations are Pillow's
     return header if header is not None and header.whole_bytes and not animated else None
@@ -212,14 +212,12 @@ def _without_extras(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _deep_header(path: Path, kind: str) -> tuple[tuple[int, int], int, np.dtype, str] | None:
+def _deep_header(head: bytes, kind: str) -> tuple[tuple[int, int], int, np.dtype, str] | None:
     """Give (height, width), samples, dtype and decoder of what imagecodecs does better than Pillow, else None."""
-    if kind not in ("png", "jp2"):
-        return None
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
     if kind == "png":
         return _png_header(head)
+    if kind != "jp2":
+        return None
     start = head.find(b"\xff\x4f\xff\x51")
     if start < 0 or len(head) < start + 43:
         return None

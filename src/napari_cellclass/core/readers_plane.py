@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import ImageError
-from napari_cellclass.core.image import as_yxc
+from napari_cellclass.core.image import as_yxc, chunk_height
 from napari_cellclass.core.limits import limit, variable
 
 _BAND_BYTES = 1 << 28
@@ -277,10 +277,7 @@ class ArrayPlane(LazyPlane):
         self._samples = 3 if drop_alpha and channels == 4 else channels
         super().__init__(name, (sizes["Y"], sizes["X"], self._samples), array.dtype)
         self._array, self._axes, self._plane = array, axes, plane
-        chunks = getattr(array, "chunks", None)
-        if chunks:
-            along = chunks[axes.index("Y")]  # zarr gives a height, dask those of all chunks
-            self.chunk_rows = along if isinstance(along, int) else int(along[0])
+        self.chunk_rows = chunk_height(array, axes.index("Y"))
 
     def _source(self) -> Any:
         return self._array

@@ -16,17 +16,13 @@ _MOST_BYTES = 64 << 20  # of rows that overlap, which are read again with every 
 _GOOD_BYTES = 16 << 20  # a processor's cache still holds it when the network comes to it, and memory is used again
 
 
-def rows_of_tiles(
-    source: SourceImage, grid: TileGrid, at_most: int | None = None
-) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
+def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
     """Read a field by rows of tiles, each with one request to the source.
 
     Parameters
     ----------
     source, grid
         The field and its tiles.
-    at_most
-        Longer rows are read in parts of so many tiles.
 
     Yields
     ------
@@ -41,13 +37,10 @@ def rows_of_tiles(
         The pixels cannot be read.
     """
     for row in _rows(grid):
-        step = at_most or len(row)
-        for start in range(0, len(row), step):
-            places = row[start : start + step]
-            boxes = grid.boxes[places]
-            left, right = int(boxes[:, 1].min()), int(boxes[:, 3].max())
-            band = source.read(int(boxes[0, 0]), left, int(boxes[0, 2]), right)
-            yield places, [band[:, x0 - left : x1 - left] for x0, x1 in boxes[:, (1, 3)].tolist()]
+        boxes = grid.boxes[row]
+        left, right = int(boxes[:, 1].min()), int(boxes[:, 3].max())
+        band = source.read(int(boxes[0, 0]), left, int(boxes[0, 2]), right)
+        yield row, [band[:, x0 - left : x1 - left] for x0, x1 in boxes[:, (1, 3)].tolist()]
 
 
 def batches_of_tiles(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -41,6 +42,7 @@ def weights_on_disk(side_px: int) -> Path:
     return found[min(found, key=lambda trained: (abs(trained - side_px), -trained))]
 
 
+@functools.cache
 def weights_record(side_px: int) -> dict[str, str]:
     """Say which weights a training began with: name and SHA-256 of their file.
 
@@ -70,6 +72,7 @@ def mobilenet_layers(keras: Any, input_px: tuple[int, int], channels: int, stand
             f"{input_px[1]} x {input_px[0]}; use larger tiles, a larger --input-px, or compact"
         )
     path = weights_on_disk(max(input_px))
+    weights_record(max(input_px))  # known from now on, whatever becomes of the file until the model is written
     check_h5(path)
     eyes = keras.applications.MobileNetV2(input_shape=(*input_px, _COLOURS), include_top=False, weights=None)
     try:

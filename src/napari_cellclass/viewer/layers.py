@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.contracts import ImageError
-from napari_cellclass.core.image import SourceImage, as_yxc
+from napari_cellclass.core.image import SourceImage, as_yxc, chunk_height
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -84,6 +84,7 @@ class _Stacked:
         self._parts = parts
         self.shape = (*parts[0].shape[:2], sum(part.shape[2] for part in parts))
         self.dtype = np.dtype(parts[0].dtype)
+        self.chunk_rows = chunk_height(parts[0])
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         return np.concatenate([np.asarray(part[key]) for part in self._parts], axis=-1)
