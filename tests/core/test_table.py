@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,25 @@ def test_csv_has_the_promised_columns_and_reads_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame[["y0", "x0", "y1", "x1"]], table.grid.boxes)
     np.testing.assert_allclose(frame["confidence"], table.confidence, rtol=1e-5)
     assert frame["class_name"].tolist() == table.class_name.tolist()
+
+
+def test_memory_does_not_grow_with_the_tables_that_are_written(tmp_path: Path) -> None:
+    def peak(columns: int) -> int:
+        grid = TileGrid.regular((32, 32 * columns), 32)
+        prob = np.tile(np.float32([0.9, 0.1]), (len(grid), 1))
+        table = TileTable(grid, ClassScheme(("a", "b")), prob, record={})
+        assert len(table.columns()["class_name"]) == columns  # what is known of a table is held anyway
+        tracemalloc.start()
+        try:
+            table.to_geojson(tmp_path / "t.geojson")
+            table.to_csv(tmp_path / "t.csv")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(4096), peak(16_384)
+    assert many < 2 * few, (few, many)
+    assert len(pd.read_csv(tmp_path / "t.csv")) == len(read_tile_geojson(tmp_path / "t.geojson")) == 16_384
 
 
 def test_a_tile_without_class_is_empty_in_csv_and_unclassified_in_geojson(tmp_path: Path) -> None:
