@@ -12,7 +12,7 @@ import sys
 import threading
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn
 
 import napari_cellclass
@@ -30,7 +30,6 @@ from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 
 _SPAN = re.compile(r"-[\d.]+:-?[\d.]+")
-_INT8_LINES = 4  # what it is, what changed, and the accuracies
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -178,40 +177,10 @@ def _rename(params: SliceParams, reporter: Reporter) -> int:
 
 
 def _train(params: TrainParams, reporter: Reporter) -> int:
-    from napari_cellclass.core.repeats import spread_lines
-    from napari_cellclass.engine.parent import listen
-    from napari_cellclass.runs.training import train_folders
+    from napari_cellclass.training import run_train
 
-    listen()  # before anything long, so that a child ends with its parent from the beginning
-    result = train_folders(params, reporter.progress)
-    if result.tables:
-        from napari_cellclass.report.runs_figures import save_runs
-        from napari_cellclass.runs.training import run_file
-
-        save_runs(result.tables, {name: run_file(params.out, name) for name in result.tables})
-        reporter.say(f"{result.taken} of {params.runs} runs were there already, trained alike to their end: taken")
-    for path, reason in result.data.skipped:
-        reporter.say(f"left out: {path}: {reason}")
-    for model in result.models:
-        validation = model.evaluation().get("validation", {})
-        reporter.say(f"wrote {model.path}")
-        if validation:
-            reporter.say(
-                f"  validation, {validation['n']} tiles of {validation['groups']} groups: {_accuracy(validation)}"
-            )
-        if model.has_int8 and model.manifest.quantised is not None:
-            for line in list(model.manifest.quantised.lines())[:_INT8_LINES]:
-                reporter.say(f"  int8: {line}")
-        for warning in model.manifest.scores.get("warnings", []):
-            reporter.say(f"  warning: {warning}")
-    for warning in result.warnings:
-        reporter.say(f"  warning: {warning}")
-    reporter.say(f"  split: {result.data.split_rule}")
-    for name, evaluation in result.tests.items():
-        reporter.say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
-    for line in spread_lines(result.tables["spread"]) if result.tables else ():
-        reporter.say(f"  {line}")
-    reporter.event("done", models=[str(model.path) for model in result.models])
+    models = run_train(params, reporter.progress, reporter.say)
+    reporter.event("done", models=list(map(str, models)))
     return OK
 
 
@@ -239,12 +208,6 @@ def _check(params: CheckParams, reporter: Reporter) -> int:
         reporter.say(f"wrote {params.out}")
     reporter.event("done", **report.to_json())
     return OK if report.trainable else BAD_INPUT
-
-
-def _accuracy(report: Mapping[str, Any]) -> str:
-    value = report["balanced_accuracy"]
-    bounds = "" if value["lo"] is None else f", 95 % interval {value['lo']:.3f} to {value['hi']:.3f}"
-    return f"balanced accuracy {value['value']:.3f}{bounds}"
 
 
 def _classify(params: ClassifyParams, reporter: Reporter) -> int:

@@ -22,6 +22,7 @@ from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.journal import Journal
+from napari_cellclass.core.texture_head import TextureHead
 from napari_cellclass.viewer.session import is_ours
 from napari_cellclass.widgets import _train_run as work
 
@@ -314,6 +315,10 @@ def test_a_test_set_is_counted_checked_and_its_figures_are_shown(
     assert shown(train.groups).set_index("group").loc["w3"].tolist() == ["-", "-", "18"]
     assert "Test set new: balanced accuracy" in train.outcome.text.text()
     assert "on 18 test tiles of 1 group" in train.outcome.text.text()
+    texture = TextureHead.of(open_bundle(tmp_path / "m.cellclass").manifest.training)
+    assert texture is not None
+    assert texture.joined  # after one epoch the network knows nothing yet
+    assert texture.brief() in train.outcome.text.text().split("\n")
     scroll_to(train, train.groups)
     screenshot("train-test-set")
 

@@ -77,6 +77,15 @@ class TextureHead(BaseModel):
         except ValidationError:
             return None
 
+    def brief(self) -> str:
+        """Say that texture joined, and what the network is without it: its curves are of itself alone."""
+        if not self.joined or self.accuracy_both is None:
+            return ""
+        return (
+            f"Texture features joined the network: balanced accuracy {self.accuracy_network:.3f} without them, "
+            f"{self.accuracy_both:.3f} with them."
+        )
+
     def describe(self) -> str:
         """Tell in one line whether texture joined, its weight, and the held-out tiles without and with it."""
         held = f"{counted(self.tiles, 'held-out tile')} of {counted(self.groups, 'group')}"

@@ -36,7 +36,7 @@ def weights_on_disk(side_px: int) -> Path:
     if not found:
         raise ModelError(
             f"mobilenet needs weights that Keras offers, but {folder} has none; fetch them once with "
-            'python -c "import keras; keras.applications.MobileNetV2(include_top=False)", or copy '
+            'python -c "import keras; keras.applications.MobileNetV2( include_top=False )", or copy '
             "mobilenet_v2_weights_..._no_top.h5 there from another machine, or use --network compact"
         )
     return found[min(found, key=lambda trained: (abs(trained - side_px), -trained))]

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.calibration import Calibration
+from napari_cellclass.core.texture_head import TextureHead
 from napari_cellclass.report.evaluation_figures import draw_calibration
 from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._jobs import start_job
@@ -113,6 +114,9 @@ def report(trained: Trained, previous: Trained | None) -> str:
             f"Before, {previous.model.path.name}: {_estimate(previous.validation)}; {change:+.3f} now ({same})."
         )
     training = manifest.training
+    texture = TextureHead.of(training)
+    if texture is not None and texture.joined:
+        lines.append(texture.brief())
     if training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]:
         lines.append(
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
