@@ -346,7 +346,9 @@ def test_kill_9_loses_at_most_the_label_in_flight(journal: Journal, after: int) 
     go(child)
     printed = [int(child.stdout.readline()) for _ in range(after)]
     child.send_signal(signal.SIGKILL)
-    printed += [int(line) for line in child.communicate()[0].splitlines() if line]
+    # Not communicate(): it would pass over the lines that readline() has already buffered.
+    printed += [int(line) for line in child.stdout.read().split()]
+    child.wait(timeout=60)
     found = journal.restore(IMAGE, GRID)
     assert found is not None
     labelled = np.flatnonzero(found.labels >= 0).tolist()
