@@ -50,7 +50,7 @@ def test_inner_layers_are_whole_numbers_and_the_first_steps_and_the_last_layer_a
     assert len(inner) == 5
     assert all(inner)
     assert not last
-    assert {"AvgPool", "Clamp", "MaxPool", "ReduceMean"} <= set(fed), "standardising, and pooling"
+    assert {"Clamp", "MaxPool", "ReduceMean", "Tile"} <= set(fed), "standardising, and pooling"
     assert {name for name, sources in fed.items() if "FakeQuantize" in sources} <= {
         "Convolution",
         "Multiply",
@@ -64,7 +64,7 @@ def test_texture_beside_a_network_stays_in_float32(case: Case, with_texture: Cal
     made = quantised_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
     quantised, fed = looked_through(made)
     assert sorted(quantised) == [False, False, True, True, True, True, True], "five convolutions of the network"
-    assert {"Log", "Sigmoid", "StridedSlice"} <= set(fed)
+    assert {"Log", "StridedSlice"} <= set(fed)
     assert {name for name, sources in fed.items() if "FakeQuantize" in sources} <= {
         "Convolution",
         "Multiply",

@@ -106,24 +106,21 @@ def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
 
 def sampled_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
     """Give about what :func:`channel_stats` does, from 32 to 63 rows of each tile, in a fraction of the time."""
-    stats = np.empty((len(tiles), 2, tiles.shape[3]))
     every = max(1, tiles.shape[1] // _SAMPLED_ROWS)
-    for tile, of_tile in zip(tiles, stats, strict=True):
-        x = tile[::every].astype(np.float32)
-        rows, width, channels = x.shape
-        x = x.reshape(rows, width * channels)  # loops over three channels would take most of the time
-        mean = _channel_means(x, channels)
-        x -= np.tile(mean.astype(np.float32), width)
-        rest = _channel_means(x, channels)
-        np.square(x, out=x)
-        of_tile[:] = mean + rest, np.sqrt(np.maximum(_channel_means(x, channels) - rest**2, 0))
-    return stats
+    x = tiles[:, ::every].astype(np.float32)
+    n, rows, width, channels = x.shape
+    x = x.reshape(n, rows, width * channels)  # loops over three channels would take most of the time
+    mean = _channel_means(x, channels)
+    x -= np.tile(mean.astype(np.float32), width)[:, None]
+    rest = _channel_means(x, channels)
+    np.square(x, out=x)
+    return np.stack([mean + rest, np.sqrt(np.maximum(_channel_means(x, channels) - rest**2, 0))], axis=1)
 
 
 def _channel_means(x: NDArray[np.float32], channels: int) -> NDArray[np.float64]:
-    """Mean of (h, w * C) per channel; by rows first, which is fast and keeps sums of float32 short."""
-    by_column = x.sum(axis=0).reshape(-1, channels)
-    return np.asarray(by_column.mean(axis=0, dtype=np.float64) / len(x))
+    """Mean of (n, h, w * C) per channel; by rows first, which is fast and keeps sums of float32 short."""
+    by_column = x.sum(axis=1).reshape(len(x), -1, channels)
+    return np.asarray(by_column.mean(axis=1, dtype=np.float64) / x.shape[1])
 
 
 def _saturated(tile: NDArray[Any]) -> float:
