@@ -71,7 +71,10 @@ class TilePixels:
 
     def scaled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give some tiles in their own size (n, h, w, C), grey values as 0 to 1, each seen as ``views`` says."""
-        tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(self.tiles[rows], views, strict=True)])
+        tiles, dtype = self.tiles[rows], self.tiles.dtype
+        if tiles.shape[3] > 1:  # pixels are moved as a whole, in half the time
+            tiles = tiles.view((np.void, tiles.shape[3] * dtype.itemsize))
+        tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(tiles, views, strict=True)]).view(dtype)
         return np.asarray(tiles, np.float32) if self.prepared else self.spec.scale(tiles)
 
     @property
