@@ -86,16 +86,19 @@ def test_finished_tiles_are_handed_out_in_order(ihc_model: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([prob for _, prob in told]), table.prob)
 
 
-def test_a_slow_network_is_cancelled_within_a_few_tiles(ihc_model: Path) -> None:
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_slow_network_is_cancelled_within_a_few_tiles(ihc_model: Path, in_turn: bool) -> None:
     slow = Blind(0.01)
     source = ihc_field()
     grid = TileGrid.regular(source.shape, 32)
-    result = classify_field(source, open_bundle(ihc_model), slow, grid, cancelled=lambda: slow.tiles >= 24)
+    stop = {"cancelled": lambda: slow.tiles >= 24, "in_turn": in_turn}
+    result = classify_field(source, open_bundle(ihc_model), slow, grid, **stop)
     assert not result.complete
     assert 0 < len(result.table) <= slow.tiles <= 24 + 3 * 8
 
 
-def test_an_error_of_the_reader_ends_the_run_as_it_is(ihc_model: Path) -> None:
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_an_error_of_the_reader_ends_the_run_as_it_is(ihc_model: Path, in_turn: bool) -> None:
     class Broken(Watched):
         def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
             if key[0].start >= 256:
@@ -105,7 +108,7 @@ def test_an_error_of_the_reader_ends_the_run_as_it_is(ihc_model: Path) -> None:
     source = SourceImage(Broken(ihc_field().data))
     before = threading.active_count()
     with pytest.raises(ImageError, match="bad sector"):
-        classify_field(source, open_bundle(ihc_model), Blind(), TileGrid.regular(source.shape, 32))
+        classify_field(source, open_bundle(ihc_model), Blind(), TileGrid.regular(source.shape, 32), in_turn=in_turn)
     assert threading.active_count() == before
 
 
@@ -121,6 +124,18 @@ def test_a_cancelled_field_keeps_finished_tiles_and_says_so(ihc_model: Path) -> 
     assert 0 < len(part.table) < 256
     np.testing.assert_array_equal(part.table.prob, whole.table.prob[: len(part.table)])
     assert part.table.grid.tile_id.tolist() == whole.table.grid.tile_id[: len(part.table)].tolist()
+
+
+def test_a_process_with_one_core_starts_no_threads_and_gives_the_same(ihc_model: Path) -> None:
+    bundle, source = open_bundle(ihc_model), ihc_field()
+    grid = TileGrid.regular(source.shape, 32)
+    threads: set[int | None] = set()
+    with open_engine(bundle, threads=1) as engine:
+        together = classify_field(source, bundle, engine, grid).table
+        engine.predict, predict = lambda *a: threads.add(threading.get_ident()) or predict(*a), engine.predict
+        in_turn = classify_field(source, bundle, engine, grid, in_turn=True).table
+    assert threads == {threading.get_ident()}
+    np.testing.assert_array_equal(in_turn.prob, together.prob)
 
 
 def test_answers_do_not_depend_on_the_region(ihc_model: Path) -> None:

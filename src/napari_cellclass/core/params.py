@@ -296,7 +296,11 @@ class ClassifyParams(PlaneParams, ReportingParams):
     )
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
     threads: int | None = Field(
-        None, ge=1, le=1024, description="threads of the network in each process; the cores shared out when not given"
+        None,
+        ge=1,
+        le=1024,
+        description="threads of the network in each process; the cores shared out when not given; with 1 a process "
+        "reads and computes in turn, on one core",
     )
     scheduler: str | None = Field(None, description="address of a Dask scheduler, tcp://host:8786 or tls://host:8786")
     wells: Path | None = Field(

@@ -20,6 +20,7 @@ from napari_cellclass.engine.pixels import is_finite
 _NATIVE = {"uint8": "u8", "uint16": "u16", "int16": "i16", "float32": "f32"}
 # One large tile fills a core's cache; small ones share the cost of a call.
 _BATCH_PIXELS, _LARGEST_BATCH = 128 * 128, 8
+_REQUESTS, _REQUEST_BYTES = 16, 16 << 20
 
 
 @functools.cache
@@ -112,7 +113,9 @@ class OpenVinoNetwork:
         compiled = core().compile_model(raw_graph(model, spec, kind, self.batch), "CPU", settings)
         self.outputs = int(compiled.output(0).shape[-1])
         self._free: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        for _ in range(2 * self.streams):  # so that none waits for Python
+        # At least two a stream, so that none waits for Python; more, so that it is seldom woken, while they are small.
+        tiles_bytes = self.batch * int(np.prod(kind.shape)) * np.dtype(kind.dtype).itemsize
+        for _ in range(max(2 * self.streams, min(_REQUESTS // self.batch, _REQUEST_BYTES // tiles_bytes))):
             self._free.put(_request(compiled))
 
     def __call__(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
@@ -140,6 +143,7 @@ class OpenVinoNetwork:
                 running.append((one, places))
                 one.request.start_async()
         finally:
+            running.reverse()  # once the last has ended, the others have too: one awakening instead of many
             while running:
                 self._collect(running, prob)
         prob[~np.isfinite(prob).all(axis=1)] = np.nan

@@ -1,4 +1,4 @@
-"""The tiles of a field read and classified at once: one thread reads ahead while others keep the network busy."""
+"""The tiles of a field read and classified: at once, by threads that keep the network busy, or in turn on one core."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Looked:
     extremes: NDArray[np.float64]
 
 
-def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck) -> Generator[Looked]:
+def classified(
+    batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck, in_turn: bool = False
+) -> Generator[Looked]:
     """Classify batches of tiles, in their order.
 
     Parameters
@@ -56,6 +58,9 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
         Gives probabilities of tiles (n, h, w, C); called from two threads.
     cancelled
         Asked every few tiles and ten times a second; when it says so, no more is given.
+    in_turn
+        Start no threads: read a batch, classify it, read the next. Where each core has a process of its own already,
+        threads would only take turns on it.
 
     Yields
     ------
@@ -67,6 +72,9 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
     ImageError
         The pixels cannot be read.
     """
+    if in_turn:
+        yield from _in_turn(batches, predict, cancelled)
+        return
     with ahead(batches, _AHEAD, cancelled) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
         running: deque[tuple[int, Future[Looked]]] = deque()
         for places, tiles in ready:
@@ -82,6 +90,17 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
             yield looked
             if len(looked.places) < wanted:
                 return
+
+
+def _in_turn(batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck) -> Generator[Looked]:
+    while not cancelled():
+        batch = next(batches, None)
+        if batch is None:
+            return
+        looked = _look(*batch, predict, cancelled)
+        yield looked
+        if len(looked.places) < len(batch[0]):
+            return
 
 
 def _look(places: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, cancelled: CancelCheck) -> Looked:
