@@ -46,7 +46,6 @@ _INT8_MODELS = {
     "deep-50 as published": ["--as-published"],
     "deep-50": ["--network", "deep-50", "--standardise", "tile", "--epochs", "9", "--texture", "off"],
     "compact": ["--input-px", "128", "--standardise", "tile", "--texture", "off"],
-    "compact and texture": ["--input-px", "128", "--standardise", "tile"],
 }
 
 
@@ -310,7 +309,7 @@ def int8_part(work: Path) -> tuple[str, str]:
     about_all = f"""`python benchmarks/speed.py --part int8`. Models trained with `--precision int8` on all tiles of
 scikit-image's real field, RGB, whole columns held out: *deep-50 as published* with `--as-published`, *deep-50* by the
 recipe with 9 epochs, *compact* with an input of 128 px; the recipe's networks standardise tiles, in float32 in both.
-*and texture*: with the texture features that join where tiles are as few as here, in float32 in both as well.
+Without texture features, which may join where tiles are as few as here, and which are float32 too.
 Speed: the same {_INT8_TILES} tiles of the input's size in memory, by the program's own engine with its preparation of
 pixels, both networks in turn, {_INT8_ROUNDS} rounds on {cores()} core(s); medians, and the range of the rounds' ratios.
 Where tiles are resized before the network, which is float32 too, less is gained. *Difference*: of a probability."""
