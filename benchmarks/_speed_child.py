@@ -20,9 +20,9 @@ _PX = 256
 
 
 def networks(folder: Path) -> None:
-    """Write ``deep-50`` and a network that does next to nothing, both for RGB tiles of 256 px."""
+    """Write the article's ``deep-50`` and a network that does next to nothing, both for RGB tiles of 256 px."""
     keras = import_keras()
-    build("deep-50", (_PX, _PX), 3, 2, seed=1).save(folder / "deep-50.keras")
+    build("deep-50", (_PX, _PX), 3, 2, seed=1, standardise="none").save(folder / "deep-50.keras")
     tiles = keras.Input((_PX, _PX, 3))
     means = keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(16)(tiles))
     keras.Model(tiles, keras.layers.Dense(2, activation="softmax")(means)).save(folder / "next-to-nothing.keras")

@@ -157,6 +157,16 @@ def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
     assert json.loads((tmp_path / "streams.json").read_text())
 
 
+def test_load_beside_one_trial_does_not_decide_the_number_of_streams(
+    good: ModelBundle, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("napari_cellclass.engine.streams.remembered_file", lambda: tmp_path / "streams.json")
+    told = {2: iter([1.0, 10.0, 100.0, 10.0]), 1: iter([1.0, 60.0, 60.0, 60.0])}
+    monkeypatch.setattr("napari_cellclass.engine.streams._rate", lambda network, spec, s: next(told[network.streams]))
+    model = read_network(good.member("model.xml"), good.member("model.bin"))
+    assert best_network(model, good.preprocess, TileKind.of(tiles), 2).streams == 2
+
+
 def test_threads_may_share_an_engine(openvino: Engine, tiles: NDArray[np.uint16]) -> None:
     answers: dict[int, NDArray[np.float32]] = {}
     workers = [
