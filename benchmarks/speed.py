@@ -170,9 +170,9 @@ def tiles_part(work: Path) -> tuple[str, str]:
     )
     about = f"""`python benchmarks/speed.py --part tiles`. A field of {_SIDE} x {_SIDE} px, RGB, 8 bits (scikit-image's
 real field, repeated, with noise), {len(grid)} tiles of {_TILE_PX} px, the article's `deep-50`, {cores()} cores.
-From the file to the finished table: decoding, cutting, hash, brightness and contrast of every tile. *OpenVINO alone*: the same tiles as
-arrays in memory, nothing else. *Keras*: the tiles as PNG files, `image_dataset_from_directory` and `predict`, without
-the import and without cutting them. Medians of {_ROUNDS} rounds in turn, and the range."""
+From the file to the finished table: decoding, cutting, hash, brightness and contrast of every tile. *OpenVINO alone*:
+the same tiles as arrays in memory, nothing else. *Keras*: the tiles as PNG files, `image_dataset_from_directory` and
+`predict`, without the import and without cutting them. Medians of {_ROUNDS} rounds in turn, and the range."""
     return "Speed of classification", f"{about}\n\n{markdown(table)}"
 
 
