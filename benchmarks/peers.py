@@ -35,10 +35,10 @@ PEERS = ("tiatoolbox==2.1.3", "wsinfer==0.6.1")
 _SIDE, _TILE_PX = 8192, 256
 ABOUT = """`python benchmarks/peers.py`. The field of the table above, {tiles} tiles of {px} px, the article's
 `deep-50`, {cores} cores; medians of {rounds} rounds in turn, every program in a process that has run once before.
-*the article's way*: the PNG is cut into PNG files, `flow_from_directory`, `predict`. TIAToolbox {tia}: `PatchPredictor` on the tiled TIFF, all
-tiles. WSInfer {wsi}: `run_inference` on the tiled TIFF, without its search for tissue. Both with an equal network in
-PyTorch. *int8*: a network of the same layers in 8-bit whole numbers, trained as published with `--precision int8`.
-Imports are not counted."""
+*the article's way*: the PNG is cut into PNG files, `flow_from_directory`, `predict`. TIAToolbox {tia}: `PatchPredictor`
+on the tiled TIFF, all tiles. WSInfer {wsi}: `run_inference` on the tiled TIFF, without its search for tissue. Both with
+an equal network in PyTorch. *int8*: a network of the same layers in 8-bit whole numbers, trained as published with
+`--precision int8`. Imports are not counted."""
 
 
 def environment(work: Path) -> Path:
