@@ -88,73 +88,66 @@ def texture_model(shape: tuple[int, int, int]) -> Any:
     each of eight thresholds, softly. No exposure changes them. F is 18 C, 2 C less for each octave with sides below
     3 px; no side of a tile may be that small.
 
-    It has no weights: slices are added up, as convolutions of one channel take OpenVINO four times as long. Maps are
-    (n, H, W C), rows of pixels with their channels as they lie in memory, so that a slice is copied in one go.
+    It has no weights: slices are added up, as convolutions of one channel take OpenVINO four times as long. Maps stay
+    (n, H, W, C), so that a slice is copied in long pieces, and are not reshaped: where a network is in whole numbers,
+    OpenVINO follows every path from a reshaping back to the tiles, and blurs have millions.
     """
     keras = import_keras()
     ops = keras.ops
     tiles = keras.Input(shape, name="tiles")
-    height, width, channels = shape
-    z = ops.reshape(standardised(keras, shape)(tiles), (-1, height, width * channels))
-    found = _gradient(ops, z, channels)
+    z = standardised(keras, shape)(tiles)
+    found = _gradient(ops, z)
     octave = z
     for _ in range(_OCTAVES):
-        if min(octave.shape[1], octave.shape[2] // channels) < _SMALLEST_PX:
+        if min(octave.shape[1:3]) < _SMALLEST_PX:
             break
-        blurred = _blurred(ops, octave, channels)
+        blurred = _blurred(ops, octave)
         detail = octave - blurred
-        detail = detail - _as_rows(ops, _means(ops, detail, channels), octave.shape[2] // channels)
-        energy = _means(ops, ops.square(detail), channels) + _ENERGY
-        skewness = _means(ops, detail * ops.square(detail), channels) / (energy * ops.sqrt(energy))
-        found += [ops.log(energy), skewness]
-        octave = _halved(ops, blurred, channels)
+        detail = detail - _along_rows(ops, _means(ops, detail), detail)
+        energy = _means(ops, ops.square(detail)) + _ENERGY
+        found += [ops.log(energy), _means(ops, detail * ops.square(detail)) / (energy * ops.sqrt(energy))]
+        octave = _halved(blurred)
     some = z[:, ::2]
-    found += [_means(ops, ops.clip(some - (threshold - 0.5), 0.0, 1.0), channels) for threshold in _THRESHOLDS]
-    return keras.Model(tiles, ops.concatenate(found, axis=-1), name=_TEXTURE)
+    found += [_means(ops, ops.clip(some - (threshold - 0.5), 0.0, 1.0)) for threshold in _THRESHOLDS]
+    features = ops.concatenate(found, axis=-1)
+    return keras.Model(tiles, ops.squeeze(features, (1, 2)), name=_TEXTURE)
 
 
-def _means(ops: Any, x: Any, channels: int) -> Any:
-    """Average maps (n, H, W C), column by column and then across: (n, C)."""
-    return ops.mean(ops.reshape(ops.mean(x, axis=1), (-1, x.shape[2] // channels, channels)), axis=1)
+def _means(ops: Any, x: Any) -> Any:
+    """Average maps (n, H, W, C), column by column and then across: (n, 1, 1, C)."""
+    return ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
 
 
-def _as_rows(ops: Any, values: Any, width: int) -> Any:
-    """Repeat values (n, C) for all pixels of a row: (n, 1, W C)."""
-    return ops.reshape(ops.tile(values, (1, width)), (-1, 1, width * values.shape[1]))
+def _along_rows(ops: Any, values: Any, x: Any) -> Any:
+    """Repeat values (n, 1, 1, C) for a row of maps (n, H, W, C): to spread them over three channels takes longer."""
+    return ops.tile(values, (1, 1, x.shape[2], 1))
 
 
-def _gradient(ops: Any, z: Any, channels: int) -> list[Any]:
-    """Give the logarithms of mean and sd of the Sobel gradient's strength of maps (n, H, W C)."""
-    c, width = channels, z.shape[2] // channels - 2
+def _gradient(ops: Any, z: Any) -> list[Any]:
+    """Give the logarithms of mean and sd of the Sobel gradient's strength of maps (n, H, W, C)."""
     above, here, below = z[:, :-2], z[:, 1:-1], z[:, 2:]
     across, down = above + 2 * here + below, below - above
-    across = across[..., 2 * c :] - across[..., : -2 * c]
-    down = down[..., : -2 * c] + 2 * down[..., c:-c] + down[..., 2 * c :]
+    across = across[:, :, 2:] - across[:, :, :-2]
+    down = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]
     strength = ops.sqrt(ops.square(across / 8) + ops.square(down / 8) + _ROOT)
-    mean = _means(ops, strength, c)
-    sd = ops.sqrt(_means(ops, ops.square(strength - _as_rows(ops, mean, width)), c) + _ROOT)
+    mean = _means(ops, strength)
+    sd = ops.sqrt(_means(ops, ops.square(strength - _along_rows(ops, mean, strength))) + _ROOT)
     return [ops.log(mean + _GRADIENT), ops.log(sd + _GRADIENT)]
 
 
-def _blurred(ops: Any, x: Any, channels: int) -> Any:
-    """Blur maps (n, H, W C) by 1 4 6 4 1 along both sides, as of Burt & Adelson's pyramid; edges are mirrored."""
-    height, width, c = x.shape[1], x.shape[2] // channels, channels
-    x = ops.pad(x, ((0, 0), (2, 2), (0, 0)), mode="reflect")
+def _blurred(ops: Any, x: Any) -> Any:
+    """Blur maps (n, H, W, C) by 1 4 6 4 1 along both sides, as of Burt & Adelson's pyramid; edges are mirrored."""
+    x = ops.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     x = (6 * x[:, 2:-2] + 4 * (x[:, 1:-3] + x[:, 3:-1]) + (x[:, :-4] + x[:, 4:])) / 16
-    x = ops.pad(ops.reshape(x, (-1, height, width, c)), ((0, 0), (0, 0), (2, 2), (0, 0)), mode="reflect")
-    x = ops.reshape(x, (-1, height, (width + 4) * c))
-    near, far = x[..., c : -3 * c] + x[..., 3 * c : -c], x[..., : -4 * c] + x[..., 4 * c :]
-    return (6 * x[..., 2 * c : -2 * c] + 4 * near + far) / 16
+    near, far = x[:, :, 1:-3] + x[:, :, 3:-1], x[:, :, :-4] + x[:, :, 4:]
+    return (6 * x[:, :, 2:-2] + 4 * near + far) / 16
 
 
-def _halved(ops: Any, x: Any, channels: int) -> Any:
-    """Average 2 x 2 px of maps (n, H, W C); an odd last row or column is left out."""
-    height, width, row = x.shape[1] // 2, x.shape[2] // (2 * channels), x.shape[2]
-    pairs = ops.reshape(x[:, : 2 * height], (-1, height, 2 * row))
-    x = (pairs[..., :row] + pairs[..., row:]) / 2
-    pairs = ops.reshape(x[..., : 2 * width * channels], (-1, height * width, 2 * channels))
-    x = (pairs[..., :channels] + pairs[..., channels:]) / 2
-    return ops.reshape(x, (-1, height, width * channels))
+def _halved(x: Any) -> Any:
+    """Average 2 x 2 px of maps (n, H, W, C); an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in x.shape[1:3])
+    x = (x[:, 0:height:2] + x[:, 1:height:2]) / 2
+    return (x[:, :, 0:width:2] + x[:, :, 1:width:2]) / 2
 
 
 def with_texture(model: Any, head: LogisticModel) -> Any:
