@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_workers_and_the_other_engine_give_the_same_answers(
             assert (tmp_path / "one" / f"{stem}.tiles.csv").read_bytes() == (
                 tmp_path / "other" / f"{stem}.tiles.csv"
             ).read_bytes()
+
+
+def test_with_one_thread_a_process_starts_none_to_read_or_to_classify(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self.name) or start(self))
+    named: dict[str, set[str]] = {}
+    for threads in ("1", "2"):
+        words = ["classify", str(ihc_field_file), "--model", str(ihc_model), "--quiet"]
+        assert main([*words, "--out", str(tmp_path / threads), "--threads", threads]) == 0
+        named[threads] = {name.split("_")[0] for name in started}
+        started.clear()
+    assert not {"ahead", "classify"} & named["1"]
+    assert {"ahead", "classify"} <= named["2"]
+    one, two = (next((tmp_path / threads).glob("*.tiles.csv")).read_bytes() for threads in ("1", "2"))
+    assert one == two
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
