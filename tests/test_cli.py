@@ -22,6 +22,7 @@ import tifffile
 from PIL import Image
 
 from napari_cellclass.cli import build_parser, main
+from napari_cellclass.core import readers_png
 from napari_cellclass.core.realfield import ihc_field
 
 TABLE = "tile_id,row,col,y0,x0,y1,x1,class_name,confidence,p_stained,p_unstained"
@@ -112,6 +113,7 @@ def test_with_one_thread_a_process_starts_none_to_read_or_to_classify(
     tmp_path: Path, ihc_field_file: Path, ihc_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
+    monkeypatch.setattr(readers_png, "_STRIP_BYTES", 1 << 16)
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self.name) or start(self))
     named: dict[str, set[str]] = {}

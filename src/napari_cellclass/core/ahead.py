@@ -1,4 +1,4 @@
-"""Making the next items in a thread while one is worked on."""
+"""Making the next items in a thread while one is worked on, unless a process takes turns on one core."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import contextlib
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from napari_cellclass.core.contracts import CancelCheck, never_cancelled
 
 Item = TypeVar("Item")
 _LOOK_S = 0.1
+_TURNS: ContextVar[bool] = ContextVar("taking_turns", default=False)
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,54 @@ def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_canc
     finally:
         stop.set()
         maker.join()
+
+
+@contextlib.contextmanager
+def taking_turns(on: bool = True) -> Iterator[None]:
+    """Let :class:`OneAhead` start no threads within this block: where a process has one core, they only wait for it."""
+    before = _TURNS.set(on)
+    try:
+        yield
+    finally:
+        _TURNS.reset(before)
+
+
+class OneAhead(Generic[Item]):
+    """Items whose next one is made in a thread while one is worked on, for as long as a block lasts.
+
+    Other than with :func:`ahead`, the item that waits when a block ends is the first of the next block.
+
+    Parameters
+    ----------
+    items
+        Are made by one thread at a time, in their order. An error is raised where its item would have come.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._waiting: Future[Item | _End] | None = None
+
+    @contextlib.contextmanager
+    def taken(self, few: bool = False) -> Iterator[Iterator[Item]]:
+        """Give the items that have not been given yet; no thread is left after the block, or started for ``few``."""
+        if few or _TURNS.get():
+            yield self._in_turn()
+        else:
+            with ThreadPoolExecutor(1, "ahead") as pool:
+                yield self._from(pool)
+
+    def _make(self) -> Item | _End:
+        return next(self._items, _End())
+
+    def _first(self) -> Item | _End:
+        waiting, self._waiting = self._waiting, None
+        return self._make() if waiting is None else waiting.result()
+
+    def _in_turn(self) -> Iterator[Item]:
+        while not isinstance(item := self._first(), _End):
+            yield item
+
+    def _from(self, pool: ThreadPoolExecutor) -> Iterator[Item]:
+        while not isinstance(item := self._first(), _End):
+            self._waiting = pool.submit(self._make)
+            yield item

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.ahead import OneAhead
 from napari_cellclass.core.readers_plane import LazyPlane
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -80,7 +81,8 @@ class PngPlane(LazyPlane):
         super().__init__(path.name, (header.height, header.width, header.channels), header.dtype)
         self._path, self._header = path, header
         self._lock = threading.Lock()
-        self._strips: Generator[NDArray[Any]] | None = None
+        self._inflated: OneAhead[bytes] | None = None
+        self._above = b""
         self._pixels: NDArray[Any] | None = None
         self._rows = 0
 
@@ -88,7 +90,6 @@ class PngPlane(LazyPlane):
         with self._lock:
             pixels = np.empty(self.shape, self.dtype) if self._pixels is None else self._pixels
             if self._rows < y1:
-                self._strips = self._strips or self._decoded()
                 self._decode_to(y1, pixels)
             self._pixels = pixels
         part = pixels[y0:y1, x0:x1]
@@ -96,28 +97,29 @@ class PngPlane(LazyPlane):
         return part
 
     def _decode_to(self, y1: int, pixels: NDArray[Any]) -> None:
-        assert self._strips is not None
+        header = self._header
+        if self._inflated is None:
+            self._inflated, self._above = OneAhead(self._filtered()), bytes(header.row_bytes - 1)
         try:
-            while self._rows < y1:
-                strip = next(self._strips)[..., : self.shape[2]]
-                pixels[self._rows : self._rows + len(strip)] = strip
-                self._rows += len(strip)
+            # Rows are inflated while the filters of those above are undone.
+            with self._inflated.taken(few=header.height * header.row_bytes <= _STRIP_BYTES) as strips:
+                while self._rows < y1:
+                    strip = _unfiltered(self._above, next(strips), header)
+                    self._above = strip[-1].astype(strip.dtype.newbyteorder(">")).tobytes()
+                    pixels[self._rows : self._rows + len(strip)] = strip[..., : self.shape[2]]
+                    self._rows += len(strip)
         except BaseException:  # the next who asks is told the same, not that nothing is left
-            self._strips, self._rows = None, 0
+            self._inflated, self._rows = None, 0
             raise
         if self._rows == self.shape[0]:
-            self._strips.close()  # lets go of the file's bytes
+            self._inflated = None  # lets go of the file's bytes
 
-    def _decoded(self) -> Generator[NDArray[Any]]:
-        """Decode strips of rows (h, w, samples), the last one shorter; all rows or an error."""
-        data, header = self._path.read_bytes(), self._header
-        if PngHeader.read(data[:29]) != header:
+    def _filtered(self) -> Iterator[bytes]:
+        """Inflate strips of rows, the last one shorter; all rows or an error."""
+        data = self._path.read_bytes()
+        if PngHeader.read(data[:29]) != self._header:
             raise ValueError("the file was changed while it was read")
-        above = bytes(header.row_bytes - 1)
-        for filtered in _filtered_strips(data, header):
-            strip = _unfiltered(above, filtered, header)
-            above = strip[-1].astype(strip.dtype.newbyteorder(">")).tobytes()
-            yield strip
+        yield from _filtered_strips(data, self._header)
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bytes]]:
@@ -143,9 +145,11 @@ def check_pixel_chunks(data: bytes) -> None:
 
 def _pixel_chunks(data: bytes) -> Iterator[memoryview]:
     """Give the compressed pixels, chunk by chunk, each of them checked."""
+    from isal import isal_zlib
+
     for name, content, stored in chunks(data):
         if name == b"IDAT":
-            if len(stored) == 4 and zlib.crc32(content, zlib.crc32(name)) != int.from_bytes(stored, "big"):
+            if len(stored) == 4 and isal_zlib.crc32(content, isal_zlib.crc32(name)) != int.from_bytes(stored, "big"):
                 raise ValueError("incorrect data check")
             yield content
 
@@ -193,5 +197,8 @@ def _unfiltered(above: bytes, filtered: bytes, header: PngHeader) -> NDArray[Any
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    length, check = struct.pack(">I", len(content)), struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+    from isal import isal_zlib
+
+    length = struct.pack(">I", len(content))
+    check = struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(name)))
     return b"".join((length, name, content, check))

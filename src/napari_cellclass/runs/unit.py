@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_cellclass.core.ahead import taking_turns
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.classes import UNSURE
 from napari_cellclass.core.contracts import (
@@ -228,7 +229,7 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
         if known is not None:
             return _outcome(job, known, kept=True)
     edge: Any = job.edge  # checked by ClassifyParams
-    with _network.of(job) as (bundle, engine):
+    with taking_turns(job.threads == 1), _network.of(job) as (bundle, engine):
         grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
         result = classify_field(source, bundle, engine, grid, progress, cancelled, in_turn=job.threads == 1)
     if not result.complete or cancelled():
