@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.texture_head import (
     LIMIT,
-    NETWORK_WEIGHT,
     TextureHead,
     fit_head,
     head_logits,
     judge,
+    network_weight,
     nothing_to_gain,
     pooled,
 )
@@ -30,8 +30,8 @@ def answers(wrong: int, sure: float = 0.9) -> NDArray[np.float32]:
 @pytest.mark.parametrize(
     ("network", "both", "trained", "joined", "why"),
     [(12, 4, 5000, True, "better with it"), (12, 11, 5000, False, "do not speak for it"),
-     (12, 12, 99, True, "training tiles are few"), (12, 13, 99, True, "training tiles are few"),
-     (12, 13, 100, False, "do not speak for it"), (8, 16, 30, False, "worse with it")],
+     (12, 12, 99, True, "training tiles are few"), (12, 13, 249, True, "training tiles are few"),
+     (12, 13, 250, False, "do not speak for it"), (8, 16, 30, False, "worse with it")],
 )  # fmt: skip
 def test_texture_joins_where_held_out_tiles_speak_for_it_or_training_tiles_are_few(
     network: int, both: int, trained: int, joined: bool, why: str
@@ -72,13 +72,23 @@ def test_a_network_that_leaves_nothing_to_gain_is_left_alone() -> None:
 def test_the_pool_is_a_weighted_product_of_probabilities() -> None:
     rng = np.random.default_rng(0)
     prob, logits = rng.dirichlet(np.ones(3), 50).astype(np.float32), rng.normal(0, 2, (50, 3))
-    product = prob.astype(float) ** NETWORK_WEIGHT * np.exp(logits)
-    np.testing.assert_allclose(pooled(prob, logits), product / product.sum(axis=1, keepdims=True), rtol=1e-5)
-    np.testing.assert_allclose(pooled(np.full((50, 3), 1 / 3, np.float32), logits), pooled(prob**0, logits), rtol=1e-5)
+    for weight in (0.25, 1.0):
+        product = prob.astype(float) ** weight * np.exp(logits)
+        expected = product / product.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(pooled(prob, logits, weight), expected, rtol=1e-5)
+        even = np.full((50, 3), 1 / 3, np.float32)
+        np.testing.assert_allclose(pooled(even, logits, weight), pooled(prob**0, logits, weight), rtol=1e-5)
+
+
+def test_a_network_of_few_tiles_weighs_less_and_the_manifest_says_what() -> None:
+    assert network_weight(99) < network_weight(100) == 1
+    for trained in (99, 100):
+        found = judge(answers(12), answers(4), TRUTH, GROUPS, trained)
+        assert found.weight == network_weight(trained)
 
 
 def test_an_answer_of_0_rules_no_class_out() -> None:
-    prob = pooled(np.array([[0, 1]], np.float32), np.array([[8.0, 0]]))
+    prob = pooled(np.array([[0, 1]], np.float32), np.array([[8.0, 0]]), 0.25)
     assert np.isfinite(prob).all()
     assert prob[0, 0] > 0.9
 
@@ -104,7 +114,7 @@ def test_a_tile_unlike_all_others_counts_as_one_at_the_limit() -> None:
 def test_one_line_says_what_the_held_out_tiles_showed() -> None:
     joined = judge(answers(12), answers(4), TRUTH, GROUPS, 5000).describe()
     assert "\n" not in joined
-    assert joined.startswith("joined, the network weighs 0.25 beside it")
+    assert joined.startswith("joined, the network weighs 1 beside it")
     assert "40 held-out tiles of 4 groups" in joined
     assert "balanced accuracy 0.700 and 0.900" in joined
     alone = nothing_to_gain(answers(0), TRUTH, GROUPS)

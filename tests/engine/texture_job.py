@@ -38,10 +38,10 @@ def graph() -> dict[str, Any]:
         head = fit_head(features, np.arange(24) % 3, 3)
         for views in (1, 8):
             network = with_views(build("compact", shape[:2], shape[2], 3, seed=1), views)
-            whole = with_texture(network, head)
+            whole = with_texture(network, head, 1.0 / views)
             answers = forward(whole)(x)
             found["difference"].append(check_export(network_members(whole), x, answers)["max_abs_difference"])
-            expected = pooled(forward(network)(x), head_logits(head, features))
+            expected = pooled(forward(network)(x), head_logits(head, features), 1.0 / views)
             found["pool"].append(float(np.abs(answers - expected).max()))
             found["inside"].append(without_texture(whole) is network and without_texture(network) is network)
     x = rng.random((8, 64, 64, 1), np.float32)

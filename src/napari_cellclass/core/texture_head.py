@@ -15,22 +15,20 @@ from napari_cellclass.core.findings import counted
 from napari_cellclass.core.logistic import LogisticModel, fit_logistic
 from napari_cellclass.core.metrics import accuracies, confusion_matrix
 
-NETWORK_WEIGHT = 0.25
-"""Weight of the network's logarithms of probabilities in the pool; those of the linear model weigh 1.
-
-A network answers far too sure of itself where tiles are few: temperatures of 2 to 4 are usual there."""
-
 LEAST = 1e-6
 """Probabilities below this count as this, so that one answer cannot rule a class out."""
 
 LIMIT = 8.0
 """Standardised features beyond this are as good as this, for tiles unlike all that were trained on."""
 
-# Below this many training tiles the linear model joins unless held-out tiles speak against it, above only if they speak
-# for it, both by this difference of log-likelihoods: odds of 7 to 1. Measured on sets of 30 to 190 tiles.
-_FEW, _EVIDENCE = 100, 2.0
-# Cross-entropy of the network, after its temperature, below which there is nothing to be gained.
-_GOOD = 0.1
+# Below so many training tiles a network answers far too sure of itself, with temperatures of 2 to 4, and weighs less.
+_FEW, _WEIGHT_OF_FEW = 100, 0.25
+# Below so many the linear model joins unless held-out tiles speak against it, above only if they speak for it, both by
+# this difference of log-likelihoods: odds of 7 to 1. Measured on sets of 30 to 190 tiles.
+_MANY, _EVIDENCE = 250, 2.0
+# Cross-entropy of the network, after its temperature, below which there is nothing to be gained. Not more: held-out
+# tiles are often of the fields that were trained on, and other fields are told apart less well.
+_GOOD = 0.05
 # Penalty as of scikit-learn's C = 1 with two classes, whose weights are one vector instead of two.
 _C = 0.5
 # A feature that varies less than this part of its mean in training tiles is as good as constant; rounding would show.
@@ -47,7 +45,7 @@ class TextureHead(BaseModel):
     why
         Why, or why not.
     weight
-        See :data:`NETWORK_WEIGHT`.
+        See :func:`network_weight`.
     tiles, groups
         Held-out tiles and groups that were asked.
     loss_network, loss_both
@@ -61,7 +59,7 @@ class TextureHead(BaseModel):
 
     joined: bool
     why: str
-    weight: float = NETWORK_WEIGHT
+    weight: float = _WEIGHT_OF_FEW
     tiles: int = Field(ge=1)
     groups: int = Field(ge=1)
     loss_network: float
@@ -110,12 +108,17 @@ def head_logits(head: LogisticModel, features: NDArray[np.floating[Any]]) -> NDA
     return np.asarray(z @ head.weights + head.intercept)
 
 
-def pooled(network: NDArray[np.float32], logits: NDArray[np.float64]) -> NDArray[np.float32]:
+def network_weight(trained: int) -> float:
+    """Give the weight of a network's logarithms of probabilities in the pool; those of the linear model weigh 1."""
+    return _WEIGHT_OF_FEW if trained < _FEW else 1.0
+
+
+def pooled(network: NDArray[np.float32], logits: NDArray[np.float64], weight: float) -> NDArray[np.float32]:
     """Pool a network's probabilities (n, K) and logits (n, K) log-linearly: float32, shape (n, K).
 
-    ``softmax(w log p + logits)``, a logarithmic opinion pool (Genest & Zidek, Statistical Science 1:114, 1986).
+    ``softmax(weight log p + logits)``, a logarithmic opinion pool (Genest & Zidek, Statistical Science 1:114, 1986).
     """
-    mixed = NETWORK_WEIGHT * np.log(np.maximum(network.astype(np.float64), LEAST)) + logits
+    mixed = weight * np.log(np.maximum(network.astype(np.float64), LEAST)) + logits
     return np.asarray(softmax(mixed, axis=1), np.float32)
 
 
@@ -149,8 +152,8 @@ def judge(
 ) -> TextureHead:
     """Decide from held-out tiles whether texture joins.
 
-    With few training tiles it does unless the tiles speak against it, as a network that was trained on some dozens
-    is seldom the better one, and as few held-out tiles say little; else only if they speak for it.
+    Below 250 training tiles it does unless the tiles speak against it, as a network that was trained on so few is
+    seldom the better one, and as few held-out tiles say little; else only if they speak for it.
 
     Parameters
     ----------
@@ -168,12 +171,12 @@ def judge(
         joined, why = True, "held-out tiles are told apart better with it"
     elif excess > _EVIDENCE:
         joined, why = False, "held-out tiles are told apart worse with it"
-    elif trained < _FEW:
+    elif trained < _MANY:
         joined, why = True, "training tiles are few, and held-out tiles do not speak against it"
     else:
         joined, why = False, "held-out tiles do not speak for it"
     return TextureHead(
-        joined=joined, why=why, tiles=len(truth), groups=len(set(groups)),
+        joined=joined, why=why, weight=network_weight(trained), tiles=len(truth), groups=len(set(groups)),
         loss_network=float(before.mean()), loss_both=float(after.mean()),
         accuracy_network=_balanced(network, truth), accuracy_both=_balanced(both, truth),
     )  # fmt: skip

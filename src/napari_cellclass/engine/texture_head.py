@@ -13,10 +13,10 @@ from napari_cellclass.core.logistic import LogisticModel
 from napari_cellclass.core.texture_head import (
     LEAST,
     LIMIT,
-    NETWORK_WEIGHT,
     fit_head,
     head_logits,
     judge,
+    network_weight,
     nothing_to_gain,
     pooled,
 )
@@ -60,10 +60,11 @@ def join_texture(run: TrainingRun) -> None:
     features = forward(texture_model(shape))
     described = _described(run, features, np.concatenate([run.train, run.val]))
     head = fit_head(described[: len(run.train)], labels[run.train], len(data.scheme))
-    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]))
+    weight = network_weight(len(run.train))
+    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]), weight)
     run.texture = judge(run.val_prob, both, labels[run.val], groups, len(run.train))
     if run.texture.joined:
-        run.whole = with_texture(run.whole, head)
+        run.whole = with_texture(run.whole, head, weight)
         run.answers = forward(run.whole)
         run.val_prob = run.predict(run.val)
 
@@ -150,7 +151,7 @@ def _halved(x: Any) -> Any:
     return (x[:, :, 0:width:2] + x[:, :, 1:width:2]) / 2
 
 
-def with_texture(model: Any, head: LogisticModel) -> Any:
+def with_texture(model: Any, head: LogisticModel, weight: float) -> Any:
     """Wrap a model so that its answers are pooled with those of a linear model on texture features.
 
     Parameters
@@ -159,11 +160,13 @@ def with_texture(model: Any, head: LogisticModel) -> Any:
         From tiles (n, H, W, C) to probabilities (n, K); its weights are shared, not copied.
     head
         Of the features of :func:`texture_model`.
+    weight
+        The network's, see :func:`~napari_cellclass.core.texture_head.network_weight`.
 
     Returns
     -------
     keras.Model
-        ``softmax(w log p + logits)`` as of :func:`~napari_cellclass.core.texture_head.pooled`, made of Keras's own
+        ``softmax(weight log p + logits)`` as of :func:`~napari_cellclass.core.texture_head.pooled`, made of Keras's own
         layers and operations.
     """
     keras = import_keras()
@@ -176,7 +179,7 @@ def with_texture(model: Any, head: LogisticModel) -> Any:
     logits = linear(ops.clip(scaled(texture_model(shape)(tiles)), -LIMIT, LIMIT))
     scaled.set_weights([head.mean, head.scale**2])
     linear.set_weights([head.weights, head.intercept])
-    mixed = NETWORK_WEIGHT * ops.log(ops.maximum(model(tiles), LEAST)) + logits
+    mixed = weight * ops.log(ops.maximum(model(tiles), LEAST)) + logits
     return keras.Model(tiles, keras.layers.Softmax(name=_POOL)(mixed), name=f"{model.name}_{_TEXTURE}")
 
 
