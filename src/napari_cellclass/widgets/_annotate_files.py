@@ -16,8 +16,9 @@ from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.contracts import CellClassError
 from napari_cellclass.core.geojson import Placement, read_geojson
 from napari_cellclass.core.label_csv import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
-from napari_cellclass.core.labels import compare, from_csv, from_points, grid_around_points, merge
+from napari_cellclass.core.labels import from_csv, from_points, grid_around_points
 from napari_cellclass.core.regions import from_regions
+from napari_cellclass.core.two_annotators import compare, merge
 from napari_cellclass.viewer.label_sources import labels_from_layer, layers_with_labels, points_of_layer
 from napari_cellclass.widgets._layer_choice import Holder
 from napari_cellclass.widgets._results_panel import row_of
