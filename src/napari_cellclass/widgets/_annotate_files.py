@@ -22,6 +22,7 @@ from napari_cellclass.core.two_annotators import compare, merge
 from napari_cellclass.viewer.label_sources import labels_from_layer, layers_with_labels, points_of_layer
 from napari_cellclass.widgets._layer_choice import Holder
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
     from napari_cellclass.widgets.annotate import AnnotateWidget
@@ -73,9 +74,7 @@ class FilesPanel(QWidget):
             (self.compare_button, self.merge_button),
         ):
             column.addLayout(row_of(*widgets))
-        self.report = QLabel()
-        self.report.setWordWrap(True)
-        self.report.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.report = Sentence()
         column.addWidget(self.report)
         column.addStretch(1)
         self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))

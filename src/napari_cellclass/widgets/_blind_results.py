@@ -6,7 +6,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.blind_result import BlindResult, ReaderResult
 from napari_cellclass.core.intervals import Estimate
+from napari_cellclass.widgets._sentence import Sentence
 
 _COLUMNS_IN_VIEW = 2
 _ROWS_IN_VIEW = 9
@@ -28,10 +28,7 @@ class BlindResults(QWidget):
         super().__init__()
         self.result: BlindResult | None = None
         self.table, self.differing = _table(), _table()
-        self.between = QLabel()
-        self.differing_title = QLabel()
-        for label in (self.between, self.differing_title):
-            label.setWordWrap(True)
+        self.between, self.differing_title = Sentence(), Sentence()
         self.export_button = QPushButton("Export")
         self.export_button.setToolTip("write NAME.json, NAME.tiles.csv and NAME.answers.csv")
         column = QVBoxLayout(self)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.evaluated import EvaluatedSet
 from napari_cellclass.core.findings import counted
@@ -20,6 +20,7 @@ from napari_cellclass.report.trust_figures import shortcut_figure, shortcut_inch
 from napari_cellclass.widgets._evaluate_run import Evaluated
 from napari_cellclass.widgets._evaluate_tables import ClassTable, ConfusionTable, FigureTable
 from napari_cellclass.widgets._panel_view import PanelView
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_view import FigureView
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class EvaluationResults(QWidget):
         self.evaluated: Evaluated | None = None
         self.sets = QComboBox()
         self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.text, self.alarms = QLabel(), QLabel()
+        self.text, self.alarms = Sentence(), Sentence()
         self.figures, self.confusion, self.classes = FigureTable(), ConfusionTable(), ClassTable()
         self.panel = PanelView(viewer)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
@@ -54,16 +55,11 @@ class EvaluationResults(QWidget):
         self.stress = FigureView(viewer, lambda width: self._paper_height("stress"))
         self.save_button = QPushButton("Save kit …")
         self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
-        for label in (self.text, self.alarms):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.sets, self.text, self.alarms, self.figures):
             column.addWidget(widget)
-        title = QLabel("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
-        title.setWordWrap(True)
+        title = Sentence("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
         for widget in (title, self.confusion, self.panel, self.classes):
             column.addWidget(widget)
         for view in self._views():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QPushButton, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellclass.core.check import DataReport
 from napari_cellclass.core.contracts import CellClassError, ParamsError
@@ -18,6 +18,7 @@ from napari_cellclass.runs.slicing import SliceReport, slice_images
 from napari_cellclass.widgets import _prepare_run as work
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 
 _TITLES = {"error": "cannot be trained on", "warning": "warnings", "note": "good to know"}
@@ -202,9 +203,7 @@ class CheckPage(_FolderPage):
 
     def _wrap(self, item: QTreeWidgetItem, text: str) -> None:
         """Show a sentence over several lines, which an item's own text would not be."""
-        label = QLabel(text)
-        label.setWordWrap(True)
-        label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        label = Sentence(text, selectable=False)
         item.setToolTip(0, text)
         self.findings.setItemWidget(item, 0, label)
 

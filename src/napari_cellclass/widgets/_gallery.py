@@ -11,7 +11,6 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -26,6 +25,7 @@ from napari_cellclass.core.queue import ranked
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
     from napari_cellclass.widgets.annotate import AnnotateWidget
@@ -73,8 +73,7 @@ class Gallery(QWidget):
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setIconSize(QSize(_ICON_PX, _ICON_PX))
         self.list.setMinimumHeight(260)
-        self.status = QLabel("Press Show.")
-        self.status.setWordWrap(True)
+        self.status = Sentence("Press Show.", selectable=False)
         self.label_as = QComboBox()
         self.label_button = QPushButton("Label selected")
         self.agree_button = QPushButton("Agree to all")

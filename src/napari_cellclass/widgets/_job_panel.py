@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, Progress
 from napari_cellclass.widgets._jobs import Job, start_long_job
+from napari_cellclass.widgets._sentence import Sentence
 
 
 class JobPanel(QWidget):
@@ -25,10 +25,7 @@ class JobPanel(QWidget):
         super().__init__()
         self._buttons = buttons
         self.job: Job | None = None
-        self.bar, self.message, self.cancel_button = QProgressBar(), QLabel(), QPushButton("Cancel")
-        self.message.setWordWrap(True)
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
-        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.bar, self.message, self.cancel_button = QProgressBar(), Sentence(), QPushButton("Cancel")
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
         row.addWidget(self.cancel_button)

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QFormLayout,
-    QLabel,
     QLineEdit,
     QSpinBox,
     QVBoxLayout,
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.contracts import CellClassError
 from napari_cellclass.runs.models import KerasAnswers, NeedsAnswersError
 from napari_cellclass.widgets._job_panel import JobPanel
+from napari_cellclass.widgets._sentence import Sentence
 
 _RANGES = {"0 to 1 (grey values are divided by 255)": 255.0, "0 to 255, as they are": 1.0}
 
@@ -40,11 +40,10 @@ class KerasDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("A Keras model")
         layout = QVBoxLayout(self)
-        text = QLabel(
+        text = Sentence(
             f"{name} does not tell what its outputs mean, or which grey values it expects. "
             "Name the classes in the order of training (Keras sorts class folders by name)."
         )
-        text.setWordWrap(True)
         layout.addWidget(text)
         fields = QFormLayout()
         self.names = [QLineEdit(f"class {i + 1}") for i in range(max(2, info.outputs))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_cellclass.core.evaluated import Evaluation
 from napari_cellclass.core.panel import ORDERS, PAGE, PanelTile, panel_places
@@ -17,6 +17,7 @@ from napari_cellclass.report.panel import draw_panel, panel_height, tile_under
 from napari_cellclass.widgets import _evaluate_run as work
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_view import FigureView
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class PanelView(QWidget):
         self.seed.setPrefix("seed ")
         self.seed.setMaximum(9999)
         self.seed.setVisible(False)
-        self.title, self.status = QLabel(), QLabel()
+        self.title, self.status = Sentence(selectable=False), Sentence(selectable=False)
         self.all_button = QPushButton("All tiles")
         self.back_button, self.next_button = QPushButton("◀"), QPushButton("▶")
         for button, text in ((self.back_button, "the page before"), (self.next_button, "the next page")):
@@ -55,8 +56,6 @@ class PanelView(QWidget):
             button.setMaximumWidth(44)
         self.figure = FigureView(viewer, lambda width: panel_height(self.tiles, width))
         self.figure.setToolTip("double-click a tile to see it in its field")
-        for label in (self.title, self.status):
-            label.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.title)

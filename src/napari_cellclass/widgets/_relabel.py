@@ -17,6 +17,7 @@ from napari_cellclass.viewer.session import MapView
 from napari_cellclass.widgets._docks import bring_forward, find_dock, open_dock
 from napari_cellclass.widgets._jobs import start_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets.annotate import AnnotateWidget
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class RelabelPanel(QWidget):
         self._viewer, self._map, self._say = viewer, map_view, say
         self._source: SourceImage | None = None
         self._waiting: list[tuple[int, str]] | None = None
-        self.tile = QLabel()
-        self.tile.setWordWrap(True)
+        self.tile = Sentence(selectable=False)
         self.choice = QComboBox()
         self.choice.setToolTip("the map's class, to accept it, or another one, to correct it; or press the class's key")
         self.button = QPushButton("Label")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.rescale import Size, other_scale
+from napari_cellclass.widgets._sentence import Sentence
 
 
 class RescaleOffer(QWidget):
@@ -12,8 +13,7 @@ class RescaleOffer(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.notice = QLabel()
-        self.notice.setWordWrap(True)
+        self.notice = Sentence()
         self.notice.setStyleSheet("color: #E8743B;")
         self.button = QPushButton("Rescale to the model's pixel size")
         self.button.setCheckable(True)

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.calibration import Calibration
 from napari_cellclass.core.texture_head import TextureHead
@@ -16,6 +16,7 @@ from napari_cellclass.report.evaluation_figures import draw_calibration
 from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._jobs import start_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_run import Trained
 from napari_cellclass.widgets._train_view import FigureView
 
@@ -36,11 +37,7 @@ class Outcome(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.trained: list[Trained] = []
-        self.text, self.warning = QLabel(), QLabel()
-        for label in (self.text, self.warning):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.text, self.warning = Sentence(), Sentence()
         self.warning.setStyleSheet("color: #E8743B;")
         self.classify_button = QPushButton("Classify with this model")
         self.save_button = QPushButton("Save curves")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import Progress
 from napari_cellclass.report.curves import best_epoch, draw_curves
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_view import FigureView
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class TrainProgress(QWidget):
         self.stop_button, self.cancel_button = QPushButton("Stop and keep best"), QPushButton("Cancel")
         self.stop_button.setToolTip("end after this epoch, and keep the one that did best on the held-out tiles")
         self.cancel_button.setToolTip("end at once; nothing is written")
-        self.bar, self.message = QProgressBar(), QLabel()
-        self.message.setWordWrap(True)
-        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.bar, self.message = QProgressBar(), Sentence()
         self.curves = FigureView(viewer, lambda width: _CURVES_PX)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

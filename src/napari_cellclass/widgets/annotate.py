@@ -33,6 +33,7 @@ from napari_cellclass.widgets._gallery import Gallery
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._layer_choice import ImageChoice
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -79,8 +80,7 @@ class AnnotateWidget(QWidget):
         self.tiles = form(TileParams, ["tile_px", "overlap"])
         self.tiles["tile_px"].value = 128
         self.start_button = QPushButton("Start")
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = Sentence(selectable=False)  # a click must not take the keys away
         self.classes = ClassEditor(self.classes_changed, self._say)
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QFileDialog,
     QGridLayout,
-    QLabel,
     QMainWindow,
     QProgressBar,
     QPushButton,
@@ -32,6 +31,7 @@ from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._docks import main_window
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -65,7 +65,7 @@ class BlindWidget(QWidget):
     def _build(self) -> None:
         self.setup = BlindSetup()
         self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
-        self.message, self.seal = QLabel(), QLabel()
+        self.message, self.seal = Sentence(), Sentence()
         self.bar = QProgressBar()
         self.answers = QWidget()
         self._answer_grid = QGridLayout(self.answers)
@@ -75,9 +75,6 @@ class BlindWidget(QWidget):
         self.back_button.setToolTip("Backspace: look at the last tile again")
         self.reveal_button = QPushButton("Reveal")
         self.results = BlindResults()
-        for label in (self.message, self.seal):
-            label.setWordWrap(True)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         for button in (self.back_button, self.pause_button, self.reveal_button):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to the tile
         self._read = QWidget()

@@ -46,6 +46,7 @@ from napari_cellclass.widgets._model_origin import show_origin
 from napari_cellclass.widgets._relabel import RelabelPanel
 from napari_cellclass.widgets._rescale_offer import RescaleOffer
 from napari_cellclass.widgets._results_panel import ResultsPanel, row_of
+from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -89,19 +90,15 @@ class ClassifyWidget(QWidget):
             filter="Models (*.cellclass *.keras)",
             tooltip="a .cellclass or .keras file; may also be dropped onto the window",
         )
-        self.model_text, self.origin_text = QLabel("no model chosen"), QLabel()
+        self.model_text, self.origin_text = Sentence("no model chosen"), Sentence()
         self.region = RegionChoice(self.viewer)
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
         self.rescale = RescaleOffer()
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
         self.bar = QProgressBar()
-        self.message = QLabel()
+        self.message = Sentence()
         self.results = ResultsPanel(self.map, self._say)
         self.relabel = RelabelPanel(self.viewer, self.map, self._say)
-        for label in (self.model_text, self.origin_text, self.message):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)

@@ -16,6 +16,7 @@ from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.widgets import _experiment_run as work
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets._train_guard import CloseGuard
@@ -126,11 +127,8 @@ class ExperimentWidget(QWidget):
         self.start_button.setToolTip("train all that is ticked, and judge")
         self.pair_button.setToolTip("only compare the accuracy on tiles held out singly with that on whole groups")
         self.panel = ExperimentPanel([self.start_button, self.pair_button])
-        self.word, self.pair, self.text, self.warning = QLabel(), QLabel(), QLabel(), QLabel()
+        self.word, self.pair, self.text, self.warning = Sentence(), Sentence(), Sentence(), Sentence()
         for label in (self.word, self.pair, self.text, self.warning):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setVisible(False)
         self.word.setStyleSheet("font-weight: bold; font-size: 14px;")
         self.warning.setStyleSheet("color: #E8743B;")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
 from napari_cellclass.core.contracts import CellClassError
@@ -20,6 +20,7 @@ from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._docks import find_dock, open_dock
 from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import StartChoice, TrainForm, labelled
 from napari_cellclass.widgets._train_guard import CloseGuard
@@ -100,12 +101,11 @@ class TrainWidget(QWidget):
         self.pair_button.setToolTip(
             "train with tiles held out singly and with whole groups held out, and show both accuracies"
         )
-        self.progress, self.warning = TrainProgress(self.viewer), QLabel()
+        self.progress, self.warning = TrainProgress(self.viewer), Sentence()
         self.split, self.groups = SplitTable("class"), SplitTable("group")
         self.tiles = FigureView(self.viewer, lambda width: width)
         self.histograms = FigureView(self.viewer, lambda width: _HISTOGRAMS_PX)
         self.outcome = Outcome(self.viewer)
-        self.warning.setWordWrap(True)
         self.warning.setStyleSheet("color: #E8743B; font-weight: bold;")
         self.warning.setVisible(False)
         inner = QWidget()

@@ -1,0 +1,66 @@
+"""A label for sentences that name files: it wraps within long names too, where a plain label would widen its window."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QApplication, QLabel, QMenu
+
+_BREAK = "\u200b"  # zero-width space: a line may end here
+_LONG = re.compile(r"\S{25,}")
+# After what joins the parts of a name, else after so many characters.
+_PARTS = re.compile(r"(?:[^\W_]|[^\w./\\-]){1,24}[_./\\-]*|[_./\\-]+")
+
+
+def breakable(text: str) -> str:
+    """Let lines end within words of 25 characters and more."""
+    return _LONG.sub(lambda word: _BREAK.join(_PARTS.findall(word[0])), text)
+
+
+class Sentence(QLabel):
+    """Plain text that wraps; a user may select it and copies it as it was set, which is also what ``text`` gives.
+
+    Parameters
+    ----------
+    text
+        What it says.
+    selectable
+        Whether the mouse selects text; else clicks go to what lies behind.
+    """
+
+    def __init__(self, text: str = "", selectable: bool = True) -> None:
+        super().__init__()
+        self._said = ""
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
+        flags = Qt.TextInteractionFlag
+        self.setTextInteractionFlags(flags.TextSelectableByMouse if selectable else flags.NoTextInteraction)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:
+        self._said = text
+        super().setText(breakable(text))
+
+    def text(self) -> str:
+        return self._said
+
+    def copy(self) -> None:
+        """Copy what is selected, without the marks of where lines may end."""
+        clipboard = QApplication.clipboard()
+        clipboard.setText(self.selectedText().replace(_BREAK, ""))
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            self.copy()
+        else:
+            super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: Any) -> None:
+        menu = QMenu(self)
+        copy = menu.addAction("Copy", self.copy)
+        copy.setEnabled(self.hasSelectedText())
+        menu.addAction("Select all", lambda: self.setSelection(0, len(super(Sentence, self).text())))
+        menu.popup(event.globalPos())

@@ -1,0 +1,57 @@
+"""Sentences that name files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QLabel
+
+from napari_cellclass.widgets._sentence import Sentence, breakable
+
+NAME = "20240312_Snap29-RNAi_wellB03_site2_w1GFP-processed.background.subtracted.final_version.ome.tif"
+MARK = "\u200b"
+
+
+@given(text=st.text(st.characters(exclude_characters=MARK)))
+def test_nothing_but_marks_is_added_and_no_piece_is_long(text: str) -> None:
+    marked = breakable(text)
+    assert marked.replace(MARK, "") == text
+    joints = set("_./\\-")
+    for piece in " ".join(marked.split(MARK)).split():
+        assert len(piece) <= 24 or set(piece[24:]) <= joints
+
+
+def test_short_words_are_left_as_they_are() -> None:
+    text = "no tile of wells/B03.tif is unlike the training tiles"
+    assert breakable(text) == text
+
+
+@pytest.mark.parametrize("name", [NAME, "a" * 300])
+def test_a_long_name_does_not_widen_its_window(qtbot: Any, name: str) -> None:
+    plain, sentence = QLabel(f"cannot read {name}"), Sentence(f"cannot read {name}")
+    plain.setWordWrap(True)
+    for label in (plain, sentence):
+        qtbot.addWidget(label)
+    assert sentence.minimumSizeHint().width() < plain.minimumSizeHint().width() / 2
+    assert sentence.heightForWidth(200) > plain.heightForWidth(2000)
+
+
+def test_what_is_selected_is_copied_as_it_was_set(qtbot: Any) -> None:
+    sentence = Sentence(NAME)
+    qtbot.addWidget(sentence)
+    sentence.show()
+    assert sentence.text() == NAME
+    sentence.setSelection(0, len(QLabel.text(sentence)))
+    qtbot.keyClick(sentence, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QApplication.clipboard().text() == NAME
+
+
+def test_what_a_file_says_is_shown_and_not_interpreted(qtbot: Any) -> None:
+    sentence = Sentence("<b>bold</b> & so on")
+    qtbot.addWidget(sentence)
+    assert sentence.textFormat() == Qt.TextFormat.PlainText
+    assert sentence.text() == "<b>bold</b> & so on"
