@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
@@ -163,6 +165,35 @@ def test_workers_train_at_once_take_what_is_there_and_come_to_the_same(
         np.testing.assert_allclose(found.golden[1], expected.golden[1], atol=1e-3)
         assert found.manifest.training["seed"] == expected.manifest.training["seed"]
     assert "6 of 6 trainings were there already" in command(*words)
+
+
+def test_runs_of_workers_that_were_killed_are_gone_on_with(runs: Path, folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.cellclass"
+    words = ["train", folders, "--out", out, "--runs", 4, "--workers", 2, "--test", folders, *HOW]
+    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        deadline = time.monotonic() + 200
+        while not finished(tmp_path):
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        workers = psutil.Process(killed.pid).children(recursive=True)
+        killed.kill()
+    _, alive = psutil.wait_procs(workers, 60)
+    assert alive == []  # nobody goes on unseen
+    there = finished(tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in there}
+    assert f"{len(there)} of 4 runs were there already" in command(*words)
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in finished(tmp_path)}.items()
+    for name in ("m.cellclass", "m_run02.cellclass"):  # those that were trained one after the other, undisturbed
+        expected, found = (open_bundle(folder / name) for folder in (runs.parent, tmp_path))
+        np.testing.assert_allclose(found.golden[1], expected.golden[1], atol=1e-3)
+    assert set(pd.read_csv(tmp_path / "m_runs.csv")["run"]) == {1, 2, 3, 4}
+    assert list(tmp_path.glob("*.partial*")) == []
+
+
+def finished(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("m*.cellclass") if "partial" not in path.name]
 
 
 def test_contradictions_are_a_line(folders: Path, tmp_path: Path, capsys: Any) -> None:
