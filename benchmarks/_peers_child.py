@@ -1,6 +1,6 @@
 """Other programs' ways of classifying a field, in their own environment: TIAToolbox and WSInfer.
 
-    python benchmarks/_peers_child.py tiatoolbox|wsinfer FIELD.tif FOLDER
+    python benchmarks/_peers_child.py tiatoolbox|wsinfer FIELD FOLDER
 
 Answers each line read from standard input with a line: the seconds of one whole classification. The network is that of
 ``deep-50``, untrained. This file is run by a Python that has these programs, not by ours.

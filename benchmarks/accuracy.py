@@ -198,15 +198,16 @@ def summary(folds: list[Fold], kind: str, method: str, seeds: int, work: Path) -
 
 
 TITLE = "Balanced accuracy on held-out wells, fields and regions"
-ABOUT = """`python benchmarks/accuracy.py`. *mean* and *lowest*: balanced accuracy of the runs (folds times seeds); the
-interval is a bootstrap over whole groups of the pooled predictions. transfluor: wells are held out; chula sets: fields;
-bbbc013_cells: columns of montages of single cells; the pairs have one field per class, so that half of the rows of
-tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*: the
-held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33 hand-made
-features per channel; *exposure left out* goes without the two that change with it, mean and sd of the grey values:
-the others are of standardised tiles, which is what the default sees. All methods see the same training tiles; a
-quarter of the groups of the training part is used by none. Times are medians of a process from its start to its end;
-where other programs kept the machine busy, the CPU time, of all cores together, says more.
+ABOUT = """`python benchmarks/accuracy.py`. *mean* and *lowest*: balanced accuracy of the runs (folds times seeds);
+the interval is a bootstrap over whole groups of the pooled predictions. transfluor: wells are held out; chula sets:
+fields; bbbc013_cells: columns of montages of single cells; the pairs have one field per class, so that half of the
+rows of tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*:
+the held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33
+hand-made features per channel; *exposure left out* goes without the two that change with it, mean and sd of the
+grey values: the others are of standardised tiles, which is what the default sees where it does not keep the
+brightness. All methods see the same training tiles; a quarter of the groups of the training part is used by none.
+Times are medians of a process from its start to its end; where other programs kept the machine busy, the CPU time,
+of all cores together, says more.
 
 """
 CALIBRATED = """

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -45,6 +48,32 @@ def test_leaving_early_ends_the_thread(leave: str) -> None:
                 break
     assert len(taken) == 3
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("way", [lambda items: ahead(items, 1), lambda items: OneAhead(items).taken()])
+def test_what_a_maker_held_is_freed_with_its_error(way: Callable[[Iterator[int]], Any]) -> None:
+    class Large:
+        pass
+
+    held: list[weakref.ref[Large]] = []
+
+    def broken() -> Iterator[int]:
+        large = Large()
+        held.append(weakref.ref(large))
+        yield 1
+        raise ValueError("no second")
+
+    def taken() -> None:
+        with pytest.raises(ValueError, match="no second"), way(broken()) as items:
+            for _ in items:
+                pass
+
+    gc.disable()
+    try:
+        taken()
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_one_ahead_is_taken_up_where_a_block_ended_and_leaves_no_thread() -> None:

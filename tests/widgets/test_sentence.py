@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QLabel
+from qtpy.QtGui import QClipboard, QContextMenuEvent
+from qtpy.QtWidgets import QApplication, QLabel, QMenu
 
 from napari_cellclass.widgets._sentence import Sentence, breakable
 
@@ -48,6 +49,49 @@ def test_what_is_selected_is_copied_as_it_was_set(qtbot: Any) -> None:
     sentence.setSelection(0, len(QLabel.text(sentence)))
     qtbot.keyClick(sentence, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QApplication.clipboard().text() == NAME
+
+
+def test_what_the_mouse_selects_is_pasted_as_it_was_set(qtbot: Any) -> None:
+    if not QApplication.clipboard().supportsSelection():
+        pytest.skip("this system has no clipboard for what is selected")
+    sentence = Sentence("a_" * 30)
+    qtbot.addWidget(sentence)
+    sentence.show()
+    qtbot.mouseDClick(sentence, Qt.MouseButton.LeftButton, pos=sentence.rect().center())
+    assert sentence.hasSelectedText()
+    qtbot.mouseRelease(sentence, Qt.MouseButton.LeftButton, pos=sentence.rect().center())
+    pasted = QApplication.clipboard().text(QClipboard.Mode.Selection)
+    assert pasted
+    assert pasted in sentence.text()
+
+
+@pytest.mark.parametrize("selectable", [True, False])
+def test_a_menu_copies_where_text_may_be_selected_and_does_not_stay(qtbot: Any, selectable: bool) -> None:
+    sentence = Sentence(NAME, selectable)
+    qtbot.addWidget(sentence)
+    sentence.show()
+    middle = sentence.rect().center()
+    for _ in range(3):
+        event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, middle, sentence.mapToGlobal(middle))
+        QApplication.sendEvent(sentence, event)
+        menus = sentence.findChildren(QMenu)
+        assert len(menus) == selectable
+        assert event.isAccepted() is selectable  # else a click goes to what lies behind
+        if selectable:
+            select_all = menus[0].actions()[1]
+            select_all.trigger()
+            menus[0].actions()[0].trigger()
+            assert QApplication.clipboard().text() == NAME
+            menus[0].close()
+            qtbot.waitUntil(lambda: not sentence.findChildren(QMenu))
+
+
+def test_a_sentence_can_be_cleared(qtbot: Any) -> None:
+    sentence = Sentence(NAME)
+    qtbot.addWidget(sentence)
+    assert sentence.accessibleName() == NAME
+    sentence.clear()
+    assert (sentence.text(), sentence.accessibleName()) == ("", "")
 
 
 def test_what_a_file_says_is_shown_and_not_interpreted(qtbot: Any) -> None:

@@ -1,4 +1,4 @@
-"""Making the next items in a thread while one is worked on, unless a process takes turns on one core."""
+"""Making the next items in a thread while one is worked on."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_canc
             if isinstance(item, _End):
                 return
             if isinstance(item, _Error):
-                raise item.error
+                try:
+                    raise item.error
+                finally:
+                    del item  # the error's traceback leads here: a circle, and what its frames hold would stay
             yield item
 
     maker = threading.Thread(target=make, name="ahead", daemon=True)
@@ -81,7 +84,10 @@ def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_canc
 
 @contextlib.contextmanager
 def taking_turns(on: bool = True) -> Iterator[None]:
-    """Let :class:`OneAhead` start no threads within this block: where a process has one core, they only wait for it."""
+    """Let :class:`OneAhead` start no threads within this block, in the thread that entered it.
+
+    Where a process has one core, they would only wait for it.
+    """
     before = _TURNS.set(on)
     try:
         yield
@@ -118,7 +124,10 @@ class OneAhead(Generic[Item]):
 
     def _first(self) -> Item | _End:
         waiting, self._waiting = self._waiting, None
-        return self._make() if waiting is None else waiting.result()
+        try:
+            return self._make() if waiting is None else waiting.result()
+        finally:
+            del waiting  # an error's traceback leads here: a circle, and what its frames hold would stay
 
     def _in_turn(self) -> Iterator[Item]:
         while not isinstance(item := self._first(), _End):

@@ -16,7 +16,7 @@ from napari_cellclass.core.logistic import LogisticModel, fit_logistic
 from napari_cellclass.core.metrics import accuracies, confusion_matrix
 
 LEAST = 1e-6
-"""Probabilities below this count as this, so that one answer cannot rule a class out."""
+"""Probabilities below this count as this, so that an answer of 0 does not rule a class out for good."""
 
 LIMIT = 8.0
 """Standardised features beyond this are as good as this, for tiles unlike all that were trained on."""
@@ -24,7 +24,7 @@ LIMIT = 8.0
 # Below so many training tiles a network answers far too sure of itself, with temperatures of 2 to 4, and weighs less.
 _FEW, _WEIGHT_OF_FEW = 100, 0.25
 # Below so many the linear model joins unless held-out tiles speak against it, above only if they speak for it, both by
-# this difference of log-likelihoods: odds of 7 to 1. Measured on sets of 30 to 190 tiles.
+# this difference of log-likelihoods: odds of 7 to 1. Measured on 25 to 190 tiles; the limit lies a little above.
 _MANY, _EVIDENCE = 250, 2.0
 # Cross-entropy of the network, after its temperature, below which there is nothing to be gained. Not more: held-out
 # tiles are often of the fields that were trained on, and other fields are told apart less well.
@@ -45,7 +45,7 @@ class TextureHead(BaseModel):
     why
         Why, or why not.
     weight
-        See :func:`network_weight`.
+        See :func:`network_weight`; says nothing where texture did not join.
     tiles, groups
         Held-out tiles and groups that were asked.
     loss_network, loss_both

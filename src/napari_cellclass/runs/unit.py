@@ -222,6 +222,11 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
     CellClassError
         In one line, what the user can mend.
     """
+    with taking_turns(job.threads == 1):
+        return _attempt(job, progress, cancelled)
+
+
+def _attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -> FileOutcome:
     source = _source(job)
     if (Path(job.out) / f"{job.stem}{RECORD}").exists():  # else the pixels are read once, while they are classified
         source.identify(no_progress, cancelled)
@@ -229,7 +234,7 @@ def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) ->
         if known is not None:
             return _outcome(job, known, kept=True)
     edge: Any = job.edge  # checked by ClassifyParams
-    with taking_turns(job.threads == 1), _network.of(job) as (bundle, engine):
+    with _network.of(job) as (bundle, engine):
         grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
         result = classify_field(source, bundle, engine, grid, progress, cancelled, in_turn=job.threads == 1)
     if not result.complete or cancelled():

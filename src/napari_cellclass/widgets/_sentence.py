@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QClipboard, QKeySequence
 from qtpy.QtWidgets import QApplication, QLabel, QMenu
 
 _BREAK = "\u200b"  # zero-width space: a line may end here
@@ -43,14 +43,22 @@ class Sentence(QLabel):
     def setText(self, text: str) -> None:
         self._said = text
         super().setText(breakable(text))
+        self.setAccessibleName(text)
+
+    def clear(self) -> None:
+        self.setText("")
 
     def text(self) -> str:
         return self._said
 
-    def copy(self) -> None:
+    def copy(self, mode: Any = QClipboard.Mode.Clipboard) -> None:
         """Copy what is selected, without the marks of where lines may end."""
-        clipboard = QApplication.clipboard()
-        clipboard.setText(self.selectedText().replace(_BREAK, ""))
+        QApplication.clipboard().setText(self.selectedText().replace(_BREAK, ""), mode)
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        super().mouseReleaseEvent(event)
+        if self.hasSelectedText() and QApplication.clipboard().supportsSelection():
+            self.copy(QClipboard.Mode.Selection)  # what a middle click pastes
 
     def keyPressEvent(self, event: Any) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):
@@ -59,7 +67,11 @@ class Sentence(QLabel):
             super().keyPressEvent(event)
 
     def contextMenuEvent(self, event: Any) -> None:
+        if self.textInteractionFlags() == Qt.TextInteractionFlag.NoTextInteraction:
+            event.ignore()
+            return
         menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         copy = menu.addAction("Copy", self.copy)
         copy.setEnabled(self.hasSelectedText())
         menu.addAction("Select all", lambda: self.setSelection(0, len(super(Sentence, self).text())))
