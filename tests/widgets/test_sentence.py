@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QClipboard, QContextMenuEvent
+from qtpy.QtGui import QClipboard, QContextMenuEvent, QTextDocument
 from qtpy.QtWidgets import QApplication, QLabel, QMenu
 
-from napari_cellclass.widgets._sentence import Sentence, breakable
+from napari_cellclass.widgets._sentence import Sentence, breakable, plain_tip
 
 NAME = "20240312_Snap29-RNAi_wellB03_site2_w1GFP-processed.background.subtracted.final_version.ome.tif"
 MARK = "\u200b"
@@ -92,6 +92,13 @@ def test_a_sentence_can_be_cleared(qtbot: Any) -> None:
     assert sentence.accessibleName() == NAME
     sentence.clear()
     assert (sentence.text(), sentence.accessibleName()) == ("", "")
+
+
+@pytest.mark.parametrize("text", ["/data/<b>x</b> & y.png", "/data/a < b.png", "&lt;"])
+def test_a_tip_shows_the_text_of_a_file_as_it_is(text: str) -> None:
+    document = QTextDocument()
+    (document.setHtml if Qt.mightBeRichText(plain_tip(text)) else document.setPlainText)(plain_tip(text))
+    assert document.toPlainText() == text
 
 
 def test_what_a_file_says_is_shown_and_not_interpreted(qtbot: Any) -> None:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.blind_result import BlindResult, ReaderResult
 from napari_cellclass.core.intervals import Estimate
-from napari_cellclass.widgets._sentence import Sentence
+from napari_cellclass.widgets._sentence import Sentence, plain_tip
 
 _COLUMNS_IN_VIEW = 2
 _ROWS_IN_VIEW = 9
@@ -70,7 +70,7 @@ class BlindResults(QWidget):
         cells = rows[["true_class", *names, "network"]].astype(str).to_numpy().tolist()
         _fill(self.differing, [str(tile) for tile in rows["tile"]], ["truth", *readers, "network"], cells)
         for row, path in enumerate(rows["path"]):
-            self.differing.verticalHeaderItem(row).setToolTip(str(path))
+            self.differing.verticalHeaderItem(row).setToolTip(plain_tip(str(path)))
 
 
 def _reader_cells(one: ReaderResult) -> dict[str, str]:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.runs.named_sets import NamedPath, with_names
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import plain_tip
 
 _NAME, _PATH = 0, 1
 _ROW_PX, _MOST_ROWS = 24, 5
@@ -68,7 +69,7 @@ class SetList(QWidget):
         self.table.setItem(row, _NAME, QTableWidgetItem(name))
         where = QTableWidgetItem(str(path))
         where.setFlags(where.flags() & ~Qt.ItemFlag.ItemIsEditable)
-        where.setToolTip(str(path))
+        where.setToolTip(plain_tip(str(path)))
         self.table.setItem(row, _PATH, where)
         self._fit()
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from napari_cellclass.core.intervals import Estimate
 from napari_cellclass.core.metrics import EvalReport
+from napari_cellclass.widgets._sentence import plain_tip
 
 _ROW_PX, _MOST_ROWS = 24, 10
 _CELL_PX, _MOST_CELLS = 40, 10
@@ -50,7 +51,7 @@ class _Table(QTableWidget):
         for i, row in enumerate(rows):
             for j, text in enumerate(row):
                 cell = QTableWidgetItem(text)
-                cell.setToolTip(text)
+                cell.setToolTip(plain_tip(text))
                 if j:
                     cell.setTextAlignment(_RIGHT)
                 self.setItem(i, j, cell)
@@ -135,7 +136,9 @@ class ConfusionTable(QTableWidget):
                 item.setBackground(_shade(part[i, j]))
                 item.setForeground(QColor("white" if part[i, j] > 0.5 else "#202020"))
                 said = "called so" if i == j else f"called {report.classes[j]}"
-                item.setToolTip(f"{counts[i, j]:,} tiles of {report.classes[i]} are {said}; click to see them")
+                item.setToolTip(
+                    plain_tip(f"{counts[i, j]:,} tiles of {report.classes[i]} are {said}; click to see them")
+                )
                 self.setItem(i, j, item)
         bar = self.horizontalScrollBar().sizeHint().height() if k > 6 else 4
         height = self.horizontalHeader().sizeHint().height()

@@ -18,7 +18,7 @@ from napari_cellclass.runs.slicing import SliceReport, slice_images
 from napari_cellclass.widgets import _prepare_run as work
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._sentence import Sentence
+from napari_cellclass.widgets._sentence import Sentence, plain_tip
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 
 _TITLES = {"error": "cannot be trained on", "warning": "warnings", "note": "good to know"}
@@ -189,7 +189,7 @@ class CheckPage(_FolderPage):
                 for path in finding.files[:_MOST_FILES]:
                     file = QTreeWidgetItem(line, [path.name])
                     file.setData(0, Qt.ItemDataRole.UserRole, str(path))
-                    file.setToolTip(0, str(path))
+                    file.setToolTip(0, plain_tip(str(path)))
                 if len(finding.files) > _MOST_FILES:
                     QTreeWidgetItem(line, [f"and {len(finding.files) - _MOST_FILES:,} more"])
             head.setExpanded(True)
@@ -204,7 +204,7 @@ class CheckPage(_FolderPage):
     def _wrap(self, item: QTreeWidgetItem, text: str) -> None:
         """Show a sentence over several lines, which an item's own text would not be."""
         label = Sentence(text, selectable=False)
-        item.setToolTip(0, text)
+        item.setToolTip(0, plain_tip(text))
         self.findings.setItemWidget(item, 0, label)
 
     def _double_clicked(self, item: QTreeWidgetItem, column: int) -> None:

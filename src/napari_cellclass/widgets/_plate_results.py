@@ -13,6 +13,7 @@ from napari_cellclass.core.findings import counted
 from napari_cellclass.widgets._plate_run import PlateResult
 from napari_cellclass.widgets._plate_view import PlateView
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import plain_tip
 
 _ROW_PX, _MOST_ROWS, _LEAST_ROWS = 24, 8, 3
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -37,7 +38,8 @@ class FrameModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Give a cell's text."""
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return str(self.frame.iat[index.row(), index.column()])
+            text = str(self.frame.iat[index.row(), index.column()])
+            return text if role == Qt.ItemDataRole.DisplayRole else plain_tip(text)
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column():
             return int(_RIGHT)
         return None

@@ -21,6 +21,7 @@ from napari_cellclass.core.contracts import ParamsError
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.viewer.layers import bare, image_from_layers, is_drawn
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._sentence import plain_tip
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -73,7 +74,7 @@ class PlateSources(QWidget):
         self.from_files.setChecked(True)
         if not self.files.findItems(str(path), Qt.MatchFlag.MatchExactly):
             self.files.addItem(str(path))
-            self.files.item(self.files.count() - 1).setToolTip(str(path))
+            self.files.item(self.files.count() - 1).setToolTip(plain_tip(str(path)))
         self._fit()
 
     def remove_selected(self) -> None:

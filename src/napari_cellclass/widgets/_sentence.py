@@ -1,7 +1,8 @@
-"""A label for sentences that name files: it wraps within long names too, where a plain label would widen its window."""
+"""Texts that name files: a label that wraps within long names, where a plain one would widen its window; tooltips."""
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -18,6 +19,11 @@ _PARTS = re.compile(r"(?:[^\W_]|[^\w./\\-]){1,24}[_./\\-]*|[_./\\-]+")
 def breakable(text: str) -> str:
     """Let lines end within words of 25 characters and more."""
     return _LONG.sub(lambda word: _BREAK.join(_PARTS.findall(word[0])), text)
+
+
+def plain_tip(text: str) -> str:
+    """Give a tooltip that shows a text from a file as it is, also where Qt would take it for HTML."""
+    return f"<span>{html.escape(text)}</span>" if Qt.mightBeRichText(text) else text
 
 
 class Sentence(QLabel):

@@ -16,7 +16,7 @@ from napari_cellclass.report.evaluation_figures import draw_calibration
 from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._jobs import start_job
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._sentence import Sentence
+from napari_cellclass.widgets._sentence import Sentence, plain_tip
 from napari_cellclass.widgets._train_run import Trained
 from napari_cellclass.widgets._train_view import FigureView
 
@@ -92,7 +92,7 @@ class Outcome(QWidget):
             job.failed.connect(self._not_saved)
 
     def _saved(self, paths: list[Path]) -> None:
-        self.save_button.setToolTip(f"wrote {' and '.join(str(path) for path in paths)}")
+        self.save_button.setToolTip(plain_tip(f"wrote {' and '.join(str(path) for path in paths)}"))
         self.save_button.setText("Saved")
 
     def _not_saved(self, error: Exception) -> None:

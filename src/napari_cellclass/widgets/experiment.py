@@ -16,7 +16,7 @@ from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.widgets import _experiment_run as work
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._sentence import Sentence
+from napari_cellclass.widgets._sentence import Sentence, plain_tip
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets._train_guard import CloseGuard
@@ -41,7 +41,7 @@ class Picture(QLabel):
     def show_file(self, path: Path) -> None:
         """Show a PNG file, and its name when pointed at."""
         self._whole = QPixmap(str(path))
-        self.setToolTip(str(path))
+        self.setToolTip(plain_tip(str(path)))
         self.setVisible(True)
         self._fit()
 
