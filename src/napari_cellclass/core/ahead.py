@@ -84,15 +84,20 @@ def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_canc
 
 @contextlib.contextmanager
 def taking_turns(on: bool = True) -> Iterator[None]:
-    """Let :class:`OneAhead` start no threads within this block, in the thread that entered it.
+    """Let what the thread that enters this block calls read and work by turns, without threads to help it.
 
-    Where a process has one core, they would only wait for it.
+    For a process that has one core to itself, where threads would only wait for each other.
     """
     before = _TURNS.set(on)
     try:
         yield
     finally:
         _TURNS.reset(before)
+
+
+def turns_are_taken() -> bool:
+    """Say whether the caller is within such a block."""
+    return _TURNS.get()
 
 
 class OneAhead(Generic[Item]):
@@ -113,7 +118,7 @@ class OneAhead(Generic[Item]):
     @contextlib.contextmanager
     def taken(self, few: bool = False) -> Iterator[Iterator[Item]]:
         """Give the items that have not been given yet; no thread is left after the block, or started for ``few``."""
-        if few or _TURNS.get():
+        if few or turns_are_taken():
             yield self._in_turn()
         else:
             with ThreadPoolExecutor(1, "ahead") as pool:

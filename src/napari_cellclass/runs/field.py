@@ -82,7 +82,6 @@ def classify_field(
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
     finished: FinishedCallback | None = None,
-    in_turn: bool = False,
 ) -> FieldResult:
     """Run a network on every tile of a field; its pixels are read once, while the network computes.
 
@@ -98,8 +97,6 @@ def classify_field(
         Asked all the time, also from other threads; when it says so, the finished tiles are returned.
     finished
         Told places in the grid (n,) and confidences (n, K) of tiles as they are finished, in the grid's order.
-    in_turn
-        Read and compute by turns, for a process that has one core to itself.
 
     Raises
     ------
@@ -118,7 +115,7 @@ def classify_field(
     tell = _teller(progress, len(grid))
     tell(0)
     batches = batches_of_tiles(source, grid, _BATCH, passing)
-    results = classified(batches, lambda tiles: engine.predict(tiles, levels), cancelled, in_turn)
+    results = classified(batches, lambda tiles: engine.predict(tiles, levels), cancelled)
     with contextlib.closing(results):
         for looked in results:
             prob = bundle.calibrated(looked.prob) if len(looked.prob) else looked.prob

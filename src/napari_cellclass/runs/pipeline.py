@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.ahead import ahead
+from napari_cellclass.core.ahead import ahead, turns_are_taken
 from napari_cellclass.core.contracts import CancelCheck
 from napari_cellclass.core.tile_stats import sampled_stats
 
@@ -45,10 +45,11 @@ class Looked:
     extremes: NDArray[np.float64]
 
 
-def classified(
-    batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck, in_turn: bool = False
-) -> Generator[Looked]:
+def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck) -> Generator[Looked]:
     """Classify batches of tiles, in their order.
+
+    Within :func:`~napari_cellclass.core.ahead.taking_turns` no threads are started: a batch is read and classified,
+    then the next one.
 
     Parameters
     ----------
@@ -58,9 +59,6 @@ def classified(
         Gives probabilities of tiles (n, h, w, C); called from two threads.
     cancelled
         Asked every few tiles and ten times a second; when it says so, no more is given.
-    in_turn
-        Start no threads: read a batch, classify it, read the next. Where each core has a process of its own already,
-        threads would only take turns on it.
 
     Yields
     ------
@@ -72,7 +70,7 @@ def classified(
     ImageError
         The pixels cannot be read.
     """
-    if in_turn:
+    if turns_are_taken():
         yield from _in_turn(batches, predict, cancelled)
         return
     with ahead(batches, _AHEAD, cancelled) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:

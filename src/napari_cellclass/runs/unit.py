@@ -236,7 +236,7 @@ def _attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -
     edge: Any = job.edge  # checked by ClassifyParams
     with _network.of(job) as (bundle, engine):
         grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
-        result = classify_field(source, bundle, engine, grid, progress, cancelled, in_turn=job.threads == 1)
+        result = classify_field(source, bundle, engine, grid, progress, cancelled)
     if not result.complete or cancelled():
         raise CancelledError("cancelled before the field was finished")
     table = result.table.unsure_at(job.error_rate, bundle.manifest.calibration)
