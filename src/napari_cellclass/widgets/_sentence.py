@@ -39,7 +39,6 @@ class Sentence(QLabel):
 
     def __init__(self, text: str = "", selectable: bool = True) -> None:
         super().__init__()
-        self._said = ""
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
         flags = Qt.TextInteractionFlag
@@ -47,15 +46,10 @@ class Sentence(QLabel):
         self.setText(text)
 
     def setText(self, text: str) -> None:
-        self._said = text
         super().setText(breakable(text))
-        self.setAccessibleName(text)
-
-    def clear(self) -> None:
-        self.setText("")
 
     def text(self) -> str:
-        return self._said
+        return super().text().replace(_BREAK, "")
 
     def copy(self, mode: Any = QClipboard.Mode.Clipboard) -> None:
         """Copy what is selected, without the marks of where lines may end."""
