@@ -60,6 +60,7 @@ def tiatoolbox(field: Path, folder: Path) -> Callable[[], None]:
             with torch.inference_mode():
                 return model(x).cpu().numpy()
 
+    folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("tiatoolbox").setLevel(logging.ERROR)
     predictor = PatchPredictor(model=Network().eval(), batch_size=_BATCH, num_workers=0, device="cpu", verbose=False)
     here = [{"units": "baseline", "resolution": 1.0}]

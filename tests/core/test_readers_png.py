@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from napari_cellclass.core import readers_png
+from napari_cellclass.core.ahead import taking_turns
 from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.readers import read_image
 
@@ -108,6 +110,27 @@ def test_rows_are_decoded_as_far_as_they_are_asked_for(tmp_path, strips):
     assert strips == [10, 10, 10]
     assert_array_equal(image.read(0, 0, 45, 30), pixels)
     assert strips == [10, 10, 10, 10, 5]
+
+
+def test_rows_are_inflated_in_a_thread_while_filters_are_undone_unless_turns_are_taken(tmp_path, strips, monkeypatch):
+    pixels = noise((45, 30, 3))
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    inflate, seen = readers_png._filtered_strips, set()
+
+    def watched(*given):
+        for strip in inflate(*given):
+            seen.add(threading.current_thread().name.split("_")[0])
+            yield strip
+
+    monkeypatch.setattr(readers_png, "_filtered_strips", watched)
+    before = threading.active_count()
+    assert_array_equal(read_image(tmp_path / "a.png").read(0, 0, 45, 30), pixels)
+    assert "ahead" in seen
+    assert threading.active_count() == before
+    seen.clear()
+    with taking_turns():
+        assert_array_equal(read_image(tmp_path / "a.png").read(0, 0, 45, 30), pixels)
+    assert seen == {threading.current_thread().name}
 
 
 def test_threads_that_ask_at_once_decode_each_strip_once(tmp_path, strips):

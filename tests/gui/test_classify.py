@@ -330,6 +330,20 @@ def test_run_without_image_or_model_says_what_to_do(viewer: Any, classify: Any, 
     assert "no image layer is chosen" in classify.message.text()
 
 
+def test_a_long_file_name_does_not_push_the_widget_out_of_its_window(
+    viewer: Any, classify: Any, qtbot: Any, tmp_path: Path, screenshot: Callable
+) -> None:
+    path = tmp_path / f"{'20240312_Snap29-RNAi_wellB03_site2_w1GFP_' * 4}final.cellclass"
+    path.write_bytes(b"nothing")
+    viewer.window._qt_window.resize(800, 560)
+    least = classify.model_text.parentWidget().minimumSizeHint().width()
+    classify.model_path.line_edit.native.setText(str(path))
+    qtbot.waitUntil(lambda: "is not a .cellclass model" in classify.model_text.text())
+    assert path.name in classify.model_text.text()
+    assert classify.model_text.parentWidget().minimumSizeHint().width() == least
+    screenshot("classify-long-name")
+
+
 def test_a_file_that_is_no_model_is_told(viewer: Any, classify: Any, qtbot: Any, tmp_path: Path) -> None:
     path = tmp_path / "bad.cellclass"
     path.write_bytes(b"nothing")
