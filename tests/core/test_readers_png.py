@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import zlib
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,10 +78,15 @@ def test_pixels_are_the_same_with_any_filters_chunks_and_strips(tmp_path_factory
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers_png, "_STRIP_BYTES", data.draw(st.integers(1, 60)))
         patch.setattr(readers_png, "_PIECE", data.draw(st.integers(1, 40)))
+        patch.setattr(readers_png, "_READ_BYTES", data.draw(st.integers(1, 200)))
         seen = read_image(path)
-        y0 = data.draw(st.integers(0, shape[0] - 1))
         kept = pixels[..., : seen.channels]
-        assert_array_equal(seen.read(y0, 0, y0 + 1, shape[1]), kept[y0 : y0 + 1])
+        rows = st.integers(0, shape[0] - 1)
+        for y0, passed in data.draw(st.lists(st.tuples(rows, st.none() | rows), min_size=1, max_size=5)):
+            if passed is not None:
+                seen.passed(passed)
+            y1 = data.draw(st.integers(y0 + 1, shape[0]))
+            assert_array_equal(seen.read(y0, 0, y1, shape[1]), kept[y0:y1])
         assert_array_equal(seen.read(0, 0, *shape[:2]), kept)
     assert seen.channels == {1: 1, 2: 1, 3: 3, 4: 3}[shape[2]]
     assert seen.dtype == pixels.dtype
@@ -88,14 +95,14 @@ def test_pixels_are_the_same_with_any_filters_chunks_and_strips(tmp_path_factory
 @pytest.fixture
 def strips(monkeypatch) -> list[int]:
     """Heights of the strips that are decoded, each of ten rows of 90 bytes."""
-    decode, heights = readers_png._unfiltered, []
+    decode, heights = readers_png._unfilter, []
     monkeypatch.setattr(readers_png, "_STRIP_BYTES", 910)
 
-    def counted(above, rows, header):
-        heights.append(len(rows) // header.row_bytes)
-        return decode(above, rows, header)
+    def counted(above, filtered, header, out):
+        heights.append(len(out) - 1)
+        decode(above, filtered, header, out)
 
-    monkeypatch.setattr(readers_png, "_unfiltered", counted)
+    monkeypatch.setattr(readers_png, "_unfilter", counted)
     return heights
 
 
@@ -154,6 +161,37 @@ def test_what_was_given_cannot_be_written_to_and_stays_as_it_is(tmp_path, strips
     assert_array_equal(top, pixels[:10])
 
 
+def test_rows_that_have_passed_are_let_go_and_decoded_again_for_whoever_asks(tmp_path, strips):
+    pixels = noise((45, 30, 3))
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    image = read_image(tmp_path / "a.png")
+    top = image.read(0, 0, 20, 30)
+    image.passed(15)
+    assert_array_equal(image.read(0, 0, 20, 30), pixels[:20])
+    middle = image.read(15, 0, 30, 30)
+    assert middle.base.shape[0] <= 21  # two strips and the row above them, not the field
+    assert_array_equal(image.read(11, 0, 30, 30), pixels[11:30])
+    assert strips == [10, 10, 10]
+    assert_array_equal(image.read(0, 0, 45, 30), pixels)
+    assert strips == [10, 10, 10, 10, 10, 10, 10, 5]
+    assert_array_equal(top, pixels[:20])
+    assert_array_equal(middle, pixels[15:30])
+
+
+def test_a_half_read_file_is_not_kept_open_and_is_refused_when_it_changes(tmp_path, strips, monkeypatch):
+    monkeypatch.setattr(readers_png, "_READ_BYTES", 1000)
+    path, pixels, other = tmp_path / "a.png", noise((45, 30, 3)), 255 - noise((45, 30, 3))
+    path.write_bytes(png(pixels))
+    image = read_image(path)
+    assert_array_equal(image.read(0, 0, 5, 30), pixels[:5])
+    assert str(path) not in [file.path for file in psutil.Process().open_files()]
+    path.write_bytes(png(other))
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(ImageError, match="changed while it was read"):
+        image.read(5, 0, 45, 30)
+    assert_array_equal(image.read(0, 0, 45, 30), other)
+
+
 def test_a_damaged_strip_is_refused_each_time_and_those_above_it_are_given(tmp_path, strips):
     pixels = noise((45, 30, 3))
     whole = bytearray(png(pixels, pieces=9))
@@ -174,9 +212,13 @@ def test_a_stream_longer_than_its_rows_is_not_inflated(tmp_path, monkeypatch):
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
     taken = []
     strips = readers_png._filtered_strips
-    monkeypatch.setattr(
-        readers_png, "_filtered_strips", lambda *a: (taken.append(len(strip)) or strip for strip in strips(*a))
-    )
+
+    def watched(*given):
+        for strip in strips(*given):
+            taken.append(sum(map(len, strip)))
+            yield strip
+
+    monkeypatch.setattr(readers_png, "_filtered_strips", watched)
     assert_array_equal(read_image(tmp_path / "bomb.png").read(0, 0, 1, 30), noise((1, 30, 3)))
     assert taken == [91]
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import dask.array as da
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 import zarr
 
+from napari_cellclass.core import pixel_hash, readers_png, tile_rows
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.pixel_hash import PassingHash
@@ -185,3 +187,38 @@ def test_rows_come_in_the_order_of_the_grid_with_their_own_pixels() -> None:
                 np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
         assert seen == list(range(len(grid)))
         assert grid.boxes[0, 0] <= 47 < grid.boxes[0, 2]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+@pytest.mark.parametrize("order", ["from the top", "from the middle", "with gaps"])
+def test_a_png_is_decoded_once_and_its_rows_are_let_go_as_they_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, overlap: float
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (640, 64, 3)).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    decode, rows = readers_png._unfilter, []
+
+    def counted(above: bytes, filtered: list[bytes], header: readers_png.PngHeader, out: np.ndarray) -> None:
+        rows.append(len(out) - 1)
+        decode(above, filtered, header, out)
+
+    monkeypatch.setattr(readers_png, "_unfilter", counted)
+    monkeypatch.setattr(readers_png, "_STRIP_BYTES", 2000)
+    monkeypatch.setattr(tile_rows, "_GOOD_BYTES", 64 * pixels[0].nbytes)
+    monkeypatch.setattr(pixel_hash, "_WHOLE_HASH_BYTES", 1)
+    source = read_image(tmp_path / "a.png")
+    grid = TileGrid.regular(source.shape, 32, overlap)
+    if order == "from the middle":
+        grid = grid.take(np.argsort(np.abs(grid.boxes[:, 0] - 300), kind="stable"))
+    elif order == "with gaps":
+        grid = grid.take(grid.boxes[:, 0] // 32 % 3 == 0)
+    passing = PassingHash(source)
+    for places, tiles in batches_of_tiles(source, grid, 8, passing):
+        for place, tile in zip(places, tiles, strict=True):
+            y0, x0, y1, x1 = grid.boxes[place]
+            np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
+    source.identify(passing=passing)
+    assert source.image_id == SourceImage(pixels).image_id
+    assert sum(rows) == 640
+    if order != "from the middle":
+        assert source.data._kept.shape[0] < 200

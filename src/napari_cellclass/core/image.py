@@ -118,6 +118,10 @@ class SourceImage:
         pads = ((ya - y0, y1 - yb), (xa - x0, x1 - xb), (0, 0))
         return np.pad(part, pads, mode="symmetric")
 
+    def passed(self, y0: int) -> None:
+        """Say that rows above ``y0`` are not needed for now: a file that is decoded from its top may let them go."""
+        tell_passed(self.data, y0)
+
     def select(self, channels: Sequence[int]) -> SourceImage:
         """Keep some channels, in the order given.
 
@@ -180,8 +184,17 @@ class _Channels:
         self.chunk_rows = chunk_height(data)
         self.dtype = data.dtype
 
+    def passed(self, y0: int) -> None:
+        tell_passed(self._data, y0)
+
     def __getitem__(self, key: Any) -> NDArray[Any]:
         return np.asarray(self._data[key])[..., self._channels]
+
+
+def tell_passed(array: Any, y0: int) -> None:
+    """Tell an array that keeps decoded rows, and no other, that those above ``y0`` are not needed for now."""
+    if (passed := getattr(array, "passed", None)) is not None:
+        passed(y0)
 
 
 def chunk_height(array: Any, axis: int = 0) -> int:

@@ -55,6 +55,11 @@ class PassingHash:
         self._band = 0  # the one that is being hashed, and its next row
         self._next = 0
 
+    @property
+    def next_row(self) -> int:
+        """The first row that is hashed and has not been given yet; those above it are not asked for."""
+        return self._next
+
     def wanted(self, y0: int, y1: int) -> list[tuple[int, int]]:
         """Give the ranges of rows within ``[y0, y1)`` that are hashed and have not been given yet."""
         left = [(max(a, self._next), b) for a, b in self._bands[self._band :]]

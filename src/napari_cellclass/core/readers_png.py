@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import threading
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from napari_cellclass.core.readers_plane import LazyPlane
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STRIP_BYTES = 1 << 20  # a processor's cache holds it
-_PIECE = 1 << 16
+_READ_BYTES = 1 << 20
+_PIECE = (1 << 16) - 1  # the longest stored block of a zlib stream
+_CHANGED = "the file was changed while it was read"
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 
 
@@ -67,7 +70,7 @@ class PngHeader:
 
 
 class PngPlane(LazyPlane):
-    """A PNG whose rows are decoded when they are asked for, with all above them, and kept.
+    """A PNG whose rows are decoded when they are asked for, with all above them, and kept until they have passed.
 
     Parameters
     ----------
@@ -80,46 +83,112 @@ class PngPlane(LazyPlane):
     def __init__(self, path: Path, header: PngHeader) -> None:
         super().__init__(path.name, (header.height, header.width, header.channels), header.dtype)
         self._path, self._header = path, header
+        self._strip_rows = max(1, _STRIP_BYTES // header.row_bytes)
         self._lock = threading.Lock()
-        self._inflated: OneAhead[bytes] | None = None
-        self._above = b""
-        self._pixels: NDArray[Any] | None = None
-        self._rows = 0
+        self._needed = 0
+        self._begin()
+
+    def passed(self, y0: int) -> None:
+        """Let go of the rows above ``y0`` when more are decoded; should they be read again, all is decoded again."""
+        with self._lock:
+            self._needed = y0
+
+    def _begin(self) -> None:
+        """Go to the file's beginning."""
+        self._inflated: OneAhead[Sequence[bytes]] | None = None
+        self._first = self._rows = 0  # the first row that is kept, and the first that is not decoded yet
+        self._above = bytes(self._header.row_bytes - 1)
+        self._kept = self._room(-1)
+
+    def _room(self, rows: int) -> NDArray[Any]:
+        """Make room for so many rows and the one above them."""
+        return np.empty((rows + 1, self._header.width, self._header.samples), self.dtype)
 
     def _fetch(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
         with self._lock:
-            pixels = np.empty(self.shape, self.dtype) if self._pixels is None else self._pixels
+            if y0 < self._first:
+                self._needed = 0
+                self._begin()
             if self._rows < y1:
-                self._decode_to(y1, pixels)
-            self._pixels = pixels
-        part = pixels[y0:y1, x0:x1]
+                self._make_room(y0, y1)
+                self._decode_to(y1)
+            above = self._first - 1
+            part = self._kept[y0 - above : y1 - above, x0:x1, : self.shape[2]]
         part.flags.writeable = False
         return part
 
-    def _decode_to(self, y1: int, pixels: NDArray[Any]) -> None:
+    def _make_room(self, y0: int, y1: int) -> None:
+        """Keep the rows that are needed, with room to ``y1``; for all of them unless some have passed."""
+        height, step = self.shape[0], self._strip_rows
+        first = min(max(self._first, min(self._needed, y0) // step * step), self._rows)
+        if first == self._first and len(self._kept) > height - first:
+            return
+        end = height if first == 0 else min(height, -(-y1 // step) * step)
+        room, rows = self._room(end - first), self._rows - first
+        room[1 : 1 + rows] = self._kept[1 + first - self._first :][:rows]
+        self._first, self._kept = first, room
+
+    def _decode_to(self, y1: int) -> None:
         header = self._header
         if self._inflated is None:
-            self._inflated, self._above = OneAhead(self._filtered()), bytes(header.row_bytes - 1)
+            self._inflated = OneAhead(self._filtered())
         try:
             # Rows are inflated while the filters of those above are undone.
             with self._inflated.taken(few=header.height * header.row_bytes <= _STRIP_BYTES) as strips:
                 while self._rows < y1:
-                    strip = _unfiltered(self._above, next(strips), header)
+                    filtered, rows = next(strips), min(self._strip_rows, header.height - self._rows)
+                    strip = self._kept[self._rows - self._first :][: rows + 1]
+                    _unfilter(self._above, filtered, header, strip)
                     self._above = strip[-1].astype(strip.dtype.newbyteorder(">")).tobytes()
-                    pixels[self._rows : self._rows + len(strip)] = strip[..., : self.shape[2]]
-                    self._rows += len(strip)
+                    self._rows += rows
         except BaseException:  # the next who asks is told the same, not that nothing is left
-            self._inflated, self._rows = None, 0
+            self._begin()
             raise
-        if self._rows == self.shape[0]:
-            self._inflated = None  # lets go of the file's bytes
+        if self._rows == header.height:
+            self._inflated = None
 
-    def _filtered(self) -> Iterator[bytes]:
+    def _filtered(self) -> Iterator[Sequence[bytes]]:
         """Inflate strips of rows, the last one shorter; all rows or an error."""
-        data = self._path.read_bytes()
-        if PngHeader.read(data[:29]) != self._header:
-            raise ValueError("the file was changed while it was read")
-        yield from _filtered_strips(data, self._header)
+        with _opened(self._path) as file:
+            if PngHeader.read(file.read(29)) != self._header:
+                raise ValueError(_CHANGED)
+            yield from _filtered_strips(file, self._header, self._strip_rows)
+
+
+class _ReopenedFile(io.RawIOBase):
+    """A file that is open only while bytes are read, so that it can be moved and deleted in between."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at, self._known = path, 0, (0, 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        with self._path.open("rb", buffering=0) as file:
+            stat = os.fstat(file.fileno())
+            known = stat.st_size, stat.st_mtime_ns
+            if self._at and known != self._known:
+                raise ValueError(_CHANGED)
+            self._known = known
+            file.seek(self._at)
+            count = file.readinto(buffer) or 0
+        self._at += count
+        return count
+
+
+def _opened(path: Path) -> io.BufferedIOBase:
+    """Open a file to be read from its beginning: a small one at once, a large one part by part."""
+    if path.stat().st_size <= _READ_BYTES:
+        return io.BytesIO(path.read_bytes())
+    return io.BufferedReader(_ReopenedFile(path), _READ_BYTES)
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bytes]]:
@@ -139,23 +208,39 @@ def check_pixel_chunks(data: bytes) -> None:
     ValueError
         They are damaged; what is cut short, libpng tells by itself.
     """
-    for _ in _pixel_chunks(data):
+    for _ in _pixel_pieces(io.BytesIO(data)):
         pass
 
 
-def _pixel_chunks(data: bytes) -> Iterator[memoryview]:
-    """Give the compressed pixels, chunk by chunk, each of them checked."""
+def _pixel_pieces(file: io.BufferedIOBase) -> Iterator[memoryview]:
+    """Give the compressed pixels piece by piece, none of a chunk that fails its checksum."""
     from isal import isal_zlib
 
-    for name, content, stored in chunks(data):
+    file.seek(len(SIGNATURE))
+    while len(head := file.read(8)) == 8:
+        length, name, start = int.from_bytes(head[:4], "big"), head[4:], file.tell()
         if name == b"IDAT":
-            if len(stored) == 4 and isal_zlib.crc32(content, isal_zlib.crc32(name)) != int.from_bytes(stored, "big"):
+            check = isal_zlib.crc32(name)
+            for piece in _pieces(file, length):
+                check = isal_zlib.crc32(piece, check)
+            stored = file.read(4)
+            if len(stored) == 4 and check != int.from_bytes(stored, "big"):
                 raise ValueError("incorrect data check")
-            yield content
+            file.seek(start)
+            yield from _pieces(file, length)
+        file.seek(start + length + 4)
 
 
-def _filtered_strips(data: bytes, header: PngHeader) -> Iterator[bytes]:
-    """Inflate the rows of a PNG as they are stored, about a megabyte at a time.
+def _pieces(file: io.BufferedIOBase, length: int) -> Iterator[memoryview]:
+    """Read so many bytes, or as many as there are; a piece is good until the next one is asked for."""
+    buffer = memoryview(bytearray(min(length, _PIECE)))
+    while length and (count := file.readinto(buffer[:length])):
+        length -= count
+        yield buffer[:count]
+
+
+def _filtered_strips(file: io.BufferedIOBase, header: PngHeader, strip_rows: int) -> Iterator[Sequence[bytes]]:
+    """Inflate the rows of a PNG as they are stored, so many at a time, each strip in parts of at most ``_PIECE``.
 
     Raises
     ------
@@ -164,41 +249,70 @@ def _filtered_strips(data: bytes, header: PngHeader) -> Iterator[bytes]:
     """
     from isal import isal_zlib
 
-    rows = max(1, _STRIP_BYTES // header.row_bytes)
-    left, wanted = header.height, 0
-    strip = bytearray()
+    left = header.height
+    strip: list[bytes] = []
+    wanted = min(strip_rows, left) * header.row_bytes
     stream = isal_zlib.decompressobj()
-    for content in _pixel_chunks(data):
-        for start in range(0, len(content), _PIECE):
-            piece: Any = content[start : start + _PIECE]
-            while left:
-                wanted = min(rows, left) * header.row_bytes
-                strip += stream.decompress(piece, wanted - len(strip))  # a bomb stops here
-                if len(strip) < wanted:
-                    break
-                yield bytes(strip)
-                strip.clear()
-                left -= min(rows, left)
-                piece = stream.unconsumed_tail
+    for piece in _pixel_pieces(file):
+        more: Any = piece
+        while left:
+            part = stream.decompress(more, min(wanted, _PIECE))  # a bomb stops here
+            strip.append(part)
+            wanted -= len(part)
+            more = stream.unconsumed_tail
+            if wanted == 0:
+                yield strip
+                left -= min(strip_rows, left)
+                strip, wanted = [], min(strip_rows, left) * header.row_bytes
+            elif not part:
+                break
+        if not left:
+            return
     if left:
         raise ValueError("rows are missing at its end")
 
 
-def _unfiltered(above: bytes, filtered: bytes, header: PngHeader) -> NDArray[Any]:
-    """Undo the filters of some rows by libpng, in a PNG of its own that begins with the row above them."""
+def _unfilter(above: bytes, filtered: Sequence[bytes], header: PngHeader, out: NDArray[Any]) -> None:
+    """Undo the filters of some rows by libpng, in a PNG of its own that begins with the row above them.
+
+    Parameters
+    ----------
+    above
+        That row as it is stored, without the byte that names its filter.
+    filtered
+        The rows, in parts of any lengths.
+    header
+        That of the file.
+    out
+        Shape (1 + rows, width, samples): the row above, and the rows.
+    """
     import imagecodecs
 
-    height = len(filtered) // header.row_bytes + 1
-    size = struct.pack(">IIBBBBB", header.width, height, header.depth, header.colour, 0, 0, 0)
-    stored = zlib.compress(b"".join((b"\0", above, filtered)), 0)
-    parts = [SIGNATURE, _chunk(b"IHDR", size), _chunk(b"IDAT", stored), _chunk(b"IEND", b"")]
-    strip = imagecodecs.png_decode(b"".join(parts))[1:]
-    return np.asarray(strip if strip.ndim == 3 else strip[..., None])
+    size = struct.pack(">IIBBBBB", header.width, len(out), header.depth, header.colour, 0, 0, 0)
+    rows = _stored((b"\0", above, *filtered))
+    parts = [SIGNATURE, *_chunk(b"IHDR", size), *_chunk(b"IDAT", *rows), *_chunk(b"IEND")]
+    imagecodecs.png_decode(b"".join(parts), out=out if header.samples > 1 else out[..., 0])
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def _stored(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Make a zlib stream (RFC 1950) of what is stored as it is (RFC 1951, 3.2.4)."""
     from isal import isal_zlib
 
-    length = struct.pack(">I", len(content))
-    check = struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(name)))
-    return b"".join((length, name, content, check))
+    yield b"\x78\x01"
+    check = 1
+    for part in parts:
+        check = isal_zlib.adler32(part, check)
+        for start in range(0, len(part), _PIECE):
+            block = part[start : start + _PIECE]
+            yield struct.pack("<BHH", 0, len(block), len(block) ^ 0xFFFF)
+            yield block
+    yield struct.pack("<BHH", 1, 0, 0xFFFF) + struct.pack(">I", check)
+
+
+def _chunk(name: bytes, *content: bytes) -> list[bytes]:
+    from isal import isal_zlib
+
+    check = isal_zlib.crc32(name)
+    for part in content:
+        check = isal_zlib.crc32(part, check)
+    return [struct.pack(">I", sum(map(len, content))), name, *content, struct.pack(">I", check)]

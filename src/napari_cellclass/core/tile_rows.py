@@ -70,7 +70,11 @@ def batches_of_tiles(
         The pixels cannot be read.
     """
     width, row_bytes = source.shape[1], source.shape[1] * source.channels * source.dtype.itemsize
-    for rows in _bands(grid, row_bytes, source.chunk_rows):
+    bands = list(_bands(grid, row_bytes, source.chunk_rows))
+    tops = [int(grid.boxes[rows[0][0], 0]) for rows in bands]
+    needed = np.minimum.accumulate(tops[::-1])[::-1].tolist()  # the uppermost row of each band and those to come
+    for rows, first in zip(bands, needed, strict=True):
+        source.passed(first if passing is None else min(first, passing.next_row))
         boxes = grid.boxes[np.concatenate(rows)]
         y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
         if len(rows) == 1 and (y1 - y0) * row_bytes > 2 * _GOOD_BYTES:
