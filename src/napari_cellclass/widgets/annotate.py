@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QComboBox, QLabel, QMessageBox, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QMessageBox, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.annotation import UNLABELLED, UNSURE, Annotation, Change, ImageKey, earlier_labels
 from napari_cellclass.core.classes import ClassScheme
@@ -33,6 +33,7 @@ from napari_cellclass.widgets._gallery import Gallery
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._layer_choice import ImageChoice
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
@@ -130,14 +131,7 @@ class AnnotateWidget(QWidget):
         whole.addWidget(self.start_button)
         whole.addWidget(self.message)
         whole.addWidget(self.tabs, 1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(360)
+        fill_dock(self, inner)
 
     def _layers_changed(self, event: Any = None) -> None:
         self.images.refresh()

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -31,6 +30,7 @@ from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._docks import main_window
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
@@ -89,14 +89,7 @@ class BlindWidget(QWidget):
         for widget in (self.message, self.bar, self._read, self.reveal_button, self.seal, self.results):
             column.addWidget(widget)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(scroll)
-        self.setMinimumWidth(400)
+        fill_dock(self, inner, 400)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setup.changed.connect(lambda: self._say(self.setup.offer()))
         self.start_button.clicked.connect(self.start)

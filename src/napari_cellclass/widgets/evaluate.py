@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.evaluated import Evaluation
@@ -22,6 +21,7 @@ from napari_cellclass.widgets._evaluate_sets import SetList
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import run_with_answers
+from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets._train_view import warm_up
 from napari_cellclass.widgets.classify import ClassifyWidget
@@ -76,15 +76,7 @@ class EvaluateWidget(QWidget):
         for widget in (self.sets, self.form, self.run_button, self.panel, self.results):
             column.addWidget(widget)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        self._scroll = scroll
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(scroll)
-        self.setMinimumWidth(360)
+        self._scroll = fill_dock(self, inner)
 
     # -- what is asked for ---------------------------------------------------------------------
 

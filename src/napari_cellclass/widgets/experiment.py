@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, Progress
 from napari_cellclass.core.params import TrainParams
@@ -16,6 +16,7 @@ from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.widgets import _experiment_run as work
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence, plain_tip
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import TrainForm, labelled
@@ -142,14 +143,7 @@ class ExperimentWidget(QWidget):
         for widget in (self.panel, self.word, self.pair, self.text, self.warning, *self.pictures):
             column.addWidget(widget)
         column.addStretch(1)
-        self._scroll = QScrollArea()
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._scroll.setWidget(inner)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self._scroll)
-        self.setMinimumWidth(360)
+        self._scroll = fill_dock(self, inner)
 
     def take(self, data: DataChoice, *forms: TrainForm) -> None:
         """Choose the tiles and settings of the Train widget, also those that have no field here."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.params import ClassifyParams
@@ -20,6 +20,7 @@ from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._keras_dialog import run_with_answers
 from napari_cellclass.widgets._plate_results import PlateResults
 from napari_cellclass.widgets._plate_sources import PlateSources
+from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets.classify import ClassifyWidget
 
@@ -80,15 +81,7 @@ class PlateWidget(QWidget):
         for widget in (self.form, self.run_button, self.panel, self.results):
             column.addWidget(widget)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        self._scroll = scroll
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(scroll)
-        self.setMinimumWidth(360)
+        self._scroll = fill_dock(self, inner)
 
     # -- what is asked for ---------------------------------------------------------------------
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.viewer.background_layers import add_field
 from napari_cellclass.widgets import _prepare_run as work
 from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._docks import open_dock
 from napari_cellclass.widgets._folder_pages import CheckPage, NamesPage
+from napari_cellclass.widgets._scroll import scrolling
 from napari_cellclass.widgets._slice_page import SlicePage
 from napari_cellclass.widgets.train import TrainWidget
 
@@ -36,11 +36,7 @@ class PrepareWidget(QWidget):
         self.slice, self.names, self.check = SlicePage(napari_viewer), NamesPage(), CheckPage()
         self.tabs = QTabWidget()
         for name, page in (("Slice", self.slice), ("Names and copies", self.names), ("Check", self.check)):
-            scroll = QScrollArea()
-            scroll.setWidgetResizable(True)
-            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            scroll.setWidget(page)
-            self.tabs.addTab(scroll, name)
+            self.tabs.addTab(scrolling(page), name)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.tabs)

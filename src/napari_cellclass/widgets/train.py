@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
 from napari_cellclass.core.contracts import CellClassError
@@ -20,6 +20,7 @@ from napari_cellclass.widgets import _train_run as work
 from napari_cellclass.widgets._docks import find_dock, open_dock
 from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._results_panel import row_of
+from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import StartChoice, TrainForm, labelled
@@ -118,14 +119,7 @@ class TrainWidget(QWidget):
         for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles, self.histograms):
             column.addWidget(widget)
         column.addStretch(1)
-        self._scroll = QScrollArea()
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._scroll.setWidget(inner)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self._scroll)
-        self.setMinimumWidth(360)
+        self._scroll = fill_dock(self, inner)
 
     def _connect(self) -> None:
         events = self.viewer.layers.events
