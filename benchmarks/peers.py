@@ -107,7 +107,10 @@ def main() -> None:
         }
         ways: dict[str, Callable[[], float]] = {
             **{f"napari-cellclass, {name}": (lambda path=path: ours(path)) for name, path in paths.items()},
-            "napari-cellclass int8, tiled TIFF": lambda: ours(tiff, quantised, int8),
+            **{
+                f"napari-cellclass int8, {name}": (lambda path=path: ours(path, quantised, int8))
+                for name, path in paths.items()
+            },
             **others,
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}

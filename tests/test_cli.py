@@ -503,10 +503,67 @@ def test_a_folder_of_one_class_can_be_evaluated(tmp_path: Path, ihc_model: Path)
     assert content["confusion"][1] == [0, 0]
 
 
+@pytest.mark.parametrize("name", ["plate.png", "wells.csv", "img.geojson", "img.tiles.csv"])
+def test_a_run_writes_over_no_file_that_is_of_no_run(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, capsys: Any, name: str
+) -> None:
+    image = tmp_path / "img.png"
+    shutil.copy(ihc_field_file, image)
+    (tmp_path / name).write_text("mine")
+    line = refused(capsys, "classify", image, "--model", ihc_model, "--out", tmp_path, "--progress", "none")
+    assert f"{name} is of no run of classify, but would be written over" in line
+    assert (tmp_path / name).read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["img.png", name])
+
+
+def test_a_run_writes_over_no_image_that_it_classifies_and_over_its_own_tables(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, capsys: Any
+) -> None:
+    for name in ("plate.png", "img.png"):
+        shutil.copy(ihc_field_file, tmp_path / name)
+    known = (tmp_path / "plate.png").read_bytes()
+    words = ["classify", tmp_path, "--model", ihc_model, "--out", tmp_path, "--progress", "none"]
+    assert "is an image to classify" in refused(capsys, *words)
+    assert (tmp_path / "plate.png").read_bytes() == known
+    (tmp_path / "plate.png").unlink()
+    for overlap in (0, 0.5):
+        assert main([*map(str, words), "--overlap", str(overlap)]) == 0
+    assert (tmp_path / "img.run.json").exists()
+
+
+def test_an_evaluation_writes_into_no_tiles_and_over_no_labels(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:
+    tiles = tmp_path / "tiles"
+    for name in ("stained", "unstained"):
+        (tiles / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tiles / name / "a.png")
+    words = ["evaluate", tiles, "--model", ihc_model, "--progress", "none", "--out"]
+    assert "would be written into the data" in refused(capsys, *words, tiles)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tiles.csv").write_text("mine")
+    assert "is of no evaluation" in refused(capsys, *words, tmp_path / "out")
+    assert (tmp_path / "out" / "tiles.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words", [["classify", "a.png", "--out", ""], ["classify", "", "--out", "o"], ["slice", "a.png", "--out", ""]]
+)
+def test_an_empty_path_is_not_the_current_folder(
+    tmp_path: Path, ihc_model: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = ["--model", str(ihc_model)] if words[0] == "classify" else []
+    assert "is empty; name a file or folder" in refused(capsys, *words, *shown)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("sent", "to_all", "after_s"),
+    [(signal.SIGINT, False, 4.0), (signal.SIGTERM, False, 4.0), (signal.SIGINT, True, 0.0), (signal.SIGINT, True, 0.5)],
+    ids=["Ctrl-C", "SIGTERM", "Ctrl-C to all at once", "Ctrl-C to all as they start"],
+)
 def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
-    tmp_path: Path, ihc_model: Path, sent: int
+    tmp_path: Path, ihc_model: Path, sent: int, to_all: bool, after_s: float
 ) -> None:
     images = []
     for i in range(6):
@@ -529,14 +586,15 @@ def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
         text=True,
         # A shell lets what it runs in the background ignore SIGINT, these tests perhaps among it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        start_new_session=True,
     )
     family = psutil.Process(child.pid)
     deadline = time.monotonic() + 60
     while len(family.children(recursive=True)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(4)  # let them begin
+        time.sleep(0.05)
+    time.sleep(after_s)
     others = family.children(recursive=True)
-    child.send_signal(sent)
+    os.killpg(child.pid, sent) if to_all else child.send_signal(sent)
     try:
         _, err = child.communicate(timeout=30)
     finally:

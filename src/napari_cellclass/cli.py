@@ -29,7 +29,7 @@ from napari_cellclass.core.params import (
 from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 
-_SPAN = re.compile(r"-[\d.]+:-?[\d.]+")
+_SPAN = re.compile(r"-[\d.]+(e[+-]?\d+)?:-?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 

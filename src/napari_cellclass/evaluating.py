@@ -19,6 +19,7 @@ def run_evaluate(
     CellClassError
         In one line, what went wrong.
     """
+    from napari_cellclass.core.evaluated import check_evaluation_folder
     from napari_cellclass.core.files import check_writable
     from napari_cellclass.core.known_models import KnownModels
     from napari_cellclass.core.panel import PanelChoice
@@ -30,6 +31,10 @@ def run_evaluate(
     paths = named_paths(params.data)
     model = load_model(params.model, KerasAnswers.of(params))
     KnownModels().introduce(model, say)
+    for one in paths:
+        check_evaluation_folder(
+            params.out / one.name if len(paths) > 1 else params.out, [other.path for other in paths]
+        )
     check_writable(params.out / "evaluation.json")
     precision, why = usable_precision(model, params.precision, params.engine)
     if why:

@@ -187,9 +187,54 @@ def test_a_half_read_file_is_not_kept_open_and_is_refused_when_it_changes(tmp_pa
     assert str(path) not in [file.path for file in psutil.Process().open_files()]
     path.write_bytes(png(other))
     os.utime(path, ns=(0, 0))
+    for _ in range(2):
+        with pytest.raises(ImageError, match="changed while it was read"):
+            image.read(0, 0, 45, 30)
+    assert_array_equal(read_image(path).read(0, 0, 45, 30), other)
+
+
+def test_a_file_that_changed_between_two_decodings_is_refused(tmp_path, strips):
+    path, pixels = tmp_path / "a.png", noise((45, 30, 3))
+    path.write_bytes(png(pixels))
+    image = read_image(path)
+    image.read(0, 0, 10, 30)
+    image.passed(10)
+    image.read(10, 0, 45, 30)
+    path.write_bytes(png(255 - pixels))
+    os.utime(path, ns=(0, 0))
     with pytest.raises(ImageError, match="changed while it was read"):
-        image.read(5, 0, 45, 30)
-    assert_array_equal(image.read(0, 0, 45, 30), other)
+        image.read(0, 0, 10, 30)
+
+
+@pytest.mark.parametrize(("at", "what"), [(20, "height"), (26, "compression"), (27, "filters"), (32, "checksum")])
+def test_a_header_that_is_damaged_is_refused(tmp_path, at, what):
+    whole = bytearray(png(noise((45, 30, 3))))
+    whole[at] ^= 1
+    (tmp_path / "a.png").write_bytes(whole)
+    with pytest.raises(ImageError, match=r"a\.png"):
+        read_image(tmp_path / "a.png").read(0, 0, 20, 30)
+
+
+def test_pixels_after_the_end_of_a_file_are_no_pixels(tmp_path):
+    body = png(noise((4, 5, 3)), pieces=1)
+    idat, iend = body.index(b"IDAT") - 4, len(body) - 12
+    (tmp_path / "a.png").write_bytes(body[:idat] + body[iend:] + body[idat:iend])
+    with pytest.raises(ImageError, match="rows are missing"):
+        read_image(tmp_path / "a.png").read(0, 0, 4, 5)
+
+
+def test_many_reads_after_the_last_that_passed_copy_what_is_kept_seldom(tmp_path, strips, monkeypatch):
+    pixels = noise((600, 30, 3))
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    image = read_image(tmp_path / "a.png")
+    image.read(0, 0, 20, 30)
+    image.passed(20)
+    rooms = []
+    room = image.data._room
+    monkeypatch.setattr(image.data, "_room", lambda rows: rooms.append(rows) or room(rows))
+    for y in range(20, 600, 10):
+        assert_array_equal(image.read(y, 0, y + 10, 30), pixels[y : y + 10])
+    assert len(rooms) <= 8
 
 
 def test_a_damaged_strip_is_refused_each_time_and_those_above_it_are_given(tmp_path, strips):

@@ -392,6 +392,53 @@ def test_closing_the_window_while_classifying_leaves_nothing_running(
     assert job.wait(2)
 
 
+def test_closing_the_dock_while_classifying_ends_the_run_and_takes_its_layer_away(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
+    load(qtbot, classify, ihc_model)
+    classify.tiles["overlap"].value = 0.5
+    click(qtbot, classify.run_button)
+    qtbot.waitUntil(lambda: len(viewer.layers) > 1, timeout=60_000)
+    job = classify.job
+    classify.parent().title.close_button.click()
+    assert job.wait(2)
+    qtbot.wait(300)
+    assert [layer.name for layer in viewer.layers] == ["large"]
+
+
+def test_a_map_cannot_be_edited_and_is_selected_after_every_run(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True)
+    load(qtbot, classify, ihc_model)
+    for _ in range(2):
+        run(qtbot, classify)
+        (layer,) = maps(viewer)
+        assert viewer.layers.selection.active is layer
+        assert not any(one.editable for one in viewer.layers if is_ours(one))
+    viewer.dims.ndisplay = 3
+    viewer.dims.ndisplay = 2
+    assert not layer.editable
+    layer.mode = "select"
+    assert layer.mode == "pan_zoom"
+
+
+def test_a_new_image_is_chosen_until_a_user_has_ticked_one_and_the_sentence_names_it(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    load(qtbot, classify, ihc_model)
+    for name in ("first", "second"):
+        viewer.add_image(ihc_field().data, name=name, rgb=True)
+        assert [layer.name for layer in classify.images.chosen()] == [name]
+        run(qtbot, classify)
+        assert classify.message.text().startswith(f"{name}: 256 tiles in ")
+    classify.images.item(0).setCheckState(Qt.CheckState.Checked)
+    classify.images.item(1).setCheckState(Qt.CheckState.Unchecked)
+    viewer.add_image(ihc_field().data, name="third", rgb=True)
+    assert [layer.name for layer in classify.images.chosen()] == ["first"]
+
+
 def test_a_keras_file_is_opened_after_a_dialog_and_runs(
     viewer: Any, classify: Any, qtbot: Any, keras_files: Path, screenshot: Callable
 ) -> None:

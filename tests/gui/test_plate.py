@@ -169,3 +169,17 @@ def test_what_is_missing_is_said(plate: Any, qtbot: Any, tmp_path: Path, ihc_mod
         prepare()
         click(qtbot, plate.run_button)
         assert told in plate.panel.message.text()
+
+
+def test_closing_the_dock_ends_the_run_and_keeps_finished_fields(
+    viewer: Any, plate: Any, qtbot: Any, fields: Path, ihc_model: Path, tmp_path: Path
+) -> None:
+    plate.sources.add(fields)
+    plate.set_model(ihc_model)
+    plate.set_out(tmp_path / "out")
+    click(qtbot, plate.run_button)
+    qtbot.waitUntil(lambda: len(list((tmp_path / "out").glob("*.run.json"))) > 1, timeout=60_000)
+    job = plate.panel.job
+    plate.parent().title.close_button.click()
+    assert not job.running or job.wait(5)
+    assert len(list((tmp_path / "out").glob("*.run.json"))) < 40

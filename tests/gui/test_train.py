@@ -449,13 +449,29 @@ def test_closing_napari_while_training_asks_and_leaves_no_process(qtbot: Any, fo
     qtbot.wait(50)  # what the thread has still to say must not reach a window that is gone
 
 
-def test_closing_the_dock_while_training_leaves_no_process(
+def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_process(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     started(qtbot, train)
+    qtbot.waitUntil(lambda: len(train.progress.history) > 1, timeout=120_000)
+    job = train.job
+    train.parent().title.close_button.click()
+    qtbot.waitUntil(lambda: not job.running, timeout=60_000)
+    assert not children()
+    assert len(open_bundle(tmp_path / "m.cellclass").table("history.csv")) < 2000
+
+
+def test_closing_the_dock_before_the_first_epoch_ends_the_training_at_once(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+) -> None:
+    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
+    click(qtbot, train.train_button)
+    qtbot.waitUntil(lambda: bool(children()), timeout=60_000)
+    assert not train.progress.history
     train.parent().title.close_button.click()
     qtbot.waitUntil(lambda: not children(), timeout=3000)
+    assert not (tmp_path / "m.cellclass").exists()
 
 
 def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it_is_the_same(

@@ -13,11 +13,14 @@ from PIL import Image
 from napari_cellclass.cli import main
 from napari_cellclass.core.contracts import CancelledError
 from napari_cellclass.core.dataset import read_folders
+from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.metrics import evaluate
+from napari_cellclass.core.params_prepare import SliceParams
 from napari_cellclass.core.split import split_by_group
 from napari_cellclass.core.stress import PERTURBATIONS, Scale
 from napari_cellclass.runs.evaluation import Evaluation, predict_dataset
-from napari_cellclass.runs.trust import examine, split_like, stress_test
+from napari_cellclass.runs.slicing import slice_images
+from napari_cellclass.runs.trust import examine, images_of_training, split_like, stress_test
 
 
 class Threshold:
@@ -116,3 +119,20 @@ def test_evaluate_writes_shortcuts_stress_and_alarms(tmp_path: Path, ihc_model: 
     assert "shortcut-brightness" in {alarm["code"] for alarm in content["alarms"]}
     for name in ("shortcuts.png", "stress.png"):
         assert (out / name).stat().st_size > 10_000
+
+
+def test_tiles_cut_from_fields_that_a_model_has_seen_are_known(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    for name in ("alpha", "beta"):
+        (tmp_path / "fields" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(np.roll(pixels, 7 * i + len(name))).save(tmp_path / "fields" / name / f"{i}.png")
+    fields = read_folders(tmp_path / "fields", grid=lambda source: TileGrid.regular(source.shape, 32))
+    for i in range(2):
+        params = SliceParams(images=[tmp_path / "fields"], out=tmp_path / f"tiles{i}", tile_px=32 - 16 * i)
+        slice_images(params)
+    cut = [read_folders(tmp_path / f"tiles{i}") for i in range(2)]
+    other = SimpleNamespace(manifest=SimpleNamespace(data={"images": [{"path": str(tmp_path / "x.png"), "id": "x"}]}))
+    for test, trained in ((cut[0], fields), (fields, cut[0]), (cut[0], cut[1])):
+        assert images_of_training(test, bundle(trained, split_by_group(trained))) == tuple(test.paths)
+        assert images_of_training(test, other) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.contracts import OutputError
 from napari_cellclass.core.csv_text import spreadsheet_safe
 from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.files import write_json, writing
@@ -123,6 +124,22 @@ def confusion_table(report: EvalReport) -> pd.DataFrame:
     # A class may be called like the column.
     table.insert(0, "truth", list(report.classes), allow_duplicates=True)
     return table
+
+
+def check_evaluation_folder(out: Path, data: Iterable[Path]) -> None:
+    """Refuse a folder where the results would be written over tiles or labels.
+
+    Raises
+    ------
+    OutputError
+        It holds the data, or a ``tiles.csv`` that is of no evaluation.
+    """
+    listed = out / "tiles.csv"
+    for path in data:
+        if path.resolve() in (out.resolve(), listed.resolve()):
+            raise OutputError(f"{listed} would be written into the data to evaluate on; choose another folder")
+    if listed.exists() and not (out / "evaluation.json").exists():
+        raise OutputError(f"{listed} is of no evaluation, but would be written over; move it, or choose another folder")
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding] = ()) -> None:

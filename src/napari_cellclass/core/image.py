@@ -20,6 +20,8 @@ from napari_cellclass.core.contracts import (
 )
 from napari_cellclass.core.pixel_hash import PassingHash
 
+_KEPT_BYTES = 1 << 30
+
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
@@ -118,9 +120,19 @@ class SourceImage:
         pads = ((ya - y0, y1 - yb), (xa - x0, x1 - xb), (0, 0))
         return np.pad(part, pads, mode="symmetric")
 
-    def passed(self, y0: int) -> None:
-        """Say that rows above ``y0`` are not needed for now: a file that is decoded from its top may let them go."""
-        tell_passed(self.data, y0)
+    def passed(self, y0: int, again: bool = False) -> None:
+        """Say that rows above ``y0`` are not needed for now: a file that is decoded from its top may let them go.
+
+        Parameters
+        ----------
+        y0
+            The first row that is needed.
+        again
+            They may well be read again: those of a field below a gigabyte stay.
+        """
+        height, width = self.shape
+        if not again or height * width * self.channels * self.dtype.itemsize > _KEPT_BYTES:
+            tell_passed(self.data, y0)
 
     def select(self, channels: Sequence[int]) -> SourceImage:
         """Keep some channels, in the order given.

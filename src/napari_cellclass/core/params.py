@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_cellclass.core.contracts import ParamsError
+from napari_cellclass.core.contracts import GridError, ParamsError
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.preprocess import NormalisationName
@@ -27,6 +27,20 @@ class Params(BaseModel):
     """Base of all parameters: frozen, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_path(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse ``""``, such as of a variable that is not set: as a path it would be the current folder."""
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if (
+                field is not None
+                and "Path" in str(field.annotation)
+                and "" in (value if isinstance(value, list) else [value])
+            ):
+                raise ValueError(f"{name} is empty; name a file or folder")
+        return values
 
     @classmethod
     def checked(cls, **values: Any) -> Any:
@@ -100,7 +114,10 @@ class TileParams(Params):
                 round(self.tile_um / image.pixel_size_um[0]),
                 round(self.tile_um / image.pixel_size_um[1]),
             )
-        return TileGrid.regular(image.shape, size, self.overlap, self.edge)
+        try:
+            return TileGrid.regular(image.shape, size, self.overlap, self.edge)
+        except GridError as error:
+            raise GridError(f"{image.name}: {error}") from error
 
 
 class ReportingParams(Params):

@@ -32,6 +32,7 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
     )
     background_limit: float | None = Field(
         None,
+        allow_inf_nan=False,
         description="smallest score of a tile that is kept; when not given, mean 0.05 and variance 0.0025 (of the "
         "field's span of grey), otsu 0.1 (of the tile), focus a quarter of the field's median",
     )

@@ -100,6 +100,7 @@ class PassingHash:
                 raise CancelledError("cancelled while the image was read")
             progress(Progress("reading the image", self._band, len(self._bands)))
             end = self._bands[self._band][1]
+            self._source.passed(self._next, again=True)
             self._add(self._source.read(self._next, 0, end, self._source.shape[1]), end)
         return ("" if self._whole else "s") + self._digest.hexdigest()[:_ID_LENGTH]
 

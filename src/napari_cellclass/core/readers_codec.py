@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.contracts import ImageError
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.readers_plane import DecodedPlane, LazyPlane, check_decodable, choose_plane
-from napari_cellclass.core.readers_png import SIGNATURE, PngHeader, PngPlane, check_pixel_chunks, chunks
+from napari_cellclass.core.readers_png import HEAD_BYTES, SIGNATURE, PngHeader, PngPlane, check_pixel_chunks, chunks
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -188,7 +188,7 @@ def _check_png_rows(path: Path) -> None:
         Rows are missing.
     """
     data = path.read_bytes()
-    header = PngHeader.read(data[:29])
+    header = PngHeader.read(data[:HEAD_BYTES])
     if header is None or header.interlaced:
         return
     missing = header.height * header.row_bytes

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from napari_cellclass.core.ahead import OneAhead
 from napari_cellclass.core.readers_plane import LazyPlane
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEAD_BYTES = 33
+"""Length of the signature and the first chunk."""
 _STRIP_BYTES = 1 << 20  # a processor's cache holds it
 _READ_BYTES = 1 << 20
 _PIECE = (1 << 16) - 1  # the longest stored block of a zlib stream
 _CHANGED = "the file was changed while it was read"
+_Stamp = tuple[int, int]
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 
 
@@ -37,11 +41,14 @@ class PngHeader:
 
     @classmethod
     def read(cls, head: bytes) -> PngHeader | None:
-        """Read a file's beginning; None where it is none of a PNG."""
-        if len(head) < 29 or not head.startswith(SIGNATURE) or head[12:16] != b"IHDR":
+        """Read a file's beginning; None where it is none of a PNG, or damaged."""
+        if len(head) < HEAD_BYTES or not head.startswith(SIGNATURE + b"\0\0\0\x0dIHDR"):
             return None
-        width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head[16:29])
-        return cls(width, height, depth, colour, bool(interlaced)) if colour in _SAMPLES else None
+        width, height, depth, colour, compression, filters, interlaced, check = struct.unpack(
+            ">IIBBBBBI", head[16:HEAD_BYTES]
+        )
+        known = colour in _SAMPLES and (compression, filters) == (0, 0) and zlib.crc32(head[12:29]) == check
+        return cls(width, height, depth, colour, bool(interlaced)) if known else None
 
     @property
     def samples(self) -> int:
@@ -86,6 +93,7 @@ class PngPlane(LazyPlane):
         self._strip_rows = max(1, _STRIP_BYTES // header.row_bytes)
         self._lock = threading.Lock()
         self._needed = 0
+        self._known: _Stamp | None = None
         self._begin()
 
     def passed(self, y0: int) -> None:
@@ -121,9 +129,11 @@ class PngPlane(LazyPlane):
         """Keep the rows that are needed, with room to ``y1``; for all of them unless some have passed."""
         height, step = self.shape[0], self._strip_rows
         first = min(max(self._first, min(self._needed, y0) // step * step), self._rows)
-        if first == self._first and len(self._kept) > height - first:
-            return
         end = height if first == 0 else min(height, -(-y1 // step) * step)
+        if first == self._first:
+            if len(self._kept) > end - first:
+                return
+            end = max(end, min(height, first + 2 * len(self._kept)))  # or each call would copy all that is kept
         room, rows = self._room(end - first), self._rows - first
         room[1 : 1 + rows] = self._kept[1 + first - self._first :][:rows]
         self._first, self._kept = first, room
@@ -149,8 +159,10 @@ class PngPlane(LazyPlane):
 
     def _filtered(self) -> Iterator[Sequence[bytes]]:
         """Inflate strips of rows, the last one shorter; all rows or an error."""
-        with _opened(self._path) as file:
-            if PngHeader.read(file.read(29)) != self._header:
+        if self._known is None:
+            self._known = _stamp(self._path.stat())
+        with _opened(self._path, self._known) as file:
+            if PngHeader.read(file.read(HEAD_BYTES)) != self._header:
                 raise ValueError(_CHANGED)
             yield from _filtered_strips(file, self._header, self._strip_rows)
 
@@ -158,8 +170,8 @@ class PngPlane(LazyPlane):
 class _ReopenedFile(io.RawIOBase):
     """A file that is open only while bytes are read, so that it can be moved and deleted in between."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._at, self._known = path, 0, (0, 0)
+    def __init__(self, path: Path, known: _Stamp) -> None:
+        self._path, self._at, self._known = path, 0, known
 
     def readable(self) -> bool:
         return True
@@ -173,22 +185,23 @@ class _ReopenedFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         with self._path.open("rb", buffering=0) as file:
-            stat = os.fstat(file.fileno())
-            known = stat.st_size, stat.st_mtime_ns
-            if self._at and known != self._known:
+            if _stamp(os.fstat(file.fileno())) != self._known:
                 raise ValueError(_CHANGED)
-            self._known = known
             file.seek(self._at)
             count = file.readinto(buffer) or 0
         self._at += count
         return count
 
 
-def _opened(path: Path) -> io.BufferedIOBase:
-    """Open a file to be read from its beginning: a small one at once, a large one part by part."""
-    if path.stat().st_size <= _READ_BYTES:
-        return io.BytesIO(path.read_bytes())
-    return io.BufferedReader(_ReopenedFile(path), _READ_BYTES)
+def _stamp(stat: os.stat_result) -> _Stamp:
+    """Give what is another once a file was written to: its size and time."""
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _opened(path: Path, known: _Stamp) -> io.BufferedIOBase:
+    """Open a file to be read from its beginning, unless it has changed: a large one is read part by part."""
+    file = io.BufferedReader(_ReopenedFile(path, known), _READ_BYTES)
+    return file if known[0] > _READ_BYTES else io.BytesIO(file.read())
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bytes]]:
@@ -228,6 +241,8 @@ def _pixel_pieces(file: io.BufferedIOBase) -> Iterator[memoryview]:
                 raise ValueError("incorrect data check")
             file.seek(start)
             yield from _pieces(file, length)
+        elif name == b"IEND":
+            return
         file.seek(start + length + 4)
 
 

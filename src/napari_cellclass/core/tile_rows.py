@@ -36,7 +36,9 @@ def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray
     ImageError
         The pixels cannot be read.
     """
-    for row in _rows(grid):
+    rows = _rows(grid)
+    for row, needed in zip(rows, _needed([row[0] for row in rows], grid), strict=True):
+        source.passed(needed, again=True)
         boxes = grid.boxes[row]
         left, right = int(boxes[:, 1].min()), int(boxes[:, 3].max())
         band = source.read(int(boxes[0, 0]), left, int(boxes[0, 2]), right)
@@ -71,10 +73,8 @@ def batches_of_tiles(
     """
     width, row_bytes = source.shape[1], source.shape[1] * source.channels * source.dtype.itemsize
     bands = list(_bands(grid, row_bytes, source.chunk_rows))
-    tops = [int(grid.boxes[rows[0][0], 0]) for rows in bands]
-    needed = np.minimum.accumulate(tops[::-1])[::-1].tolist()  # the uppermost row of each band and those to come
-    for rows, first in zip(bands, needed, strict=True):
-        source.passed(first if passing is None else min(first, passing.next_row))
+    for rows, needed in zip(bands, _needed([rows[0][0] for rows in bands], grid), strict=True):
+        source.passed(needed if passing is None else min(needed, passing.next_row))
         boxes = grid.boxes[np.concatenate(rows)]
         y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
         if len(rows) == 1 and (y1 - y0) * row_bytes > 2 * _GOOD_BYTES:
@@ -151,6 +151,12 @@ def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDA
         band.append(row)
     if band:
         yield band
+
+
+def _needed(first: list[Any], grid: TileGrid) -> list[int]:
+    """Give the uppermost row that is needed from each of some bands on, by the place of a tile of each."""
+    tops = grid.boxes[np.array(first, np.int64), 0]
+    return list(map(int, np.minimum.accumulate(tops[::-1])[::-1]))
 
 
 def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:

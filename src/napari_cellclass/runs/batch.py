@@ -27,7 +27,7 @@ from napari_cellclass.core.field_list import WELL_TABLE, find_images
 from napari_cellclass.core.files import write_json
 from napari_cellclass.core.params import ClassifyParams, PrecisionName
 from napari_cellclass.core.plate_tables import FieldRow, WellList, field_table, well_table, write_plate_tables
-from napari_cellclass.runs.field_files import remove_left_overs
+from napari_cellclass.runs.field_files import REPORT, check_folder, remove_left_overs
 from napari_cellclass.runs.lock import locked_folder
 from napari_cellclass.runs.models import usable_precision
 from napari_cellclass.runs.pool import classify_in_processes, engine_threads
@@ -135,6 +135,7 @@ def classify_files(
     params = params.model_copy(update={"precision": precision})
     jobs = _jobs(params, model)
     wells.check([job.image for job in jobs])
+    check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])
     outcomes: dict[str, FileOutcome] = {}
 
     def report() -> RunReport:
@@ -230,7 +231,7 @@ def _row(job: FileJob, outcome: FileOutcome | None) -> FieldRow:
 
 def _write(report: RunReport) -> None:
     write_plate_tables(report.fields, report.wells, report.out)
-    write_json(report.out / "report.json", report.to_json())
+    write_json(report.out / REPORT, report.to_json())
 
 
 def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:

@@ -197,6 +197,8 @@ def _warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[s
 
 def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high: float) -> Iterator[str]:
     dtype, spec = bundle.manifest.data.get("dtype"), bundle.preprocess
+    if low > high:  # no tile holds pixels that are numbers
+        return
     if spec.percentiles is not None:
         spec = spec.model_copy(update={"low": -np.inf, "high": np.inf})
     seen = f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import napari_cellclass
 from napari_cellclass.core.contracts import OutputError
+from napari_cellclass.core.field_list import FIELD_TABLE, PLATE_FIGURE, WELL_TABLE
 from napari_cellclass.core.files import write_json
 from napari_cellclass.core.table import TileTable
+from napari_cellclass.runs.lock import LOCK
 
-TABLE, GEOJSON, RECORD = ".tiles.csv", ".geojson", ".run.json"
+TABLE, GEOJSON, RECORD, REPORT = ".tiles.csv", ".geojson", ".run.json", "report.json"
 
 
 def signature(image_id: str, model_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +68,47 @@ def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> dict
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return summary if same and whole and isinstance(summary, dict) else None
+
+
+def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) -> None:
+    """Refuse a folder where a run would write over an image to classify, or over a file that is of no run.
+
+    Parameters
+    ----------
+    folder
+        Where the results will be; it may be missing.
+    images
+        Resolved paths of the images.
+    stems
+        What the names of the results begin with.
+
+    Raises
+    ------
+    OutputError
+        With the first such file.
+    """
+    names = [f"{stem}{suffix}" for stem in stems for suffix in (TABLE, GEOJSON, RECORD)]
+    paths = [folder.resolve() / name for name in (PLATE_FIGURE, FIELD_TABLE, WELL_TABLE, REPORT, *names)]
+    known = set(images)
+    for path in paths:
+        if str(path) in known:
+            raise OutputError(f"{path} is an image to classify, but would be written over; choose another folder")
+    if folder.is_dir() and not _is_of_a_run(folder):
+        for path in paths:
+            if path.exists():
+                raise OutputError(
+                    f"{path} is of no run of classify, but would be written over; move it, or choose another folder"
+                )
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    """Tell whether a run has written to a folder, be it one that was killed at its first file."""
+    if (folder / LOCK).exists() or any(folder.glob(f"*{RECORD}")):
+        return True
+    try:
+        return "model_id" in json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def remove_left_overs(folder: Path) -> None:

@@ -24,6 +24,7 @@ from napari_cellclass.core.contracts import (
 from napari_cellclass.core.dataset import TileDataset
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.engine.parent import LISTEN
+from napari_cellclass.runs.interrupts import deaf_children
 from napari_cellclass.runs.repeated import finished_model
 
 _LOOK_S = 0.1
@@ -72,7 +73,8 @@ def train_ahead(
     stop = context.Event()
     threads = max(1, _processors() // count)
     with ProcessPoolExecutor(count, context, initializer=_begin_worker, initargs=(stop, threads)) as pool:
-        waiting: set[Future[None]] = {pool.submit(_train, data, params) for data, params in todo}
+        with deaf_children():
+            waiting: set[Future[None]] = {pool.submit(_train, data, params) for data, params in todo}
         try:
             _collect(waiting, len(todo), progress, cancelled)
         except BaseException as error:

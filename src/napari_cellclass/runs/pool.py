@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from napari_cellclass.core.contracts import CancelCheck, EngineError
+from napari_cellclass.runs.interrupts import deaf_children
 from napari_cellclass.runs.unit import FileJob, FileOutcome, classify_file, failure
 
 _LOOK_EVERY_S = 0.2
@@ -83,7 +84,8 @@ def _stream(
             while waiting and not broken and len(running) < 3 * workers:
                 job = waiting.popleft()
                 try:
-                    running[pool.submit(_in_worker, job)] = job
+                    with deaf_children():
+                        running[pool.submit(_in_worker, job)] = job
                 except BrokenProcessPool:
                     suspects.append(job)
                     broken = True

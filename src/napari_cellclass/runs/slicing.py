@@ -87,7 +87,7 @@ class SliceReport:
         made += [f"{copies:,} rotated copies"] if copies else []
         text = f"{done} of {len(self.outcomes)} images made into {' and '.join(made)}"
         text += f", {dropped:,} tiles of background dropped" if dropped else ""
-        return f"{text}; they are in {self.out}, listed in {TILE_LIST}"
+        return text + (f"; they are in {self.out}, listed in {TILE_LIST}" if tiles or copies else "; none was written")
 
 
 def slice_images(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_cellclass.core.alarms import memorised, training_alarms
 from napari_cellclass.core.bundle import ModelBundle
 from napari_cellclass.core.contracts import (
     CancelCheck,
+    DatasetError,
     Progress,
     ProgressCallback,
     never_cancelled,
@@ -33,6 +35,7 @@ from napari_cellclass.core.shortcuts import (
     shortcut_test,
 )
 from napari_cellclass.core.stress import PERTURBATIONS, Perturbation, Scale
+from napari_cellclass.core.tile_list import TileOrigins
 from napari_cellclass.runs.evaluation import Evaluation, predict_dataset
 from napari_cellclass.runs.field import Predictor
 
@@ -122,9 +125,33 @@ def _report(evaluation: Evaluation, places: NDArray[np.int64]) -> EvalReport:
     return evaluate(evaluation.prob[places], data.labels[places], data.groups[places].tolist(), data.scheme.names)
 
 
+def images_of_training(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ...]:
+    """Give the images that a model has seen: with the same pixels, or cut from a field that it has seen tiles of."""
+    images = bundle.manifest.data.get("images", ())
+    ids, trained = {one["id"] for one in images}, _fields([Path(one["path"]) for one in images])
+    cut, whole = {field for field, was_cut in trained if was_cut}, {field for field, _ in trained}
+    return tuple(
+        path
+        for path, image_id, (field, was_cut) in zip(data.paths, data.image_ids, _fields(data.paths), strict=True)
+        if image_id in ids or field in (whole if was_cut else cut)
+    )
+
+
+def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
+    """Give the field of each image, itself or what its list of tiles says, and whether it was cut from it."""
+    try:
+        origins = TileOrigins({folder for path in paths for folder in (path.parent, path.parent.parent)})
+    except DatasetError:  # a list that is damaged by now tells nothing
+        origins = TileOrigins()
+    found = [origins.find(path) for path in paths]
+    return [
+        (str(Path(one.source if one else path).resolve()), one is not None)
+        for path, one in zip(paths, found, strict=True)
+    ]
+
+
 def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
-    trained = {one["id"] for one in bundle.manifest.data.get("images", ())}
-    seen = tuple(path for path, image_id in zip(data.paths, data.image_ids, strict=True) if image_id in trained)
+    seen = images_of_training(data, bundle)
     if seen:
         text = f"{len(seen)} of {len(data.paths)} images are from the training of the model, so the accuracy over all "
         text += "of them says nothing about new fields"

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from napari_cellclass.core.annotation import CONFLICT, UNSURE, Annotation, Change
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.viewer.grid_lines import grid_lines, is_sparse
+from napari_cellclass.viewer.in_view import text_colour
 from napari_cellclass.viewer.keys import Action, bind_keys
-from napari_cellclass.viewer.layers import KEY, bare, matrix_of
+from napari_cellclass.viewer.layers import KEY, bare, lock, matrix_of
 from napari_cellclass.viewer.overlay import grid_transform
 from napari_cellclass.viewer.session import FieldLayer
 
@@ -73,12 +74,12 @@ class AnnotationLayers:
         # napari's own frame for selections: moving a layer or its vertices would take 20 ms a key more.
         self._frame = self.map._overlays["selection_box"]
         self._frame.visible = True
-        lines = grid_lines(grid, f"{name} grid", self.over.place)
+        lines = grid_lines(grid, f"{name} grid", self.over.place, text_colour(self.source))
         layers: list[Any] = [self.map] if lines is None else [lines, self.map]
         for layer in layers:
             kind = "annotation" if layer is self.map else "annotation-aid"
             layer.metadata[KEY] = {"kind": kind, "annotation": self.annotation, "source": self.source}
-            layer.editable = False
+            lock(layer)
             self._viewer.add_layer(layer)
         self.layers = layers
         self.map.mouse_drag_callbacks.append(self._drag)

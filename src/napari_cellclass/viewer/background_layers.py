@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.viewer.grid_lines import grid_lines
-from napari_cellclass.viewer.layers import KEY, bare, transform_of
+from napari_cellclass.viewer.layers import KEY, bare, lock, transform_of
 from napari_cellclass.viewer.overlay import MapAxes, grid_transform
 from napari_cellclass.viewer.session import FieldLayer
 
@@ -68,7 +68,7 @@ class BackgroundLayers:
             _pixels(grid, kept), name=f"{over.name} tiles kept", opacity=0.7, **grid_transform(grid, over.place)
         )
         self._map.colormap = DirectLabelColormap(color_dict={None: clear, 0: clear, **_COLOURS})
-        self._map.editable = False
+        lock(self._map)
         lines = grid_lines(grid, f"{over.name} grid", over.place)
         self._layers = [self._map] if lines is None else [lines, self._map]
         for layer in self._layers:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.image import SourceImage
 from napari_cellclass.core.panel import PanelTile
 from napari_cellclass.viewer.background_layers import add_field
-from napari_cellclass.viewer.layers import KEY, bare
+from napari_cellclass.viewer.layers import KEY, bare, lock
 from napari_cellclass.viewer.session import FieldLayer
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class EvaluatedLayers:
         )
         self._box.metadata[KEY] = {"kind": "evaluated-tile", "place": tile.place, "box": box}
         self._viewer.add_layer(self._box)
-        self._box.editable = False
+        lock(self._box)
         self._viewer.layers.selection.active = self._field[-1]
         if self._sheet is not None and self._present(self._sheet):
             self._sheet.visible = False

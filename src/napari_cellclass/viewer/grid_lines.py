@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.grid import TileGrid
+from napari_cellclass.viewer.layers import lock
 
 if TYPE_CHECKING:
     from napari.layers import Shapes
@@ -21,7 +22,7 @@ def is_sparse(grid: TileGrid) -> bool:
     return grid.step_px == (1, 1) and min(grid.tile_px) > 1
 
 
-def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any]) -> Shapes | None:
+def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any], colour: str = "white") -> Shapes | None:
     """Make a layer with the edges of all tiles, or None where there would be too many.
 
     Parameters
@@ -30,6 +31,8 @@ def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any]) -> Shapes | 
         The tiles; those around points get a rectangle each.
     name, place
         Of the layer, see :func:`~napari_cellclass.viewer.layers.transform_of`.
+    colour
+        Black on a bright field, see :func:`~napari_cellclass.viewer.in_view.text_colour`.
     """
     from napari.layers import Shapes
 
@@ -38,10 +41,10 @@ def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any]) -> Shapes | 
     if not 0 < len(outlines) <= _MAX_LINES:
         return None
     layer = Shapes(
-        outlines, shape_type="rectangle" if sparse else "line", edge_color="white", face_color="transparent",
+        outlines, shape_type="rectangle" if sparse else "line", edge_color=colour, face_color="transparent",
         edge_width=max(0.1, 0.01 * min(grid.tile_px)), opacity=0.3, name=name, **place,
     )  # fmt: skip
-    layer.editable = False
+    lock(layer)
     return layer
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.layers import KEY
+from napari_cellclass.viewer.layers import KEY, lock
 from napari_cellclass.viewer.overlay import OverlayStyle, features, shown_class, tell_class_in_status_bar, tile_colours
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: st
         **place,
     )
     layer.metadata[KEY] = {"kind": "text", "table": table}
-    layer.editable = False
+    lock(layer)
     return layer
 
 
@@ -124,7 +124,7 @@ def outline_layer(table: TileTable, place: Mapping[str, Any], name: str) -> Shap
 
     layer = Shapes(None, ndim=2, name=name, opacity=1.0, **place)
     layer.metadata[KEY] = {"kind": "in-view", "table": table}
-    layer.editable = False
+    lock(layer)
     tell_class_in_status_bar(layer)
     return layer
 

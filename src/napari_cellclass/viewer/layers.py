@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,23 @@ def is_drawn(layer: Any) -> bool:
 def bare(layer: Any) -> Any:
     """Give the layer itself: napari hands plugins a wrapper, which is another object."""
     return getattr(layer, "__wrapped__", layer)
+
+
+def lock(layer: Layer) -> None:
+    """Keep a layer from being edited: a stray key or drag must not change a result.
+
+    napari 0.9 lets every layer be edited that is added to a window, or shown in two dimensions again
+    (``QtShapesControls._on_ndisplay_changed``).
+    """
+    there = weakref.ref(layer)
+
+    def again(event: Any = None) -> None:
+        one = there()
+        if one is not None and one.editable:
+            one.editable = False
+
+    again()
+    layer.events.editable.connect(again)
 
 
 def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = None) -> SourceImage:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.grid import TileGrid
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.layers import KEY, bare
+from napari_cellclass.viewer.layers import KEY, bare, lock
 from napari_cellclass.viewer.overlay import (
     MapAxes,
     OverlayStyle,
@@ -72,7 +72,7 @@ class LiveMap:
             **grid_transform(grid, self._over.place),
         )
         layer.colormap = class_colormap(scheme)
-        layer.editable = False
+        lock(layer)
         layer.metadata[KEY] = {"kind": "live", "grid": grid}
         tell_class_in_status_bar(layer, self.describe)
         self.layer = layer
@@ -148,7 +148,10 @@ class LiveMap:
     def end(self) -> None:
         """Take the layer away, and show again what was hidden for it."""
         if self.layer is not None and self._added and self.present():
+            was_selected = bare(self._viewer.layers.selection.active) is self.layer
             self._viewer.layers.remove(self.layer)
+            if was_selected:
+                self._view.select()
         there = [bare(layer) for layer in self._viewer.layers]
         for layer in self._hidden:
             if any(layer is other for other in there):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.classes import ClassScheme
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.layers import KEY, matrix_of
+from napari_cellclass.viewer.layers import KEY, lock, matrix_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -121,7 +121,7 @@ def _shapes(table: TileTable, place: Mapping[str, Any], name: str, style: Overla
         name=name,
         **place,
     )
-    layer.editable = False  # a stray key or drag must not change a result
+    lock(layer)
     return [layer]
 
 
@@ -140,7 +140,7 @@ def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: Ov
     )
     labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **place)
     labels.colormap = class_colormap(table.scheme)
-    labels.editable = False
+    lock(labels)
     return [image, labels]
 
 

@@ -203,6 +203,7 @@ class MapView:
                 retell(layer, new.table, self.style)
         else:
             self._add(new)
+        self.select()
         self.refresh_view()
 
     def _add(self, new: NewMap) -> None:
@@ -217,8 +218,12 @@ class MapView:
             layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.over.layer_id}
             register(layer)
             self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = self.layers[-1]
         self.picking.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
+
+    def select(self) -> None:
+        """Make the map the selected layer: only that one answers for the status bar and takes clicks."""
+        if self.present():
+            self._viewer.layers.selection.active = self.layers[-1]
 
     def all_layers(self) -> list[Layer]:
         """Give the map's layers with those that follow the view, lowest first."""

@@ -20,6 +20,7 @@ from napari_cellclass.core.params import BlindParams, TileParams
 from napari_cellclass.core.tiles_csv import read_labelled
 from napari_cellclass.runs.evaluation import predict_dataset, read_test_tiles
 from napari_cellclass.runs.models import load_model, open_engine
+from napari_cellclass.runs.trust import images_of_training
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _warnings(data: TileDataset, model: ModelBundle | None) -> Iterator[str]:
     if len(np.unique(data.boxes[:, 2:] - data.boxes[:, :2], axis=0)) > 1:
         yield "the tiles differ in size, which may give a class away; cut them all alike"
     if model is not None:
-        seen = {image["id"] for image in model.manifest.data.get("images", [])} & set(data.image_ids)
+        seen = images_of_training(data, model)
         if seen:
             yield (
                 f"{len(seen)} of the {len(data.image_ids)} images were used to make the model, so that comparing with "

@@ -8,6 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_cellclass.viewer.layers import bare, is_drawn
+from napari_cellclass.widgets._sentence import plain_tip
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -27,16 +28,25 @@ class ImageChoice(QListWidget):
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
+        self._by_hand = False
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setToolTip("tick the image layer; several ticked layers are taken as channels, in this order")
+        self.itemChanged.connect(self._ticked)
         self.refresh()
 
+    def _ticked(self, item: QListWidgetItem) -> None:
+        self._by_hand = True
+
     def refresh(self) -> None:
-        """Follow the viewer's layer list; ticks stay, and a first image is ticked by itself."""
-        ticked = {id(layer) for layer in self.chosen()}
+        """Follow the viewer's layer list; a new image is ticked by itself, until a user has ticked one."""
+        there = [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
+        layers = _of_kind(self._viewer, "Image")
+        new = [layer for layer in map(bare, layers) if all(layer is not other for other in there)]
+        ticked = {id(layer) for layer in (new[-1:] if new and there and not self._by_hand else self.chosen())}
         self.blockSignals(True)
         self.clear()
-        layers = _of_kind(self._viewer, "Image")
         if not any(id(bare(layer)) in ticked for layer in layers) and layers:
             active = self._viewer.layers.selection.active
             first = active if any(active is layer for layer in layers) else layers[-1]
@@ -44,6 +54,7 @@ class ImageChoice(QListWidget):
         for layer in map(bare, layers):
             layer.events.name.connect(self._renamed)
             item = QListWidgetItem(layer.name)
+            item.setToolTip(plain_tip(layer.name))
             item.setData(Qt.ItemDataRole.UserRole, Holder(layer))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Checked if id(layer) in ticked else Qt.CheckState.Unchecked)
@@ -52,8 +63,11 @@ class ImageChoice(QListWidget):
         self.setFixedHeight(_ROW_PX * min(_MOST_ROWS, max(1, self.count())) + 8)
 
     def _renamed(self, event: Any = None) -> None:
+        self.blockSignals(True)  # it is not the ticks that change
         for i in range(self.count()):
             self.item(i).setText(self.item(i).data(Qt.ItemDataRole.UserRole).layer.name)
+            self.item(i).setToolTip(plain_tip(self.item(i).text()))
+        self.blockSignals(False)
 
     def sizeHint(self) -> QSize:
         """Be no wider than the dock."""

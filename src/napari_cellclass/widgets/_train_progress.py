@@ -58,6 +58,11 @@ class TrainProgress(QWidget):
         self.bar.setRange(0, 0)
         self.say("Starting the training …" if training else "Reading the tiles …")
 
+    @property
+    def has_epochs(self) -> bool:
+        """Whether there is a best epoch already that may be kept."""
+        return bool(self.history)
+
     def settle(self) -> None:
         """Show that it has ended."""
         for widget in (self.stop_button, self.cancel_button, self.bar):

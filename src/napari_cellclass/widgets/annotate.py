@@ -28,12 +28,12 @@ from napari_cellclass.viewer.session import FieldLayer, map_of_field
 from napari_cellclass.widgets._annotate_files import FilesPanel
 from napari_cellclass.widgets._canvas import look_after_removals
 from napari_cellclass.widgets._class_editor import ClassEditor
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._gallery import Gallery
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._layer_choice import ImageChoice
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _BULK = 50  # changes of more tiles at once do not count as labelling speed
 _STRIDES = {"Left": (0, -1), "Right": (0, 1), "Up": (-1, 0), "Down": (1, 0)}
 
 
-class AnnotateWidget(QWidget):
+class AnnotateWidget(DockedWidget):
     """Label the tiles of a field by keys, clicks and drags; every label is on disk at once.
 
     Parameters
@@ -131,7 +131,7 @@ class AnnotateWidget(QWidget):
         whole.addWidget(self.start_button)
         whole.addWidget(self.message)
         whole.addWidget(self.tabs, 1)
-        fill_dock(self, inner)
+        self.fill(inner)
 
     def _layers_changed(self, event: Any = None) -> None:
         self.images.refresh()
@@ -385,9 +385,11 @@ class AnnotateWidget(QWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
 
-    def closeEvent(self, event: Any) -> None:
-        """Take our listeners away; labels are on disk already."""
+    def leave(self, window_stays: bool) -> None:
+        """Take keys and listeners away; labels are on disk already, and their layers stay."""
         self._job = None
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
-        super().closeEvent(event)
+        if window_stays and self.layers is not None and self.layers.present():
+            self.layers.retire()
+            self.viewer.canvas.overlays.text.visible = False

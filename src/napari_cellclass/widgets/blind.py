@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -27,17 +27,17 @@ from napari_cellclass.widgets import _blind_run as work
 from napari_cellclass.widgets._blind_results import BlindResults
 from napari_cellclass.widgets._blind_setup import BlindSetup
 from napari_cellclass.widgets._canvas import look_after_removals
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._docks import main_window
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-class BlindWidget(QWidget):
+class BlindWidget(DockedWidget):
     """Read test tiles blinded, then compare with the truth, with oneself, with others and with a network.
 
     Parameters
@@ -89,7 +89,7 @@ class BlindWidget(QWidget):
         for widget in (self.message, self.bar, self._read, self.reveal_button, self.seal, self.results):
             column.addWidget(widget)
         column.addStretch(1)
-        fill_dock(self, inner, 400)
+        self.fill(inner, 400)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setup.changed.connect(lambda: self._say(self.setup.offer()))
         self.start_button.clicked.connect(self.start)
@@ -331,18 +331,7 @@ class BlindWidget(QWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
 
-    def event(self, event: QEvent | None) -> bool:
-        """Notice that napari closes the panel: it takes the widget out of its dock, without closing it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._leave()
-        return super().event(event)
-
-    def closeEvent(self, event: Any) -> None:
-        """Leave nothing running behind."""
-        self._leave()
-        super().closeEvent(event)
-
-    def _leave(self) -> None:
+    def leave(self, window_stays: bool) -> None:
         """Bring the viewer's layers back; answers are on disk already."""
         if self.job is not None and self.job.running:
             self.job.cancel()

@@ -37,6 +37,7 @@ from napari_cellclass.viewer.live import LiveMap
 from napari_cellclass.viewer.session import FieldLayer, MapView, NewMap
 from napari_cellclass.widgets import _classify_run as work
 from napari_cellclass.widgets._canvas import look_after_removals
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._forms import form
 from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._keras_dialog import KerasDialog
@@ -45,7 +46,6 @@ from napari_cellclass.widgets._model_origin import show_origin
 from napari_cellclass.widgets._relabel import RelabelPanel
 from napari_cellclass.widgets._rescale_offer import RescaleOffer
 from napari_cellclass.widgets._results_panel import ResultsPanel, row_of
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _LOOK_EVERY_MS, _PAINT_EVERY_S = 30, 0.25
 _LABEL_PX = 56
 
 
-class ClassifyWidget(QWidget):
+class ClassifyWidget(DockedWidget):
     """Classify the tiles of a field and show classes and confidences as a layer.
 
     Parameters
@@ -113,7 +113,7 @@ class ClassifyWidget(QWidget):
         column.addWidget(self.results)
         column.addWidget(self.relabel)
         column.addStretch(1)
-        fill_dock(self, inner)
+        self.fill(inner)
         self.results.setVisible(False)
         self.relabel.setVisible(False)
 
@@ -315,6 +315,7 @@ class ClassifyWidget(QWidget):
         done = f"{len(table):,} tiles in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
         if not result.complete:
             done = f"Cancelled: the {len(table):,} tiles that were finished are shown."
+        done = f"{self._source.name}: {done}"
         self._say(" ".join([done, *(f"Warning: {text}." for text in result.warnings)]), bad=bool(result.warnings))
 
     def _busy(self, busy: bool) -> None:
@@ -329,15 +330,16 @@ class ClassifyWidget(QWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if bad else "")
 
-    def closeEvent(self, event: Any) -> None:
-        """Leave nothing running behind."""
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind; maps stay."""
+        self._requests += 1
         if self.job is not None and self.job.running:
+            self.job.fall_silent()
             self.job.cancel()
             self.job.wait(5)
         self._end_live()
         self._disconnect()
         self._keeper.close()
-        super().closeEvent(event)
 
 
 def _form(*rows: tuple[str, QWidget]) -> QFormLayout:

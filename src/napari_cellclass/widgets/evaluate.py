@@ -15,13 +15,13 @@ from napari_cellclass.core.panel import PanelTile
 from napari_cellclass.core.params import EvaluateParams
 from napari_cellclass.viewer.evaluated_layers import EvaluatedLayers
 from napari_cellclass.widgets import _evaluate_run as work
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._docks import find_dock
 from napari_cellclass.widgets._evaluate_results import EvaluationResults
 from napari_cellclass.widgets._evaluate_sets import SetList
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._jobs import Job, start_job
 from napari_cellclass.widgets._keras_dialog import run_with_answers
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets._train_view import warm_up
 from napari_cellclass.widgets.classify import ClassifyWidget
@@ -34,7 +34,7 @@ _SETTINGS = ["group_by", "precision", "shortcuts", "stress"]
 _MOST_ON_SHEET = 100
 
 
-class EvaluateWidget(QWidget):
+class EvaluateWidget(DockedWidget):
     """Evaluate a model on test sets, and look at the tiles behind every figure.
 
     Parameters
@@ -76,7 +76,7 @@ class EvaluateWidget(QWidget):
         for widget in (self.sets, self.form, self.run_button, self.panel, self.results):
             column.addWidget(widget)
         column.addStretch(1)
-        self._scroll = fill_dock(self, inner)
+        self._scroll = self.fill(inner)
 
     # -- what is asked for ---------------------------------------------------------------------
 
@@ -180,11 +180,10 @@ class EvaluateWidget(QWidget):
     def _saved(self, out: Path) -> None:
         self.panel.say(f"Figures, tables and methods.md are in {out}.")
 
-    def closeEvent(self, event: Any) -> None:
+    def leave(self, window_stays: bool) -> None:
         """Leave nothing running behind."""
         self._requests += 1
         if self._reading is not None:
             self._reading.cancel()
         self.panel.close_down()
         self.results.let_go()
-        super().closeEvent(event)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
@@ -14,9 +14,9 @@ from napari_cellclass.core.contracts import CellClassError, Progress
 from napari_cellclass.core.params import TrainParams
 from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.widgets import _experiment_run as work
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence, plain_tip
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import TrainForm, labelled
@@ -88,7 +88,7 @@ class ExperimentPanel(JobPanel):
             )
 
 
-class ExperimentWidget(QWidget):
+class ExperimentWidget(DockedWidget):
     """Train repeatedly, compare, and say whether the classes were learned.
 
     Parameters
@@ -96,8 +96,6 @@ class ExperimentWidget(QWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
-
-    _docked = False
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -143,7 +141,7 @@ class ExperimentWidget(QWidget):
         for widget in (self.panel, self.word, self.pair, self.text, self.warning, *self.pictures):
             column.addWidget(widget)
         column.addStretch(1)
-        self._scroll = fill_dock(self, inner)
+        self._scroll = self.fill(inner)
 
     def take(self, data: DataChoice, *forms: TrainForm) -> None:
         """Choose the tiles and settings of the Train widget, also those that have no field here."""
@@ -210,22 +208,13 @@ class ExperimentWidget(QWidget):
 
     # -- window --------------------------------------------------------------------------------
 
-    def event(self, event: Any) -> bool:
-        """End what runs when the dock is closed: napari then only takes the widget out of it."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is None and self._docked:
-                self.panel.close_down()
-            self._docked = self.parent() is not None
-        return bool(super().event(event))
-
     def showEvent(self, event: Any) -> None:
         """Watch the window that the widget is docked in."""
         super().showEvent(event)
         self._guard.watch()
 
-    def closeEvent(self, event: Any) -> None:
-        """Leave nothing running behind."""
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind; finished trainings are on disk."""
         self.panel.close_down()
         for one in self._events:
             one.disconnect(self._layers_changed)
-        super().closeEvent(event)

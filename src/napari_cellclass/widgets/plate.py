@@ -15,12 +15,12 @@ from napari_cellclass.core.params import ClassifyParams
 from napari_cellclass.viewer.plate_layers import PlateLayers
 from napari_cellclass.widgets import _plate_run as work
 from napari_cellclass.widgets._canvas import look_after_removals
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._docks import find_dock
 from napari_cellclass.widgets._job_panel import JobPanel
 from napari_cellclass.widgets._keras_dialog import run_with_answers
 from napari_cellclass.widgets._plate_results import PlateResults
 from napari_cellclass.widgets._plate_sources import PlateSources
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 from napari_cellclass.widgets.classify import ClassifyWidget
 
@@ -32,7 +32,7 @@ _SHOWN_FAILURES = 3
 _VIEW_SETTLES_MS = 120
 
 
-class PlateWidget(QWidget):
+class PlateWidget(DockedWidget):
     """Classify many fields as the command does, look at the plate, and jump into its fields.
 
     Parameters
@@ -81,7 +81,7 @@ class PlateWidget(QWidget):
         for widget in (self.form, self.run_button, self.panel, self.results):
             column.addWidget(widget)
         column.addStretch(1)
-        self._scroll = fill_dock(self, inner)
+        self._scroll = self.fill(inner)
 
     # -- what is asked for ---------------------------------------------------------------------
 
@@ -158,11 +158,10 @@ class PlateWidget(QWidget):
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
 
-    def closeEvent(self, event: Any) -> None:
-        """Leave nothing running behind."""
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind; finished fields are on disk."""
         self.viewer.scene.camera.events.disconnect(self._view_moved)
         self.panel.close_down()
-        super().closeEvent(event)
 
 
 def _path(edit: FileEdit) -> Path | None:

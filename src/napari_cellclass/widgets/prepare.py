@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from napari_cellclass.viewer.background_layers import add_field
 from napari_cellclass.widgets import _prepare_run as work
 from napari_cellclass.widgets._canvas import look_after_removals
+from napari_cellclass.widgets._docked import DockedWidget, scrolling
 from napari_cellclass.widgets._docks import open_dock
 from napari_cellclass.widgets._folder_pages import CheckPage, NamesPage
-from napari_cellclass.widgets._scroll import scrolling
 from napari_cellclass.widgets._slice_page import SlicePage
 from napari_cellclass.widgets.train import TrainWidget
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-class PrepareWidget(QWidget):
+class PrepareWidget(DockedWidget):
     """Make a data set of fields, and look at it, without the command line.
 
     Parameters
@@ -74,11 +74,10 @@ class PrepareWidget(QWidget):
         widget.data.choose_folder(folder, **values)
         widget.preview()
 
-    def closeEvent(self, event: Any) -> None:
+    def leave(self, window_stays: bool) -> None:
         """Leave nothing running behind."""
         for changed in self._layer_events():
             changed.disconnect(self._layers_changed)
         self.slice.let_go()
         for page in (self.names, self.check):
             page.panel.close_down()
-        super().closeEvent(event)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import QEvent
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
@@ -17,10 +17,10 @@ from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.preview import TrainingPreview
 from napari_cellclass.widgets import _train_run as work
+from napari_cellclass.widgets._docked import DockedWidget
 from napari_cellclass.widgets._docks import find_dock, open_dock
 from napari_cellclass.widgets._jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets._results_panel import row_of
-from napari_cellclass.widgets._scroll import fill_dock
 from napari_cellclass.widgets._sentence import Sentence
 from napari_cellclass.widgets._train_data import DataChoice
 from napari_cellclass.widgets._train_form import StartChoice, TrainForm, labelled
@@ -52,7 +52,7 @@ _ENDS_S = 3.0
 _HISTOGRAMS_PX = 150
 
 
-class TrainWidget(QWidget):
+class TrainWidget(DockedWidget):
     """Train a network on class folders or annotated layers.
 
     Parameters
@@ -60,8 +60,6 @@ class TrainWidget(QWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
-
-    _docked = False
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -119,7 +117,7 @@ class TrainWidget(QWidget):
         for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles, self.histograms):
             column.addWidget(widget)
         column.addStretch(1)
-        self._scroll = fill_dock(self, inner)
+        self._scroll = self.fill(inner)
 
     def _connect(self) -> None:
         events = self.viewer.layers.events
@@ -276,14 +274,6 @@ class TrainWidget(QWidget):
         if self.job is not None:
             self.job.wait(_ENDS_S)
 
-    def event(self, event: Any) -> bool:
-        """End the training when the dock is closed: napari then only takes the widget out of it."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is None and self._docked:
-                self._end()
-            self._docked = self.parent() is not None
-        return bool(super().event(event))
-
     def showEvent(self, event: Any) -> None:
         """Watch the window that the widget is docked in."""
         super().showEvent(event)
@@ -294,8 +284,12 @@ class TrainWidget(QWidget):
         super().enterEvent(event)
         self.data.refresh()
 
-    def closeEvent(self, event: Any) -> None:
-        """Leave nothing running behind."""
-        self._end()
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind, but let a training write its best epoch where only its dock was closed."""
+        if window_stays and self.training and self.progress.has_epochs and self.job is not None:
+            self.job.fall_silent()
+            self.progress.stopped.set()
+            show_info(f"The training ends with this epoch; the best one will be in {self.out.value}.")
+        else:
+            self._end()
         self._disconnect()
-        super().closeEvent(event)

@@ -1,0 +1,60 @@
+"""What all widgets of the plugin have in common: a page that scrolls, and an orderly end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+
+def scrolling(page: QWidget) -> QScrollArea:
+    """Let a page scroll up and down; it is as wide as it is shown."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(page)
+    return scroll
+
+
+class DockedWidget(QWidget):
+    """A widget in a dock of napari's window. It leaves once, when its dock or the window is closed."""
+
+    _in_dock = _has_left = False
+
+    def fill(self, page: QWidget, width: int = 360) -> QScrollArea:
+        """Show a page, or what holds pages, at least ``width`` px wide."""
+        scroll = scrolling(page)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(scroll)
+        self.setMinimumWidth(width)
+        return scroll
+
+    def leave(self, window_stays: bool) -> None:
+        """End what runs, and take listeners away.
+
+        Parameters
+        ----------
+        window_stays
+            Whether only the dock was closed, so that what ends in a moment may still end well.
+        """
+        raise NotImplementedError
+
+    def event(self, event: Any) -> bool:
+        """Notice that the dock is closed: napari then only takes the widget out of it, without closing it."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None and self._in_dock:
+                self._leave_once(True)
+            self._in_dock = self.parent() is not None
+        return bool(super().event(event))
+
+    def closeEvent(self, event: Any) -> None:
+        """Leave nothing running behind."""
+        self._leave_once(False)
+        super().closeEvent(event)
+
+    def _leave_once(self, window_stays: bool) -> None:
+        if not self._has_left:
+            self._has_left = True
+            self.leave(window_stays)
