@@ -456,3 +456,24 @@ def test_real_labels_become_a_training_set_and_train(
     split = open_bundle(out).table("split.csv")
     assert len(split) == sum(map(len, frames))
     assert (split.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
+    viewer: Any, annotate: Any, qtbot: Any
+) -> None:
+    start(viewer, annotate, qtbot)
+    press(viewer, qtbot, Qt.Key.Key_1)
+    labels, journal = annotate.annotation.labels.copy(), annotate.journal
+    annotate.parent().title.close_button.click()
+    assert not viewer.canvas.overlays.text.visible
+    press(viewer, qtbot, Qt.Key.Key_2)
+    found = journal.restore(annotate.annotation.image, annotate.annotation.grid)
+    assert np.asarray(found.labels).tolist() == labels.tolist()
+    assert any("labels" in layer.name for layer in viewer.layers)
+
+
+def test_a_queue_that_needs_a_map_says_so(viewer: Any, annotate: Any, qtbot: Any) -> None:
+    start(viewer, annotate, qtbot)
+    annotate.policy.setCurrentText("least certain")
+    press(viewer, qtbot, Qt.Key.Key_1)
+    assert "No map of these tiles is there" in annotate.message.text()

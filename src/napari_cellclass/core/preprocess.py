@@ -213,7 +213,9 @@ def _two_percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> 
 
 def channel_mismatch(model: int, image: int) -> str:
     """Say that an image has the wrong number of channels for a model."""
-    advice = "pick one layer per channel" if model > image else "pick the channels it was trained on"
+    advice = "pick the channels it was trained on"
+    if model > image:
+        advice = "pick one layer per channel (of a layer with a slider for them: right-click it, Split Stack)"
     return f"the model was trained on {model} channel(s), but the image has {image}; {advice} or use another model"
 
 

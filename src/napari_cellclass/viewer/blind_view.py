@@ -53,7 +53,8 @@ class BlindView:
             if bare(layer) is not self._layer:
                 viewer.layers.remove(layer)
         viewer.title, viewer.status = "napari", ""
-        text.text, text.visible, text.position, text.font_size = legend, True, "top_left", 9
+        # Without a last empty line its dark box ends one line too soon.
+        text.text, text.visible, text.position, text.font_size = legend + "\n", True, "top_left", 9
 
     @property
     def hidden(self) -> int:

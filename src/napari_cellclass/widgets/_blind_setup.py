@@ -15,7 +15,6 @@ from napari_cellclass.core.contracts import CellClassError, ParamsError
 from napari_cellclass.core.params import BlindParams
 from napari_cellclass.widgets._blind_run import BlindRequest
 from napari_cellclass.widgets._forms import form
-from napari_cellclass.widgets._sentence import plain_tip
 from napari_cellclass.widgets._train_form import TrainForm, labelled
 
 _NEW = "new session"
@@ -25,6 +24,7 @@ class BlindSetup(QWidget):
     """The form; ``changed`` is sent when another session is chosen."""
 
     changed = Signal()
+    refused = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class BlindSetup(QWidget):
             try:
                 self.open(Path(name))
             except CellClassError as error:
-                self.sessions.setToolTip(plain_tip(str(error)))
+                self.refused.emit(str(error))
 
     def _ask_list(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "List of tiles", "", "Lists of tiles (*.csv)")

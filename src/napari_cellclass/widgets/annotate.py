@@ -312,6 +312,10 @@ class AnnotateWidget(DockedWidget):
         queue = queue if in_order and not wanted.any() else queue[wanted]  # in order it begins again at its end
         if len(queue):
             self.layers.go_to(int(queue[0]))
+        elif self.prediction() is None and self.policy.currentText() in ("least certain", "suspected mistakes"):
+            self._say(
+                f"No map of these tiles is there, so nothing is {self.policy.currentText()}; classify the field first."
+            )
         else:
             self._say("No tile is left in this queue.")
 
@@ -350,7 +354,7 @@ class AnnotateWidget(DockedWidget):
         keys = [f"{key.strip()} {name}" for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
         lines = [*keys, "0 clear", "u unsure", "arrows walk", "drag paints", "Shift+drag selects", "Ctrl+Z undo"]
         overlay = self.viewer.canvas.overlays.text
-        overlay.text = "\n".join(lines)
+        overlay.text = "\n".join([*lines, ""])  # else its dark box ends one line too soon
         overlay.font_size = 9
         overlay.position = "top_left"
         overlay.visible = True

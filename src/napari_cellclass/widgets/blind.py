@@ -58,6 +58,7 @@ class BlindWidget(DockedWidget):
         self._window: QMainWindow | None = None
         self._keys: dict[str, Any] = {}
         self._shown_at = 0.0
+        self._note = ""  # what is to be said as long as a session is read
         self._build()
         self.viewer.layers.events.removed.connect(self._layer_removed)
         self._say(self.setup.offer())
@@ -92,6 +93,7 @@ class BlindWidget(DockedWidget):
         self.fill(inner, 400)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setup.changed.connect(lambda: self._say(self.setup.offer()))
+        self.setup.refused.connect(lambda why: self._say(why, True))
         self.start_button.clicked.connect(self.start)
         self.cancel_button.clicked.connect(lambda: self.job.cancel() if self.job else None)
         self.back_button.clicked.connect(self.back)
@@ -109,7 +111,7 @@ class BlindWidget(DockedWidget):
         try:
             if not self.setup.reader.text().strip():
                 raise CellClassError("the reader has no name; fill it in, the results are listed by it")
-            session = self.setup.session()
+            session, self._note = self.setup.session(), ""
             if session is not None:
                 self.read(session)
                 return
@@ -121,14 +123,15 @@ class BlindWidget(DockedWidget):
 
     def _drawn(self, answer: tuple[BlindSession, tuple[str, ...]]) -> None:
         session, warnings = answer
+        self._note = " ".join(f"Note: {text}." for text in warnings)
         self.setup.refresh(session)
         try:
             self.read(session)
         except CellClassError as error:
             self._say(str(error), True)
             return
-        if warnings:
-            self._say(" ".join([self.message.text(), *(f"Note: {text}." for text in warnings)]), True)
+        if self._note:
+            self._say(f"{self.message.text()} {self._note}", True)
 
     def read(self, session: BlindSession) -> None:
         """Show the next tile of a session to the reader whose name is filled in.
@@ -240,7 +243,7 @@ class BlindWidget(DockedWidget):
             self._say(str(error), True)
             return
         self._show_progress()
-        self._say("")
+        self._say(self._note, bool(self._note))
 
     def _show_picture(self, picture: Any) -> None:
         assert self._view is not None
