@@ -84,7 +84,7 @@ def train_folders(
     warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
     tests = read_tests(params, data, progress, cancelled)
     copies = copies_in_tests(data, tests, progress, cancelled)
-    warnings += tuple(copies.values())
+    warnings = tuple(dict.fromkeys((*warnings, *copies.values())))
     if params.runs == 1:
         from napari_cellclass.engine.training import train
 

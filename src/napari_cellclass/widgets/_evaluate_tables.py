@@ -15,6 +15,7 @@ from napari_cellclass.core.metrics import EvalReport
 from napari_cellclass.widgets._sentence import plain_tip
 
 _ROW_PX, _MOST_ROWS = 24, 10
+_LEAST_CELL_PX, _MOST_ACROSS = 42, 5  # more of that width need a scroll bar in the narrowest dock
 _CELL_PX, _MOST_CELLS = 40, 10
 _CENTRE = Qt.AlignmentFlag.AlignCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -114,9 +115,10 @@ class ConfusionTable(QTableWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("rows are the truth, columns the prediction; click a cell to see its tiles")
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setMinimumSectionSize(44)
+        self.horizontalHeader().setMinimumSectionSize(_LEAST_CELL_PX)
         for header in (self.horizontalHeader(), self.verticalHeader()):
             header.setHighlightSections(False)
+            header.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.verticalHeader().setDefaultSectionSize(_CELL_PX)
         self.cellClicked.connect(self.cell)
 
@@ -127,8 +129,12 @@ class ConfusionTable(QTableWidget):
         k = len(report.classes)
         self.setRowCount(k)
         self.setColumnCount(k)
-        self.setHorizontalHeaderLabels([_short(name) for name in report.classes])
-        self.setVerticalHeaderLabels([_short(name) for name in report.classes])
+        for i, name in enumerate(report.classes):
+            across, down = QTableWidgetItem(name), QTableWidgetItem(_short(name))
+            for header in (across, down):
+                header.setToolTip(plain_tip(name))
+            self.setHorizontalHeaderItem(i, across)
+            self.setVerticalHeaderItem(i, down)
         for i in range(k):
             for j in range(k):
                 item = QTableWidgetItem(f"{counts[i, j]:,}\n{part[i, j]:.0%}")
@@ -140,9 +146,9 @@ class ConfusionTable(QTableWidget):
                     plain_tip(f"{counts[i, j]:,} tiles of {report.classes[i]} are {said}; click to see them")
                 )
                 self.setItem(i, j, item)
-        bar = self.horizontalScrollBar().sizeHint().height() if k > 6 else 4
+        bar = self.horizontalScrollBar().sizeHint().height() if k > _MOST_ACROSS else 4
         height = self.horizontalHeader().sizeHint().height()
-        self.setFixedHeight(height + _CELL_PX * min(_MOST_CELLS, k) + bar)
+        self.setFixedHeight(height + _CELL_PX * min(_MOST_CELLS, k) + bar + 2 * self.frameWidth())
 
 
 def _short(name: str) -> str:

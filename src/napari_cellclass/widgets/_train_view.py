@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QSizePolicy, 
 from napari_cellclass.core.contracts import CancelCheck, ProgressCallback
 from napari_cellclass.report.curves import Look, draw_curves
 from napari_cellclass.widgets._jobs import Job, start_job
+from napari_cellclass.widgets._sentence import plain_tip
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -149,6 +150,8 @@ class SplitTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setShowGrid(False)
+        self.setWordWrap(False)  # it would show a path's first folder alone
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.verticalHeader().setVisible(False)
         self.verticalHeader().setDefaultSectionSize(_ROW_PX)
         header = self.horizontalHeader()
@@ -170,7 +173,9 @@ class SplitTable(QTableWidget):
     def _fill(self, names: Iterable[Any], tiles: NDArray[np.int64], groups: NDArray[np.int64] | None) -> None:
         self.setRowCount(len(tiles))
         for i, name in enumerate(names):
-            self.setItem(i, 0, QTableWidgetItem(str(name)))
+            named = QTableWidgetItem(str(name))
+            named.setToolTip(plain_tip(str(name)))
+            self.setItem(i, 0, named)
             for j, count in enumerate(tiles[i]):
                 within = groups[i, j] if groups is not None and j < groups.shape[1] else None
                 cell = QTableWidgetItem(_tiles(count, within))

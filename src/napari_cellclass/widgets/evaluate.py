@@ -112,6 +112,7 @@ class EvaluateWidget(DockedWidget):
             return
         try:
             run_with_answers(self.panel, work.run, self._evaluated, self._ask(), self)
+            self.results.setVisible(False)  # those of other sets or another model
         except CellClassError as error:
             self.panel.failed(error)
 
