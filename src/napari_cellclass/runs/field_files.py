@@ -88,16 +88,20 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
         With the first such file.
     """
     names = [f"{stem}{suffix}" for stem in stems for suffix in (TABLE, GEOJSON, RECORD)]
-    paths = [folder.resolve() / name for name in (PLATE_FIGURE, FIELD_TABLE, WELL_TABLE, REPORT, *names)]
-    known = set(images)
-    for path in paths:
-        if str(path) in known:
-            raise OutputError(f"{path} is an image to classify, but would be written over; choose another folder")
+    names = [PLATE_FIGURE, FIELD_TABLE, WELL_TABLE, REPORT, *names]
+    known, whole = set(images), folder.resolve()
+    for name in names:
+        if str(whole / name) in known:
+            raise OutputError(
+                f"{whole / name} is an image to classify, but would be written over; choose another folder"
+            )
     if folder.is_dir() and not _is_of_a_run(folder):
-        for path in paths:
-            if path.exists():
+        there = {path.name for path in folder.iterdir()}  # once: a plate has thousands of names
+        for name in names:
+            if name in there:
                 raise OutputError(
-                    f"{path} is of no run of classify, but would be written over; move it, or choose another folder"
+                    f"{folder / name} is of no run of classify, but would be written over; move it, or choose another "
+                    "folder"
                 )
 
 
