@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
-from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
@@ -287,6 +286,8 @@ class TrainWidget(DockedWidget):
     def leave(self, window_stays: bool) -> None:
         """Leave nothing running behind, but let a training write its best epoch where only its dock was closed."""
         if window_stays and self.training and self.progress.has_epochs and self.job is not None:
+            from napari.utils.notifications import show_info  # imports Dask
+
             self.job.fall_silent()
             self.progress.stopped.set()
             show_info(f"The training ends with this epoch; the best one will be in {self.out.value}.")
