@@ -11,7 +11,7 @@ from typing import Any
 import napari_cellclass
 from napari_cellclass.core.contracts import OutputError
 from napari_cellclass.core.field_list import FIELD_TABLE, PLATE_FIGURE, WELL_TABLE
-from napari_cellclass.core.files import write_json
+from napari_cellclass.core.files import output_error, write_json
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.runs.lock import LOCK
 
@@ -96,7 +96,10 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
                 f"{whole / name} is an image to classify, but would be written over; choose another folder"
             )
     if folder.is_dir() and not _is_of_a_run(folder):
-        there = {path.name for path in folder.iterdir()}  # once: a plate has thousands of names
+        try:
+            there = {path.name for path in folder.iterdir()}  # once: a plate has thousands of names
+        except OSError as error:
+            raise output_error(folder, error) from error
         for name in names:
             if name in there:
                 raise OutputError(
