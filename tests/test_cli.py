@@ -544,6 +544,23 @@ def test_an_evaluation_writes_into_no_tiles_and_over_no_labels(tmp_path: Path, i
     assert (tmp_path / "out" / "tiles.csv").read_text() == "mine"
 
 
+def test_slice_refuses_a_limit_that_is_no_number_and_says_when_it_wrote_nothing(
+    tmp_path: Path, ihc_field_file: Path, capsys: Any
+) -> None:
+    words = ["slice", ihc_field_file, "--out", tmp_path / "o", "--tile-px", 64, "--background", "variance"]
+    assert "--background-limit 'nan'" in refused(capsys, *words, "--background-limit", "nan")
+    done = command(*words, "--background-limit", "50")
+    assert "; none was written" in done.stdout
+    assert not (tmp_path / "o").exists()
+    too_large = command("slice", ihc_field_file, "--out", tmp_path / "o", "--tile-px", 600)
+    assert f"{ihc_field_file.name}: a tile of 600 x 600 px is larger" in too_large.stdout + too_large.stderr
+
+
+def test_a_span_may_begin_with_a_minus_and_have_an_exponent() -> None:
+    words = ["train", "folder", "--out", "m.cellclass", "--range", "-1e3:1e3"]
+    assert build_parser().parse_args(words).range == "-1e3:1e3"
+
+
 @pytest.mark.parametrize(
     "words", [["classify", "a.png", "--out", ""], ["classify", "", "--out", "o"], ["slice", "a.png", "--out", ""]]
 )

@@ -22,14 +22,14 @@ from napari_cellclass.core.params import (
     DemoParams,
     EvaluateParams,
     InfoParams,
-    Params,
     ReportingParams,
     TrainParams,
 )
+from napari_cellclass.core.params_base import Params
 from napari_cellclass.core.params_experiment import ExperimentParams
 from napari_cellclass.core.params_prepare import CheckParams, SliceParams
 
-_SPAN = re.compile(r"-[\d.]+(e[+-]?\d+)?:-?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
+_SPAN = re.compile(r"-[\d.]+(e[+-]?\d+)?:.*", re.IGNORECASE)
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -103,7 +103,7 @@ class _Parser(argparse.ArgumentParser):
         """Write ``--rotate -5:5`` as ``--rotate=-5:5``."""
         words: list[str] = []
         for word in sys.argv[1:] if args is None else args:
-            if words and re.fullmatch(r"-\d+:.*", word) and re.fullmatch(r"--[a-z-]+", words[-1]):
+            if words and _SPAN.fullmatch(word) and re.fullmatch(r"--[a-z-]+", words[-1]):
                 words[-1] += f"={word}"
             else:
                 words.append(word)
@@ -298,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for e
     reporter: Reporter | None = None
     _prepare_streams()
     try:
-        values = vars(build_parser().parse_args(_spans_joined(sys.argv[1:] if argv is None else argv)))
+        values = vars(build_parser().parse_args(argv))
         model, run = VERBS[values.pop("verb")]
         params = model.checked(**values)
         reporter = Reporter(params)
@@ -320,17 +320,6 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for e
         )
     except Exception as error:  # noqa: BLE001 - a user gets a line and a file, never a traceback
         return _stopped(reporter, _unexpected(error), BAD_INPUT)
-
-
-def _spans_joined(words: Sequence[str]) -> list[str]:
-    """Write ``--rotate -5:5`` as ``--rotate=-5:5``: argparse takes a word with a dash for a flag."""
-    joined: list[str] = []
-    for word in words:
-        if _SPAN.fullmatch(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
-            joined[-1] += "=" + word
-        else:
-            joined.append(word)
-    return joined
 
 
 def _prepare_streams() -> None:

@@ -44,6 +44,14 @@ def load(qtbot: Any, widget: Any, model: Path) -> None:
     qtbot.waitUntil(lambda: widget.model is not None, timeout=60_000)
 
 
+def run_on_a_large_field(viewer: Any, classify: Any, qtbot: Any, model: Path) -> None:
+    """Press Run where it will take a while."""
+    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
+    load(qtbot, classify, model)
+    classify.tiles["overlap"].value = 0.5
+    click(qtbot, classify.run_button)
+
+
 def run(qtbot: Any, widget: Any) -> None:
     click(qtbot, widget.run_button)
     qtbot.waitUntil(widget.run_button.isEnabled, timeout=120_000)
@@ -200,10 +208,7 @@ def test_text_follows_the_view(viewer: Any, classify: Any, qtbot: Any, ihc_model
 def test_cancel_answers_within_a_second_and_keeps_what_is_finished(
     viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, screenshot: Callable
 ) -> None:
-    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
-    load(qtbot, classify, ihc_model)
-    classify.tiles["overlap"].value = 0.5
-    click(qtbot, classify.run_button)
+    run_on_a_large_field(viewer, classify, qtbot, ihc_model)
     qtbot.waitUntil(
         lambda: classify.bar.maximum() > 0 and classify.bar.value() > 0.05 * classify.bar.maximum(), timeout=60_000
     )
@@ -382,10 +387,7 @@ def test_a_small_window_shows_the_widget_whole(
 def test_closing_the_window_while_classifying_leaves_nothing_running(
     viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
 ) -> None:
-    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
-    load(qtbot, classify, ihc_model)
-    classify.tiles["overlap"].value = 0.5
-    click(qtbot, classify.run_button)
+    run_on_a_large_field(viewer, classify, qtbot, ihc_model)
     qtbot.waitUntil(lambda: classify.bar.value() > 0, timeout=60_000)
     job = classify.job
     classify.close()
@@ -395,10 +397,7 @@ def test_closing_the_window_while_classifying_leaves_nothing_running(
 def test_closing_the_dock_while_classifying_ends_the_run_and_takes_its_layer_away(
     viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
 ) -> None:
-    viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
-    load(qtbot, classify, ihc_model)
-    classify.tiles["overlap"].value = 0.5
-    click(qtbot, classify.run_button)
+    run_on_a_large_field(viewer, classify, qtbot, ihc_model)
     qtbot.waitUntil(lambda: len(viewer.layers) > 1, timeout=60_000)
     job = classify.job
     classify.parent().title.close_button.click()

@@ -42,6 +42,14 @@ def click(qtbot: Any, button: Any) -> None:
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+def run_plate(plate: Any, qtbot: Any, fields: Path, model: Path, out: Path) -> None:
+    """Choose what is needed, and press Run."""
+    plate.sources.add(fields)
+    plate.set_model(model)
+    plate.set_out(out)
+    click(qtbot, plate.run_button)
+
+
 def ended(qtbot: Any, widget: Any) -> str:
     qtbot.waitUntil(lambda: not widget.panel.running and widget.run_button.isEnabled(), timeout=120_000)
     return widget.panel.message.text()
@@ -146,10 +154,7 @@ def test_all_image_layers_are_classified_also_those_in_no_file(
 def test_cancel_keeps_what_is_finished_and_two_processes_end_it(
     viewer: Any, plate: Any, qtbot: Any, fields: Path, ihc_model: Path, tmp_path: Path
 ) -> None:
-    plate.sources.add(fields)
-    plate.set_model(ihc_model)
-    plate.set_out(tmp_path / "out")
-    click(qtbot, plate.run_button)
+    run_plate(plate, qtbot, fields, ihc_model, tmp_path / "out")
     qtbot.waitUntil(lambda: plate.panel.bar.maximum() == 41 and plate.panel.bar.value() >= 2)
     click(qtbot, plate.panel.cancel_button)
     assert ended(qtbot, plate).startswith("Cancelled: ")
@@ -174,10 +179,7 @@ def test_what_is_missing_is_said(plate: Any, qtbot: Any, tmp_path: Path, ihc_mod
 def test_closing_the_dock_ends_the_run_and_keeps_finished_fields(
     viewer: Any, plate: Any, qtbot: Any, fields: Path, ihc_model: Path, tmp_path: Path
 ) -> None:
-    plate.sources.add(fields)
-    plate.set_model(ihc_model)
-    plate.set_out(tmp_path / "out")
-    click(qtbot, plate.run_button)
+    run_plate(plate, qtbot, fields, ihc_model, tmp_path / "out")
     qtbot.waitUntil(lambda: len(list((tmp_path / "out").glob("*.run.json"))) > 1, timeout=60_000)
     job = plate.panel.job
     plate.parent().title.close_button.click()

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from napari_cellclass.core.contracts import GridError, ParamsError
 from napari_cellclass.core.grid import EdgeRule, TileGrid
 from napari_cellclass.core.image import SourceImage
+from napari_cellclass.core.params_base import Params
 from napari_cellclass.core.preprocess import NormalisationName
 
 NetworkName = Literal["compact", "deep-50", "deep", "alexnet", "mobilenet"]
@@ -21,46 +22,6 @@ EngineName = Literal["auto", "openvino", "tensorflow"]
 PrecisionName = Literal["f32", "int8"]
 PanelOrder = Literal["confident", "uncertain", "wrong", "random"]
 ProgressStyle = Literal["bar", "jsonl", "none"]
-
-
-class Params(BaseModel):
-    """Base of all parameters: frozen, and an unknown name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_empty_path(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse ``""``, such as of a variable that is not set: as a path it would be the current folder."""
-        for name, value in values.items():
-            field = cls.model_fields.get(name)
-            if (
-                field is not None
-                and "Path" in str(field.annotation)
-                and "" in (value if isinstance(value, list) else [value])
-            ):
-                raise ValueError(f"{name} is empty; name a file or folder")
-        return values
-
-    @classmethod
-    def checked(cls, **values: Any) -> Any:
-        """Build the parameters, or raise :class:`ParamsError` with one line."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise ParamsError(first_problem(error)) from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Tell the first problem of a pydantic error in one line: which setting, the value, what is wrong."""
-    problem = error.errors(include_url=False)[0]
-    name = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else ""
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "value_error" and not name:
-        return text
-    if problem["type"] == "missing":
-        return f"{name} is needed, but was not given"
-    return f"{name} {problem['input']!r}: {text[:1].lower()}{text[1:]}"
 
 
 class TileParams(Params):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.viewer.keys import Action, bind_keys
+from napari_cellclass.viewer.keys import Action, bind_keys, list_keys
 from napari_cellclass.viewer.layers import KEY, bare
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class BlindView:
             if bare(layer) is not self._layer:
                 viewer.layers.remove(layer)
         viewer.title, viewer.status = "napari", ""
-        # Without a last empty line its dark box ends one line too soon.
-        text.text, text.visible, text.position, text.font_size = legend + "\n", True, "top_left", 9
+        list_keys(viewer, legend.split("\n"))
 
     @property
     def hidden(self) -> int:

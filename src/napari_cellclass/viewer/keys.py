@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
 
 _KEYS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -23,3 +26,10 @@ def bind_keys(layers: Iterable[Any], keys: Mapping[str, Action], fallback: Calla
 
         for layer in layers:
             layer.bind_key(key.upper() if len(key) == 1 else key, press, overwrite=True)
+
+
+def list_keys(viewer: Viewer, lines: Iterable[str]) -> None:
+    """Write what the keys do over the canvas."""
+    overlay = viewer.canvas.overlays.text
+    overlay.text = "\n".join([*lines, ""])  # else its dark box ends one line too soon
+    overlay.font_size, overlay.position, overlay.visible = 9, "top_left", True

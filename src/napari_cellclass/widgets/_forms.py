@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from magicgui.widgets import Container, create_widget
 from magicgui.widgets.bases import ValueWidget
 
-from napari_cellclass.core.params import Params
+from napari_cellclass.core.params_base import Params
 
 
 def form(params: type[Params], names: Sequence[str], labels: dict[str, str] | None = None) -> Container:

@@ -11,7 +11,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_cellclass.core.bundle import SUFFIX
-from napari_cellclass.core.params import Params, TrainParams
+from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.params_base import Params
 from napari_cellclass.widgets._forms import form
 
 _LABEL_PX = 100

@@ -23,6 +23,7 @@ from napari_cellclass.core.picture import crop_pixels
 from napari_cellclass.core.queue import Policy, ranked
 from napari_cellclass.core.table import TileTable
 from napari_cellclass.viewer.annotation_layers import AnnotationLayers
+from napari_cellclass.viewer.keys import list_keys
 from napari_cellclass.viewer.layers import image_from_layers
 from napari_cellclass.viewer.session import FieldLayer, map_of_field
 from napari_cellclass.widgets._annotate_files import FilesPanel
@@ -353,11 +354,7 @@ class AnnotateWidget(DockedWidget):
         scheme = self.annotation.scheme
         keys = [f"{key.strip()} {name}" for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
         lines = [*keys, "0 clear", "u unsure", "arrows walk", "drag paints", "Shift+drag selects", "Ctrl+Z undo"]
-        overlay = self.viewer.canvas.overlays.text
-        overlay.text = "\n".join([*lines, ""])  # else its dark box ends one line too soon
-        overlay.font_size = 9
-        overlay.position = "top_left"
-        overlay.visible = True
+        list_keys(self.viewer, lines)
 
     def _show_counts(self) -> None:
         if self.annotation is None:
