@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QAbstractItemView, QDockWidget, QListView, QScrollArea, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QDockWidget, QFileDialog, QListView, QScrollArea, QWidget
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -294,3 +294,12 @@ def test_what_is_missing_is_said(viewer: Any, blind: Any, qtbot: Any, test_tiles
     assert inner.widget().width() <= inner.viewport().width() + 1, "nothing is cut off at the side"
     click(qtbot, blind.reveal_button)
     assert "No session is chosen" in blind.message.text()
+
+
+def test_a_session_that_cannot_be_opened_is_told(
+    blind: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.blind").write_text("no session")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(tmp_path / "a.blind"), ""))
+    click(qtbot, blind.setup.open_button)
+    assert "a.blind" in blind.message.text()

@@ -276,3 +276,20 @@ def test_a_keras_file_is_asked_about_in_a_dialog_and_then_evaluated(
     qtbot.waitUntil(evaluate.results.isVisible, timeout=120_000)
     assert evaluate.results.evaluated.model.scheme.names == ("left", "class 2")
     assert evaluate.results.evaluated.sets[0].evaluation.report.n == 6
+
+
+def test_figures_of_one_set_do_not_stay_beside_the_error_of_another(
+    evaluate: Any, qtbot: Any, ihc_model: Path, few: Path, tmp_path: Path
+) -> None:
+    evaluate.set_model(ihc_model)
+    evaluate.sets.add(few)
+    click(qtbot, evaluate.run_button)
+    assert "tested on 1 set" in ended(qtbot, evaluate)
+    assert evaluate.results.isVisible()
+    shutil.copytree(ihc_model.parent / "test" / "stained", tmp_path / "odd" / "pink")
+    evaluate.sets.table.selectRow(0)
+    click(qtbot, evaluate.sets.remove_button)
+    evaluate.sets.add(tmp_path / "odd")
+    click(qtbot, evaluate.run_button)
+    assert "'pink', which the model does not know" in ended(qtbot, evaluate)
+    assert not evaluate.results.isVisible()
