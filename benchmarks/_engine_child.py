@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.runs.models import open_engine
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.runs.common.engine_access import open_engine
 
 _AT_ONCE = 32
 

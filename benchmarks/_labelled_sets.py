@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from napari_cellclass.core.files import writing
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.readers import list_images, read_image
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.images.reading import list_images, read_image
+from napari_cellclass.core.tiles.grid import TileGrid
 
 _GAINS = {"gain x2": 2.0, "gain x0.5": 0.5}
 _CELL_TYPES = ("normal", "target", "spherocyte", "hypochromia")

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import tifffile
 
-from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.images.reading import read_image
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "transfluor"
 _PX, _TRAINED_EPOCHS = 448, 2

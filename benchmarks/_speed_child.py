@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from napari_cellclass.engine.environment import import_keras
-from napari_cellclass.engine.networks import build
+from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.networks.architectures import build
 
 _PX = 256
 

@@ -19,8 +19,8 @@ _COMPACT, _DEEP = (16, 32, 32, 64, 64), (16, 16, 16, 32, 32, 32, 64, 64, 64)
 
 def by_keras(known: dict[str, np.ndarray], name: Any, epochs: int) -> None:
     """Train our own network, built by our own builder, with Keras's ``fit`` on arrays."""
-    from napari_cellclass.engine.environment import import_keras
-    from napari_cellclass.engine.networks import build
+    from napari_cellclass.engine.common.environment import import_keras
+    from napari_cellclass.engine.networks.architectures import build
 
     keras = import_keras()
     model = build(name, known["train"].shape[1:3], known["train"].shape[3], 2, seed=0)

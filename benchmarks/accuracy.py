@@ -30,16 +30,16 @@ from sklearn.preprocessing import StandardScaler
 
 from _labelled_sets import SETS, Fold
 from _results import markdown, write_section
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.core.calibration import with_temperature, within_limit
-from napari_cellclass.core.contracts import EngineError
-from napari_cellclass.core.dataset import TRAIN, TileDataset
-from napari_cellclass.core.metrics import accuracies, confusion_matrix, ece, evaluate
-from napari_cellclass.core.split import split_by_group
-from napari_cellclass.core.texture import FEATURE_NAMES, texture_features
-from napari_cellclass.core.tiles_csv import read_labelled
-from napari_cellclass.runs.evaluation import predict_dataset
-from napari_cellclass.runs.models import open_engine
+from napari_cellclass.core.common.errors import EngineError
+from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
+from napari_cellclass.core.datasets.split import split_by_group
+from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.stats.calibration import with_temperature, within_limit
+from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix, ece, evaluate
+from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
+from napari_cellclass.runs.common.engine_access import open_engine
+from napari_cellclass.runs.evaluate.test_sets import predict_dataset
 
 # Linear models, by the features that each goes without.
 LINEAR = {"texture": (), "texture, exposure left out": ("mean", "sd")}

@@ -23,7 +23,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from _stalls import wait
-from napari_cellclass.core.synthetic import checkerboard_field
+from napari_cellclass.core.samples.synthetic import checkerboard_field
 
 _SIDE, _TILE_PX, _PRESSES, _MOVES = 100, 16, 300, 300
 

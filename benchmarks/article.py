@@ -25,8 +25,8 @@ import pandas as pd
 from PIL import Image
 
 from _results import markdown, write_section
-from napari_cellclass.cli import main as napari_cellclass
-from napari_cellclass.core.synthetic import inseparable_plate, separable_plate, write_plate
+from napari_cellclass.cli.main import main as napari_cellclass
+from napari_cellclass.core.samples.synthetic import inseparable_plate, separable_plate, write_plate
 
 HERE = Path(__file__).parent
 PLATES: dict[str, Callable] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from _stalls import Stalls, wait
-from napari_cellclass.core.synthetic import separable_plate, write_plate
+from napari_cellclass.core.samples.synthetic import separable_plate, write_plate
 
 _TILE_PX = 128
 _SIDE_TILES = 45  # 45 x 45 = 2 025 tiles

@@ -36,8 +36,8 @@ def one(model: Path) -> dict[str, float]:
     from qtpy.QtWidgets import QApplication
 
     from _stalls import wait
-    from napari_cellclass.core.bundle import open_bundle
-    from napari_cellclass.core.synthetic import separable_plate
+    from napari_cellclass.core.models.bundle import open_bundle
+    from napari_cellclass.core.samples.synthetic import separable_plate
 
     def painted() -> bool:
         kinds = [layer.metadata.get("napari_cellclass", {}).get("kind") for layer in viewer.layers]

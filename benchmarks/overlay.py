@@ -23,13 +23,13 @@ from qtpy.QtWidgets import QApplication
 
 from _results import markdown, write_section
 from _stalls import wait
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.live import LiveMap
-from napari_cellclass.viewer.overlay import MAX_SHAPES
-from napari_cellclass.viewer.session import FieldLayer, build_map, warm_up
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.overlay import MAX_SHAPES
+from napari_cellclass.viewer.common.session import FieldLayer, build_map, warm_up
+from napari_cellclass.viewer.features.live import LiveMap
 
 HERE = Path(__file__).parent
 _TILE_PX = 4

@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 
 from _results import markdown, write_section
-from napari_cellclass.core.bundle import ModelBundle
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.readers import read_image
-from napari_cellclass.engine.compiled import cores
-from napari_cellclass.runs.field import classify_field
-from napari_cellclass.runs.models import Engine, open_engine
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.engine.inference.openvino_graph import cores
+from napari_cellclass.runs.classify.field import classify_field
+from napari_cellclass.runs.common.engine_access import Engine, open_engine
 from speed import bundle_of, network, quantised_model, write_fields
 
 HERE = Path(__file__).parent

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_cellclass.core.params_prepare import SliceParams
-from napari_cellclass.core.realfield import ihc_field
-from napari_cellclass.runs.slicing import slice_images
+from napari_cellclass.core.params.prepare import SliceParams
+from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.runs.prepare.slicing import slice_images
 
 _TILE_PX, _RUNS = 128, 5
 _FIELD = Path(__file__).parents[2] / "shared" / "data" / "large" / "chula_mosaic_5120x3840.jpg"

@@ -89,7 +89,7 @@ def fields(folder: Path, count: int) -> Iterator[Path]:
 
 def soak_command_line(model: Path, folder: Path, count: int) -> Held:
     """Classify fields in this process, a command per field, as scripts do that import the program."""
-    from napari_cellclass.cli import main as command_line
+    from napari_cellclass.cli.main import main as command_line
 
     held = Held()
     out = folder / "out"

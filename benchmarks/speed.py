@@ -26,17 +26,17 @@ import zarr
 from PIL import Image
 
 from _results import markdown, write_section
-from napari_cellclass.core.bundle import ModelBundle, open_bundle
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import PrecisionName
-from napari_cellclass.core.quantised import Quantised
-from napari_cellclass.core.readers import read_image
-from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field, write_ihc_dataset
-from napari_cellclass.engine.compiled import cores
-from napari_cellclass.engine.environment import import_openvino
-from napari_cellclass.runs.field import classify_field
-from napari_cellclass.runs.models import KerasAnswers, load_model, open_engine
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
+from napari_cellclass.core.models.int8_report import Quantised
+from napari_cellclass.core.params.verbs import PrecisionName
+from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, write_ihc_dataset
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.engine.common.environment import import_openvino
+from napari_cellclass.engine.inference.openvino_graph import cores
+from napari_cellclass.runs.classify.field import classify_field
+from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine
 
 HERE = Path(__file__).parent
 _SIDE, _TILE_PX = 8192, 256

@@ -22,10 +22,10 @@ from PIL import Image
 
 from _results import markdown, write_section
 from _training_child import BATCH
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.core.dataset import TRAIN, VALIDATION
-from napari_cellclass.core.realfield import ihc_field
-from napari_cellclass.engine.compiled import cores
+from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.engine.inference.openvino_graph import cores
 
 HERE = Path(__file__).parent
 # Network, side of the tiles and of its input in px, tiles.

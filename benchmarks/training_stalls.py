@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from _stalls import Stalls, wait
-from napari_cellclass.core.synthetic import separable_plate, write_plate
+from napari_cellclass.core.samples.synthetic import separable_plate, write_plate
 
 _EPOCHS = 12
 _TILE_PX = 64

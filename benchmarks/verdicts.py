@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from _results import markdown, write_section
-from napari_cellclass.cli import main as napari_cellclass
+from napari_cellclass.cli.main import main as napari_cellclass
 
 HERE = Path(__file__).parent
 SETS = {"transfluor": 2, "null_pair": 3}  # folds: as many as the rarer class has wells

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.core.samples.realfield import ihc_field
 
 
 def write_plate(folder: Path, fields: int, px: int = 96, sites: int = 2) -> list[Path]:

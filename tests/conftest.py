@@ -120,7 +120,7 @@ def ihc_field_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real field, 512 x 512 px RGB, as a PNG file."""
     from PIL import Image
 
-    from napari_cellclass.core.realfield import ihc_field
+    from napari_cellclass.core.samples.realfield import ihc_field
 
     path = tmp_path_factory.mktemp("field") / "ihc.png"
     Image.fromarray(ihc_field().data).save(path)
@@ -130,8 +130,8 @@ def ihc_field_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ihc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of that field's left half, trained by the command line in its own process."""
-    from napari_cellclass.core.grid import TileGrid
-    from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
+    from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
+    from napari_cellclass.core.tiles.grid import TileGrid
 
     folder = tmp_path_factory.mktemp("model")
     grid = TileGrid.regular(ihc_field().shape, IHC_TILE_PX)
@@ -165,7 +165,7 @@ def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ihc_model_half_um(ihc_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model, which says that it was trained on pixels of 0.5 µm."""
-    from napari_cellclass.core.bundle import open_bundle, write_bundle
+    from napari_cellclass.core.models.bundle import open_bundle, write_bundle
 
     bundle = open_bundle(ihc_model)
     members = {name: bundle.member(name) for name in bundle.manifest.files}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_cellclass.core.bundle import Manifest, write_bundle
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.preprocess import PreprocessSpec
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.models.bundle import Manifest, write_bundle
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 
 PACKAGE = Path(__file__).parents[1] / "src" / "napari_cellclass"
 ROOMS = {"core", "engine", "runs", "report", "viewer", "widgets"}
@@ -89,8 +89,8 @@ def test_a_library_is_named_only_in_the_rooms_that_own_it() -> None:
 
 def test_the_check_would_notice_a_wrong_import(tmp_path: Path) -> None:
     source = tmp_path / "bad.py"
-    source.write_text("from napari_cellclass.widgets.classify import ClassifyWidget\nimport tensorflow as tf\n")
-    assert [name for name, _ in imports(source)] == ["napari_cellclass.widgets.classify", "tensorflow"]
+    source.write_text("from napari_cellclass.widgets.classify.widget import ClassifyWidget\nimport tensorflow as tf\n")
+    assert [name for name, _ in imports(source)] == ["napari_cellclass.widgets.classify.widget", "tensorflow"]
 
 
 def test_threads_are_started_by_the_job_helper_only() -> None:
@@ -106,9 +106,9 @@ def test_threads_are_started_by_the_job_helper_only() -> None:
     "statement",
     [
         "import napari_cellclass",
-        "from napari_cellclass.cli import main; main(['info', '/no/such.cellclass'])",
-        "from napari_cellclass.cli import build_parser; build_parser().format_help()",
-        "import napari_cellclass.core.readers, napari_cellclass.runs.batch",
+        "from napari_cellclass.cli.main import main; main(['info', '/no/such.cellclass'])",
+        "from napari_cellclass.cli.main import build_parser; build_parser().format_help()",
+        "import napari_cellclass.core.images.reading, napari_cellclass.runs.classify.batch",
     ],
 )
 def test_start_up_imports_nothing_heavy(statement: str) -> None:
@@ -129,7 +129,7 @@ def test_telling_of_a_model_imports_nothing_heavy(tmp_path: Path) -> None:
     )  # fmt: skip
     members = dict.fromkeys(("model.keras", "model.xml", "model.bin", "golden.npz"), b"x")
     path = write_bundle(tmp_path / "m.cellclass", manifest, members).path
-    statement = f"from napari_cellclass.cli import main; assert main(['info', {str(path)!r}]) == 0"
+    statement = f"from napari_cellclass.cli.main import main; assert main(['info', {str(path)!r}]) == 0"
     assert imported(statement, HEAVY) == []
 
 
@@ -140,4 +140,4 @@ def test_all_widgets_import_neither_networks_nor_figures_nor_dask() -> None:
     )
     unwanted = [name for name in HEAVY if name not in ("napari", "qtpy")]
     assert imported(statement, unwanted) == []
-    assert imported(statement, ["napari_cellclass.widgets.classify", "qtpy"]) != []
+    assert imported(statement, ["napari_cellclass.widgets.classify.widget", "qtpy"]) != []

@@ -9,7 +9,7 @@ def run() -> int:
     # Our matrices are small: beside a busy program threads would wait for each other longer than they compute.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        from napari_cellclass.cli import main
+        from napari_cellclass.cli.main import main
 
         return main()
     except KeyboardInterrupt:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_cellclass.core.bundle import ModelBundle, open_bundle
-from napari_cellclass.engine.inference import Engine, open_engine
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
+from napari_cellclass.engine.inference.engines import Engine, open_engine
 
 RunJob = Callable[[str, Path], dict[str, Any]]
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from napari_cellclass.core.contracts import CellClassError
-from napari_cellclass.engine.convert import convert
-from napari_cellclass.engine.environment import import_keras
-from napari_cellclass.engine.keras_config import inspect_keras
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.engine.child.convert import convert
+from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.networks.config_check import inspect_keras
 
 
 def write_all(folder: Path) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from training_job import Trainer, spots_data
 
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.core.dataset import VALIDATION
-from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.datasets.dataset import VALIDATION
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.params.verbs import TrainParams
 
 # As good as untrained, so that texture has something to add.
 _IDLE: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9}
@@ -22,10 +22,10 @@ _IDLE: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9}
 
 def graph() -> dict[str, Any]:
     """Ask the graph of the features, alone and beside a network, of several sizes."""
-    from napari_cellclass.core.texture_head import fit_head, head_logits, pooled
-    from napari_cellclass.engine.export import check_export, forward, network_members
-    from napari_cellclass.engine.networks import build, with_views
-    from napari_cellclass.engine.texture_head import texture_model, with_texture, without_texture
+    from napari_cellclass.core.models.texture_decision import fit_head, head_logits, pooled
+    from napari_cellclass.engine.networks.architectures import build, with_views
+    from napari_cellclass.engine.networks.texture_graph import texture_model, with_texture, without_texture
+    from napari_cellclass.engine.training.export import check_export, forward, network_members
 
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {"sizes": {}, "difference": [], "pool": [], "inside": []}
@@ -73,7 +73,7 @@ def main() -> None:
 
 def held_out_answers(folder: Path, spots: Any) -> dict[str, list[Any]]:
     """Give what models say of the held-out tiles, and the classes of these."""
-    from napari_cellclass.engine.inference import open_engine
+    from napari_cellclass.engine.inference.engines import open_engine
 
     rows = np.flatnonzero(spots.split == VALIDATION)
     tiles = dict(spots.tiles(rows))
@@ -87,7 +87,7 @@ def held_out_answers(folder: Path, spots: Any) -> dict[str, list[Any]]:
 
 def ensemble(folder: Path, spots: Any) -> dict[str, Any]:
     """Make one model of two, of which texture joined one."""
-    from napari_cellclass.engine.ensemble import write_ensemble
+    from napari_cellclass.engine.training.ensemble import write_ensemble
 
     members = [open_bundle(folder / name / "model.cellclass") for name in ("joined", "alone")]
     params = TrainParams(data=Path("data"), out=folder / "e.cellclass", standardise="tile", **_IDLE)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.contracts import CellClassError, Progress
-from napari_cellclass.core.dataset import TileDataset
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.params import TrainParams
+from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.params.verbs import TrainParams
 
 CONTACTS: list[str] = []
 
@@ -109,7 +109,7 @@ class Trainer:
         self.results: dict[str, Any] = {}
 
     def train(self, name: str, data: TileDataset, stop: Callable[[], bool] = lambda: False, **settings: Any) -> None:
-        from napari_cellclass.engine.training import train
+        from napari_cellclass.engine.training.train import train
 
         told: list[Progress] = []
         out = self.folder / name / "model.cellclass"

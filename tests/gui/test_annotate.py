@@ -18,10 +18,10 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QInputDialog, QMessageBox, QScrollArea
 
-from napari_cellclass.core.annotation import CONFLICT, UNLABELLED, UNSURE
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.core.readers import read_image
-from napari_cellclass.core.synthetic import checkerboard_field
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED, UNSURE
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.samples.synthetic import checkerboard_field
 
 
 @pytest.fixture(autouse=True)
@@ -310,7 +310,7 @@ import sys, napari
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
-from napari_cellclass.core.synthetic import checkerboard_field
+from napari_cellclass.core.samples.synthetic import checkerboard_field
 viewer = napari.Viewer()
 viewer.add_image(checkerboard_field(16, 15, 20)[0], name="field")
 _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
@@ -374,7 +374,7 @@ def test_two_annotators_are_merged_and_their_quarrels_shown(
 def test_the_gallery_finds_mistakes_and_labels_many(
     viewer: Any, annotate: Any, qtbot: Any, ihc_model: Path, screenshot: Callable
 ) -> None:
-    from napari_cellclass.core.realfield import ihc_field
+    from napari_cellclass.core.samples.realfield import ihc_field
 
     viewer.add_image(ihc_field().data, name="ihc", rgb=True)
     annotate.tiles["tile_px"].value = 32

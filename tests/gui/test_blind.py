@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QAbstractItemView, QDockWidget, QFileDialog, QListVie
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
 
-from napari_cellclass.core.blind import default_folder, list_sessions
+from napari_cellclass.core.blind.session import default_folder, list_sessions
 
 TILES, REPEATS = 60, 10
 KEYS = (Qt.Key.Key_1, Qt.Key.Key_2)

@@ -21,12 +21,12 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.core.realfield import ihc_field
-from napari_cellclass.core.table import TileTable
-from napari_cellclass.engine import precision
-from napari_cellclass.viewer.session import is_ours
-from napari_cellclass.widgets._keras_dialog import KerasDialog
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.engine.inference.engines import precision
+from napari_cellclass.viewer.common.session import is_ours
+from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 
 
 def click(qtbot: Any, widget: Any) -> None:
@@ -86,7 +86,7 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
         np.testing.assert_allclose(layer.face_color[place, :3], expected, atol=1e-5)
 
     # the answers are right: the field's stained half is stained
-    from napari_cellclass.core.realfield import ihc_tile_labels
+    from napari_cellclass.core.samples.realfield import ihc_tile_labels
 
     truth = np.array(["unstained", "stained"])[ihc_tile_labels(table.grid)]
     assert (truth == table.class_name).mean() > 0.85
@@ -511,7 +511,7 @@ def test_an_export_needs_a_known_suffix_in_any_case(
 QUIT = """
 import sys, numpy as np, napari
 from qtpy.QtCore import QTimer
-from napari_cellclass.core.realfield import ihc_field
+from napari_cellclass.core.samples.realfield import ihc_field
 viewer = napari.Viewer()
 viewer.add_image(np.tile(ihc_field().data, (6, 6, 1)), rgb=True)
 _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")

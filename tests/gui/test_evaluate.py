@@ -17,12 +17,12 @@ from PIL import Image
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_cellclass.cli import main
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.realfield import IHC_TILE_PX, ihc_field
-from napari_cellclass.engine import precision
-from napari_cellclass.viewer.layers import KEY
-from napari_cellclass.widgets._keras_dialog import KerasDialog
+from napari_cellclass.cli.main import main
+from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.engine.inference.engines import precision
+from napari_cellclass.viewer.common.layers import KEY
+from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 
 GROUP_BY = r"_(c\d+)"
 

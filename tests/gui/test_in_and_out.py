@@ -13,12 +13,12 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog
 
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.synthetic import checkerboard_field
-from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.layers import KEY
-from napari_cellclass.viewer.samples import sample_dataset
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.samples.synthetic import checkerboard_field
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.layers import KEY
+from napari_cellclass.viewer.io.samples import sample_dataset
 
 UM = {"scale": (0.5, 0.5), "translate": (20, 30), "units": ("um", "um")}
 

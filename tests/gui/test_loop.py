@@ -13,8 +13,8 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QMessageBox
 
-from napari_cellclass.core.annotation import UNLABELLED, open_annotation
-from napari_cellclass.core.bundle import open_bundle
+from napari_cellclass.core.labels.annotation import UNLABELLED, open_annotation
+from napari_cellclass.core.models.bundle import open_bundle
 
 pytestmark = pytest.mark.training
 TILE, SIDE = 16, 20

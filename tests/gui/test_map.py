@@ -15,16 +15,16 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.realfield import ihc_field
-from napari_cellclass.core.table import TileTable
-from napari_cellclass.viewer.in_view import MAX_OUTLINES, MAX_TEXTS
-from napari_cellclass.viewer.layers import KEY
-from napari_cellclass.viewer.live import LiveMap
-from napari_cellclass.viewer.session import FieldLayer, build_map
-from napari_cellclass.widgets.annotate import AnnotateWidget
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.in_view import MAX_OUTLINES, MAX_TEXTS
+from napari_cellclass.viewer.common.layers import KEY
+from napari_cellclass.viewer.common.session import FieldLayer, build_map
+from napari_cellclass.viewer.features.live import LiveMap
+from napari_cellclass.widgets.annotate.widget import AnnotateWidget
 
 # Times the real field is repeated per side, and the overlap of its tiles: 6 561 tiles, and 16 129.
 SIZES = {"shapes": (1, 0.8), "pixels": (4, 0.5)}

@@ -14,9 +14,9 @@ from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from tests._plates import tables, write_plate
 
-from napari_cellclass.cli import main
-from napari_cellclass.core.plates import Well
-from napari_cellclass.viewer.layers import KEY
+from napari_cellclass.cli.main import main
+from napari_cellclass.core.plates.wells import Well
+from napari_cellclass.viewer.common.layers import KEY
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_cellclass.cli import main
-from napari_cellclass.core.readers import read_image
+from napari_cellclass.cli.main import main
+from napari_cellclass.core.images.reading import read_image
 
 TILE = 64
 
@@ -140,7 +140,7 @@ def test_the_chain_of_clicks_gives_what_the_commands_give(
     assert not page.findings.findItems("rename.json", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive)
     screenshot("prepare-check")
     click(qtbot, page.train_button)
-    from napari_cellclass.widgets.train import TrainWidget
+    from napari_cellclass.widgets.train.widget import TrainWidget
 
     train = viewer.window._qt_window.findChild(TrainWidget)
     qtbot.waitUntil(lambda: train.train_button.isEnabled() and train.split.isVisible(), timeout=60_000)

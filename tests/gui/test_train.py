@@ -16,15 +16,15 @@ from PIL import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
-from napari_cellclass.core.annotation import Annotation, ImageKey
-from napari_cellclass.core.bundle import open_bundle
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.journal import Journal
-from napari_cellclass.core.texture_head import TextureHead
-from napari_cellclass.viewer.session import is_ours
-from napari_cellclass.widgets import _train_run as work
+from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.annotation import Annotation, ImageKey
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.models.texture_decision import TextureHead
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.session import is_ours
+from napari_cellclass.widgets.train import work
 
 pytestmark = pytest.mark.training
 TILE = 32
@@ -477,7 +477,7 @@ def test_closing_the_dock_before_the_first_epoch_ends_the_training_at_once(
 def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it_is_the_same(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    from napari_cellclass.core.readers import read_image
+    from napari_cellclass.core.images.reading import read_image
 
     pixels = np.random.default_rng(0).random((64, 96, 2)).astype(np.float32)
     source = SourceImage(pixels, "a/b", pixel_size_um=(0.5, 0.25))

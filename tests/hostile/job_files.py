@@ -15,25 +15,25 @@ import h5py
 import numpy as np
 import watch as watching
 
-from napari_cellclass.core.annotation_file import AnnotationFile, ImageKey
-from napari_cellclass.core.blind import BlindSession
-from napari_cellclass.core.blind_file import Sealed, png, read_picture, write_file
-from napari_cellclass.core.bundle import Manifest, open_bundle, write_bundle
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.coco import read_coco, write_table_coco
-from napari_cellclass.core.geojson import read_geojson
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.journal import Journal
-from napari_cellclass.core.label_csv import read_boxes_csv, read_points_csv
-from napari_cellclass.core.preprocess import PreprocessSpec
-from napari_cellclass.core.renaming import JOURNAL, undo_renaming
-from napari_cellclass.core.table import TileTable
-from napari_cellclass.core.table_files import read_table_csv, read_tile_geojson, write_wsinfer_csv
-from napari_cellclass.core.tile_list import TileOrigins
-from napari_cellclass.core.tiles_csv import read_tiles_csv
-from napari_cellclass.engine.keras_config import inspect_keras
-from napari_cellclass.engine.weights_file import check_weights
-from napari_cellclass.info import describe
+from napari_cellclass.cli.info import describe
+from napari_cellclass.core.blind.container import Sealed, png, read_picture, write_file
+from napari_cellclass.core.blind.session import BlindSession
+from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.datasets.renaming import JOURNAL, undo_renaming
+from napari_cellclass.core.datasets.tile_provenance import TileOrigins
+from napari_cellclass.core.datasets.tiles_csv import read_tiles_csv
+from napari_cellclass.core.interchange.coco import read_coco, write_table_coco
+from napari_cellclass.core.interchange.geojson import read_geojson
+from napari_cellclass.core.interchange.tile_tables import read_table_csv, read_tile_geojson, write_wsinfer_csv
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
+from napari_cellclass.core.labels.points_and_boxes import read_boxes_csv, read_points_csv
+from napari_cellclass.core.models.bundle import Manifest, open_bundle, write_bundle
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+from napari_cellclass.engine.networks.config_check import inspect_keras
+from napari_cellclass.engine.networks.weights_check import check_weights
 
 GRID = TileGrid.regular((40, 56), 8)
 SCHEME = ClassScheme(("grain", "=spots"))

@@ -11,13 +11,13 @@ from pathlib import Path
 import job_files
 import numpy as np
 
-from napari_cellclass.core.annotation_file import AnnotationFile, ImageKey
-from napari_cellclass.core.bundle import open_bundle, write_bundle
-from napari_cellclass.core.coco import write_table_coco
-from napari_cellclass.core.contracts import OutputError
-from napari_cellclass.core.files import write_json, write_text
-from napari_cellclass.core.label_files import write_labels_csv
-from napari_cellclass.core.table_files import write_wsinfer_csv
+from napari_cellclass.core.common.errors import OutputError
+from napari_cellclass.core.common.files import write_json, write_text
+from napari_cellclass.core.interchange.coco import write_table_coco
+from napari_cellclass.core.interchange.label_files import write_labels_csv
+from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
+from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
+from napari_cellclass.core.models.bundle import open_bundle, write_bundle
 
 BYTES = 600
 

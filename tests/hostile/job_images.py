@@ -13,7 +13,7 @@ import tifffile  # noqa: F401
 import watch as watching
 import zarr  # noqa: F401
 
-from napari_cellclass.core.readers import read_image
+from napari_cellclass.core.images.reading import read_image
 
 SUFFIXES = (".tif", ".png", ".jpg", ".bmp", ".gif", ".npy", ".jp2", ".webp", ".zarr", ".svs", ".czi", "")
 HEADS = (

@@ -13,8 +13,8 @@ import numpy as np
 import watch as watching
 from PIL import Image
 
-from napari_cellclass.cli import main as command_line
-from napari_cellclass.core.contracts import CellClassError
+from napari_cellclass.cli.main import main as command_line
+from napari_cellclass.core.common.errors import CellClassError
 
 NAMES = (
     "two words",

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_cellclass.cli import main
-from napari_cellclass.core.annotation import Annotation, ImageKey
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.journal import Journal
+from napari_cellclass.cli.main import main
+from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.labels.annotation import Annotation, ImageKey
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.tiles.grid import TileGrid
 
 HERE = Path(__file__).parent
 

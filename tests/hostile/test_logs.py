@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_cellclass import cli
-from napari_cellclass.core import image as images
-from napari_cellclass.core.params_prepare import SliceParams
+from napari_cellclass.cli import main as cli
+from napari_cellclass.core.images import source as images
+from napari_cellclass.core.params.prepare import SliceParams
 
 
 def test_a_crash_log_holds_no_pixels(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from napari_cellclass.cli import VERBS
+from napari_cellclass.cli.main import VERBS
 
 HERE = Path(__file__).parent
 PROGRAM = (sys.executable, "-m", "napari_cellclass")

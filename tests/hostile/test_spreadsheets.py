@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_cellclass
-from napari_cellclass.cli import main
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.csv_text import as_meant, spreadsheet_safe
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.label_csv import read_boxes_csv
-from napari_cellclass.core.label_files import write_labels_csv
-from napari_cellclass.core.table import TileTable
-from napari_cellclass.core.table_files import read_table_csv
+from napari_cellclass.cli.main import main
+from napari_cellclass.core.common.csv_safe import as_meant, spreadsheet_safe
+from napari_cellclass.core.interchange.label_files import write_labels_csv
+from napari_cellclass.core.interchange.tile_tables import read_table_csv
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.points_and_boxes import read_boxes_csv
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
 
 SOURCES = Path(napari_cellclass.__file__).parent
 NAMES = ('=HYPERLINK("http://x")', "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "'=1", "plain")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from napari_cellclass.core.bundle import open_bundle, write_bundle
-from napari_cellclass.core.contracts import ModelError
-from napari_cellclass.engine import export
-from napari_cellclass.engine.weights_file import check_weights
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.models.bundle import open_bundle, write_bundle
+from napari_cellclass.engine.networks.weights_check import check_weights
+from napari_cellclass.engine.training import export
 
 HERE = Path(__file__).parent
 

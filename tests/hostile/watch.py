@@ -60,7 +60,7 @@ class Watch:
 
     def run(self, kind: str, name: str, action: Callable[[], Any]) -> None:
         """Do one thing with one input."""
-        from napari_cellclass.core.contracts import CellClassError
+        from napari_cellclass.core.common.errors import CellClassError
 
         (self.folder / "last").write_text(f"{kind}: {name}")
         faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)

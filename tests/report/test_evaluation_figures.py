@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_cellclass.core.metrics import EvalReport, evaluate
+from napari_cellclass.core.stats.metrics import EvalReport, evaluate
 from napari_cellclass.report.curves import Look
 from napari_cellclass.report.evaluation_figures import (
     MOST_FIELDS,

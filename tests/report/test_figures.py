@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.grid import TileGrid
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.metrics import evaluate
-from napari_cellclass.core.table import TileTable
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.stats.metrics import evaluate
+from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.report.figures import confusion_figure, overlay_figure, save_overlay, thumbnail
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_cellclass.core.histograms import GreyHistogram
+from napari_cellclass.core.tiles.histograms import GreyHistogram
 from napari_cellclass.report.curves import Look
 from napari_cellclass.report.histograms import draw_histograms
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_cellclass.core.classes import ClassScheme
-from napari_cellclass.core.dataset import TileDataset
-from napari_cellclass.core.evaluated import EvaluatedSet, Evaluation
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.metrics import evaluate
-from napari_cellclass.core.panel import PanelTile, panel_places, read_panel
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.evaluation.example_tiles import PanelTile, panel_places, read_panel
+from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.stats.metrics import evaluate
 from napari_cellclass.report.curves import Look
 from napari_cellclass.report.kit import save_panel
 from napari_cellclass.report.panel import caption, draw_panel, panel_figure, panel_height, tile_under

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_cellclass.core.plate_tables import FieldRow, WellList, field_table, well_table
+from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table
 from napari_cellclass.report.plate import plate_colours, plate_figure, save_plate
 
 CLASSES = ("a", "b", "c")

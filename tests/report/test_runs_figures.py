@@ -8,7 +8,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from napari_cellclass.core.repeats import curve_table, mean_interval
+from napari_cellclass.core.evaluation.repeats import curve_table, mean_interval
 from napari_cellclass.report.runs_figures import (
     box_figure,
     curves_figure,

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from napari_cellclass.core.metrics import Estimate
-from napari_cellclass.core.shortcuts import Shortcut, shortcut_table
+from napari_cellclass.core.quality.shortcuts import Shortcut, shortcut_table
+from napari_cellclass.core.stats.metrics import Estimate
 from napari_cellclass.report.trust_figures import save_trust, shortcut_figure, stress_figure
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.files import writing
+from napari_cellclass.core.common.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

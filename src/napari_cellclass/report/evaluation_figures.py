@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.calibration import Calibration
-from napari_cellclass.core.csv_text import spreadsheet_safe
-from napari_cellclass.core.evaluated import class_table, confusion_table
-from napari_cellclass.core.files import writing
-from napari_cellclass.core.metrics import EvalReport
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.evaluation.results import class_table, confusion_table
+from napari_cellclass.core.stats.calibration import Calibration
+from napari_cellclass.core.stats.metrics import EvalReport
 from napari_cellclass.report.curves import Look, figure_pixels, look_figure
 from napari_cellclass.report.figures import confusion_figure, new_figure, save_with_table
 

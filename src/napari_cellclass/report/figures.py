@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.csv_text import spreadsheet_safe
-from napari_cellclass.core.files import writing
-from napari_cellclass.core.image import SourceImage
-from napari_cellclass.core.table import TileTable
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.predictions.table import TileTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from napari_cellclass.core.metrics import EvalReport
+    from napari_cellclass.core.stats.metrics import EvalReport
 
 # One journal page is about 180 mm wide.
 PAGE_INCH = 7.1

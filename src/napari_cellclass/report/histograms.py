@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.histograms import GreyHistogram
+from napari_cellclass.core.tiles.histograms import GreyHistogram
 from napari_cellclass.report.curves import Look, figure_pixels, look_figure
 
 if TYPE_CHECKING:

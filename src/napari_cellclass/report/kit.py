@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.bundle import ModelBundle
-from napari_cellclass.core.contracts import CancelCheck, CancelledError, never_cancelled
-from napari_cellclass.core.csv_text import spreadsheet_safe
-from napari_cellclass.core.evaluated import EvaluatedSet, summary, write_evaluation
-from napari_cellclass.core.files import write_json, write_text, writing
-from napari_cellclass.core.panel import PAGE, PanelChoice, panel_frame, panel_places, read_panel
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.errors import CancelCheck, CancelledError, never_cancelled
+from napari_cellclass.core.common.files import write_json, write_text, writing
+from napari_cellclass.core.evaluation.example_tiles import PAGE, PanelChoice, panel_frame, panel_places, read_panel
+from napari_cellclass.core.evaluation.results import EvaluatedSet, summary, write_evaluation
+from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.report.curves import Look, curves_figure
 from napari_cellclass.report.evaluation_figures import save_figures
 from napari_cellclass.report.figures import save_with_table

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from napari_cellclass.core.bundle import ModelBundle
-from napari_cellclass.core.evaluated import EvaluatedSet
-from napari_cellclass.core.findings import counted
-from napari_cellclass.core.texture_head import TextureHead
+from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.evaluation.results import EvaluatedSet
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.texture_decision import TextureHead
 
 _AUGMENT = {
     "none": "Training tiles were shown as they are.",

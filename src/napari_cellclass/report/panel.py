@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.panel import PanelTile
+from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.report.curves import Look, figure_pixels, look_figure
 from napari_cellclass.report.figures import PAGE_INCH, new_figure
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.plate_tables import classes_of
-from napari_cellclass.core.plates import Well, parse_well, plate_of, row_name
+from napari_cellclass.core.plates.tables import classes_of
+from napari_cellclass.core.plates.wells import Well, parse_well, plate_of, row_name
 from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plate_figure(wells: pd.DataFrame) -> Figure:
     Parameters
     ----------
     wells
-        A table of wells with one row at least, see :func:`~napari_cellclass.core.plate_tables.well_table`.
+        A table of wells with one row at least, see :func:`~napari_cellclass.core.plates.tables.well_table`.
     """
     classes = classes_of(wells)[:_MOST_PANELS]
     places = [well for well in map(parse_well, wells["well"]) if well is not None]

@@ -32,7 +32,7 @@ def box_figure(runs: pd.DataFrame, spread: pd.DataFrame) -> Figure:
     Parameters
     ----------
     runs, spread
-        The tables ``_runs.csv`` and ``_spread.csv``, see :mod:`napari_cellclass.core.repeats`.
+        The tables ``_runs.csv`` and ``_spread.csv``, see :mod:`napari_cellclass.core.evaluation.repeats`.
     """
     wide = len(spread) > 4
     figure = new_figure(PAGE_INCH if wide else COLUMN_INCH, 2.6)
@@ -78,7 +78,7 @@ def curves_figure(histories: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     Parameters
     ----------
     histories, curves
-        The tables ``_histories.csv`` and ``_curves.csv``, see :func:`~napari_cellclass.core.repeats.curve_table`.
+        The tables ``_histories.csv`` and ``_curves.csv``, see :func:`~napari_cellclass.core.evaluation.repeats.curve_table`.
     """
     figure = new_figure(COLUMN_INCH, 2.6)
     draw_accuracies(figure.subplots(), histories, curves)

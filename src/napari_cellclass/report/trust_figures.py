@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.shortcuts import TITLES
+from napari_cellclass.core.quality.shortcuts import TITLES
 from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_with_table
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def shortcut_figure(table: pd.DataFrame, classes: int) -> Figure:
     Parameters
     ----------
     table
-        See :func:`~napari_cellclass.core.shortcuts.shortcut_table`.
+        See :func:`~napari_cellclass.core.quality.shortcuts.shortcut_table`.
     classes
         How many classes there are to guess among.
     """
@@ -63,7 +63,7 @@ def stress_figure(table: pd.DataFrame, classes: int) -> Figure:
     Parameters
     ----------
     table
-        See :func:`~napari_cellclass.runs.trust.stress_test`.
+        See :func:`~napari_cellclass.runs.evaluate.trust.stress_test`.
     classes
         How many classes there are to guess among.
     """

@@ -1,0 +1,1 @@
+"""The command line: an argparse front end, one module per verb."""

@@ -1,0 +1,52 @@
+"""``napari-cellclass classify``: one image or a whole plate, their tables, and the plate as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cellclass.core.common.errors import ProgressCallback
+from napari_cellclass.core.params.verbs import ClassifyParams
+
+if TYPE_CHECKING:
+    from napari_cellclass.runs.classify.batch import RunReport
+
+
+def run_classify(
+    params: ClassifyParams,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    fail: Callable[[str], None],
+) -> RunReport:
+    """Classify as asked for, write what came out, and say it; ``fail`` is told of each image without tables.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what went wrong with the run as a whole.
+    """
+    from napari_cellclass.core.models.known_models import KnownModels
+    from napari_cellclass.core.plates.inputs import PLATE_FIGURE
+    from napari_cellclass.report.plate import save_plate
+    from napari_cellclass.runs.classify.batch import classify_files
+    from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model
+
+    model = load_model(params.model, KerasAnswers.of(params))
+    KnownModels().introduce(model, say)
+    report = classify_files(params, model, progress)
+    figure = save_plate(report.wells, params.out / PLATE_FIGURE)
+    for text in report.warnings:
+        warn(text)
+    for outcome in report.outcomes:
+        for text in outcome.warnings:
+            warn(f"{Path(outcome.image).name}: {text}")
+    for outcome in report.failed:
+        fail(outcome.error)
+    done = len(report.outcomes) - len(report.failed)
+    kept = f", {report.kept} of them before" if report.kept else ""
+    say(f"{done} of {len(report.outcomes)} images classified{kept}; tables and report.json are in {params.out}")
+    if figure:
+        say(f"{len(report.wells)} wells are in wells.csv and {PLATE_FIGURE}")
+    return report

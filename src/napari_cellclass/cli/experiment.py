@@ -1,0 +1,42 @@
+"""``napari-cellclass experiment``: the verdict with its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback, never_cancelled
+from napari_cellclass.core.evaluation.repeats import spread_lines
+from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.runs.train.experiment import Experiment, run_experiment
+
+
+def experiment(
+    params: ExperimentParams,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+    cancelled: CancelCheck = never_cancelled,
+) -> Experiment:
+    """Run an experiment, draw its figures, and say what came out.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what went wrong; what was finished is kept.
+    """
+    from napari_cellclass.report.runs_figures import experiment_figure, save_both, save_runs
+
+    result = run_experiment(params, progress, cancelled)
+    verdict, tables = result.verdict, result.tables
+    save_runs(tables, {name: params.out / f"{name}.csv" for name in tables})
+    title = f"{params.data.name}: {verdict.word}"
+    save_both(experiment_figure(tables, title, verdict.evidence.chance), params.out / "experiment.png")
+    say(f"{result.taken} of {result.trainings} trainings were there already, trained alike to their end: taken")
+    say(f"Verdict: {verdict.word}. {verdict.meaning[0].upper()}{verdict.meaning[1:]}.")
+    for text in (*verdict.sentences, *spread_lines(tables["spread"])):
+        say(f"  - {text}")
+    for text in result.notes:
+        say(f"  left out: {text}")
+    for text in result.warnings:
+        say(f"  warning: {text}")
+    say(f"verdict.md, verdict.json, tables and figures are in {params.out}")
+    return result

@@ -1,0 +1,85 @@
+"""What ``napari-cellclass info`` prints of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from napari_cellclass.core.common.errors import shown
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.known_models import KnownModels, origin
+from napari_cellclass.core.models.texture_decision import TextureHead
+
+_FEW = 12
+
+
+def describe(bundle: ModelBundle) -> str:
+    """Tell a model's layers, classes, data and scores as plain text."""
+    return "\n".join(map(shown, _lines(bundle)))
+
+
+def _lines(bundle: ModelBundle) -> Iterator[str]:
+    m = bundle.manifest
+    pre = m.preprocess
+    yield f"{bundle.path.name}: {m.network}, {m.parameters:,} parameters, made {m.created} by {m.program}"
+    yield f"id        {bundle.model_id}"
+    yield f"sha256    {bundle.sha256}"
+    known = "used or trained here before" if KnownModels().knows(bundle) else "never used or trained here before"
+    yield f"origin    {origin(bundle)}; {known}"
+    yield "classes   " + ", ".join(
+        f"{name} ({colour})" for name, colour in zip(bundle.scheme.names, bundle.scheme.colours, strict=True)
+    )
+    yield f"tiles     {m.tile_px[1]} x {m.tile_px[0]} px, {pre.channels} channel(s), edge {m.edge}"
+    yield f"input     {pre.input_px[1]} x {pre.input_px[0]} px, {pre.describe()}"
+    if m.pixel_size_um is not None:
+        yield f"pixel     {m.pixel_size_um[1]:g} x {m.pixel_size_um[0]:g} µm"
+    yield ""
+    yield from _layers(m.layers)
+    yield ""
+    texture = TextureHead.of(m.training)
+    for title, content in (("data", m.data), ("training", m.training), ("scores", m.scores), ("export", m.export)):
+        for name, value in content.items():
+            if name == "texture_head" and texture is not None:
+                yield f"{title:9s} {name}: {texture.describe()}"
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
+                shown = value if len(value) <= _FEW else value[:2]
+                yield from (f"{title:9s} {name}: {_short(entry)}" for entry in shown)
+                if len(value) > len(shown):
+                    yield f"{title:9s} {name}: ... {len(value)} in all"
+            elif value is not None:
+                yield f"{title:9s} {name}: {_short(value)}"
+    if m.quantised is not None:
+        yield from (f"int8      {line}" for line in m.quantised.lines())
+    if m.calibration is not None:
+        yield f"confidence {m.calibration.describe()}"
+        yield from (f"  {line}" for line in m.calibration.table())
+    yield "versions  " + ", ".join(f"{name} {version}" for name, version in m.versions.items())
+
+
+def _layers(layers: list[dict[str, Any]]) -> Iterator[str]:
+    rows = [(*(str(r.get(k, "?")) for k in ("name", "type")), _shape(r.get("output")), _count(r)) for r in layers]
+    rows.insert(0, ("layer", "type", "output", "parameters"))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        yield f"{row[0]:{widths[0]}s}  {row[1]:{widths[1]}s}  {row[2]:{widths[2]}s}  {row[3]:>{widths[3]}s}"
+
+
+def _count(layer: dict[str, Any]) -> str:
+    count = layer.get("parameters")
+    return f"{count:,}" if isinstance(count, int) else "?"
+
+
+def _shape(output: Any) -> str:
+    return " x ".join(map(str, output)) if isinstance(output, list | tuple) else str(output)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        if {"value", "lo", "hi"} <= set(value) and isinstance(value["value"], int | float):
+            known = isinstance(value["lo"], int | float) and isinstance(value["hi"], int | float)
+            bounds = f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})" if known else ""
+            return f"{value['value']:.3f}{bounds}"
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_short, value)) if value else "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

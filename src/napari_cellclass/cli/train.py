@@ -1,0 +1,71 @@
+"""``napari-cellclass train``: networks trained as asked for, and what came out of it in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cellclass.core.common.errors import ProgressCallback
+from napari_cellclass.core.params.verbs import TrainParams
+
+if TYPE_CHECKING:
+    from napari_cellclass.core.models.bundle import ModelBundle
+
+_INT8_LINES = 4  # what it is, what changed, and the accuracies
+
+
+def run_train(params: TrainParams, progress: ProgressCallback, say: Callable[[str], None]) -> list[Path]:
+    """Train as asked for, write what came out, and say it; gives the models' files.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what went wrong.
+    """
+    from napari_cellclass.core.evaluation.repeats import spread_lines
+    from napari_cellclass.engine.common.parent_process import listen
+    from napari_cellclass.runs.train.train import run_file, train_folders
+
+    listen()  # before anything long, so that a child ends with its parent from the beginning
+    result = train_folders(params, progress)
+    if result.tables:
+        from napari_cellclass.report.runs_figures import save_runs
+
+        save_runs(result.tables, {name: run_file(params.out, name) for name in result.tables})
+        say(f"{result.taken} of {params.runs} runs were there already, trained alike to their end: taken")
+    for path, reason in result.data.skipped:
+        say(f"left out: {path}: {reason}")
+    for model in result.models:
+        say(f"wrote {model.path}")
+        for line in _lines(model):
+            say(f"  {line}")
+    for warning in result.warnings:
+        say(f"  warning: {warning}")
+    say(f"  split: {result.data.split_rule}")
+    for name, evaluation in result.tests.items():
+        say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
+    for line in spread_lines(result.tables["spread"]) if result.tables else ():
+        say(f"  {line}")
+    return [model.path for model in result.models]
+
+
+def _lines(model: ModelBundle) -> Iterator[str]:
+    """Say how good a model is, what is in it beside the network, and what to beware of."""
+    from napari_cellclass.core.models.texture_decision import TextureHead
+
+    validation = model.evaluation().get("validation", {})
+    if validation:
+        yield f"validation, {validation['n']} tiles of {validation['groups']} groups: {_accuracy(validation)}"
+    texture = TextureHead.of(model.manifest.training)
+    if texture is not None and texture.joined:
+        yield texture.brief()
+    if model.has_int8 and model.manifest.quantised is not None:
+        yield from (f"int8: {line}" for line in list(model.manifest.quantised.lines())[:_INT8_LINES])
+    yield from (f"warning: {warning}" for warning in model.manifest.scores.get("warnings", []))
+
+
+def _accuracy(report: Mapping[str, Any]) -> str:
+    value = report["balanced_accuracy"]
+    bounds = "" if value["lo"] is None else f", 95 % interval {value['lo']:.3f} to {value['hi']:.3f}"
+    return f"balanced accuracy {value['value']:.3f}{bounds}"

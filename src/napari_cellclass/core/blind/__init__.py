@@ -1,0 +1,1 @@
+"""Blinded reading: drawn, read, revealed."""

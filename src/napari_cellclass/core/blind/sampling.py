@@ -1,0 +1,93 @@
+"""Which test tiles a blinded reading shows, in which order, and how they look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.blind.container import png
+from napari_cellclass.core.common.errors import CancelCheck, CancelledError, ParamsError, Progress, ProgressCallback
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.images.display import as_rgb, stretched
+
+_WIDEST_GAP = 15
+
+
+def draw_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw tiles in turn from every class, and within a class in turn from every group; places in random order.
+
+    Raises
+    ------
+    ParamsError
+        There are fewer tiles.
+    """
+    if len(data) < tiles:
+        raise ParamsError(f"there are {len(data)} test tiles, but {tiles} are to be read; ask for at most {len(data)}")
+    order = rng.permutation(len(data))
+    names = np.array([f"{label} {group}" for label, group in zip(data.labels, data.groups, strict=True)])
+    order = order[np.argsort(_turns(names[order]), kind="stable")]
+    order = order[np.argsort(_turns(data.labels[order]), kind="stable")]
+    return rng.permutation(order[:tiles])
+
+
+def hide_repeats(labels: NDArray[Any], repeats: int, rng: np.random.Generator) -> list[int]:
+    """Give the numbers 0 to n - 1 in order, some of them again later, with other tiles in between.
+
+    Parameters
+    ----------
+    labels
+        int, shape (n,): classes, from which repeats are taken in turn.
+    repeats
+        At most n // 2.
+    rng
+        Chooses what is repeated, and where.
+
+    Returns
+    -------
+    list of int
+        n + repeats long. Between a tile and its repeat are at least a quarter of n, or 15, other tiles.
+    """
+    n = len(labels)
+    gap = min(_WIDEST_GAP, n // 4)
+    candidates = rng.permutation(max(n - gap, 1))
+    chosen = candidates[np.argsort(_turns(labels[candidates]), kind="stable")][:repeats]
+    order = list(range(n))
+    for tile in rng.permutation(chosen).tolist():
+        first = order.index(tile)
+        order.insert(int(rng.integers(first + gap + 1, len(order) + 1)), tile)
+    return order
+
+
+def _turns(keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Count for each entry how many equal ones stand before it."""
+    turn = np.zeros(len(keys), np.int64)
+    for key in np.unique(keys):
+        mine = keys == key
+        turn[mine] = np.arange(mine.sum())
+    return turn
+
+
+def draw_pictures(
+    data: TileDataset, places: NDArray[np.int64], progress: ProgressCallback, cancelled: CancelCheck
+) -> list[bytes]:
+    """Read tiles and give each as a PNG, with the contrast rule of :class:`~napari_cellclass.core.blind.session.BlindSession`.
+
+    Raises
+    ------
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    found: dict[int, bytes] = {}
+    for number in np.unique(data.image[places]):
+        source = data.read(data.paths[number])
+        for place in places[data.image[places] == number].tolist():
+            if cancelled():
+                raise CancelledError("cancelled while drawing the tiles")
+            pixels = source.read(*(int(v) for v in data.boxes[place]))
+            found[place] = png(as_rgb(stretched(pixels, together=source.rgb)))
+            progress(Progress("drawing the tiles", len(found), len(places)))
+    return [found[int(place)] for place in places]

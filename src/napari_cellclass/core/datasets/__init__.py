@@ -1,0 +1,1 @@
+"""Labelled tiles for training: class folders, lists of tiles, provenance, splits, names."""

@@ -1,0 +1,244 @@
+"""The images of class folders: found, opened once, and those left out that cannot be used."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    CellClassError,
+    DatasetError,
+    Progress,
+    ProgressCallback,
+)
+from napari_cellclass.core.datasets.tile_provenance import TileOrigin, TileOrigins
+from napari_cellclass.core.images.reading import is_image_name, list_images
+from napari_cellclass.core.images.source import SourceImage
+
+ReadImage = Callable[[Path], SourceImage]
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """A file that was opened, with the class and group of its tiles, and what it was cut from, if known."""
+
+    path: Path
+    class_name: str
+    group: str
+    source: SourceImage
+    origin: TileOrigin | None = None
+
+
+def image_folders(folder: Path) -> dict[str, list[Path]]:
+    """List the sub-folders with images and their images, both sorted by name.
+
+    Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither.
+
+    Raises
+    ------
+    DatasetError
+        The folder cannot be opened.
+    """
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be opened ({error.strerror}); check its permissions") from error
+    found: dict[str, list[Path]] = {}
+    for entry in entries:
+        if entry.is_dir() and not entry.name.startswith((".", "__")) and entry.suffix != ".zarr":
+            images = list_images(entry)
+            if images:
+                found[entry.name] = images
+    return found
+
+
+@dataclass(frozen=True)
+class OpenedImages:
+    """The images of a data set: those that can be used, and why others cannot.
+
+    Parameters
+    ----------
+    entries
+        What training uses.
+    unreadable, odd, doubled, contested
+        (path, reason) of files that cannot be read, whose channels or dtype differ from most, that have the
+        pixels of another one, and that have those of one of another class.
+    """
+
+    entries: tuple[ImageEntry, ...]
+    unreadable: tuple[tuple[Path, str], ...]
+    odd: tuple[tuple[Path, str], ...]
+    doubled: tuple[tuple[Path, str], ...]
+    contested: tuple[tuple[Path, str], ...]
+
+    @property
+    def skipped(self) -> tuple[tuple[Path, str], ...]:
+        """(path, reason) of all that are left out."""
+        return self.unreadable + self.odd + self.doubled + self.contested
+
+
+Opened = Callable[[OpenedImages], None]
+
+
+def no_look(images: OpenedImages) -> None:
+    """Look at nothing: the default of every ``opened=``."""
+
+
+def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[str, list[Path]]:
+    """List the class folders of ``folder`` and their images, both sorted by name.
+
+    Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither classes
+    nor images.
+
+    Raises
+    ------
+    DatasetError
+        The folder is missing, unreadable, or holds fewer than two class folders with images (one, where the
+        ``classes`` of a model are given), or one that is no class of the model.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder; give a folder that holds one sub-folder per class")
+    found = image_folders(folder)
+    if len(found) < (2 if classes is None else 1):
+        names = ", ".join(found) or "none"
+        loose = sum(is_image_name(entry.name) for entry in folder.iterdir())
+        hint = f"; its {loose} loose images belong into such folders" if loose else ""
+        raise DatasetError(
+            f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
+        )
+    unknown = [name for name in found if classes is not None and name not in classes]
+    if unknown:
+        raise DatasetError(
+            f"{folder} has the class {unknown[0]!r}, which the model does not know; its classes are "
+            f"{', '.join(classes or ())}"
+        )
+    return found
+
+
+def group_name(path: Path, pattern: str | None) -> str:
+    """Give the group of an image: the first group of ``pattern`` on its name, or its own name.
+
+    Raises
+    ------
+    DatasetError
+        ``pattern`` is no regular expression, has no group in parentheses, or does not match.
+    """
+    if pattern is None:
+        return path.name
+    try:
+        match = re.search(pattern, path.name)
+    except re.error as error:
+        raise DatasetError(f"--group-by {pattern!r} is not a regular expression: {error}") from error
+    if match is None:
+        raise DatasetError(f"--group-by {pattern!r} does not match the file name {path.name!r}; change the pattern")
+    if not match.groups() or match.group(1) is None:
+        raise DatasetError(f"--group-by {pattern!r} needs a part in parentheses that names the group, e.g. '^(...)'")
+    return match.group(1)
+
+
+def usable_images(
+    folders: dict[str, list[Path]],
+    group_by: str | None,
+    read: ReadImage,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+    origins: TileOrigins | None = None,
+) -> OpenedImages:
+    """Open the images of each class, see :func:`open_images`, and sort out those that cannot be used."""
+    entries, unreadable = open_images(folders, group_by, read, progress, cancelled, origins)
+    entries, odd = alike(entries)
+    entries, doubled, contested = unlike(entries)
+    return OpenedImages(tuple(entries), tuple(unreadable), tuple(odd), tuple(doubled), tuple(contested))
+
+
+def open_images(
+    folders: dict[str, list[Path]],
+    group_by: str | None,
+    read: ReadImage,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+    origins: TileOrigins | None = None,
+) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
+    """Open the images of each class; give them, and (path, reason) of those that cannot be read.
+
+    A tile that ``origins`` lists belongs to the group of its field, and a pattern is matched with the
+    field's name, so that rotated copies and neighbours are never torn apart.
+    """
+    entries, skipped = [], []
+    pairs = [(name, path) for name, paths in folders.items() for path in paths]
+    for done, (name, path) in enumerate(pairs):
+        if cancelled():
+            raise CancelledError("cancelled while reading the images")
+        try:
+            source = read(path)
+            found = origins.find(path, source.image_id) if origins else None
+            _ = source.image_id  # reads every pixel, so a damaged file is found here
+        except CellClassError as error:
+            skipped.append((path, str(error)))
+        else:
+            group = group_name(found.name if found else path, group_by)
+            if group_by is None:
+                group = found.group if found else f"{name}/{group}"
+            # The pixels just read are dropped; a data set may be larger than memory.
+            entries.append(ImageEntry(path, name, group, _reopened(source, path, read), found))
+        progress(Progress("reading", done + 1, len(pairs)))
+    return entries, skipped
+
+
+def _reopened(source: SourceImage, path: Path, read: ReadImage) -> SourceImage:
+    fresh = read(path)
+    fresh.__dict__["image_id"] = source.image_id
+    return fresh
+
+
+def alike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
+    """Keep the images with the commonest channels and dtype."""
+    kinds = Counter((entry.source.channels, entry.source.dtype.newbyteorder("=")) for entry in entries)
+    if not kinds:
+        return [], []
+    (channels, dtype), _ = kinds.most_common(1)[0]
+    kept, odd = [], []
+    for entry in entries:
+        kind = entry.source.channels, entry.source.dtype.newbyteorder("=")
+        if kind == (channels, dtype):
+            kept.append(entry)
+        else:
+            odd.append(
+                (
+                    entry.path,
+                    f"{entry.path.name} has {kind[0]} channel(s) of {kind[1]}, unlike most: {channels} of {dtype}",
+                )
+            )
+    return kept, odd
+
+
+def unlike(
+    entries: list[ImageEntry],
+) -> tuple[list[ImageEntry], list[tuple[Path, str]], list[tuple[Path, str]]]:
+    """Keep one of several images with the same pixels, and none of them where their classes differ.
+
+    Returns
+    -------
+    kept, doubled, contested
+        The images; and (path, reason) of copies within a class, and of all copies across classes.
+    """
+    same: dict[str, list[ImageEntry]] = defaultdict(list)
+    for entry in entries:
+        same[entry.source.image_id].append(entry)
+    kept, doubled, contested = [], [], []
+    for entry in entries:
+        others = same[entry.source.image_id]
+        if len({other.class_name for other in others}) > 1:
+            other = next(other for other in others if other.class_name != entry.class_name)
+            reason = f"{entry.path.name} has the same pixels as {other.path.name} of class {other.class_name!r}"
+            contested.append((entry.path, f"{reason}; decide for one class"))
+        elif entry is others[0]:
+            kept.append(entry)
+        else:
+            doubled.append((entry.path, f"{entry.path.name} has the same pixels as {others[0].path.name}"))
+    return kept, doubled, contested

@@ -1,0 +1,265 @@
+"""Labelled tiles without their pixels: where each lies, its class, its group and its split."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    DatasetError,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.datasets.class_images import (
+    Opened,
+    ReadImage,
+    class_folders,
+    no_look,
+    usable_images,
+)
+from napari_cellclass.core.datasets.tile_provenance import Provenance, TileOrigins
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec, field_levels
+
+TRAIN, VALIDATION = "train", "validation"
+# A side that only a field has: such images are cut, not squeezed into one tile.
+_LARGEST_TILE_PX = 768
+
+GridOf = Callable[[SourceImage], TileGrid]
+
+
+@dataclass(frozen=True, eq=False)
+class TileDataset:
+    """N labelled tiles of M images.
+
+    Parameters
+    ----------
+    paths
+        The M image files.
+    image_ids
+        Their M content hashes, see :attr:`SourceImage.image_id`.
+    image
+        int32, shape (N,): which image each tile is cut from.
+    boxes
+        int32, shape (N, 4): y0, x0, y1, x1 in px, half-open.
+    labels
+        int16, shape (N,): places in ``scheme``.
+    groups
+        N names of what must not be torn apart by a split: a well, a field, a region.
+    split
+        N of ``"train"``, ``"validation"`` or ``""`` (a gap tile, or not split yet).
+    scheme
+        The classes.
+    channels, dtype, pixel_size_um
+        What all images share.
+    skipped
+        (path, reason) of what lay in the folders and was left out.
+    split_rule
+        In words, how the split was made.
+    read
+        Opens one of ``paths``.
+    provenance
+        Where the tiles lie in the fields that their files were cut from, or None where no list tells it.
+    """
+
+    paths: tuple[Path, ...]
+    image_ids: tuple[str, ...]
+    image: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    labels: NDArray[np.int16]
+    groups: NDArray[np.object_]
+    split: NDArray[np.object_]
+    scheme: ClassScheme
+    channels: int
+    dtype: np.dtype
+    pixel_size_um: tuple[float, float] | None = None
+    skipped: tuple[tuple[Path, str], ...] = ()
+    split_rule: str = "not split"
+    read: ReadImage = read_image
+    provenance: Provenance | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def tile_px(self) -> tuple[int, int]:
+        """The commonest (height, width) of a tile in px."""
+        sizes = Counter(map(tuple, (self.boxes[:, 2:] - self.boxes[:, :2]).tolist()))
+        (height, width), _ = sizes.most_common(1)[0]
+        return int(height), int(width)
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of every tile's pixels, box, label, group and split."""
+        digest = hashlib.blake2b(digest_size=16)
+        for i in range(len(self)):
+            row = (self.image_ids[self.image[i]], self.boxes[i].tolist(), int(self.labels[i]))
+            digest.update(repr((row, self.groups[i], self.split[i])).encode())
+        return digest.hexdigest()
+
+    def where(self, split: str) -> NDArray[np.int64]:
+        """Places of the tiles of a split."""
+        return np.flatnonzero(self.split == split)
+
+    def originals(self) -> TileDataset:
+        """Leave out rotated copies: a tile is to be judged once."""
+        if self.provenance is None or not self.provenance.rotated.any():
+            return self
+        return self.take(np.flatnonzero(~self.provenance.rotated))
+
+    def tiles(self, index: Sequence[int] | NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Read tiles, image by image, each image opened once.
+
+        Yields
+        ------
+        place : int
+            One of ``index``; the order is by image.
+        pixels : ndarray, shape (h, w, C)
+            In the image's dtype.
+
+        Raises
+        ------
+        ImageError
+            A file has become unreadable since the data set was made.
+        """
+        index = np.asarray(index, np.int64)
+        for number in np.unique(self.image[index]):
+            source = self.read(self.paths[number])
+            for place in index[self.image[index] == number]:
+                yield int(place), source.read(*(int(v) for v in self.boxes[place]))
+
+    def levels(
+        self, spec: PreprocessSpec, cancelled: CancelCheck = never_cancelled
+    ) -> Callable[[int], NDArray[np.float64] | None]:
+        """Give a function from a tile's place to its field's levels, see :func:`field_levels`.
+
+        Each image is read once more, where ``spec`` asks for its percentiles.
+        """
+        found = functools.cache(lambda image: field_levels(spec, self.read(self.paths[image]), cancelled))
+        return lambda place: None if spec.percentiles is None else found(int(self.image[place]))
+
+    def take(self, places: NDArray[np.int64]) -> TileDataset:
+        """Keep some tiles, in that order."""
+        names = ("image", "boxes", "labels", "groups", "split")
+        provenance = None if self.provenance is None else self.provenance.take(places)
+        return replace(self, **{name: getattr(self, name)[places] for name in names}, provenance=provenance)
+
+    def counts(self) -> pd.DataFrame:
+        """Tiles and groups per class and split: columns class_name, split, tiles, groups."""
+        frame = pd.DataFrame({"label": self.labels, "split": self.split, "group": self.groups})
+        table = frame.groupby(["label", "split"], as_index=False).agg(
+            tiles=("group", "size"), groups=("group", "nunique")
+        )
+        table.insert(0, "class_name", [self.scheme.names[i] for i in table.pop("label")])
+        return table
+
+    def frame(self) -> pd.DataFrame:
+        """One row per tile: path, y0, x0, y1, x1, class_name, group, split."""
+        columns: dict[str, Any] = {"path": [str(self.paths[i]) for i in self.image]}
+        columns |= {name: self.boxes[:, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
+        columns["class_name"] = [self.scheme.names[i] for i in self.labels]
+        return pd.DataFrame(columns | {"group": self.groups, "split": self.split})
+
+
+def read_folders(
+    folder: Path,
+    grid: GridOf | None = None,
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    classes: Sequence[str] | None = None,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    opened: Opened = no_look,
+) -> TileDataset:
+    """Make a data set of class folders, every image read once to know that it can be.
+
+    Parameters
+    ----------
+    folder
+        One sub-folder per class.
+    grid
+        Cuts a field into tiles; None takes every image as one tile.
+    group_by
+        See :func:`group_name`.
+    read
+        Opens an image.
+    classes
+        The classes of a model: the folders must be among them, and labels count in their order.
+    progress, cancelled
+        Called once per image.
+    opened
+        Told which images can be used, before anything is raised for want of them.
+
+    Returns
+    -------
+    TileDataset
+        Not split yet. Unreadable images, and those whose channels or dtype differ from most, are in
+        ``skipped``.
+
+    Raises
+    ------
+    DatasetError
+        Too few classes or images, or folders that are no class of the model.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    folders = class_folders(folder, classes)
+    origins = TileOrigins([folder, *(folder / name for name in folders)])
+    images = usable_images(folders, group_by, read, progress, cancelled, origins)
+    opened(images)
+    entries, skipped = images.entries, images.skipped
+    scheme = ClassScheme(tuple(classes or folders))
+    image, boxes, labels, groups = [], [], [], []
+    for number, entry in enumerate(entries):
+        cut = grid(entry.source) if grid else _whole(entry.source)
+        boxes.append(cut.boxes)
+        image.append(np.full(len(cut), number, np.int32))
+        labels.append(np.full(len(cut), scheme.index(entry.class_name), np.int16))
+        groups += [entry.group] * len(cut)
+    left = {entry.class_name for entry in entries}
+    if left != set(folders):
+        lost = next(name for name in folders if name not in left)
+        reason = next((why for path, why in skipped if path.parent.name == lost), "no image was left")
+        raise DatasetError(f"no image of class {lost!r} can be used: {reason}")
+    n = sum(map(len, boxes))
+    numbers, cuts = np.concatenate(image), np.concatenate(boxes)
+    return TileDataset(
+        tuple(entry.path for entry in entries),
+        tuple(entry.source.image_id for entry in entries),
+        numbers,
+        cuts,
+        np.concatenate(labels),
+        np.array(groups, object),
+        np.full(n, "", object),
+        scheme,
+        entries[0].source.channels,
+        entries[0].source.dtype,
+        entries[0].source.pixel_size_um,
+        skipped,
+        read=read,
+        provenance=Provenance.of([entry.origin for entry in entries], numbers, cuts),
+    )
+
+
+def _whole(source: SourceImage) -> TileGrid:
+    if min(source.shape) > _LARGEST_TILE_PX:
+        height, width = source.shape
+        raise DatasetError(
+            f"{source.name} has {width} x {height} px and looks like a field, not a tile; "
+            "say with --tile-px how large the tiles to cut from it are"
+        )
+    return TileGrid.regular(source.shape, source.shape)

@@ -1,0 +1,86 @@
+"""Data-set folders told from others at a glance, and which of their files to show."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.datasets.class_images import class_folders
+from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, is_tile_list
+from napari_cellclass.core.images.reading import is_image_name
+from napari_cellclass.core.labels.points_and_boxes import read_table
+
+# What a glance looks at; a folder of a million images must not hold up napari's "Open".
+_MOST_FOLDERS, _MOST_ENTRIES = 200, 500
+_ZARR = {".zarray", ".zattrs", ".zgroup", "zarr.json"}
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """A folder of labelled tiles: files per class, sorted by class and name."""
+
+    folder: Path
+    files: dict[str, tuple[Path, ...]]
+
+
+def is_dataset_folder(folder: Path) -> bool:
+    """Tell whether a folder holds a list of cut tiles, or at least two sub-folders with images.
+
+    Only names are read, at most ``_MOST_ENTRIES`` of each folder; Zarr images and unreadable folders are none.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            seen = list(itertools.islice(entries, _MOST_ENTRIES))
+        names = {entry.name for entry in seen}
+        if names & _ZARR or Path(folder).suffix.lower() == ".zarr":
+            return False
+        if TILE_LIST in names and _lists_tiles(Path(folder) / TILE_LIST):
+            return True
+        inside = [e for e in seen if e.is_dir() and not e.name.startswith((".", "__")) and not e.name.endswith(".zarr")]
+        return sum(map(_has_image, inside[:_MOST_FOLDERS])) >= 2
+    except OSError:
+        return False
+
+
+def _lists_tiles(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        columns = {name.strip().strip('"').lower() for name in stream.readline(4096).split(",")}
+    return {"file", "class_name", "y0", "x0"} <= columns
+
+
+def _has_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        with os.scandir(entry.path) as entries:
+            return any(is_image_name(inner.name) for inner in itertools.islice(entries, _MOST_ENTRIES))
+    except OSError:
+        return False  # a sub-folder that may not be read is no class, but the others may be
+
+
+def read_dataset_folder(folder: Path) -> DatasetFolder:
+    """List a data set's files by class, from its ``tiles.csv`` where it has one, else from its sub-folders.
+
+    Parameters
+    ----------
+    folder
+        The folder, or the ``tiles.csv`` in it.
+
+    Raises
+    ------
+    DatasetError
+        It holds no such data set.
+    """
+    listed = folder if folder.is_file() else folder / TILE_LIST
+    if listed.is_file():
+        frame = read_table(listed)
+        if is_tile_list(frame):
+            found: dict[str, list[Path]] = defaultdict(list)
+            for name, file in zip(frame["class_name"], frame["file"], strict=True):
+                found[name.strip() or "(no class)"].append(listed.parent / file)
+            return DatasetFolder(listed.parent, {name: tuple(sorted(found[name])) for name in sorted(found)})
+    if folder.is_file():
+        raise DatasetError(f"{folder} lists no cut tiles; open the folder of the data set instead")
+    return DatasetFolder(folder, {name: tuple(files) for name, files in class_folders(folder).items()})

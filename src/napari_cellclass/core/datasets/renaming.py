@@ -1,0 +1,234 @@
+"""Numbering the images of a folder in place, with a journal that completes or reverses it after a kill.
+
+Every file goes from its old name to a name of its own aside, and from there to its new name, so that new names
+may be old names of others. The journal tells which of the two steps is under way:
+
+    aside     a file has its old name or lies aside
+    placing   a file lies aside or has its new name
+    done      all have their new names
+
+Going back runs through the same states, so an interrupted renaming can be completed or reversed at any time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from napari_cellclass.core.common.errors import DatasetError, OutputError, Progress, ProgressCallback, no_progress
+from napari_cellclass.core.common.files import output_error, write_json, write_text
+from napari_cellclass.core.datasets.naming import folder_images, number_width, safe_prefix
+from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, as_text, read_tile_list
+
+JOURNAL = ".napari-cellclass-rename.json"
+State = Literal["aside", "placing", "done"]
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """A renaming of files of one folder.
+
+    Parameters
+    ----------
+    folder
+        Where it happens.
+    moves
+        (old, new) names, relative to the folder, with forward slashes.
+    lists
+        (list of tiles, its text before, its text after), see :mod:`~napari_cellclass.core.datasets.tile_provenance`.
+    """
+
+    folder: Path
+    moves: tuple[tuple[str, str], ...]
+    lists: tuple[tuple[str, str, str], ...] = ()
+
+    def aside(self, index: int) -> Path:
+        """Where a file waits between its names; hidden, so that nobody takes it for an image."""
+        old = self.folder / self.moves[index][0]
+        return old.with_name(f".cellclass-rename-{index:06d}{old.suffix}")
+
+    def save(self, state: State) -> None:
+        """Write the journal."""
+        content = {"version": 1, "state": state, "moves": self.moves, "lists": self.lists}
+        write_json(self.folder / JOURNAL, content)
+
+
+def rename_images(folder: Path, prefix: str | None = None, progress: ProgressCallback = no_progress) -> Renaming:
+    """Give the images of a folder, or of each of its class folders, numbers in natural order: ``PREFIX_0001.tif``.
+
+    A renaming that was interrupted is completed instead. A list of tiles there is kept right.
+
+    Parameters
+    ----------
+    folder
+        Holds images, or one sub-folder per class.
+    prefix
+        What names begin with; the class, or the folder's name, when None.
+    progress
+        Called once per file and step.
+
+    Returns
+    -------
+    Renaming
+        What was done; no moves where every name is right already.
+
+    Raises
+    ------
+    DatasetError, ImageError
+        There is no image, or the folder cannot be read.
+    OutputError
+        A file is in the way, or may not be renamed; nothing is lost then, and ``undo_renaming`` goes back.
+    """
+    folder = Path(folder)
+    interrupted = _interrupted(folder)
+    if interrupted is not None:
+        renaming, state = interrupted
+    else:
+        renaming, state = _plan(folder, prefix), "aside"
+        if not renaming.moves:
+            return renaming
+        renaming.save("aside")
+    if state == "aside":
+        _step(renaming, lambda i: (folder / renaming.moves[i][0], renaming.aside(i)), progress, "setting aside")
+        renaming.save("placing")
+    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][1]), progress, "renaming")
+    for name, _, after in renaming.lists:
+        write_text(folder / name, after)
+    renaming.save("done")
+    return renaming
+
+
+def undo_renaming(folder: Path, progress: ProgressCallback = no_progress) -> Renaming:
+    """Give the images of a folder the names back that they had before the last renaming, finished or not.
+
+    Files that were deleted since are passed over.
+
+    Raises
+    ------
+    DatasetError
+        Nothing was renamed there.
+    OutputError
+        A file is in the way, or may not be renamed.
+    """
+    folder = Path(folder)
+    found = _read(folder)
+    if found is None:
+        raise DatasetError(f"{folder} has no journal {JOURNAL}, so there is no renaming to undo")
+    renaming, state = found
+    if state == "done":
+        renaming = _reversible(renaming)
+        renaming.save("placing")
+    if state != "aside":
+        _step(renaming, lambda i: (folder / renaming.moves[i][1], renaming.aside(i)), progress, "setting aside")
+        renaming.save("aside")
+    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][0]), progress, "renaming")
+    for name, before, _ in renaming.lists:
+        write_text(folder / name, before)
+    try:
+        (folder / JOURNAL).unlink()
+    except OSError as error:
+        raise output_error(folder / JOURNAL, error) from error
+    return renaming
+
+
+def _plan(folder: Path, prefix: str | None) -> Renaming:
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder; give the folder whose images are to be numbered")
+    moves = []
+    classes = folder_images(folder)
+    for name, images in classes.items():
+        start = safe_prefix(prefix or name or folder.resolve().name)
+        width = number_width(len(images))
+        for number, path in enumerate(images, 1):
+            new = path.with_name(f"{start}_{number:0{width}d}{path.suffix}")
+            if new != path:
+                moves.append((path, new))
+    leaving = {_folded(old) for old, _ in moves}
+    for old, new in moves:
+        if new.exists() and _folded(new) not in leaving:
+            raise OutputError(f"cannot rename {old.name}: {new} is in the way; move it, or choose another --prefix")
+    names = tuple((old.relative_to(folder).as_posix(), new.relative_to(folder).as_posix()) for old, new in moves)
+    return Renaming(folder, names, tuple(_lists(folder, classes, dict(names))))
+
+
+def _lists(folder: Path, classes: Iterable[str], names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Give place, text and new text of the lists of tiles, that of the folder and those of its classes."""
+    for part in dict.fromkeys(("", *classes)):
+        frame = read_tile_list(folder / part)
+        if frame is not None and names:
+            start = f"{part}/" if part else ""
+            mine = {
+                old.removeprefix(start): new.removeprefix(start) for old, new in names.items() if old.startswith(start)
+            }
+            after = frame.assign(file=[mine.get(file, file) for file in frame["file"]])
+            yield f"{start}{TILE_LIST}", as_text(frame), as_text(after)
+
+
+def _reversible(renaming: Renaming) -> Renaming:
+    """Leave out files that are gone; check that the old names are free; bring the lists up to date."""
+    folder = renaming.folder
+    moves = tuple((old, new) for old, new in renaming.moves if (folder / new).exists())
+    leaving = {_folded(folder / new) for _, new in moves}
+    for old, _ in moves:
+        if (folder / old).exists() and _folded(folder / old) not in leaving:
+            raise OutputError(f"cannot undo the renaming: {folder / old} is in the way; move it and try again")
+    parts = {str(Path(new).parent.as_posix()).removeprefix(".") for _, new in moves}
+    back = _lists(folder, sorted(parts), {new: old for old, new in moves})
+    return replace(renaming, moves=moves, lists=tuple((name, before, now) for name, now, before in back))
+
+
+def _step(renaming: Renaming, ends: Callable[[int], tuple[Path, Path]], progress: ProgressCallback, phase: str) -> None:
+    """Move every file that has not been moved yet."""
+    total = len(renaming.moves)
+    for index in range(total):
+        start, end = ends(index)
+        try:
+            if start.exists():
+                if end.exists() and not end.samefile(start):  # a rename would overwrite it without a word
+                    raise OutputError(f"cannot rename to {end}: it exists; move it and try again")
+                start.rename(end)
+        except OSError as error:
+            raise output_error(end, error) from error
+        progress(Progress(phase, index + 1, total))
+
+
+def _read(folder: Path) -> tuple[Renaming, State] | None:
+    path = folder / JOURNAL
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        moves = tuple((str(old), str(new)) for old, new in content["moves"])
+        lists = tuple((str(name), str(before), str(after)) for name, before, after in content["lists"])
+        state: State = content["state"]
+        names = [*(name for move in moves for name in move), *(name for name, _, _ in lists)]
+        if state not in ("aside", "placing", "done") or not all(map(_is_inside, names)):
+            raise ValueError(f"state {state!r}, or a name that leads elsewhere")
+        if any(Path(name).name != TILE_LIST for name, _, _ in lists):
+            raise ValueError(f"a list that is not called {TILE_LIST}")
+        for _, before, after in lists:
+            pd.read_csv(io.StringIO(before)), pd.read_csv(io.StringIO(after))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(f"{path} is damaged ({error}); delete it to rename afresh") from error
+    return Renaming(folder, moves, lists), state
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name of the journal stays in its folder: the journal may have come with somebody's data."""
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts and not path.drive and "\0" not in name
+
+
+def _interrupted(folder: Path) -> tuple[Renaming, State] | None:
+    found = _read(folder)
+    return found if found is not None and found[1] != "done" else None
+
+
+def _folded(path: Path) -> str:
+    return str(path).casefold()

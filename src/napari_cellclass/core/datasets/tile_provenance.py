@@ -1,0 +1,243 @@
+"""``tiles.csv`` of cut tiles: where each file's pixels come from, kept for the split and for later slicing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.labels.points_and_boxes import numbers, read_table
+
+TILE_LIST = "tiles.csv"
+COLUMNS = ("file", "class_name", "source", "row", "col", "y0", "x0", "y1", "x1", "angle", "group", "hash")
+_NUMBERS = ("row", "col", "y0", "x0", "y1", "x1", "angle")
+
+
+@dataclass(frozen=True)
+class TileOrigin:
+    """Where a cut tile comes from.
+
+    Parameters
+    ----------
+    source
+        The image it was cut from, as a path with forward slashes.
+    row, col
+        Its place in the grid.
+    box
+        y0, x0, y1, x1 in px of ``source``, half-open.
+    angle
+        Degrees that it was rotated by, 0 for the tile itself.
+    group
+        What a split must not tear apart: the field.
+    class_name
+        Its class when it was cut, or empty.
+    """
+
+    source: str
+    row: int
+    col: int
+    box: tuple[int, int, int, int]
+    angle: int
+    group: str
+    class_name: str = ""
+
+    @property
+    def name(self) -> Path:
+        """Name of the image it was cut from, for patterns on file names."""
+        return Path(PurePosixPath(self.source).name)
+
+
+def empty_list() -> pd.DataFrame:
+    """Give a list of no tiles."""
+    return pd.DataFrame({name: pd.Series(dtype=np.int64 if name in _NUMBERS else object) for name in COLUMNS})
+
+
+def is_tile_list(frame: pd.DataFrame) -> bool:
+    """Tell a list of files that are whole tiles from one of boxes in fields."""
+    return "path" not in frame.columns and set(COLUMNS[:-1]) <= set(frame.columns)
+
+
+def read_tile_list(folder: Path, name: str = TILE_LIST) -> pd.DataFrame | None:
+    """Read the list of tiles that lies in a folder; None where there is none, or a table of another kind.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read, or a number in it is none.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        return None
+    frame = read_table(path)
+    return typed(frame, path) if is_tile_list(frame) else None
+
+
+def typed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Bring a table of text to the columns of a list of tiles, numbers as int64.
+
+    Raises
+    ------
+    DatasetError
+        A value is no number; says in which line.
+    """
+    values = numbers(frame, _NUMBERS, path) if len(frame) else np.zeros((0, len(_NUMBERS)))
+    far = np.flatnonzero((np.abs(values) > 2**31 - 1).any(axis=1))
+    if len(far):
+        raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond 2^31; correct it")
+    frame = frame.reindex(columns=list(COLUMNS), fill_value="")
+    return frame.assign(**{name: values[:, i].astype(np.int64) for i, name in enumerate(_NUMBERS)})
+
+
+def write_tile_list(folder: Path, frame: pd.DataFrame) -> None:
+    """Write the list of a folder's tiles, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    with writing(Path(folder) / TILE_LIST) as temporary:
+        temporary.write_bytes(as_text(frame).encode("utf-8", "backslashreplace"))
+
+
+def as_text(frame: pd.DataFrame) -> str:
+    """Give a list of tiles as CSV."""
+    return str(spreadsheet_safe(frame).to_csv(index=False, lineterminator="\n"))
+
+
+class TileOrigins:
+    """Where the tiles of some folders come from, by file or, for files that were moved or renamed, by content.
+
+    Parameters
+    ----------
+    folders
+        Folders in which a list of tiles may lie; those without one are passed over.
+    name
+        What it is called there.
+
+    Raises
+    ------
+    DatasetError
+        A list is damaged.
+    """
+
+    def __init__(self, folders: Iterable[Path] = (), name: str = TILE_LIST) -> None:
+        self._by_file: dict[Path, tuple[TileOrigin, str]] = {}
+        self._by_hash: dict[str, TileOrigin | None] = {}
+        self._resolved: dict[Path, Path] = {}
+        for folder in dict.fromkeys(folders):
+            frame = read_tile_list(folder, name)
+            if frame is not None:
+                self._add(folder, frame)
+
+    def __len__(self) -> int:
+        return len(self._by_file)
+
+    def _add(self, folder: Path, frame: pd.DataFrame) -> None:
+        for row in frame.itertuples(index=False):
+            origin = TileOrigin(
+                row.source, row.row, row.col, (row.y0, row.x0, row.y1, row.x1), row.angle, row.group, row.class_name
+            )
+            self._by_file[self._place(folder / row.file)] = origin, row.hash
+            other = self._by_hash.setdefault(row.hash, origin)
+            if other is None or other.group != origin.group:
+                self._by_hash[row.hash] = None  # the same pixels in two fields tell neither
+
+    def find(self, path: Path, content_hash: str = "") -> TileOrigin | None:
+        """Tell where a file comes from.
+
+        Parameters
+        ----------
+        path
+            The file.
+        content_hash
+            Its :attr:`SourceImage.image_id`; a listed name whose content has changed since counts still.
+        """
+        listed = self._by_file.get(self._place(path))
+        if content_hash and (listed is None or listed[1] != content_hash):
+            moved = self._by_hash.get(content_hash)
+            if moved is not None:
+                return moved
+        return listed[0] if listed else None
+
+    def _place(self, path: Path) -> Path:
+        """Give a path that is the same however the file was named; folders are looked up once."""
+        if path.parent not in self._resolved:
+            self._resolved[path.parent] = path.parent.resolve()
+        return self._resolved[path.parent] / path.name
+
+
+def whole_tiles(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Turn a list of tiles into one of boxes in images: every file is one box, as large as it was cut.
+
+    Returns
+    -------
+    DataFrame
+        Columns path, y0, x0, y1, x1 (text, as :func:`read_table` gives them), class_name and group.
+
+    Raises
+    ------
+    DatasetError
+        A value is no number, or no tile has a class.
+    """
+    tiles = typed(frame, path)
+    if len(tiles) and (tiles["class_name"].str.strip() == "").all():
+        raise DatasetError(f"{path}: no tile has a class; fill in class_name, or sort the tiles into class folders")
+    columns: dict[str, Any] = {"path": tiles["file"], "y0": "0", "x0": "0"}
+    columns |= {end: (tiles[end] - tiles[start]).astype(str) for start, end in (("y0", "y1"), ("x0", "x1"))}
+    return pd.DataFrame(columns | {"class_name": tiles["class_name"], "group": tiles["group"]}, index=frame.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Provenance:
+    """Where N tiles of a data set lie in the fields that they were cut from.
+
+    Parameters
+    ----------
+    field
+        int32, shape (N,): a number per field.
+    boxes
+        int32, shape (N, 4): y0, x0, y1, x1 in px of the field.
+    rotated
+        bool, shape (N,): whether it is a rotated copy of another tile.
+    """
+
+    field: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    rotated: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, origins: list[TileOrigin | None], image: NDArray[np.int32], boxes: NDArray[np.int32]
+    ) -> Provenance | None:
+        """Join the origins of M images with the boxes cut from them; None where no image has one.
+
+        Parameters
+        ----------
+        origins
+            One per image, None where it is a field itself.
+        image
+            int32, shape (N,): which image each box lies in.
+        boxes
+            int32, shape (N, 4) in px of that image.
+        """
+        if not any(origins):
+            return None
+        names: dict[tuple[str, Any], int] = {}
+        keys = [("cut", o.source) if o else ("whole", i) for i, o in enumerate(origins)]
+        field = np.array([names.setdefault(key, len(names)) for key in keys], np.int32)
+        shift = np.array([o.box[:2] * 2 if o else (0, 0, 0, 0) for o in origins], np.int32).reshape(-1, 4)
+        turned = np.array([bool(o and o.angle) for o in origins])
+        return cls(field[image], boxes + shift[image], turned[image])
+
+    def take(self, index: NDArray[Any]) -> Provenance:
+        """Keep the tiles of ``index``, places or a mask."""
+        return Provenance(self.field[index], self.boxes[index], self.rotated[index])

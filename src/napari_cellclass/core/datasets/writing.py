@@ -1,0 +1,120 @@
+"""Labelled tiles of a field cut out into one folder per class, to be trained on here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    DatasetError,
+    OutputError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.datasets.naming import safe_prefix, tile_place
+from napari_cellclass.core.datasets.tile_provenance import (
+    COLUMNS,
+    TILE_LIST,
+    empty_list,
+    read_tile_list,
+    write_tile_list,
+)
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
+
+
+def write_class_folders(
+    folder: Path,
+    source: SourceImage,
+    grid: TileGrid,
+    class_names: Sequence[str],
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> list[Path]:
+    """Cut tiles out of a field, e.g. ``stained/field_r00_c03.png``, with a ``tiles.csv`` that says where each is from.
+
+    Parameters
+    ----------
+    folder
+        Where the class folders are made. What is in it from other fields stays, and stays in the list.
+    source, grid
+        The field and its N tiles. Bit depth and channels are kept: PNG where it can hold them, else TIFF.
+    class_names
+        N names; tiles of an empty one are left out.
+    progress, cancelled
+        Called once per tile.
+
+    Returns
+    -------
+    list of Path
+        The tiles, then the list.
+
+    Raises
+    ------
+    DatasetError
+        No tile has a class, the tiles belong to a field of another size, or two classes cannot have folders of
+        their own.
+    OutputError
+        A file is there already, or cannot be written.
+    CancelledError
+        ``cancelled`` said so; the tiles written so far stay, but are not listed.
+    """
+    folder = Path(folder)
+    places = [i for i, name in enumerate(class_names) if name]
+    if not places:
+        raise DatasetError("no tile has a class, so there is nothing to write; label or classify some first")
+    if grid.image_shape != source.shape:
+        raise DatasetError(
+            f"the tiles are of a field of {grid.image_shape[1]} x {grid.image_shape[0]} px, but {source.name} has "
+            f"{source.shape[1]} x {source.shape[0]}; choose the image that they were made of"
+        )
+    folders = _folders([class_names[i] for i in places])
+    before = _listed(folder)
+    stem, suffix = safe_prefix(Path(source.name).stem), tile_suffix(source)
+    names = [
+        f"{folders[class_names[i]]}/{stem}{tile_place(int(grid.row[i]), int(grid.col[i]), grid.grid_shape)}{suffix}"
+        for i in places
+    ]
+    there = next((name for name in names if (folder / name).exists()), None)
+    if there:
+        raise OutputError(f"{folder / there} is there already; choose another folder")
+    origin = (source.path or Path(source.name)).as_posix()
+    rows: list[dict[str, Any]] = []
+    for done, (place, name) in enumerate(zip(places, names, strict=True)):
+        if cancelled():
+            raise CancelledError("cancelled while the tiles were written")
+        box = [int(v) for v in grid.boxes[place]]
+        pixels = storable(source.read(*box[:2], *box[2:]))
+        content = SourceImage(pixels, name).image_id
+        write_tile(folder / name, pixels, source, content)
+        row = (name, class_names[place], origin, int(grid.row[place]), int(grid.col[place]), *box, 0, stem, content)
+        rows.append(dict(zip(COLUMNS, row, strict=True)))
+        progress(Progress("writing tiles", done + 1, len(places)))
+    write_tile_list(folder, pd.concat([before, pd.DataFrame(rows)], ignore_index=True))
+    return [*(folder / name for name in names), folder / TILE_LIST]
+
+
+def _folders(class_names: Sequence[str]) -> dict[str, str]:
+    """Give each class a folder whose name every system takes."""
+    names = dict.fromkeys(class_names)
+    folders = {name: safe_prefix(name) for name in names}
+    shared = pd.Series({name: folder.casefold() for name, folder in folders.items()})
+    if shared.duplicated().any():
+        first, second = shared.index[shared == shared[shared.duplicated()].iloc[0]][:2]
+        raise DatasetError(f"the classes {first!r} and {second!r} would share a folder; rename one of them")
+    return folders
+
+
+def _listed(folder: Path) -> pd.DataFrame:
+    frame = read_tile_list(folder)
+    if frame is None and (folder / TILE_LIST).exists():
+        raise OutputError(f"{folder / TILE_LIST} is a table of another kind; choose another folder")
+    return empty_list() if frame is None else frame

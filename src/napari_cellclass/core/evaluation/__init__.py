@@ -1,0 +1,1 @@
+"""What came out for a test set or over repeated runs, and the verdict."""

@@ -1,0 +1,1 @@
+"""``SourceImage``, its content hash, and one reader per file format."""

@@ -1,0 +1,158 @@
+"""Opening an image, whatever its format, as a lazy :class:`~napari_cellclass.core.images.source.SourceImage`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.images.planes import reason
+from napari_cellclass.core.images.source import SourceImage
+
+__all__ = ["is_image_name", "is_phantom_name", "list_images", "read_image"]
+
+_TIFF = {".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".scn", ".qptiff"}
+_CODECS = {
+    ".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg",
+    ".bmp": "bmp", ".dib": "bmp", ".gif": "gif", ".jp2": "jp2", ".j2k": "jp2", ".jpx": "jp2", ".webp": "webp",
+}  # fmt: skip
+# Microscopes' own formats: images, but an installed napari plugin has to read them.
+_PLUGIN = {".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".dv", ".ims", ".mrxs", ".vms", ".sld", ".zvi"}
+_NOT_IMAGES = {"thumbs.db", "desktop.ini", "__macosx"}
+
+_SIGNATURES = (
+    (b"II*\0", "tiff"), (b"MM\0*", "tiff"), (b"II+\0", "tiff"), (b"MM\0+", "tiff"),
+    (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"\x93NUMPY", "npy"),
+    (b"\0\0\0\x0cjP  ", "jp2"), (b"\xff\x4f\xff\x51", "jp2"), (b"BM", "bmp"),
+)  # fmt: skip
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+def is_phantom_name(name: str) -> bool:
+    """Whether a name is of those that systems leave behind: ``.DS_Store``, ``._x.png``, ``Thumbs.db``, ``__MACOSX``."""
+    return name.startswith((".", "~$")) or name.lower() in _NOT_IMAGES
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file or ``.zarr`` folder of that name is an image, by its suffix.
+
+    Hidden entries (``.DS_Store``, ``._x.tif``) and what Windows and macOS leave behind are not.
+    """
+    if is_phantom_name(name):
+        return False
+    suffix = Path(name).suffix.lower()
+    return suffix in _TIFF or suffix in _CODECS or suffix in _PLUGIN or suffix in (".npy", ".zarr")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the images of a folder, ``.zarr`` folders among them, sorted by name; sub-folders are not entered.
+
+    Raises
+    ------
+    ImageError
+        The folder is missing, no folder, or may not be read.
+    """
+    folder = Path(folder)
+    try:
+        entries = sorted(folder.iterdir(), key=lambda p: p.name)
+        return [
+            p for p in entries
+            if is_image_name(p.name) and (p.is_dir() if p.suffix.lower() == ".zarr" else p.is_file())
+        ]  # fmt: skip
+    except OSError as error:
+        raise ImageError(f"cannot list {folder}: {error.strerror or error}; check the path") from error
+
+
+def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> SourceImage:
+    """Open one plane of an image; its pixels are only read when they are asked for.
+
+    PNG, JPEG, BMP, GIF, JPEG 2000, WebP, TIFF of all kinds, ``.npy``, Zarr and OME-Zarr are read here,
+    anything else by an installed napari reader plugin. Formats are told by what the file holds; its
+    suffix only decides where that says nothing. No file stays open.
+
+    Parameters
+    ----------
+    path
+        A file, or a Zarr folder.
+    t, z
+        Which time point and slice; the index that was taken of every such axis is in ``plane``.
+    scene
+        Which of the images in the file.
+
+    Returns
+    -------
+    SourceImage
+        With data of shape (Y, X, C).
+
+    Raises
+    ------
+    ImageError
+        There is no such file or plane, nothing reads its format, or it is damaged. Pixels that turn
+        out to be damaged raise it when they are read.
+    """
+    path = Path(path)
+    try:
+        return _open(path, t, z, scene)
+    except ImageError:
+        raise
+    except OSError as error:
+        if error.strerror:
+            raise ImageError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
+        raise ImageError(_damaged(path, error)) from error
+    except Exception as error:  # damaged files make libraries raise anything
+        raise ImageError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"cannot read {path.name}: {reason(error)}; the file may be damaged or incomplete, copy or export it again"
+
+
+def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:
+    if not path.exists():
+        raise ImageError(f"cannot read {path}: there is no such file; check the path")
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES):
+            from napari_cellclass.core.images.arrays import read_zarr
+
+            return read_zarr(path, t=t, z=z, scene=scene)
+        raise ImageError(f"cannot read {path}: it is a folder, not an image; choose a file in it")
+    kind = _kind(path)
+    known = suffix in _TIFF or suffix in _CODECS or suffix == ".npy"
+    if known and not kind:
+        raise ImageError(f"cannot read {path.name}: in spite of its name it holds no '{suffix}' image; export it again")
+    if not known:
+        from napari_cellclass.core.images.arrays import no_reader, read_plugin
+
+        try:
+            return read_plugin(path, t=t, z=z, scene=scene)
+        except ImageError as error:
+            if not kind or str(error) != str(ImageError(no_reader(path))):
+                raise  # else no plugin knows the name, but the content is known here
+    return _read_kind(path, kind, t, z, scene)
+
+
+def _read_kind(path: Path, kind: str, t: int, z: int, scene: int) -> SourceImage:
+    if kind == "tiff":
+        from napari_cellclass.core.images.tiff import read_tiff
+
+        return read_tiff(path, t=t, z=z, scene=scene)
+    if scene:
+        raise ImageError(f"{path.name} has no image {scene}; it has only image 0")
+    if kind == "npy":
+        from napari_cellclass.core.images.arrays import read_npy
+
+        return read_npy(path, t=t, z=z)
+    from napari_cellclass.core.images.codecs import read_codec
+
+    return read_codec(path, kind, t=t, z=z)
+
+
+def _kind(path: Path) -> str:
+    """Tell the format from the first bytes; empty when they say nothing."""
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    if not head:
+        raise ImageError(f"cannot read {path.name}: the file is empty (0 bytes); copy or export it again")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    return next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), "")

@@ -1,0 +1,238 @@
+"""The one record of an image, wherever it came from: a file or a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    ImageError,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.images.content_hash import PassingHash
+
+_KEPT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """One plane of an image with its channels, read lazily.
+
+    Parameters
+    ----------
+    data
+        Array-like of shape (Y, X, C) in the image's own dtype, indexed as NumPy is; pixels are only
+        fetched by indexing. A grey image has C = 1, alpha is never among the channels.
+    name
+        What to call the image, usually the file's name without its folder.
+    path
+        The file it came from, or None.
+    pixel_size_um
+        (y, x) size of a pixel in µm, or None where it is not known.
+    channel_names
+        C names, or empty.
+    rgb
+        Whether the three channels are red, green, blue.
+    source_axes, source_shape
+        Axes letters and lengths of what was opened, before a plane was chosen; ``S`` is RGB samples.
+    plane
+        Which index was taken of every axis that is neither Y, X nor a channel, e.g. ``{"T": 0}``.
+    """
+
+    data: Any
+    name: str = "image"
+    path: Path | None = None
+    pixel_size_um: tuple[float, float] | None = None
+    channel_names: tuple[str, ...] = ()
+    rgb: bool = False
+    source_axes: str = "YXC"
+    source_shape: tuple[int, ...] = ()
+    plane: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.data.shape) != 3:
+            raise ImageError(f"{self.name}: expected axes (Y, X, C), but the shape is {tuple(self.data.shape)}")
+        if min(self.data.shape) == 0:
+            raise ImageError(f"{self.name}: the image is empty, its shape is {tuple(self.data.shape)}")
+        if self.dtype.kind not in "uifb":
+            raise ImageError(f"{self.name}: pixels of type {self.dtype} are not numbers; convert the image")
+
+    @property
+    def axes(self) -> str:
+        """Axes of :attr:`data`, always ``"YXC"``."""
+        return "YXC"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The pixels' dtype."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+        return int(self.data.shape[0]), int(self.data.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are."""
+        return int(self.data.shape[2])
+
+    @property
+    def chunk_rows(self) -> int:
+        """Height of the chunks that the pixels are stored in, 1 where any rows can be read by themselves."""
+        return chunk_height(self.data)
+
+    def read(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
+        """Fetch ``[y0, y1) x [x0, x1)``; what lies past the image is filled by reflection.
+
+        Returns
+        -------
+        ndarray, shape (y1 - y0, x1 - x0, C)
+            Pixels in the image's dtype.
+
+        Raises
+        ------
+        ImageError
+            The pixels cannot be read: a truncated or damaged file.
+        """
+        height, width = self.shape
+        ya, yb = max(0, min(y0, height)), max(0, min(y1, height))
+        xa, xb = max(0, min(x0, width)), max(0, min(x1, width))
+        try:
+            part = np.asarray(self.data[ya:yb, xa:xb])
+        except ImageError:
+            raise
+        except Exception as error:  # codecs and reader plugins raise anything
+            raise ImageError(
+                f"{self.name}: the pixels cannot be read ({type(error).__name__}: {error}); the file may be damaged"
+            ) from error
+        if part.shape[:2] == (y1 - y0, x1 - x0):
+            return part
+        pads = ((ya - y0, y1 - yb), (xa - x0, x1 - xb), (0, 0))
+        return np.pad(part, pads, mode="symmetric")
+
+    def passed(self, y0: int, again: bool = False) -> None:
+        """Say that rows above ``y0`` are not needed for now: a file that is decoded from its top may let them go.
+
+        Parameters
+        ----------
+        y0
+            The first row that is needed.
+        again
+            They may well be read again: those of a field below a gigabyte stay.
+        """
+        height, width = self.shape
+        if not again or height * width * self.channels * self.dtype.itemsize > _KEPT_BYTES:
+            tell_passed(self.data, y0)
+
+    def select(self, channels: Sequence[int]) -> SourceImage:
+        """Keep some channels, in the order given.
+
+        Raises
+        ------
+        ImageError
+            A channel is not there.
+        """
+        missing = [channel for channel in channels if not 0 <= channel < self.channels]
+        if missing:
+            raise ImageError(f"{self.name} has no channel {missing[0]}; its {self.channels} channel(s) count from 0")
+        names = tuple(self.channel_names[channel] for channel in channels) if self.channel_names else ()
+        return replace(self, data=_Channels(self.data, tuple(channels)), channel_names=names, rgb=False)
+
+    @cached_property
+    def image_id(self) -> str:
+        """Hash of shape, dtype and pixels: the same for a file and the layer made of it.
+
+        Of images above 64 MiB only 64 evenly spaced bands of rows are read, of 1 MiB each, and the id says so by
+        beginning with ``s``.
+        """
+        return PassingHash(self).finish()
+
+    @property
+    def known_id(self) -> str | None:
+        """:attr:`image_id` where the pixels have been read for it already, else None."""
+        found: str | None = self.__dict__.get("image_id")
+        return found
+
+    def identify(
+        self,
+        progress: ProgressCallback = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        passing: PassingHash | None = None,
+    ) -> None:
+        """Find :attr:`image_id`, which reads the pixels, with a way to watch and to stop it.
+
+        Parameters
+        ----------
+        progress, cancelled
+            To watch and to stop it.
+        passing
+            Has been told the rows that were read anyway; the rest is read now.
+
+        Raises
+        ------
+        CancelledError
+            ``cancelled`` said so.
+        """
+        if self.known_id is None:
+            self.__dict__["image_id"] = (passing or PassingHash(self)).finish(progress, cancelled)
+
+
+class _Channels:
+    """Some channels of an array, still lazy."""
+
+    def __init__(self, data: Any, channels: tuple[int, ...]) -> None:
+        self._data, self._channels = data, channels
+        self.shape = (*data.shape[:2], len(channels))
+        self.chunk_rows = chunk_height(data)
+        self.dtype = data.dtype
+
+    def passed(self, y0: int) -> None:
+        tell_passed(self._data, y0)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(self._data[key])[..., self._channels]
+
+
+def tell_passed(array: Any, y0: int) -> None:
+    """Tell an array that keeps decoded rows, and no other, that those above ``y0`` are not needed for now."""
+    if (passed := getattr(array, "passed", None)) is not None:
+        passed(y0)
+
+
+def chunk_height(array: Any, axis: int = 0) -> int:
+    """Give the length of an array's chunks along an axis, 1 where it has none; its own ``chunk_rows`` comes first."""
+    own, chunks = getattr(array, "chunk_rows", None), getattr(array, "chunks", None)
+    along = own or (chunks[axis] if chunks else 1)  # one length of zarr and HDF5, those of all chunks of dask
+    return max(1, int(along[0] if isinstance(along, tuple) else along))
+
+
+def as_yxc(array: Any, axes: str) -> Any:
+    """Bring an array of axes out of ``YXCS`` to (Y, X, C) without copying.
+
+    Parameters
+    ----------
+    array
+        NumPy, dask or zarr-like array with ``transpose`` and ``reshape`` (lazy arrays stay lazy).
+    axes
+        One letter per axis; Y and X must be among them, C and S may be.
+
+    Raises
+    ------
+    ImageError
+        Y or X is missing, or another axis is left.
+    """
+    if not {"Y", "X"} <= set(axes) or not set(axes) <= set("YXCS"):
+        raise ImageError(f"cannot make a field of an array with axes {axes!r}; axes Y and X are needed")
+    order = [axes.index(letter) for letter in "YXCS" if letter in axes]
+    array = array.transpose(order)
+    return array.reshape(*array.shape[:2], -1) if array.ndim != 3 else array

@@ -1,0 +1,1 @@
+"""Formats of other programs: GeoJSON of QuPath, COCO, CSV of WSInfer."""

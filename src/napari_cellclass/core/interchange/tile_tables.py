@@ -1,0 +1,285 @@
+"""Tables of classified tiles read back from files: our CSV and GeoJSON, and WSInfer's CSV both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.interchange.geojson import classification, features_in, load_geojson, regions_in
+from napari_cellclass.core.labels.classes import UNSURE, ClassScheme, palette
+from napari_cellclass.core.labels.points_and_boxes import column_of, numbers, read_table
+from napari_cellclass.core.labels.regions import boxes_of
+from napari_cellclass.core.predictions.table import OWN_MEMBER, TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.grid_layout import grid_from_boxes, grid_from_layout
+
+_BOX = ("y0", "x0", "y1", "x1")
+_WSINFER = ("minx", "miny", "width", "height")
+_ROUNDING = 2e-6  # of probabilities as files hold them
+_LARGEST_PX = 1_000_000_000
+
+
+def csv_kind(path: Path) -> str:
+    """Tell what a CSV file holds by its header: ``"tiles"``, ``"wsinfer"``, ``"labels"``, or ``""``.
+
+    Labels are boxes with a class but no probabilities.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
+            header = stream.readline(1 << 16)
+    except OSError:
+        return ""
+    columns = [name.strip().strip('"').lower() for name in header.split(",")]
+    probable = [name.split("_")[0] for name in columns if name.startswith(("p_", "prob_"))]
+    if set(_WSINFER) <= set(columns) and "prob" in probable:
+        return "wsinfer"
+    if not set(_BOX) <= set(columns) or "class_name" not in columns:
+        return ""
+    if "p" in probable:
+        return "tiles"
+    return "labels" if {"path", "file"}.isdisjoint(columns) else ""  # else a list of what to train on
+
+
+def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> TileTable:
+    """Read ``NAME.tiles.csv`` as :meth:`TileTable.to_csv` wrote it, or WSInfer's CSV.
+
+    The file tells neither the classes' colours, which are then those of the palette, nor the field's size.
+
+    Parameters
+    ----------
+    path
+        The file.
+    image_shape
+        (height, width) of the field in px; as far as the tiles reach when not given.
+
+    Raises
+    ------
+    DatasetError
+        The file is missing or damaged, lacks a column, holds no tile, or a line's class is not that of its
+        largest probability; says which line.
+    """
+    frame = read_table(path, lower=False)
+    if set(_WSINFER) <= set(frame.columns):
+        return _read_wsinfer(frame, path, image_shape)
+    for name in ("row", "col", *_BOX, "class_name"):
+        column_of(frame, (name,), path, repr(name))
+    names = [name.removeprefix("p_") for name in frame.columns if name.startswith("p_")]
+    boxes = _integers(frame, _BOX, path)
+    prob = _probabilities(frame, [f"p_{name}" for name in names], path)
+    scheme = _scheme(names, path)
+    prob = _settled(
+        prob, frame["class_name"].str.strip().tolist(), scheme, [f"line {i + 2}" for i in frame.index], path
+    )
+    row, col = _integers(frame, ("row", "col"), path).T
+    ids = _integers(frame, ("tile_id",), path)[:, 0] if "tile_id" in frame.columns else None
+    return TileTable(grid_from_boxes(boxes.astype(np.int32), row, col, ids, image_shape), scheme, prob)
+
+
+def _read_wsinfer(frame: pd.DataFrame, path: Path, image_shape: tuple[int, int] | None) -> TileTable:
+    names = [name.removeprefix("prob_") for name in frame.columns if name.startswith("prob_")]
+    x, y, width, height = np.round(_bounded(numbers(frame, _WSINFER, path), frame, path)).astype(np.int64).T
+    boxes = np.stack([y, x, y + height, x + width], axis=1)
+    _check_boxes(boxes, frame, path)
+    prob = _probabilities(frame, [f"prob_{name}" for name in names], path)
+    if len(names) == 1:  # a sigmoid: what is not the one class is the other
+        names, prob = [f"not {names[0]}", names[0]], np.column_stack([1 - prob, prob]).astype(np.float32)
+    return TileTable(grid_from_boxes(boxes.astype(np.int32), image_shape=image_shape), _scheme(names, path), prob)
+
+
+def write_wsinfer_csv(table: TileTable, path: Path) -> None:
+    """Write a table as WSInfer does: ``minx,miny,width,height,prob_<class>...``, a line per tile, in px.
+
+    The columns are those of ``wsinfer/modellib/run_inference.py`` of SBU-BMI/wsinfer, which its GeoJSON
+    conversion and the QuPath extension read. Tiles without a class have empty probabilities.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    y0, x0, y1, x1 = table.grid.boxes.T
+    columns: dict[str, Any] = dict(zip(_WSINFER, (x0, y0, x1 - x0, y1 - y0), strict=True))
+    columns |= {f"prob_{name}": table.prob[:, k] for k, name in enumerate(table.scheme.names)}
+    with writing(path) as temporary:
+        spreadsheet_safe(pd.DataFrame(columns)).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _integers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.int64]:
+    values = _bounded(numbers(frame, columns, path), frame, path)
+    broken = np.flatnonzero((values != np.round(values)).any(axis=1))
+    if len(broken):
+        raise DatasetError(f"{path}, line {frame.index[broken[0]] + 2}: {', '.join(columns)} are whole numbers of px")
+    whole = values.astype(np.int64)
+    if tuple(columns) == _BOX:
+        _check_boxes(whole, frame, path)
+    return whole
+
+
+def _bounded(values: NDArray[np.float64], frame: pd.DataFrame, path: Path) -> NDArray[np.float64]:
+    if len(values) == 0:
+        raise DatasetError(f"{path} holds no tile; classify an image first")
+    far = np.flatnonzero((np.abs(values) > _LARGEST_PX).any(axis=1))
+    if len(far):
+        raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond {_LARGEST_PX:,}; correct it")
+    return values
+
+
+def _check_boxes(boxes: NDArray[np.int64], frame: pd.DataFrame, path: Path) -> None:
+    empty = np.flatnonzero((boxes[:, :2] >= boxes[:, 2:]).any(axis=1))
+    if len(empty):
+        raise DatasetError(f"{path}, line {frame.index[empty[0]] + 2}: the box has no area; correct or remove it")
+
+
+def _probabilities(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.float32]:
+    """Read probabilities; a line where all are empty is a tile without class."""
+    if not columns:
+        raise DatasetError(f"{path} has no column of probabilities, p_NAME or prob_NAME")
+    texts = frame[list(columns)].apply(lambda column: column.str.strip())
+    none = (texts == "").all(axis=1).to_numpy()
+    prob = np.full((len(frame), len(columns)), np.nan, np.float32)
+    if not none.all():
+        prob[~none] = numbers(frame[~none], columns, path)
+    wrong = np.flatnonzero(((prob < 0) | (prob > 1)).any(axis=1))
+    if len(wrong):
+        raise DatasetError(f"{path}, line {frame.index[wrong[0]] + 2}: a probability is not within 0 and 1; correct it")
+    return prob
+
+
+def _scheme(names: Sequence[str], path: Path, colours: Mapping[str, str] | None = None) -> ClassScheme:
+    given = [(colours or {}).get(name, usual) for name, usual in zip(names, palette(len(names)), strict=True)]
+    try:
+        return ClassScheme(tuple(names), tuple(given))
+    except ParamsError as error:
+        raise DatasetError(f"{path}: {error}") from error
+
+
+def _settled(
+    prob: NDArray[np.float32], told: Sequence[str], scheme: ClassScheme, where: Sequence[str], path: Path
+) -> NDArray[np.float32]:
+    """Let the likeliest class be the one the file names, where rounding made two of them equal."""
+    best = np.where(np.isnan(prob), -1, prob).argmax(axis=1)
+    for place, name in enumerate(told):
+        if np.isnan(prob[place]).any():
+            if name:
+                raise DatasetError(f"{path}, {where[place]}: the class is {name!r}, but it has no probabilities")
+            continue
+        if name in (scheme.names[best[place]], UNSURE):
+            continue
+        index = scheme.index(name) if name in scheme.names else -1
+        top = prob[place, best[place]]
+        if index < 0 or top - prob[place, index] > _ROUNDING:
+            raise DatasetError(
+                f"{path}, {where[place]}: the class is {name!r}, but {scheme.names[best[place]]!r} is likelier; "
+                "take a corrected file as labels, in Annotate tiles"
+            )
+        prob[place, index] = np.nextafter(top, np.float32(2))
+    return prob
+
+
+def is_tile_geojson(content: Any) -> bool:
+    """Tell whether a parsed GeoJSON document holds tiles with probabilities, by its first ones."""
+    listed = content.get("features") if isinstance(content, dict) else content
+    if not isinstance(listed, list):
+        return False
+    if isinstance(content, dict) and isinstance(content.get(OWN_MEMBER), dict):
+        return True
+    properties = [f.get("properties") for f in listed[:100] if isinstance(f, dict)]
+    tiles = [p for p in properties if isinstance(p, dict) and p.get("objectType") == "tile"]
+    return bool(tiles) and any(_likelihoods(tile) for tile in tiles)
+
+
+def read_tile_geojson(path: Path) -> TileTable:
+    """Read tiles as :meth:`TileTable.to_geojson` wrote them, or as QuPath or WSInfer export such tiles.
+
+    Written by this program the table is the same again, with classes, colours, grid and pixel size; of other
+    files classes and colours are those of the tiles, and the grid is found from their boxes.
+
+    Raises
+    ------
+    DatasetError
+        The file is missing, damaged or holds no tiles with probabilities; says which feature.
+    """
+    return tiles_in(load_geojson(path), path)
+
+
+def tiles_in(content: Any, path: Path) -> TileTable:
+    """Make the table of what ``load_geojson`` gave; see :func:`read_tile_geojson`."""
+    features = features_in(content, path)
+    regions = regions_in(content, path).regions
+    if not features or len(features) != len(regions):
+        raise DatasetError(f"{path} holds no tiles, or features that are none; export tiles only")
+    boxes = np.zeros((len(features), 4), np.int64)
+    for i, region in enumerate(regions):
+        box = boxes_of(region.polygons[0]) if len(region.polygons) == 1 else None
+        if box is None or (box != np.round(box)).any():
+            raise DatasetError(f"{path}, {region.name} is no upright rectangle of whole px, so no tile; leave it out")
+        boxes[i] = box
+    properties = [feature.get("properties") or {} for _, feature in features]
+    own = content.get(OWN_MEMBER) if isinstance(content, dict) else None
+    values = [_likelihoods(p) for p in properties]
+    scheme, size = _own_scheme(own, path) or (_scheme_of(properties, values, path), None)
+    prob = np.array([[row.get(name, np.nan) for name in scheme.names] for row in values], np.float32)
+    told = [classification(p)[0] for p in properties]
+    if any(told):  # WSInfer's have probabilities, but no class
+        prob = _settled(prob, told, scheme, [name for name, _ in features], path)
+    table = TileTable(_grid(own, features, boxes.astype(np.int32)), scheme, prob, size)
+    rate, limit = (own.get("error_rate"), own.get("limit")) if isinstance(own, dict) else (None, None)
+    if not isinstance(rate, int | float) or not isinstance(limit, int | float):
+        return table
+    return replace(table, error_rate=float(rate), limit=float(limit))
+
+
+def _likelihoods(properties: Mapping[str, Any]) -> dict[str, float]:
+    """Probability per class of the measurements: a dict, or before QuPath 0.4 a list of name and value."""
+    given = properties.get("measurements") or {}
+    if isinstance(given, list):
+        given = {m.get("name"): m.get("value") for m in given if isinstance(m, dict)}
+    found = {}
+    for name, value in given.items() if isinstance(given, dict) else ():
+        match = re.match("(?:p|prob)_(.+)", str(name), re.DOTALL)
+        if match and isinstance(value, int | float) and 0 <= value <= 1:
+            found[match[1]] = float(value)
+    return found
+
+
+def _own_scheme(own: Any, path: Path) -> tuple[ClassScheme, tuple[float, float] | None] | None:
+    if not isinstance(own, dict):
+        return None
+    try:
+        size = own.get("pixel_size_um")
+        return ClassScheme.from_json(own["classes"]), None if size is None else (float(size[0]), float(size[1]))
+    except (KeyError, TypeError, ValueError, IndexError, ParamsError) as error:
+        raise DatasetError(f"{path}: its member {OWN_MEMBER!r} is damaged ({error}); export it again") from error
+
+
+def _scheme_of(
+    properties: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, float]], path: Path
+) -> ClassScheme:
+    names = list(dict.fromkeys(name for row in values for name in row))
+    colours = {name: colour for name, colour in map(classification, reversed(properties)) if colour}
+    return _scheme(names, path, colours)
+
+
+def _grid(own: Any, features: Sequence[tuple[str, Mapping[str, Any]]], boxes: NDArray[np.int32]) -> TileGrid:
+    """Lay the grid the file describes, if it still fits the tiles; else find one from their boxes."""
+    layout = own.get("grid") if isinstance(own, dict) else None
+    ids = [feature.get("id") for _, feature in features]
+    if layout is not None and all(isinstance(i, int) for i in ids):
+        try:
+            whole = grid_from_layout({**layout, "tiles": None})
+            grid = whole.take(np.array(ids, np.int64))
+            if (grid.boxes == boxes).all():
+                return grid
+        except (GridError, IndexError, TypeError):
+            pass  # the file was changed by hand; its boxes still hold
+    return grid_from_boxes(boxes)

@@ -1,0 +1,1 @@
+"""Classes, labels of tiles with undo, the annotation session on disk, and labels from drawn shapes."""

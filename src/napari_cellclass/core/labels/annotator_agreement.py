@@ -1,0 +1,122 @@
+"""Two annotators of one image: how far they agree, and their labels joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import GridError, ImageError, ParamsError
+from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED, UNSURE, Annotation
+from napari_cellclass.core.labels.tile_labels import Conflict
+from napari_cellclass.core.stats.agreement import cohen_kappa
+from napari_cellclass.core.stats.metrics import confusion_matrix
+from napari_cellclass.core.tiles.grid_layout import grid_key
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How far two annotators of one image agree, on the tiles that both gave a class.
+
+    Parameters
+    ----------
+    n, only_a, only_b
+        Tiles that both, or one of them, gave a class.
+    agreement
+        Part of the n tiles with the same class; NaN without such a tile.
+    kappa
+        Cohen's kappa (Educ. Psychol. Meas. 20:37, 1960): agreement beyond what their class frequencies
+        give by chance; NaN where that is all there can be, as with one class.
+    differing
+        int64: places in a's grid of the tiles that differ, ascending.
+    classes
+        Names of all classes of either, in a's order.
+    confusion
+        int64, shape (K, K): tiles per class, rows are a's.
+    """
+
+    n: int
+    only_a: int
+    only_b: int
+    agreement: float
+    kappa: float
+    differing: NDArray[np.int64]
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+
+
+def compare(a: Annotation, b: Annotation) -> Comparison:
+    """Compare two annotations of one image and grid, classes by their names.
+
+    Raises
+    ------
+    ImageError
+        They are of different images.
+    GridError
+        They are of different grids.
+    """
+    _check_same(a, b)
+    names = (*a.scheme.names, *(name for name in b.scheme.names if name not in a.scheme.names))
+    mine, yours = a.labels, _labels_of(b, a, names)
+    both = (mine >= 0) & (yours >= 0)
+    confusion = confusion_matrix(mine[both], yours[both], len(names))
+    n = int(both.sum())
+    agreement = float(np.trace(confusion) / n) if n else math.nan
+    kappa = float(cohen_kappa(confusion)) if n else math.nan
+    return Comparison(
+        n, int(((mine >= 0) & ~both).sum()), int(((yours >= 0) & ~both).sum()),
+        agreement, kappa, np.flatnonzero(both & (mine != yours)), names, confusion,
+    )  # fmt: skip
+
+
+def merge(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], tuple[Conflict, ...]]:
+    """Join two annotations of one image and grid.
+
+    Where one has no label, the other's counts. Two classes are a conflict; unsure stays unsure whatever the
+    other says, and a conflict of one stays a conflict, since nobody has settled it.
+
+    Returns
+    -------
+    labels
+        int16, shape (N,): for a's grid and classes.
+    conflicts
+        (place, (a's class, b's class)), in a's classes, of each new conflict.
+
+    Raises
+    ------
+    ImageError, GridError
+        See :func:`compare`.
+    ParamsError
+        b labelled a tile with a class that a does not have.
+    """
+    _check_same(a, b)
+    names = (*a.scheme.names, *(name for name in b.scheme.names if name not in a.scheme.names))
+    mine, yours = a.labels, _labels_of(b, a, names)
+    unknown = yours[yours >= len(a.scheme)]
+    if len(unknown):
+        raise ParamsError(f"the class {names[unknown[0]]!r} is in one annotation only; add it to the other first")
+    labels = np.where(mine == UNLABELLED, yours, mine)
+    differ = (mine >= 0) & (yours >= 0) & (mine != yours)
+    labels[(mine == UNSURE) | (yours == UNSURE)] = UNSURE
+    labels[differ | (mine == CONFLICT) | (yours == CONFLICT)] = CONFLICT
+    conflicts = tuple((int(p), (int(mine[p]), int(yours[p]))) for p in np.flatnonzero(differ))
+    return labels.astype(np.int16), conflicts
+
+
+def _check_same(a: Annotation, b: Annotation) -> None:
+    if a.image.image_id != b.image.image_id:
+        raise ImageError(f"{a.image.name} and {b.image.name} are different images; compare labels of one image")
+    if grid_key(a.grid) != grid_key(b.grid):
+        raise GridError(
+            f"the two annotations of {a.image.name} have different grids ({grid_key(a.grid)}; {grid_key(b.grid)}); "
+            "compare labels of one grid"
+        )
+
+
+def _labels_of(b: Annotation, a: Annotation, names: Sequence[str]) -> NDArray[np.int16]:
+    """B's labels at a's places, in the classes ``names``."""
+    table = np.array([CONFLICT, UNSURE, UNLABELLED, *(names.index(name) for name in b.scheme.names)], np.int16)
+    return table[b.labels_of(a.grid.tile_id) - CONFLICT]

@@ -1,0 +1,109 @@
+"""Class names with their order, colours and keys: one object for layer, model and export."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_cellclass.core.common.errors import ParamsError
+
+# Okabe & Ito, "Color Universal Design" (2008), without black, which a dark field hides; then the
+# classes of Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021) that differ most from those.
+_PALETTE = (
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#CC79A7",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#DDCC77",
+    "#AA4499",
+)
+_KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
+UNCLASSIFIED_COLOUR = "#9A9A9A"
+UNSURE = "(unsure)"
+"""Name of the class of tiles whose prediction set is not one class."""
+UNSURE_COLOUR = "#FFFFFF"
+
+
+def palette(n: int) -> tuple[str, ...]:
+    """Give ``n`` hex colours, the first twelve told apart with any common colour blindness."""
+    extra = [
+        colorsys.hls_to_rgb((0.61803398875 * i) % 1.0, (0.42, 0.62)[i % 2], 0.65)
+        for i in range(max(0, n - len(_PALETTE)))
+    ]
+    more = tuple("#" + "".join(f"{round(255 * v):02X}" for v in rgb) for rgb in extra)
+    return (_PALETTE + more)[:n]
+
+
+@dataclass(frozen=True)
+class ClassScheme:
+    """The classes of a model or an annotation, in the order of the network's outputs.
+
+    Parameters
+    ----------
+    names
+        Class names; their order is the order of the softmax outputs.
+    colours
+        ``"#RRGGBB"`` per class.
+    keys
+        The key that labels a tile with the class, one character each, or ``""``.
+
+    Raises
+    ------
+    ParamsError
+        Fewer than two classes, an empty or doubled name, or lists of different lengths.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        if n < 2:
+            raise ParamsError(f"a classifier needs at least two classes, but there is {n}: {self.names}")
+        if not all(name.strip() for name in self.names):
+            raise ParamsError(f"a class has an empty name in {self.names}; give each class a name")
+        if len(set(self.names)) != n:
+            raise ParamsError(f"a class name stands twice in {self.names}; rename one of them")
+        object.__setattr__(self, "colours", tuple(self.colours) or palette(n))
+        object.__setattr__(self, "keys", tuple(self.keys) or tuple(_KEYS[:n].ljust(n)))
+        if len(self.colours) != n or len(self.keys) != n:
+            raise ParamsError(f"{n} classes need {n} colours and keys, not {self.colours} and {self.keys}")
+        wrong = [colour for colour in self.colours if not re.fullmatch("#[0-9A-Fa-f]{6}", colour)]
+        if wrong:
+            raise ParamsError(f"{wrong[0][:40]!r} is no colour of a class; write it as #RRGGBB")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Give the place of ``name``; ``ValueError`` when it is not a class."""
+        return self.names.index(name)
+
+    def rgb(self, index: int) -> tuple[int, int, int]:
+        """Give the colour of a class as 0..255 values; of -1, the grey of "no class"; of K, that of "unsure"."""
+        value = (*self.colours, UNSURE_COLOUR, UNCLASSIFIED_COLOUR)[index]
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+
+    def to_json(self) -> list[dict[str, str]]:
+        """Give a JSON-able list, one object per class in order."""
+        rows = zip(self.names, self.colours, self.keys, strict=True)
+        return [{"name": name, "colour": colour, "key": key} for name, colour, key in rows]
+
+    @classmethod
+    def from_json(cls, content: Sequence[dict[str, Any]]) -> ClassScheme:
+        """Read what :meth:`to_json` gave."""
+        return cls(
+            tuple(str(row["name"]) for row in content),
+            tuple(str(row["colour"]) for row in content),
+            tuple(str(row.get("key", "")) for row in content),
+        )

@@ -1,0 +1,168 @@
+"""Labelled points and boxes of CSV files, for one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.csv_safe import as_meant
+from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.limits import limit, variable
+
+_IMAGE = ("image", "image_name", "filename", "file", "path")
+_NAME = ("name", "class_name", "class", "label", "type")
+_BOXES = (("y0", "x0", "y1", "x1"), ("ymin", "xmin", "ymax", "xmax"), ("y_min", "x_min", "y_max", "x_max"))
+
+
+@dataclass(frozen=True, eq=False)
+class CsvPoints:
+    """Points of one image: ``points`` float64 (n, 2) of (y, x) in px, and their n class ``names``."""
+
+    points: NDArray[np.float64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CsvBoxes:
+    """Boxes of one image: ``boxes`` float64 (n, 4) of y0, x0, y1, x1 in px, and their n class ``names``."""
+
+    boxes: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    def outlines(self) -> NDArray[np.float64]:
+        """Corners, (n, 4, 2) of (y, x), pixel centres on integers, as ``from_polygons`` takes them."""
+        y0, x0, y1, x1 = (self.boxes - 0.5).T
+        return np.stack([np.stack(c, axis=1) for c in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], axis=1)
+
+    def centres(self) -> NDArray[np.float64]:
+        """Centres, (n, 2) of (y, x), pixel centres on integers."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:] - 1) / 2
+
+
+def read_points_csv(path: Path, image_name: str | None = None) -> CsvPoints:
+    """Read labelled points: columns x, y (px, pixel centres on integers), a class name, and the image.
+
+    Parameters
+    ----------
+    path
+        The CSV file. Column names count in any case; the class stands in the first of name, class_name,
+        class, label, type that is there, the image in image, image_name, filename, file or path.
+    image_name
+        Rows of this image are taken, by file name, or by its stem where no name fits; None takes all.
+
+    Raises
+    ------
+    DatasetError
+        The file cannot be read, lacks a column, has a coordinate that is no number, or no row of the image.
+    """
+    frame = _of_image(read_table(path), path, image_name)
+    for name in ("y", "x"):
+        column_of(frame, (name,), path, "a coordinate")
+    return CsvPoints(numbers(frame, ("y", "x"), path), _names(frame, path))
+
+
+def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
+    """Read labelled boxes: columns x0, y0, x1, y1 or xmin, ymin, xmax, ymax (px), a class name, the image.
+
+    Raises
+    ------
+    DatasetError
+        See :func:`read_points_csv`; a box without an area.
+    """
+    frame = _of_image(read_table(path), path, image_name)
+    columns = next((names for names in _BOXES if set(names) <= set(frame.columns)), _BOXES[0])
+    for name in columns:
+        column_of(frame, (name,), path, "a coordinate")
+    boxes = numbers(frame, columns, path)
+    empty = np.flatnonzero((boxes[:, :2] >= boxes[:, 2:]).any(axis=1))
+    if len(empty):
+        raise DatasetError(f"{path}, line {frame.index[empty[0]] + 2}: the box has no area; correct or remove it")
+    return CsvBoxes(boxes, _names(frame, path))
+
+
+def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
+    """Read a CSV file with a header as text; the index counts rows from 0.
+
+    Column names are brought to lower case, unless ``lower`` is False: names of classes stand in some.
+
+    Raises
+    ------
+    DatasetError
+        It is missing, unreadable, not UTF-8, or no table.
+    """
+    try:
+        if (size := path.stat().st_size) > (most := limit("table_bytes")):
+            raise DatasetError(
+                f"{path} has {size:,} bytes; up to {most:,} are read, split it or raise {variable('table_bytes')}"
+            )
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except OSError as error:
+        raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a CSV file") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DatasetError(f"{path} cannot be read as CSV: {error}; save it as UTF-8 with commas") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
+        raise DatasetError(f"{path} cannot be read as CSV: a line has more cells than the header; correct the line")
+    names = [str(name).strip() for name in frame.columns]
+    frame.columns = [name.lower() for name in names] if lower else names
+    return as_meant(frame)
+
+
+def numbers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.float64]:
+    """Read columns of :func:`read_table` as finite numbers, float64 (n, columns).
+
+    Raises
+    ------
+    DatasetError
+        A value is no finite number; says in which line.
+    """
+    values = np.column_stack([pd.to_numeric(frame[name], errors="coerce").to_numpy(float) for name in columns])
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        raise DatasetError(
+            f"{path}, line {frame.index[row] + 2}: {columns[column]} is {frame[columns[column]].iloc[row]!r}, "
+            "not a number; correct or remove the line"
+        )
+    return values
+
+
+def column_of(frame: pd.DataFrame, names: Iterable[str], path: Path, what: str) -> str:
+    """Find the first of ``names`` among the columns.
+
+    Raises
+    ------
+    DatasetError
+        None of them is there.
+    """
+    found = next((name for name in names if name in frame.columns), None)
+    if found is None:
+        raise DatasetError(
+            f"{path} has no column for {what}, one of {', '.join(names)}; its columns are {', '.join(frame.columns)}"
+        )
+    return found
+
+
+def _of_image(frame: pd.DataFrame, path: Path, image_name: str | None) -> pd.DataFrame:
+    if image_name is None:
+        return frame
+    images = frame[column_of(frame, _IMAGE, path, "the image")].str.replace("\\", "/").str.split("/").str[-1]
+    mine = images == image_name
+    if not mine.any():
+        mine = images.map(lambda name: Path(name).stem) == Path(image_name).stem
+    if not mine.any():
+        known = ", ".join(sorted(set(images))[:3])
+        raise DatasetError(f"{path} has no row for the image {image_name}; its images are {known} …")
+    return frame[mine]
+
+
+def _names(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
+    column = column_of(frame, _NAME, path, "a class")
+    names = tuple(frame[column].str.strip())
+    if "" in names:
+        raise DatasetError(f"{path}, line {frame.index[names.index('')] + 2}: the class is empty; fill it in")
+    return names

@@ -1,0 +1,157 @@
+"""Regions that somebody drew elsewhere: polygons with holes and points, with a class; and labels from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_cellclass.core.labels.classes import palette
+from napari_cellclass.core.labels.tile_labels import TileLabels, from_points, from_polygons, joined
+from napari_cellclass.core.tiles.grid import TileGrid
+
+Ring = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One drawn object of one class.
+
+    Parameters
+    ----------
+    class_name
+        ``""`` where it has none.
+    colour
+        ``"#RRGGBB"`` of its class, or None.
+    polygons
+        Each a tuple of rings, the outline and then its holes: float64 (n, 2) of (y, x) in px, pixel centres on
+        integers; the first point is not repeated.
+    points
+        float64 (m, 2), likewise.
+    kind
+        What the file calls it: ``"annotation"``, ``"tile"``, ``"detection"``, ...
+    name
+        How to find it in the file: ``"feature 3"``, ``"feature 3, child 1"``.
+    """
+
+    class_name: str
+    colour: str | None
+    polygons: tuple[tuple[Ring, ...], ...]
+    points: NDArray[np.float64]
+    kind: str = "annotation"
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of a file; ``skipped`` says, in words, what was left out of it and why."""
+
+    regions: tuple[Region, ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes, sorted, without that of no name."""
+        return tuple(sorted({region.class_name for region in self.regions} - {""}))
+
+    @property
+    def unclassified(self) -> int:
+        """How many regions have no class."""
+        return sum(not region.class_name for region in self.regions)
+
+    def colours(self) -> dict[str, str]:
+        """Colour of each class: the first that a region of it has, else its colour of the palette."""
+        usual = dict(zip(self.names, palette(len(self.names)), strict=True))
+        given = {r.class_name: r.colour for r in reversed(self.regions) if r.class_name and r.colour}
+        return usual | given
+
+
+def from_regions(grid: TileGrid, found: Regions, min_cover: float = 0.5) -> tuple[TileLabels, tuple[str, ...]]:
+    """Label tiles by the regions that cover them and the points in them; those without a class say nothing.
+
+    Returns
+    -------
+    labels : TileLabels
+        Classes are places in ``names``. Two classes that claim a tile are a conflict, whichever is drawn in
+        the other.
+    names : tuple of str
+        The classes that were found, sorted.
+
+    Raises
+    ------
+    ParamsError
+        ``min_cover`` is out of range.
+    """
+    names = found.names
+    shapes: list[tuple[Ring, int]] = []
+    holes: list[tuple[Ring, ...]] = []
+    points, classes = [np.zeros((0, 2))], []
+    for region in found.regions:
+        index = names.index(region.class_name) if region.class_name else -1
+        shapes += [(rings[0], index) for rings in region.polygons]
+        holes += [rings[1:] for rings in region.polygons]
+        points.append(region.points)
+        classes += [index] * len(region.points)
+    covered = from_polygons(grid, shapes, min_cover, holes)
+    pointed = from_points(grid, np.concatenate(points), classes)
+    return joined(covered, pointed), names
+
+
+def boxes_of(rings: Sequence[Ring]) -> NDArray[np.float64] | None:
+    """Give y0, x0, y1, x1 (px, edges) when a polygon is an upright rectangle without holes; else None."""
+    if len(rings) != 1 or len(rings[0]) != 4:
+        return None
+    low, high = rings[0].min(axis=0), rings[0].max(axis=0)
+    corners = {(y, x) for y in (low[0], high[0]) for x in (low[1], high[1])}
+    if len(corners) != 4 or set(map(tuple, rings[0].tolist())) != corners:
+        return None
+    return np.concatenate([low, high]) + 0.5
+
+
+def signed_area(ring: Ring) -> float:
+    """Area in px², positive where the corners go counter-clockwise for an x axis to the right and a y axis up."""
+    y, x = ring.T - ring[0][:, None]  # near the origin, so that no digit is lost
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
+
+
+def bridged(rings: Sequence[Ring]) -> Ring:
+    """Join an outline and its holes into one line, by a bridge of no width to each hole.
+
+    napari has no holes; drawn by the even-odd rule, as it does, such a line leaves the holes open.
+    """
+    line = _turned(rings[0], 1)
+    for hole in rings[1:]:
+        inner = _turned(hole, -1)
+        distance, nearest = cKDTree(line).query(inner)
+        first = int(distance.argmin())
+        at, loop = int(nearest[first]), np.roll(inner, -first, axis=0)
+        line = np.concatenate([line[: at + 1], loop, loop[:1], line[at:]])
+    return line
+
+
+def unbridged(line: Ring) -> tuple[Ring, ...]:
+    """Give back the outline and the holes that :func:`bridged` joined."""
+    stack: list[tuple[float, float]] = []
+    place: dict[tuple[float, float], int] = {}
+    holes = []
+    way = np.sign(signed_area(line))
+    for y, x in np.asarray(line, float).tolist():
+        start = place.get((y, x))
+        if start is not None:
+            loop = np.array(stack[start:])
+            if len(loop) < 3 or np.sign(signed_area(loop)) == -way:
+                if len(loop) >= 3:
+                    holes.append(loop)
+                for corner in stack[start:]:
+                    place.pop(corner, None)
+                del stack[start:]
+        place.setdefault((y, x), len(stack))
+        stack.append((y, x))
+    return (np.array(stack), *holes)
+
+
+def _turned(ring: Ring, way: int) -> Ring:
+    return ring if np.sign(signed_area(ring)) in (0, way) else ring[::-1]

@@ -1,0 +1,1 @@
+"""The ``.cellclass`` bundle and the records that a model carries."""

@@ -1,0 +1,291 @@
+"""One file per model: ``name.cellclass``, a zip that is checked before anything in it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_cellclass.core.common.errors import ModelError, ParamsError
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.limits import LimitName, limit, variable
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.models.int8_report import Quantised
+from napari_cellclass.core.stats.calibration import Calibration
+from napari_cellclass.core.tiles.grid import EdgeRule
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+
+SUFFIX = ".cellclass"
+MANIFEST = "manifest.json"
+INT8_MEMBERS = ("model.int8.xml", "model.int8.bin")
+_MEMBERS = {
+    MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
+    *INT8_MEMBERS,
+}  # fmt: skip
+_REQUIRED = {MANIFEST, "model.keras", "model.xml", "model.bin", "golden.npz"}
+DAMAGED_ZIP = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error)
+"""What reading a zip file raises where it is damaged; a password is a RuntimeError."""
+
+
+class Manifest(BaseModel):
+    """What a model is: everything that is not weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    program: str
+    created: str
+    classes: list[dict[str, str]]
+    preprocess: PreprocessSpec
+    tile_px: tuple[int, int]
+    overlap: float = 0.0
+    edge: EdgeRule = "drop"
+    pixel_size_um: tuple[float, float] | None = None
+    network: str
+    parameters: int
+    layers: list[dict[str, Any]] = Field(default_factory=list)
+    training: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, Any] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    export: dict[str, float] = Field(default_factory=dict)
+    quantised: Quantised | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelBundle:
+    """A model opened from disk, or about to be written.
+
+    Parameters
+    ----------
+    path
+        The ``.cellclass`` file.
+    manifest
+        What it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @cached_property
+    def scheme(self) -> ClassScheme:
+        """The classes in the order of the outputs."""
+        return ClassScheme.from_json(self.manifest.classes)
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """What is done to a tile's pixels."""
+        return self.manifest.preprocess
+
+    def calibrated(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn the network's softmax outputs (N, K) into confidences; as they are where there is no calibration."""
+        calibration = self.manifest.calibration
+        return prob if calibration is None else calibration.apply(prob)
+
+    def own_answers(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the network's softmax outputs (N, K) of calibrated confidences: what an ensemble averages."""
+        calibration = self.manifest.calibration
+        return prob if calibration is None else calibration.undo(prob)
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether there is a network of 8-bit whole numbers beside the one in float32."""
+        return set(INT8_MEMBERS) <= set(self.manifest.files)
+
+    @cached_property
+    def model_id(self) -> str:
+        """Hash of the network and of all that decides its answers."""
+        digest = hashlib.blake2b(digest_size=16)
+        decisive = self.manifest.model_dump_json(
+            include={"classes", "preprocess", "tile_px", "files", "calibration"},
+            exclude={"calibration": {"reliability_before", "reliability_after"}},
+        )
+        digest.update(decisive.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the whole file, to compare with what its maker tells.
+
+        Raises
+        ------
+        ModelError
+            The file is gone.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelError(f"cannot open {self.path}: {error.strerror or error}; choose the model again") from error
+
+    @property
+    def golden(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras gave for them."""
+        tiles, answers = self._golden
+        return tiles, answers["prob"]
+
+    @property
+    def golden_int8(self) -> NDArray[np.float32]:
+        """The probabilities (n, K) that the network of 8-bit whole numbers gave for the same tiles when it was made."""
+        return self._golden[1]["prob_int8"]
+
+    @cached_property
+    def _golden(self) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
+        try:
+            content = io.BytesIO(self.member("golden.npz"))
+            with zipfile.ZipFile(content) as archive:
+                size = sum(info.file_size for info in archive.infolist())
+            if size > (most := limit("model_text_bytes")):
+                raise ValueError(f"they claim {size:,} bytes, more than {most:,}")
+            with np.load(content, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in ("tiles", "prob", *(["prob_int8"] if self.has_int8 else []))}
+            tiles = found.pop("tiles")
+            for prob in found.values():
+                if tiles.ndim != 4 or prob.shape != (len(tiles), len(self.scheme)):
+                    raise ValueError(f"tiles of shape {tiles.shape} do not fit answers of shape {prob.shape}")
+        except (*DAMAGED_ZIP, ValueError, KeyError) as error:
+            raise self._damaged(f"its golden tiles cannot be read: {error}") from error
+        return tiles, found
+
+    def member(self, name: str) -> bytes:
+        """Read one member, checked against the hash in the manifest.
+
+        Raises
+        ------
+        ModelError
+            It is missing, too large, or its bytes are not those that were written.
+        """
+        with _opened(self.path) as archive:
+            content = _content(archive, name, self.path)
+        if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
+            raise self._damaged(f"its member {name} has changed since it was written")
+        return content
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read ``history.csv`` or ``split.csv``; empty when the model has none."""
+        if name not in self.manifest.files:
+            return pd.DataFrame()
+        try:
+            return pd.read_csv(io.BytesIO(self.member(name)))
+        except ValueError as error:  # pandas' own errors and those of decoding are such
+            raise self._damaged(f"its {name} is no table: {error}") from error
+
+    def evaluation(self) -> dict[str, Any]:
+        """Read the figures of training, empty when there are none."""
+        if "evaluation.json" not in self.manifest.files:
+            return {}
+        try:
+            result = json.loads(self.member("evaluation.json"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"its evaluation.json is no JSON: {error}") from error
+        if not isinstance(result, dict):
+            raise self._damaged("its evaluation.json holds no figures")
+        return result
+
+    def _damaged(self, why: str) -> ModelError:
+        return ModelError(f"{self.path} is damaged: {why}; get a fresh copy or train again")
+
+
+def open_bundle(path: Path) -> ModelBundle:
+    """Open a ``.cellclass`` file and check its manifest; the network itself is not loaded yet.
+
+    Raises
+    ------
+    ModelError
+        No such file, not a bundle, unknown or unsafe members, too large, or a manifest that is wrong.
+    """
+    path = Path(path)
+    with _opened(path) as archive:
+        names = archive.namelist()
+        strange = sorted(set(names) - _MEMBERS)
+        if strange or len(names) != len(set(names)):
+            raise ModelError(
+                f"{path} is refused: it holds {strange[0] if strange else 'a member twice'!r}, which a model does not"
+            )
+        together = set(INT8_MEMBERS) if set(INT8_MEMBERS) & set(names) else set()
+        missing = sorted((_REQUIRED | together) - set(names))
+        if missing:
+            raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
+        raw = _content(archive, MANIFEST, path)
+    try:
+        manifest = Manifest.model_validate_json(raw)
+        bundle = ModelBundle(path, manifest)
+        _ = bundle.scheme
+    except (ValidationError, ParamsError, KeyError) as error:
+        problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+        text = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error)
+        raise ModelError(f"{path} has a manifest that this version does not understand ({text})") from error
+    return bundle
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise ModelError(f"there is no model {path}; give a {SUFFIX} file")
+    try:
+        return zipfile.ZipFile(path)
+    except (*DAMAGED_ZIP, ValueError) as error:
+        raise ModelError(f"{path} is not a {SUFFIX} model ({error}); train one, or get a fresh copy") from error
+
+
+def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    try:
+        info = archive.getinfo(name)
+        kind: LimitName = "model_text_bytes" if name.endswith((".json", ".csv", ".npz")) else "model_bytes"
+        if info.file_size > (most := limit(kind)):
+            raise ModelError(
+                f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {most:,}; get it from somebody "
+                f"you trust, or raise {variable(kind)}"
+            )
+        with archive.open(info) as stream:
+            return stream.read(most)
+    except KeyError as error:
+        raise ModelError(f"{path} is not a complete model: {name} is missing; train again") from error
+    except DAMAGED_ZIP as error:
+        raise ModelError(f"{path} is damaged: {name} cannot be read ({error}); get a fresh copy") from error
+
+
+def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> ModelBundle:
+    """Write a bundle, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The ``.cellclass`` file.
+    manifest
+        Its ``files`` are filled in here with the SHA-256 of every member.
+    members
+        Content by member name, all but the manifest.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    unknown = set(members) - _MEMBERS
+    if unknown:
+        raise ValueError(f"not members of a bundle: {sorted(unknown)}")
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
+    manifest = manifest.model_copy(update={"files": hashes})
+    with (
+        writing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        archive.writestr(MANIFEST, manifest.model_dump_json(indent=2))
+        for name, content in sorted(members.items()):
+            archive.writestr(name, content)
+    return ModelBundle(path, manifest)

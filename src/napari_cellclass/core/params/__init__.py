@@ -1,0 +1,1 @@
+"""One pydantic model of parameters per verb."""

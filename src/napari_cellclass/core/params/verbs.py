@@ -1,0 +1,369 @@
+"""Parameters of the verbs: one model each for the form, the command's flags and the manifest."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from napari_cellclass.core.common.errors import GridError, ParamsError
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.params.base import Params
+from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
+from napari_cellclass.core.tiles.preprocess import NormalisationName
+
+NetworkName = Literal["compact", "deep-50", "deep", "alexnet", "mobilenet"]
+AugmentName = Literal["none", "flips", "full"]
+StandardiseName = Literal["auto", "tile", "none"]
+TextureName = Literal["auto", "off"]
+EngineName = Literal["auto", "openvino", "tensorflow"]
+PrecisionName = Literal["f32", "int8"]
+PanelOrder = Literal["confident", "uncertain", "wrong", "random"]
+ProgressStyle = Literal["bar", "jsonl", "none"]
+
+
+class TileParams(Params):
+    """How a field is cut into tiles; at most one of the sizes is given."""
+
+    tile_px: int | None = Field(None, ge=1, le=65536, description="side of a tile in px")
+    tile_um: float | None = Field(None, gt=0, description="side of a tile in µm, where the pixel size is known")
+    tiles: int | None = Field(None, ge=1, description="cut each field into about N equal tiles")
+    overlap: float = Field(0.0, ge=0, le=0.95, description="part of a tile that its neighbour shares")
+    edge: EdgeRule = Field(
+        "drop", description="the strip left over at the edge: drop it, pad it, or shift the last tile back"
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> TileParams:
+        given = [n for n in ("tile_px", "tile_um", "tiles") if getattr(self, n) is not None]
+        if len(given) > 1:
+            flags = " and ".join("--" + name.replace("_", "-") for name in given)
+            raise ValueError(f"{flags} were both given; a tile has one size, so give only one of them")
+        return self
+
+    def grid(self, image: SourceImage, default_px: tuple[int, int] | None = None) -> TileGrid:
+        """Lay the grid over an image.
+
+        Parameters
+        ----------
+        image
+            The field; its pixel size serves ``tile_um``.
+        default_px
+            (height, width) of a tile where no size is given; None stands for one tile, the image.
+
+        Raises
+        ------
+        GridError
+            The tile does not fit the field.
+        ParamsError
+            ``tile_um`` is given, but the image does not tell its pixel size.
+        """
+        if self.tiles is not None:
+            return TileGrid.into_n(image.shape, self.tiles)
+        size: int | tuple[int, int] = default_px or image.shape
+        if self.tile_px is not None:
+            size = self.tile_px
+        elif self.tile_um is not None:
+            if image.pixel_size_um is None:
+                raise ParamsError(
+                    f"{image.name} does not tell its pixel size, so a tile of {self.tile_um} µm has no size in px; "
+                    "use --tile-px"
+                )
+            size = (
+                round(self.tile_um / image.pixel_size_um[0]),
+                round(self.tile_um / image.pixel_size_um[1]),
+            )
+        try:
+            return TileGrid.regular(image.shape, size, self.overlap, self.edge)
+        except GridError as error:
+            raise GridError(f"{image.name}: {error}") from error
+
+
+class ReportingParams(Params):
+    """How a long verb tells where it is."""
+
+    progress: ProgressStyle = Field("bar", description="a bar, JSON lines on standard output, or nothing")
+    quiet: bool = Field(False, description="print nothing but errors")
+
+
+class PlaneParams(Params):
+    """Which plane of a stack is taken."""
+
+    t: int = Field(0, ge=0, description="time point of a time series")
+    z: int = Field(0, ge=0, description="plane of a Z stack")
+    scene: int = Field(0, ge=0, description="image within a file that holds several")
+
+
+# What the article trained with, unless chosen otherwise; and what it stands for, and cannot be chosen otherwise.
+AS_PUBLISHED: dict[str, Any] = {"network": "deep-50", "epochs": 9, "batch_size": 20}
+_PUBLISHED_ALWAYS: dict[str, Any] = {
+    "augment": "none", "standardise": "none", "texture": "off", "class_weights": False,
+}  # fmt: skip
+
+
+class TrainParams(TileParams, PlaneParams, ReportingParams):
+    """Train a network on class folders or listed tiles, split by group, and write a .cellclass model."""
+
+    data: Annotated[Path, "positional"] = Field(
+        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
+    )
+    out: Path = Field(description="the model to write, NAME.cellclass")
+    test: list[Path] = Field(
+        [], description="class folders or TILES.csv to evaluate on after training; may be repeated"
+    )
+    group_by: str | None = Field(
+        None,
+        description="regular expression on the file name; its first group names the split's group, e.g. a well",
+    )
+    network: NetworkName = Field(
+        "compact",
+        description="the network's name; deep-50, deep and alexnet are the article's, and slower; mobilenet knows "
+        "photographs, if Keras's weights of MobileNetV2 are on this disk, and only its last layer is trained",
+    )
+    standardise: StandardiseName = Field(
+        "auto",
+        description="tile: every tile is brought to one brightness and contrast per channel, so that the exposure "
+        "does not matter; none: my classes differ in brightness or stain colour; auto: tile, unless brightness tells "
+        "the classes apart and texture does not",
+    )
+    texture: TextureName = Field(
+        "auto",
+        description="auto: a linear model on texture features joins the network where tiles are standardised and "
+        "held-out tiles allow it, which helps with few tiles; off: the network alone",
+    )
+    normalisation: NormalisationName = Field(
+        "range",
+        description="what grey values become 0 to 1: one range kept with the model, or percentiles of each field",
+    )
+    range: str | None = Field(
+        None,
+        description="LO:HI, the grey values that become 0 and 1, or with percentiles the two percentiles; "
+        "the dtype's for 8 bit, 0 to the 99.8th percentile for others, and 0.2:99.8, when not given",
+    )
+    input_px: int | None = Field(
+        None,
+        ge=16,
+        le=1024,
+        description="longer side of the network's input in px; when not given the tile's, at most 128, "
+        "224 for mobilenet, and 256 for the article's networks",
+    )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="passes over the training tiles; 25 to 200, by their number, when not given",
+    )
+    batch_size: int = Field(16, ge=1, le=4096, description="tiles per training step")
+    learning_rate: float | None = Field(
+        None, gt=0, le=10, description="the highest one of the training; the network's own when not given"
+    )
+    augment: AugmentName = Field(
+        "full",
+        description="how training tiles are varied: none; flips: mirrored and turned by right angles; "
+        "full: also zoomed, brighter and darker, blurred and sharpened, with noise",
+    )
+    rotate: str | None = Field(
+        None, description="LO:HI, also turn training tiles by so many degrees, e.g. -5:5 as in the article"
+    )
+    class_weights: bool = Field(
+        True, description="let the tiles of rare classes count for more, so that all weigh alike"
+    )
+    as_published: bool = Field(
+        False,
+        description="train as in the article: grey values / 255, 9 epochs of 20 tiles a step, Adam, nothing varied or "
+        "standardised. It costs: 0.84 instead of 0.99 balanced accuracy on wells never seen, 0.67 after a gain "
+        "change, on a plate with vesicles of two classes",
+    )
+    views: int = Field(
+        1, description="1, or 8: average the answers for a tile mirrored and turned; eight times slower, hardly better"
+    )
+    precision: PrecisionName = Field(
+        "f32",
+        description="int8: also store the network in 8-bit whole numbers, faster where the processor is made for them, "
+        "unless the held-out tiles show a loss",
+    )
+    initial: Path | None = Field(
+        None, description="model whose weights training starts from; it must have the same classes, channels and input"
+    )
+    val_fraction: float = Field(0.25, gt=0, lt=1, description="part of the groups that is held out for validation")
+    runs: int = Field(1, ge=1, le=1000, description="train so often, from as many seeds, to see the spread")
+    workers: int = Field(
+        1, ge=1, le=256, description="trainings at once, each in a process of its own with its part of the processors"
+    )
+    ensemble: bool = Field(False, description="make one model of all runs, which averages their answers")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_the_article(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("as_published") is not True:
+            return values
+        contrary = [name for name, value in _PUBLISHED_ALWAYS.items() if values.get(name, value) not in (value, "auto")]
+        contrary += ["network"] if values.get("network") in ("compact", "mobilenet") else []
+        contrary += ["rotate"] if values.get("rotate") is not None else []
+        if contrary:
+            flag = "--" + contrary[0].replace("_", "-")
+            raise ValueError(f"{flag} {values[contrary[0]]} contradicts --as-published; drop one of them")
+        return AS_PUBLISHED | values | _PUBLISHED_ALWAYS
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainParams:
+        if self.views not in (1, 8):
+            raise ValueError(f"--views {self.views} is not possible; use 1 or 8")
+        if self.ensemble and self.runs < 2:
+            raise ValueError(f"--ensemble averages several runs, but --runs is {self.runs}; use e.g. --runs 3")
+        _ = self.grey_range, self.degrees
+        return self
+
+    @property
+    def grey_range(self) -> tuple[float, float] | None:
+        """``range`` as two numbers, None where it is not given."""
+        if self.range is None:
+            return None
+        low, high = _span("--range", self.range)
+        if self.normalisation == "percentiles" and not 0 <= low < high <= 100:
+            raise ValueError(f"--range {self.range} are no two percentiles; use e.g. 0.2:99.8")
+        if low == high:
+            raise ValueError(f"--range {self.range} is empty; use e.g. 0:4095")
+        return low, high
+
+    @property
+    def degrees(self) -> tuple[float, float] | None:
+        """``rotate`` as two numbers, None where it is not given."""
+        return None if self.rotate is None else _span("--rotate", self.rotate)
+
+
+def _span(flag: str, text: str) -> tuple[float, float]:
+    """Read ``"LO:HI"``; ``ValueError`` where it is not that."""
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        raise ValueError(f"{flag} {text!r} is not LO:HI; give two numbers, e.g. -5:5") from None
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(f"{flag} {text!r} does not go from a lower to a higher number; give LO:HI")
+    return low, high
+
+
+class ClassifyParams(PlaneParams, ReportingParams):
+    """Classify every tile of the given images, or of a whole plate, with a model."""
+
+    images: Annotated[list[Path], "positional"] = Field(
+        min_length=1,
+        description="images, folders of images, patterns in quotes such as 'plate/*.tif', or lists: .txt or .csv files "
+        "with a path per line",
+    )
+    model: Path = Field(description="a .cellclass model, or a Keras .keras file")
+    out: Path = Field(description="folder for the tables")
+    overlap: float | None = Field(None, ge=0, le=0.95, description="overlap of tiles; the model's when not given")
+    edge: EdgeRule | None = Field(None, description="edge rule: drop, pad or shift; the model's when not given")
+    channels: str | None = Field(None, description="channels to use, by number from 0, e.g. 0,2")
+    error_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="call tiles unsure where several classes, or none, are possible at this error rate, e.g. 0.05",
+    )
+    resample: bool = Field(
+        False, description="bring each field to the model's pixel size, where it has another; boxes stay in its own px"
+    )
+    engine: EngineName = Field("auto", description="what runs the network")
+    precision: PrecisionName = Field(
+        "f32", description="int8: compute in 8-bit whole numbers, with a model that was trained with --precision int8"
+    )
+    workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="threads of the network in each process; the cores shared out when not given; with 1 a process "
+        "reads and computes in turn, on one core",
+    )
+    scheduler: str | None = Field(None, description="address of a Dask scheduler, tcp://host:8786 or tls://host:8786")
+    wells: Path | None = Field(
+        None, description="CSV image,well that says which well an image is of; read from the file names when not given"
+    )
+    classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
+    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
+
+    @model_validator(mode="after")
+    def _one_place_to_run(self) -> ClassifyParams:
+        if self.scheduler is not None and self.workers != 1:
+            raise ValueError(
+                "--workers and --scheduler were both given; the scheduler has its own workers, so drop one"
+            )
+        return self
+
+
+class EvaluateParams(PlaneParams, ReportingParams):
+    """Compare a model's classes with those of labelled tiles, of one test set or of several."""
+
+    data: Annotated[list[str], "positional"] = Field(
+        min_length=1,
+        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]; "
+        "NAME=FOLDER gives a test set a name",
+    )
+    model: Path = Field(description="a .cellclass model, or a Keras .keras file")
+    out: Path = Field(
+        description="folder for evaluation.json, tiles.csv and figures; with several test sets a folder in it for each"
+    )
+    group_by: str | None = Field(
+        None, description="regular expression on the file name; its first group names the group, e.g. a well"
+    )
+    engine: EngineName = Field("auto", description="what runs the network")
+    precision: PrecisionName = Field(
+        "f32", description="int8: compute in 8-bit whole numbers, with a model that was trained with --precision int8"
+    )
+    classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
+    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
+    shortcuts: bool = Field(
+        False, description="also see how far brightness, contrast, position, the file or texture alone get"
+    )
+    stress: bool = Field(
+        False, description="also see what gain, offset, blur, noise, JPEG and rotation do to the accuracy"
+    )
+    panel: int = Field(
+        0, ge=0, le=10_000, description="draw so many tiles with predicted class, confidence and true class, 25 a page"
+    )
+    panel_order: PanelOrder = Field(
+        "uncertain", description="which tiles come first: the most or the least certain, the wrong ones, or any"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of a panel in random order")
+    kit: bool = Field(
+        False, description="write all figures, their tables and a paragraph on the methods to OUT/kit, for a paper"
+    )
+
+
+class BlindParams(Params):
+    """Draw a blinded reading from test tiles."""
+
+    tiles: int = Field(60, ge=2, le=2000, description="test tiles to read, as many of each class as there are")
+    repeats: int = Field(
+        10, ge=0, le=500, description="tiles that come a second time, unannounced, to see how well readers repeat"
+    )
+    own_order: bool = Field(False, description="each reader gets an order of their own; else all the same")
+    seed: int | None = Field(None, ge=0, description="seed of the draw; from the operating system when not given")
+
+    @model_validator(mode="after")
+    def _room_for_repeats(self) -> BlindParams:
+        if self.repeats > self.tiles // 2:
+            raise ValueError(f"{self.repeats} repeats of {self.tiles} tiles are too many; at most half can come twice")
+        return self
+
+
+class InfoParams(Params):
+    """Show a model's layers, classes, data and scores."""
+
+    model: Annotated[Path, "positional"] = Field(description="a .cellclass model")
+    json_lines: bool = Field(False, description="print the manifest as JSON instead")
+    verify: bool = Field(False, description="check every part's hash and replay the tiles whose answers are known")
+
+
+class DemoParams(ReportingParams):
+    """Train on one half of a real field, map the other, and show it."""
+
+    out: Path = Field(Path("demo"), description="folder for the model, picture and tables")
+    window: bool | None = Field(None, description="open napari afterwards; where there is a display when not given")

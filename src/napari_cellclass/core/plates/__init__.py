@@ -1,0 +1,1 @@
+"""Wells, lists of input images, and the tables of a plate."""

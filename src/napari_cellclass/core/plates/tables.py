@@ -1,0 +1,229 @@
+"""The two tables of a plate: a row per field, and a row per well, summed over its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from napari_cellclass.core.common.csv_safe import as_meant, spreadsheet_safe
+from napari_cellclass.core.common.errors import DatasetError, ParamsError
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.labels.points_and_boxes import column_of, read_table
+from napari_cellclass.core.plates.inputs import FIELD_TABLE, WELL_TABLE
+from napari_cellclass.core.plates.wells import Well, parse_well, site_of, well_of
+
+FieldState = Literal["done", "failed", "open"]
+_IMAGE_COLUMNS = ("image", "path", "file", "filename")
+_SUMS = ("tiles", "unsure", "no_class")
+
+
+@dataclass(frozen=True)
+class FieldRow:
+    """What the table of fields says of one image.
+
+    Parameters
+    ----------
+    image, stem
+        Its path, and what the names of its tables begin with.
+    state
+        ``"done"``, ``"failed"``, or ``"open"`` where the run was cancelled before.
+    tiles, counts, no_class
+        All tiles, those of each class, and those that could not be classified.
+    mean_confidence
+        Of the classified tiles; None where there is none.
+    unsure
+        Tiles called unsure; None where no error rate was chosen.
+    """
+
+    image: str
+    stem: str
+    state: FieldState
+    tiles: int = 0
+    counts: Mapping[str, int] | None = None
+    no_class: int = 0
+    mean_confidence: float | None = None
+    unsure: int | None = None
+
+
+@dataclass(frozen=True)
+class WellList:
+    """Where the wells of images are told: a file ``image,well``, else their names.
+
+    Parameters
+    ----------
+    wells
+        By image, as it is written in the file; None without a file.
+    path
+        The file.
+    """
+
+    wells: Mapping[str, Well] | None = None
+    path: Path | None = None
+
+    @classmethod
+    def read(cls, path: Path | None) -> WellList:
+        """Read a CSV with the columns ``image`` (a path, a file name, or one without its suffix) and ``well``.
+
+        Raises
+        ------
+        DatasetError
+            The file is missing or no such table, or holds something that is no well; says which line.
+        """
+        if path is None:
+            return cls()
+        frame = read_table(path)
+        images = column_of(frame, _IMAGE_COLUMNS, path, "an image")
+        wells = column_of(frame, ("well",), path, "a well")
+        found: dict[str, Well] = {}
+        for line, image, text in zip(frame.index, frame[images], frame[wells], strict=True):
+            well = parse_well(text)
+            if well is None:
+                raise DatasetError(
+                    f"{path}, line {line + 2}: {text!r} is no well; write a letter and a number, e.g. B03"
+                )
+            if found.setdefault(image.strip(), well) != well:
+                raise DatasetError(f"{path}, line {line + 2}: {image!r} was given another well before; keep one line")
+        return cls(found, path)
+
+    def well(self, image: str) -> Well | None:
+        """Give the well of an image, or None where none is told."""
+        path = PurePath(image)
+        if self.wells is None:
+            return well_of(path.name)
+        return next((self.wells[name] for name in (image, path.name, path.stem) if name in self.wells), None)
+
+    def check(self, images: Sequence[str]) -> None:
+        """Raise :class:`ParamsError` where a file of wells names none of the images."""
+        if self.wells is not None and all(self.well(image) is None for image in images):
+            example = next(iter(self.wells), "nothing")
+            raise ParamsError(
+                f"--wells {self.path} names none of the images (it names {example!r}, the first image is "
+                f"{PurePath(images[0]).name!r}); write file names"
+            )
+
+
+def field_table(rows: Sequence[FieldRow], classes: Sequence[str], wells: WellList) -> pd.DataFrame:
+    """Make the table of fields.
+
+    Returns
+    -------
+    DataFrame
+        A row per image, in order, done or not. Columns image, stem, well, site, state, tiles, ``n_<class>`` and
+        ``fraction_<class>`` (of all tiles) for each class, mean_confidence, unsure, no_class. What is not known is
+        empty; all numbers of an image that is not done are.
+    """
+    return pd.DataFrame([_field(row, classes, wells) for row in rows], columns=_columns(classes))
+
+
+def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, Any]:
+    well = wells.well(row.image)
+    told: dict[str, Any] = {
+        "image": row.image,
+        "stem": row.stem,
+        "well": "" if well is None else well.name,
+        "site": None if well is None else site_of(PurePath(row.image).name),
+        "state": row.state,
+    }
+    if row.state != "done" or row.counts is None:
+        return told
+    counts = {f"n_{name}": row.counts.get(name, 0) for name in classes}
+    parts = {f"fraction_{name}": row.counts.get(name, 0) / max(1, row.tiles) for name in classes}
+    rest = {"mean_confidence": row.mean_confidence, "unsure": row.unsure, "no_class": row.no_class}
+    return told | {"tiles": row.tiles} | counts | parts | rest
+
+
+def _columns(classes: Sequence[str]) -> list[str]:
+    numbers = ["tiles", *(f"n_{name}" for name in classes), *(f"fraction_{name}" for name in classes)]
+    return ["image", "stem", "well", "site", "state", *numbers, "mean_confidence", "unsure", "no_class"]
+
+
+def well_table(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Sum the table of fields over each well.
+
+    Returns
+    -------
+    DataFrame
+        A row per well, by row and column of the plate. Columns well, fields (done), missing (failed or open), and the
+        numbers of :func:`field_table`; the mean confidence is that of all classified tiles. Empty where no field
+        has a well.
+    """
+    rows = []
+    for name, group in fields[fields["well"] != ""].groupby("well"):
+        done = group[group["state"] == "done"]
+        sums = {column: _sum(done[column]) for column in (*_SUMS, *(f"n_{one}" for one in classes))}
+        told: dict[str, Any] = {"well": name, "fields": len(done), "missing": len(group) - len(done)} | sums
+        if len(done):
+            tiles = done["tiles"].to_numpy(float)
+            weight = tiles - done["no_class"].to_numpy(float)
+            told |= {f"fraction_{one}": sums[f"n_{one}"] / max(1.0, tiles.sum()) for one in classes}
+            mean = np.nan_to_num(done["mean_confidence"].to_numpy(float))
+            told["mean_confidence"] = float((mean * weight).sum() / weight.sum()) if weight.sum() else None
+        rows.append(told)
+    columns = ["well", "fields", "missing", *_columns(classes)[5:]]
+    rows.sort(key=lambda row: _place(row["well"]))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _place(name: str) -> tuple[int, int]:
+    well = parse_well(name)
+    assert well is not None
+    return well.row, well.column
+
+
+def _sum(column: pd.Series) -> int | None:
+    values = column.dropna()
+    return int(values.sum()) if len(values) else None
+
+
+def write_plate_tables(fields: pd.DataFrame, wells: pd.DataFrame, out: Path) -> None:
+    """Write ``fields.csv``, and ``wells.csv`` where there are wells; what an earlier run left of these is removed.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    _write(fields, out / FIELD_TABLE)
+    if len(wells):
+        _write(wells, out / WELL_TABLE)
+    else:
+        (out / WELL_TABLE).unlink(missing_ok=True)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    whole = {name: "Int64" for name in frame.columns if name in ("site", *_SUMS) or name.startswith("n_")}
+    typed = frame.astype(dict.fromkeys(whole, "float64")).astype(whole)
+    typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
+    with writing(path) as temporary:
+        # A file name may hold bytes that are no UTF-8; they are written as escapes.
+        safe = spreadsheet_safe(typed)
+        safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")
+
+
+def read_plate_table(path: Path) -> pd.DataFrame:
+    """Read ``fields.csv`` or ``wells.csv`` again.
+
+    Raises
+    ------
+    DatasetError
+        It is missing or no such table.
+    """
+    try:
+        text = {"image": str, "stem": str, "well": str, "state": str}
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot read {path} ({error}); run classify again") from error
+    if "well" not in frame.columns or "tiles" not in frame.columns:
+        raise DatasetError(f"{path} is no table of a plate; run classify again")
+    frame["well"] = frame["well"].fillna("")
+    return as_meant(frame)
+
+
+def classes_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """Give the classes of a table of fields or wells."""
+    return tuple(name.removeprefix("fraction_") for name in table.columns if name.startswith("fraction_"))

@@ -1,0 +1,1 @@
+"""The table of classified tiles, and the order in which to look at them."""

@@ -1,0 +1,246 @@
+"""Classes and confidences of the tiles of one field, and the files they are written to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.errors import GridError, ModelError, ParamsError
+from napari_cellclass.core.common.files import write_text, writing
+from napari_cellclass.core.labels.classes import UNSURE, ClassScheme
+from napari_cellclass.core.stats.calibration import Calibration, within_limit
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.grid_layout import grid_layout
+
+OWN_MEMBER = "napari_cellclass"
+"""What our GeoJSON holds beside its features."""
+NO_CLASS = ""
+"""Class name of a tile that could not be classified (NaN or infinite pixels)."""
+
+
+_SLAB = 4096  # tiles that are written at once
+
+
+def _plain(content: Any) -> str:
+    return json.dumps(content, allow_nan=False, ensure_ascii=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TileTable:
+    """What a network said of every tile of a field.
+
+    Parameters
+    ----------
+    grid
+        The N tiles.
+    scheme
+        The K classes.
+    prob
+        float32, shape (N, K): softmax outputs; a row of NaN is a tile that could not be classified.
+    pixel_size_um
+        (y, x) size of a pixel in µm, or None.
+    record
+        Where it came from: image, model, settings, versions, warnings; JSON-able.
+    error_rate, limit
+        Where tiles that the network is unsure of are to be told, see :meth:`unsure_at`; both None else. A class
+        is possible where 1 - p is at most ``limit``.
+    """
+
+    grid: TileGrid
+    scheme: ClassScheme
+    prob: NDArray[np.float32]
+    pixel_size_um: tuple[float, float] | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    error_rate: float | None = None
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.prob.shape != (len(self.grid), len(self.scheme)):
+            raise ParamsError(
+                f"probabilities of shape {self.prob.shape} do not fit {len(self.grid)} tiles and "
+                f"{len(self.scheme)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.grid)
+
+    def take(self, index: ArrayLike) -> TileTable:
+        """Keep the tiles of ``index`` (places or a boolean mask), in that order."""
+        index = np.asarray(index)
+        return replace(self, grid=self.grid.take(index), prob=self.prob[index])
+
+    @cached_property
+    def class_index(self) -> NDArray[np.int16]:
+        """int16, shape (N,): the likeliest class, or -1 where there is none."""
+        bad = ~np.isfinite(self.prob).all(axis=1)
+        index = np.where(np.isfinite(self.prob), self.prob, -1).argmax(axis=1).astype(np.int16)
+        index[bad] = -1
+        return index
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float32]:
+        """float32, shape (N,): the probability of the likeliest class, NaN where there is none."""
+        best = np.where(np.isfinite(self.prob), self.prob, -1).max(axis=1)
+        return np.where(self.class_index >= 0, best, np.nan).astype(np.float32)
+
+    @cached_property
+    def possible(self) -> NDArray[np.bool_]:
+        """bool, shape (N, K): the prediction sets; of tiles without class, and without a limit, nothing is told."""
+        if self.limit is None:
+            return np.zeros(self.prob.shape, bool)
+        return within_limit(self.prob, self.limit)
+
+    @cached_property
+    def shown_index(self) -> NDArray[np.int16]:
+        """int16, shape (N,): as ``class_index``, but K where the prediction set is not one class."""
+        unsure = (self.limit is not None) & (self.class_index >= 0) & (self.possible.sum(axis=1) != 1)
+        return np.where(unsure, len(self.scheme), self.class_index).astype(np.int16)
+
+    def unsure_at(self, error_rate: float | None, calibration: Calibration | None) -> TileTable:
+        """Tell the tiles that the network is unsure of, by prediction sets at an error rate; None ends that.
+
+        Raises
+        ------
+        ModelError
+            The model brings no calibration.
+        """
+        if error_rate is None:
+            record = {name: value for name, value in self.record.items() if name != "error_rate"}
+            return replace(self, record=record, error_rate=None, limit=None)
+        if calibration is None:
+            raise ModelError(
+                f"this model brings no calibration, so an error rate of {error_rate:g} has no meaning; train it again"
+            )
+        record = {**self.record, "error_rate": error_rate}
+        return replace(self, record=record, error_rate=error_rate, limit=calibration.limit(error_rate))
+
+    @cached_property
+    def class_name(self) -> NDArray[np.object_]:
+        """Object array of str, shape (N,); ``"(unsure)"`` where unsure, ``""`` where there is no class."""
+        return np.array([*self.scheme.names, UNSURE, NO_CLASS], object)[self.shown_index]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Columns in their order: the same for layer features, CSV and GeoJSON measurements."""
+        boxes = self.grid.boxes
+        fixed: dict[str, NDArray[Any]] = {
+            "tile_id": self.grid.tile_id,
+            "row": self.grid.row,
+            "col": self.grid.col,
+            **{name: boxes[:, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))},
+            "class_name": self.class_name,
+            "confidence": self.confidence,
+        }
+        columns = fixed | {f"p_{name}": self.prob[:, k] for k, name in enumerate(self.scheme.names)}
+        return columns if self.limit is None else columns | {"prediction_set": self._sets()}
+
+    def _sets(self) -> NDArray[np.object_]:
+        """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``."""
+        names = np.array(self.scheme.names, object)
+        different, which = np.unique(self.possible, axis=0, return_inverse=True)
+        return np.array(["|".join(names[row]) for row in different], object)[which.ravel()]
+
+    def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
+        """Tiles and area per class.
+
+        Parameters
+        ----------
+        min_confidence
+            Tiles below it are counted in the last row, ``"(below threshold)"``, with those that have no
+            class at all.
+
+        Returns
+        -------
+        DataFrame
+            A row per class, then ``"(unsure)"`` where an error rate was chosen. Columns class_name, tiles,
+            fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where the pixel size is not known),
+            mean_confidence. Overlaps are counted once.
+        """
+        names = [*self.scheme.names, *([] if self.limit is None else [UNSURE]), "(below threshold)"]
+        k = len(names)
+        shown = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
+        group = np.where(shown, self.shown_index, k - 1).astype(int)
+        tiles = np.bincount(group, minlength=k)
+        area = np.bincount(group, weights=self.grid.own_area(), minlength=k)
+        total = np.bincount(group, weights=np.nan_to_num(self.confidence), minlength=k)
+        pixel = np.nan if self.pixel_size_um is None else self.pixel_size_um[0] * self.pixel_size_um[1]
+        return pd.DataFrame(
+            {
+                "class_name": names,
+                "tiles": tiles,
+                "fraction": tiles / max(1, len(self)),
+                "area_px": area,
+                "area_um2": area * pixel,
+                "mean_confidence": np.divide(total, tiles, out=np.full(k, np.nan), where=tiles > 0),
+            }
+        )
+
+    def to_csv(self, path: Path) -> None:
+        """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
+        with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            for start in range(0, max(1, len(self)), _SLAB):
+                columns = {name: values[start : start + _SLAB] for name, values in self.columns().items()}
+                frame = spreadsheet_safe(pd.DataFrame(columns))
+                frame.to_csv(stream, index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
+
+    def to_geojson(self, path: Path) -> None:
+        """Write the tiles as GeoJSON that QuPath opens as tiles with class, colour and measurements.
+
+        Coordinates are (x, y) in px of the field, pixel edges on integers as QuPath counts them. The
+        member names are those of QuPath 0.5 (qupath.lib.io.PathObjectTypeAdapters). A member of our own beside
+        ``features``, which other readers pass over (RFC 7946, 6.1), holds classes, grid and pixel size, so that
+        :func:`~napari_cellclass.core.interchange.tile_tables.read_tile_geojson` gives the same table again.
+        """
+        collection = {"type": "FeatureCollection", OWN_MEMBER: self._own_member(), "features": []}
+        head, end = (_plain(collection)[:-2], "]}\n")
+        write_text(path, itertools.chain([head], self._feature_texts(), [end]))
+
+    def _feature_texts(self) -> Iterator[str]:
+        """Give the text of every feature, some thousand at a time: those of a slide would fill the memory."""
+        names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
+        for start in range(0, len(self), _SLAB):
+            part = slice(start, start + _SLAB)
+            values = np.column_stack([self.confidence[part], self.prob[part]]).astype(float).tolist()
+            boxes, ids = self.grid.boxes[part].tolist(), self.grid.tile_id[part].tolist()
+            for place, (box, tile_id, row) in enumerate(zip(boxes, ids, values, strict=True), start):
+                text = _plain(self._feature(box, tile_id, place, dict(zip(names, row, strict=True))))
+                yield f", {text}" if place else text
+
+    def _own_member(self) -> dict[str, Any]:
+        try:
+            layout = grid_layout(self.grid)
+        except GridError:
+            layout = None  # tiles off a grid: their boxes in the features are all there is to tell
+        size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
+        told = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+        return told if self.limit is None else told | {"error_rate": self.error_rate, "limit": self.limit}
+
+    def _feature(self, box: list[int], tile_id: int, place: int, measurements: dict[str, float]) -> dict[str, Any]:
+        y0, x0, y1, x1 = box
+        index = int(self.shown_index[place])
+        properties: dict[str, Any] = {
+            "objectType": "tile",
+            "name": f"r{self.grid.row[place]:03d}_c{self.grid.col[place]:03d}",
+        }
+        if index >= 0:
+            properties["classification"] = {
+                "name": str(self.class_name[place]),
+                "color": list(self.scheme.rgb(index)),
+            }
+            properties["measurements"] = {k: round(v, 6) for k, v in measurements.items()}
+        ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+        return {
+            "type": "Feature",
+            "id": tile_id,
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": properties,
+        }

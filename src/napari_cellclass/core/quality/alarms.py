@@ -1,0 +1,130 @@
+"""Alarms of a training or an evaluation, in plain words: learned nothing, memorised, too few groups to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from napari_cellclass.core.common.findings import Finding
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.quality.dataset_check import check_dataset
+from napari_cellclass.core.stats.metrics import EvalReport
+
+# An untrained network of K classes has a loss near ln K.
+_GUESSING = 0.95
+_MEMORISED = 0.1
+_FEW_HELD_OUT = 6
+LEARNED_NOTHING = frozenset({"one-class", "loss-of-guessing"})
+"""Codes of alarms that say that a network has not trained at all."""
+
+
+def training_alarms(
+    history: Sequence[Mapping[str, float]], report: EvalReport, data: TileDataset | None = None, helped: bool = False
+) -> tuple[Finding, ...]:
+    """Say what keeps a trained network from being trusted.
+
+    Parameters
+    ----------
+    history
+        A row per epoch with ``loss`` (unweighted cross-entropy) and ``accuracy`` on the training tiles, up to the
+        epoch that is kept; may be empty.
+    report
+        The figures on the held-out tiles.
+    data
+        The tiles, for what goes together with the class beside the cells; None leaves that out.
+    helped
+        Whether texture features joined the network, whose own loss then does not say that nothing was learned.
+
+    Returns
+    -------
+    tuple of Finding
+        Warnings, and notes of what cannot be known.
+    """
+    alarms = [*one_class(report)]
+    if history and not helped:
+        alarms += [*loss_of_guessing(history[-1]["loss"], len(report.classes))]
+    told = bool(alarms)
+    if history:
+        alarms += [*memorised(history[-1]["accuracy"], report)]
+    alarms += [*held_out(report, told)]
+    if data is not None:
+        alarms += [finding for finding in check_dataset(data) if finding.code.startswith("confounded")]
+    return tuple(alarms)
+
+
+def one_class(report: EvalReport) -> Iterator[Finding]:
+    """Alarm where all held-out tiles are called one class."""
+    predicted = np.flatnonzero(np.sum(report.confusion, axis=0))
+    occurring = np.flatnonzero(np.sum(report.confusion, axis=1))
+    if len(predicted) == 1 and len(occurring) > 1:
+        name = report.classes[int(predicted[0])]
+        text = f"the network calls every held-out tile {name!r}: it has learned nothing; train again"
+        yield Finding("warning", "one-class", text)
+
+
+def loss_of_guessing(loss: float, classes: int) -> Iterator[Finding]:
+    """Alarm where the training loss is at least 95 % of ln K, that of guessing among K classes."""
+    if loss >= _GUESSING * math.log(classes):
+        yield Finding(
+            "warning",
+            "loss-of-guessing",
+            f"the training loss ended at {loss:.3f}, as for guessing among {classes} classes "
+            f"({math.log(classes):.3f}): the network has learned nothing; train longer, or with another learning "
+            "rate or seed",
+        )
+
+
+def memorised(train_accuracy: float, report: EvalReport) -> Iterator[Finding]:
+    """Alarm where the training accuracy is more than 0.1 above the upper bound of the held-out one.
+
+    The training accuracy is measured while training, on varied tiles, and so rather too low than too high.
+    """
+    held = report.accuracy
+    if held.hi is not None and train_accuracy - held.hi > _MEMORISED:
+        yield Finding(
+            "warning",
+            "memorised",
+            f"the accuracy is {train_accuracy:.2f} on the training tiles, but {held.value:.2f} "
+            f"({held.lo:.2f} to {held.hi:.2f}) on held-out groups: the network has memorised its tiles rather than "
+            "learned the classes; add groups, or check that the classes can be told apart",
+        )
+
+
+def held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
+    """Alarm where the held-out balanced accuracy cannot be told from guessing.
+
+    With fewer than 6 groups a good value may have an interval down to guessing for their want alone; that is a
+    note, not a warning.
+
+    Parameters
+    ----------
+    report
+        The figures on the held-out tiles.
+    told
+        Whether another alarm said already that nothing was learned.
+    """
+    occurring = int(np.count_nonzero(np.sum(report.confusion, axis=1)))
+    value = report.balanced_accuracy
+    if occurring < 2:
+        return
+    chance = 1 / occurring
+    groups = f"{report.groups} group{'' if report.groups == 1 else 's'}"
+    if value.lo is None:
+        text = f"all held-out tiles are of {groups}: how good the network is on others cannot be known; add fields"
+        yield Finding("note", "too-few-groups", text)
+    elif value.lo <= chance:
+        span = f"{value.value:.2f} (95 % interval {value.lo:.2f} to {value.hi:.2f})"
+        if report.groups < _FEW_HELD_OUT and value.value >= (1 + chance) / 2:
+            text = (
+                f"only {groups} are held out: a balanced accuracy of {span} cannot be told from guessing "
+                f"({chance:.2f}); add fields or wells to know"
+            )
+            yield Finding("note", "too-few-groups", text)
+        elif not told:
+            text = (
+                f"the held-out balanced accuracy of {span} cannot be told from guessing ({chance:.2f}): the network "
+                "has learned nothing that holds for other groups; do not trust its maps"
+            )
+            yield Finding("warning", "nothing-learned", text)

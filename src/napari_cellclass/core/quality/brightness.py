@@ -1,0 +1,74 @@
+"""Whether tiles are to be brought to one brightness, decided from what tells their classes apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    DatasetError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.common.findings import Finding
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.quality.shortcuts import LEAST_GROUPS, evenly, says_something, shortcut_test
+from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
+
+_MOST_TILES = 300
+_OF_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
+
+
+def classes_by_brightness(
+    data: TileDataset, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> Finding | None:
+    """Say so where classes are told apart by their brightness and contrast, but not by their texture.
+
+    Two linear models are tried on groups that they have not seen, on up to 300 tiles: one is given every channel's
+    mean and standard deviation, the other texture features of tiles brought to one brightness. The classes differ in
+    brightness alone where the first one's 95 % interval lies above what the second reaches, and its value is 60 % or
+    more of the way from guessing to 1. Whether that is biology or the exposure no figure can tell. With fewer than 6
+    groups nothing is said.
+
+    Parameters
+    ----------
+    data
+        The tiles, all splits.
+    progress, cancelled
+        Called once per tile.
+
+    Raises
+    ------
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    if len(np.unique(data.groups.astype(str))) < LEAST_GROUPS:
+        return None
+    some = data.take(evenly(len(data), _MOST_TILES))
+    rows = {}
+    for place, tile in some.tiles(np.arange(len(some))):
+        if cancelled():
+            raise CancelledError("cancelled while the brightness was looked at")
+        rows[place] = texture_features(tile[None])[0]
+        progress(Progress("looking at brightness", len(rows), len(some)))
+    values = np.stack([rows[i] for i in range(len(some))])
+    by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)
+    try:
+        both = shortcut_test(some, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]})
+    except DatasetError:  # no tile has finite pixels, which is told elsewhere
+        return None
+    bright, texture = (one.all_groups for one in both)
+    if not says_something(both[0]) or bright.lo is None or bright.lo <= texture.value:
+        return None
+    text = (
+        "the classes differ in brightness rather than texture: brightness and contrast alone reach "
+        f"{bright.value:.2f} on held-out groups (95 % interval {bright.lo:.2f} to {bright.hi:.2f}), the texture of "
+        f"tiles of one brightness {texture.value:.2f}; so brightness is kept. Check that all classes were exposed "
+        "alike; if not, train with standardise set to tile"
+    )
+    return Finding("warning", "classes-by-brightness", text)

@@ -1,0 +1,114 @@
+"""Find tiles that show the same, though their pixels differ: saved again, resized, exposed otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.findings import Finding, counted
+
+# Hashes that differ in at most 3 of 64 bits agree in one of 4 parts of 16 bits.
+_BITS = 3
+_PARTS = 4
+# In a part that very many tiles share each is compared with so many that follow it, so that time stays linear.
+_NEXT = 32
+_ALIKE = 0.98
+# A hash of next to no bits is that of a tile with one thing in a corner, of which there are many.
+_LEAST_BITS = 8
+_CHUNK = 20_000
+
+
+def near_duplicates(
+    hashes: NDArray[np.uint64],
+    thumbs: NDArray[np.int8],
+    groups: NDArray[np.object_],
+    usable: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Find pairs of like tiles that belong to different groups.
+
+    Candidates have hashes that differ in at most 3 bits; they are taken for copies where the small pictures
+    of their fine structure correlate by 0.98 or more. Turned and mirrored copies are not found.
+
+    Parameters
+    ----------
+    hashes
+        Shape (N,), see :func:`~napari_cellclass.core.tiles.statistics.dhash`.
+    thumbs
+        Shape (N, P), see :func:`~napari_cellclass.core.tiles.statistics.fine_thumb`.
+    groups
+        N names.
+    usable
+        bool, shape (N,): tiles to look at; those that show nothing are alike without being copies.
+
+    Returns
+    -------
+    ndarray of int64, shape (pairs, 2)
+        Places, the smaller first, sorted.
+    """
+    group = np.unique(groups.astype(str), return_inverse=True)[1]
+    bits = np.bitwise_count(hashes)
+    shows = thumbs.any(axis=1) & (bits >= _LEAST_BITS) & (bits <= 64 - _LEAST_BITS)
+    places = np.flatnonzero(shows & (True if usable is None else usable))
+    found = [np.zeros((0, 2), np.int64)]
+    for part in range(_PARTS):
+        key = (hashes[places] >> np.uint64(16 * part)) & np.uint64(0xFFFF)
+        order = np.lexsort((hashes[places], key))  # by the whole hash within a part, so that the nearest are neighbours
+        mine, sorted_key = places[order], key[order]
+        for step in range(1, min(_NEXT, len(mine) - 1) + 1):
+            together = sorted_key[step:] == sorted_key[:-step]
+            if not together.any():
+                break  # the parts' runs are shorter than this
+            a, b = mine[:-step][together], mine[step:][together]
+            close = (np.bitwise_count(hashes[a] ^ hashes[b]) <= _BITS) & (group[a] != group[b])
+            a, b = a[close], b[close]
+            alike = correlation(thumbs[a], thumbs[b]) >= _ALIKE
+            found.append(np.sort(np.stack([a[alike], b[alike]], axis=1), axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def copies_across(
+    hashes: NDArray[np.uint64],
+    thumbs: NDArray[np.int8],
+    sides: NDArray[Any],
+    paths: Sequence[Path],
+    judged: str = "held out",
+) -> Finding | None:
+    """Warn of tiles that are trained on and judged by; None where there are none.
+
+    Parameters
+    ----------
+    hashes, thumbs
+        See :func:`near_duplicates`.
+    sides
+        N names of two sides: trained on, and judged by.
+    paths
+        N files that the tiles are cut from.
+    judged
+        What happens to tiles of the second side.
+    """
+    pairs = near_duplicates(hashes, thumbs, np.asarray(sides, object))
+    if not len(pairs):
+        return None
+    a, b = (paths[place] for place in pairs[0].tolist())
+    text = (
+        f"{counted(len(pairs), 'pair')} of tiles, one trained on and one {judged}, look the same, such as one of "
+        f"{a.name} and one of {b.name}: the accuracy will look better than it is; give copies one group, or remove them"
+    )
+    files = dict.fromkeys(paths[i] for i in pairs.ravel().tolist())
+    return Finding("warning", "copies-across-split", text, tuple(files))
+
+
+def correlation(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Pearson's correlation of pictures (n, P), row by row; 0 where a picture is flat."""
+    result = np.zeros(len(a))
+    for start in range(0, len(a), _CHUNK):
+        x, y = (part[start : start + _CHUNK].astype(np.float64) for part in (a, b))
+        x -= x.mean(axis=1, keepdims=True)
+        y -= y.mean(axis=1, keepdims=True)
+        norm = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+        np.divide((x * y).sum(axis=1), norm, out=result[start : start + _CHUNK], where=norm > 0)
+    return result

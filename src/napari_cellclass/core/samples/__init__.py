@@ -1,0 +1,1 @@
+"""A synthetic plate and a real sample field."""

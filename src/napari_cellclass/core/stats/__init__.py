@@ -1,0 +1,1 @@
+"""Statistics of arrays: confidence intervals, agreement, metrics, calibration, logistic regression, learning curves."""

@@ -1,0 +1,1 @@
+"""Where tiles lie, and how their pixels are read, normalised, described, changed and written."""

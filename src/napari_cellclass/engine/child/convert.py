@@ -1,0 +1,156 @@
+"""Turn a ``.keras`` file into a bundle; runs in a child process only, as it imports TensorFlow."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import napari_cellclass
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.models.bundle import Manifest, write_bundle
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.networks.architectures import layer_table
+from napari_cellclass.engine.networks.config_check import checked_config, count_mismatch
+from napari_cellclass.engine.networks.weights_check import check_weights
+from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, forward, network_members, versions
+
+
+def convert(job: dict[str, Any]) -> None:
+    """Load, check, complete and export one file.
+
+    Parameters
+    ----------
+    job
+        ``path`` and its ``sha256``, ``classes``, ``rescale``, ``tile_px`` (height, width), ``activation``
+        and ``scales_itself`` as :func:`inspect_keras` saw them, and ``out``, the bundle to write.
+
+    Raises
+    ------
+    ModelError
+        Keras cannot load it, or it is not a classifier of such tiles into so many classes.
+    EngineError
+        The export answers differently from Keras.
+    OutputError
+        The bundle cannot be written.
+    """
+    path, names = Path(job["path"]), tuple(job["classes"])
+    tile = int(job["tile_px"][0]), int(job["tile_px"][1])
+    model = _load(path)
+    channels = int(model.input_shape[3])
+    sides = [fixed or wanted for fixed, wanted in zip(model.input_shape[1:3], tile, strict=True)]
+    spec = PreprocessSpec(channels=channels, input_px=(sides[0], sides[1]), high=job["rescale"])
+    raw = _random_tiles((*tile, channels), job["rescale"], job["scales_itself"])
+    x = spec.apply(raw)
+    model, added = _with_softmax(path, model, x, names, job["activation"])
+    prob = forward(model)(x)
+    members = network_members(model)
+    export = check_export(members, x, prob)
+    golden = io.BytesIO()
+    np.savez_compressed(golden, tiles=raw[:8], prob=prob[:8])
+    manifest = Manifest(
+        program=f"napari-cellclass {napari_cellclass.__version__}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        classes=ClassScheme(names).to_json(),
+        preprocess=spec,
+        tile_px=tile,
+        network=f"keras:{model.name}",
+        parameters=int(model.count_params()),
+        layers=layer_table(model),
+        training={"source": path.name, "sha256": job["sha256"], "rescale": job["rescale"], "added": added},
+        export=export,
+        versions=versions(),
+    )
+    write_bundle(Path(job["out"]), manifest, members | {"golden.npz": golden.getvalue()})
+
+
+def _load(path: Path) -> Any:
+    checked_config(path)  # again: the file may have been exchanged since the parent looked
+    check_weights(path)
+    keras = import_keras()
+    try:
+        return keras.models.load_model(path, safe_mode=True, compile=False)
+    except Exception as error:  # Keras raises what its layers raise
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"{path} cannot be loaded by Keras {keras.__version__}: {reason}; save it again") from error
+
+
+def _random_tiles(shape: tuple[int, int, int], rescale: float, scales_itself: bool) -> NDArray[Any]:
+    """Make seeded tiles of noise at various brightness, in the grey values that the model is meant for."""
+    rng = np.random.default_rng(0)
+    count = max(8, min(CHECKED_TILES, (128 << 20) // (4 * shape[0] * shape[1] * shape[2])))
+    high = 255.0 if scales_itself and rescale == 1 else rescale
+    level = rng.uniform(0.05, 0.9, (count, 1, 1, 1))
+    tiles = np.clip(level + rng.normal(0, 0.15, (count, *shape)), 0, 1) * high
+    return tiles.round().astype(np.uint8) if high == 255 else tiles.astype(np.float32)
+
+
+def _with_softmax(
+    path: Path, model: Any, x: NDArray[np.float32], names: tuple[str, ...], activation: str | None
+) -> tuple[Any, list[str]]:
+    """Complete a network so that it takes ``x`` and gives one probability per class.
+
+    Returns
+    -------
+    keras.Model
+        The model, or one around it.
+    list of str
+        What was added.
+    """
+    keras = import_keras()
+    answers = _probe(path, model, x)
+    outputs = answers.shape[1]
+    needed = 2 if outputs == 1 else outputs
+    if needed != len(names):
+        raise ModelError(count_mismatch(path, needed, names))
+    bounded = bool(((answers >= 0) & (answers <= 1)).all())
+    added, layers = [], []
+    if outputs == 1:
+        if not bounded or activation not in {"sigmoid", None}:
+            raise ModelError(f"{path} has one output that is no probability; end it with a softmax over its classes")
+        layers, added = [_two_classes(keras)], ["two classes of one sigmoid"]
+    elif not bounded or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
+        if activation == "sigmoid" or (activation is None and bounded):
+            raise ModelError(
+                f"{path} gives each class a probability of its own (sigmoid), so that several can be true at once; "
+                "end it with a softmax over its classes"
+            )
+        layers, added = [keras.layers.Softmax(name="added_softmax")], ["softmax"]
+    if model.input_shape[1:] != x.shape[1:]:
+        added.append(f"fixed input of {x.shape[2]} x {x.shape[1]} px")
+    if not added:
+        return model, added
+    inputs = keras.Input(x.shape[1:], name="tiles")
+    out = model(inputs, training=False)
+    for layer in layers:
+        out = layer(out)
+    whole = keras.Model(inputs, out, name=model.name + "_completed")
+    if outputs == 1:
+        # p becomes (1 - p, p): the second class is the one whose probability the network gives.
+        layers[0].set_weights([np.array([[-1.0, 1.0]], np.float32), np.array([1.0, 0.0], np.float32)])
+    return whole, added
+
+
+def _two_classes(keras: Any) -> Any:
+    return keras.layers.Dense(2, name="added_two_classes", trainable=False, dtype="float32")
+
+
+def _probe(path: Path, model: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    try:
+        answers = forward(model)(x[:16])
+    except Exception as error:  # layers raise anything where a shape does not fit
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"{path} cannot take tiles of {x.shape[2]} x {x.shape[1]} px and {x.shape[3]} channel(s): {reason}"
+        ) from error
+    if answers.ndim != 2:
+        raise ModelError(f"{path} gives {answers.shape[1:]} per tile; a classifier gives one row, a number per class")
+    if not np.isfinite(answers).all():
+        raise ModelError(f"{path} answers NaN or infinity to ordinary tiles; check its weights and --rescale")
+    return answers

@@ -1,0 +1,1 @@
+"""Import of the heavy libraries, the parent process, checks of raw tiles."""

@@ -1,0 +1,1 @@
+"""OpenVINO in this process, TensorFlow in a child process; precision; import of Keras files."""

@@ -1,0 +1,212 @@
+"""What runs a network: OpenVINO in this process, or TensorFlow in a child process."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import EngineError, ModelError, ParamsError
+from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
+from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, read_network
+from napari_cellclass.engine.inference.streams import best_network
+from napari_cellclass.engine.training.tile_pixels import check_tiles
+
+_KINDS_KEPT = 4  # sizes and dtypes of tiles that stay compiled
+TOLERANCE = 1e-4
+"""Largest difference of a probability between engines, machines, and the day of training."""
+INT8_TOLERANCE = 0.02
+"""The same of a network in 8-bit whole numbers. Sums of these are exact on every processor, but a value in float32 that
+lies between two of them may be rounded up by one and down by another: where tiles differed by 1e-5 of their range,
+answers did by up to 0.018; where processors differed, by 1e-7."""
+
+
+class Engine(Protocol):
+    """A network that is ready to classify."""
+
+    @property
+    def name(self) -> str:
+        """``"openvino"`` or ``"tensorflow"``."""
+
+    @property
+    def precision(self) -> PrecisionName:
+        """``"f32"`` or ``"int8"``."""
+
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Classify raw tiles.
+
+        A tile's answer does not depend, to the last bit, on which tiles it is sent with. Threads may
+        share an engine.
+
+        Parameters
+        ----------
+        tiles
+            Shape (n, h, w, C) in the images' own dtype; n may be 0.
+        levels
+            What :func:`napari_cellclass.core.tiles.preprocess.field_levels` gave for their field.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, K)
+            Probabilities; a row of NaN where a tile holds NaN or infinite pixels.
+
+        Raises
+        ------
+        ModelError
+            The tiles do not fit the model.
+        EngineError
+            The engine has failed or is closed.
+        """
+
+    def close(self) -> None:
+        """Free what the engine holds; more than once does no harm."""
+
+    def __enter__(self) -> Self:
+        """Give the engine itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the engine."""
+
+
+def open_engine(
+    bundle: ModelBundle, engine: EngineName = "auto", threads: int | None = None, precision: PrecisionName = "f32"
+) -> Engine:
+    """Load a model and check that it still gives the answers that it gave when it was trained.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    engine
+        ``"openvino"`` runs in this process, ``"tensorflow"`` in a child; ``"auto"`` is OpenVINO.
+    threads
+        CPU threads, None for as many as there are cores.
+    precision
+        What :func:`~napari_cellclass.engine.inference.precision.usable_precision` has settled.
+
+    Raises
+    ------
+    ModelError
+        The model is damaged, or answers differently on its golden tiles.
+    EngineError
+        The child process could not be started.
+    """
+    opened: Engine
+    if engine == "tensorflow" and precision == "int8":
+        raise ParamsError("TensorFlow runs no int8 network; use --engine openvino, or --precision f32")
+    if engine == "tensorflow":
+        from napari_cellclass.engine.inference.tensorflow_client import TensorFlowEngine
+
+        opened = TensorFlowEngine(bundle, threads)
+    else:
+        opened = OpenVinoEngine(bundle, threads, precision)
+    try:
+        check_golden(bundle, opened)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def check_golden(bundle: ModelBundle, engine: Engine) -> float:
+    """Replay a model's golden tiles; give the largest difference of an answer.
+
+    Raises
+    ------
+    ModelError
+        An answer differs by more than ``TOLERANCE``, in 8-bit numbers ``INT8_TOLERANCE``, from the one stored at
+        training.
+    """
+    tiles, expected = bundle.golden
+    int8 = engine.precision == "int8"
+    expected = bundle.golden_int8 if int8 else expected
+    if tiles.ndim != 4 or len(tiles) == 0 or expected.shape != (len(tiles), len(bundle.scheme)):
+        raise ModelError(
+            f"{bundle.path} is damaged: its {len(tiles)} golden tiles do not fit its {len(bundle.scheme)} classes; "
+            "get a fresh copy or train again"
+        )
+    difference = largest_difference(engine.predict(tiles, bundle.preprocess.no_levels), expected)
+    if not difference <= (INT8_TOLERANCE if int8 else TOLERANCE):
+        raise ModelError(
+            f"{bundle.path} does not give the answers it gave when it was trained (largest difference "
+            f"{difference:.2g}); get a fresh copy, train again, or try "
+            f"{'--precision f32' if int8 else 'another --engine'}"
+        )
+    return difference
+
+
+def largest_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Give the largest absolute difference, infinite where only one of them is NaN."""
+    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    return float(np.nanmax(np.abs(a - b), initial=0.0))
+
+
+class OpenVinoEngine:
+    """A model in this process; the GIL is free while it computes."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: ModelBundle, threads: int | None = None, precision: PrecisionName = "f32") -> None:
+        self.precision = precision
+        self._spec, self._path, self._threads = bundle.preprocess, bundle.path, threads
+        self._classes = len(bundle.scheme)
+        names = INT8_MEMBERS if precision == "int8" else ("model.xml", "model.bin")
+        members = [bundle.member(name) for name in names]
+        try:
+            self._model = read_network(*members)
+        except RuntimeError as error:
+            raise self._unloadable(error) from error
+        self._compiled: dict[TileKind, OpenVinoNetwork] | None = {}
+        self._lock = threading.Lock()
+
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Classify raw tiles, see :meth:`Engine.predict`."""
+        tiles = np.asarray(tiles)
+        check_tiles(tiles, self._spec)
+        if len(tiles) == 0:
+            return np.zeros((0, self._classes), np.float32)
+        return self._network(TileKind.of(tiles))(tiles, levels)
+
+    def _network(self, kind: TileKind) -> OpenVinoNetwork:
+        with self._lock:
+            if self._compiled is None:
+                raise EngineError(f"the engine of {self._path} is closed; open the model again")
+            if kind not in self._compiled:
+                if len(self._compiled) == _KINDS_KEPT:
+                    self._compiled.pop(next(iter(self._compiled)))
+                self._compiled[kind] = self._compile(kind)
+            return self._compiled[kind]
+
+    def _compile(self, kind: TileKind) -> OpenVinoNetwork:
+        try:
+            network = best_network(self._model, self._spec, kind, self._threads)
+        except RuntimeError as error:
+            raise self._unloadable(error) from error
+        if network.outputs != self._classes:
+            raise ModelError(
+                f"{self._path} is damaged: its network has {network.outputs} outputs, but {self._classes} classes "
+                "are named; get a fresh copy or train again"
+            )
+        return network
+
+    def _unloadable(self, error: RuntimeError) -> ModelError:
+        reason = (str(error).strip() or "no reason given").splitlines()[-1]
+        return ModelError(f"{self._path} cannot be loaded by OpenVINO ({reason}); get a fresh copy or train again")
+
+    def close(self) -> None:
+        """Free the network."""
+        with self._lock:
+            self._compiled = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,197 @@
+"""Texture features as a Keras graph, and a network whose answers are pooled with a linear model on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import CancelledError, Progress
+from napari_cellclass.core.models.texture_decision import (
+    LEAST,
+    LIMIT,
+    fit_head,
+    head_logits,
+    judge,
+    network_weight,
+    nothing_to_gain,
+    pooled,
+)
+from napari_cellclass.core.stats.logistic import LogisticModel
+from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.networks.architectures import layer_table, standardised
+from napari_cellclass.engine.training.export import forward
+
+if TYPE_CHECKING:
+    from napari_cellclass.engine.training.train import TrainingRun
+
+_TEXTURE, _HEAD = "texture", "texture_classes"
+_FEATURES, _POOL = "features", "pooled_with_texture"
+_LAYERS = {_TEXTURE, _FEATURES, _HEAD, _POOL}
+_OCTAVES = 4
+_THRESHOLDS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+# What logarithms, roots and quotients are kept away from 0 by.
+_ENERGY, _GRADIENT, _ROOT = 1e-4, 1e-2, 1e-6
+_SMALLEST_PX = 3
+_BATCH = 32
+
+
+def join_texture(run: TrainingRun) -> None:
+    """Let texture features join the network of a run where its held-out tiles allow it.
+
+    The linear model is fitted to training tiles alone, so that held-out tiles may judge the model that is written. Sets
+    the run's ``texture``, and where it joins ``whole``, ``answers`` and ``val_prob``.
+
+    Raises
+    ------
+    CancelledError
+        The run was cancelled.
+    """
+    shape = run.model.input_shape[1:]
+    if run.params.texture == "off" or run.params.standardise != "tile" or min(shape[:2]) < _SMALLEST_PX:
+        return
+    place, data = run.pixels.place[run.val], run.data
+    labels, groups = data.labels[run.pixels.place], data.groups[place].astype(str).tolist()
+    run.texture = nothing_to_gain(run.val_prob, labels[run.val], groups)
+    if run.texture is not None:
+        return
+    features = forward(texture_model(shape))
+    described = _described(run, features, np.concatenate([run.train, run.val]))
+    head = fit_head(described[: len(run.train)], labels[run.train], len(data.scheme))
+    weight = network_weight(len(run.train))
+    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]), weight)
+    run.texture = judge(run.val_prob, both, labels[run.val], groups, len(run.train))
+    if run.texture.joined:
+        run.whole = with_texture(run.whole, head, weight)
+        run.answers = forward(run.whole)
+        run.val_prob = run.predict(run.val)
+
+
+def _described(
+    run: TrainingRun, features: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(rows), _BATCH):
+        if run.cancelled():
+            raise CancelledError("cancelled while texture was looked at; nothing was written")
+        parts.append(features(run.pixels.batch(rows[start : start + _BATCH])))
+        run.progress(Progress("looking at texture", min(start + _BATCH, len(rows)), len(rows)))
+    return np.concatenate(parts)
+
+
+def texture_model(shape: tuple[int, int, int]) -> Any:
+    """Make the model that describes tiles by texture, from float32 (n, H, W, C) to float32 (n, F).
+
+    Of each standardised tile and channel: mean and sd of the Sobel gradient's strength, as logarithms; of up to four
+    octaves, each what a blur takes away, energy, as a logarithm, and skewness; and the part of every other row above
+    each of eight thresholds, softly. No exposure changes them. F is 18 C, 2 C less for each octave with sides below
+    3 px; no side of a tile may be that small.
+
+    It has no weights: slices are added up, as convolutions of one channel take OpenVINO four times as long. Maps stay
+    (n, H, W, C), so that a slice is copied in long pieces, and are not reshaped: where a network is in whole numbers,
+    OpenVINO follows every path from a reshaping back to the tiles, and blurs have millions.
+    """
+    keras = import_keras()
+    ops = keras.ops
+    tiles = keras.Input(shape, name="tiles")
+    z = standardised(keras, shape)(tiles)
+    found = _gradient(ops, z)
+    octave = z
+    for _ in range(_OCTAVES):
+        if min(octave.shape[1:3]) < _SMALLEST_PX:
+            break
+        blurred = _blurred(ops, octave)
+        detail = octave - blurred
+        detail = detail - _along_rows(ops, _means(ops, detail), detail)
+        energy = _means(ops, ops.square(detail)) + _ENERGY
+        found += [ops.log(energy), _means(ops, detail * ops.square(detail)) / (energy * ops.sqrt(energy))]
+        octave = _halved(blurred)
+    some = z[:, ::2]
+    found += [_means(ops, ops.clip(some - (threshold - 0.5), 0.0, 1.0)) for threshold in _THRESHOLDS]
+    features = ops.concatenate(found, axis=-1)
+    return keras.Model(tiles, ops.squeeze(features, (1, 2)), name=_TEXTURE)
+
+
+def _means(ops: Any, x: Any) -> Any:
+    """Average maps (n, H, W, C), column by column and then across: (n, 1, 1, C)."""
+    return ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
+
+
+def _along_rows(ops: Any, values: Any, x: Any) -> Any:
+    """Repeat values (n, 1, 1, C) for a row of maps (n, H, W, C): to spread them over three channels takes longer."""
+    return ops.tile(values, (1, 1, x.shape[2], 1))
+
+
+def _gradient(ops: Any, z: Any) -> list[Any]:
+    """Give the logarithms of mean and sd of the Sobel gradient's strength of maps (n, H, W, C)."""
+    above, here, below = z[:, :-2], z[:, 1:-1], z[:, 2:]
+    across, down = above + 2 * here + below, below - above
+    across = across[:, :, 2:] - across[:, :, :-2]
+    down = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]
+    strength = ops.sqrt(ops.square(across / 8) + ops.square(down / 8) + _ROOT)
+    mean = _means(ops, strength)
+    sd = ops.sqrt(_means(ops, ops.square(strength - _along_rows(ops, mean, strength))) + _ROOT)
+    return [ops.log(mean + _GRADIENT), ops.log(sd + _GRADIENT)]
+
+
+def _blurred(ops: Any, x: Any) -> Any:
+    """Blur maps (n, H, W, C) by 1 4 6 4 1 along both sides, as of Burt & Adelson's pyramid; edges are mirrored."""
+    x = ops.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    x = (6 * x[:, 2:-2] + 4 * (x[:, 1:-3] + x[:, 3:-1]) + (x[:, :-4] + x[:, 4:])) / 16
+    near, far = x[:, :, 1:-3] + x[:, :, 3:-1], x[:, :, :-4] + x[:, :, 4:]
+    return (6 * x[:, :, 2:-2] + 4 * near + far) / 16
+
+
+def _halved(x: Any) -> Any:
+    """Average 2 x 2 px of maps (n, H, W, C); an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in x.shape[1:3])
+    x = (x[:, 0:height:2] + x[:, 1:height:2]) / 2
+    return (x[:, :, 0:width:2] + x[:, :, 1:width:2]) / 2
+
+
+def with_texture(model: Any, head: LogisticModel, weight: float) -> Any:
+    """Wrap a model so that its answers are pooled with those of a linear model on texture features.
+
+    Parameters
+    ----------
+    model
+        From tiles (n, H, W, C) to probabilities (n, K); its weights are shared, not copied.
+    head
+        Of the features of :func:`texture_model`.
+    weight
+        The network's, see :func:`~napari_cellclass.core.models.texture_decision.network_weight`.
+
+    Returns
+    -------
+    keras.Model
+        ``softmax(weight log p + logits)`` as of :func:`~napari_cellclass.core.models.texture_decision.pooled`, made of Keras's own
+        layers and operations.
+    """
+    keras = import_keras()
+    ops = keras.ops
+    shape = model.input_shape[1:]
+    tiles = keras.Input(shape, name="tiles")
+    # Not Normalization: a file that holds it would seem to scale grey values.
+    scaled = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0, trainable=False, name=_FEATURES)
+    linear = keras.layers.Dense(model.output_shape[-1], kernel_initializer="zeros", name=_HEAD)
+    logits = linear(ops.clip(scaled(texture_model(shape)(tiles)), -LIMIT, LIMIT))
+    scaled.set_weights([head.mean, head.scale**2])
+    linear.set_weights([head.weights, head.intercept])
+    mixed = weight * ops.log(ops.maximum(model(tiles), LEAST)) + logits
+    return keras.Model(tiles, keras.layers.Softmax(name=_POOL)(mixed), name=f"{model.name}_{_TEXTURE}")
+
+
+def without_texture(model: Any) -> Any:
+    """Give the network inside a model that texture features joined; any other model as it is."""
+    layers = {layer.name: layer for layer in model.layers}
+    if _HEAD not in layers:
+        return model
+    return next(layer for name, layer in layers.items() if name != _TEXTURE and hasattr(layer, "layers"))
+
+
+def texture_layers(model: Any) -> list[dict[str, Any]]:
+    """Describe the layers by which texture joined a model, as :func:`layer_table` does; none where it did not."""
+    table = layer_table(model)
+    return [row for row in table if row["name"] in _LAYERS] if _HEAD in {row["name"] for row in table} else []

@@ -1,0 +1,1 @@
+"""One training: tiles, augmentation, loop, texture features, quantisation, export, bundle."""

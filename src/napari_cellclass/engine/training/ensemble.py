@@ -1,0 +1,66 @@
+"""Several trainings as one model that averages their answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback, never_cancelled, no_progress
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.texture_decision import TextureHead
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.engine.networks.architectures import averaged
+from napari_cellclass.engine.training.export import load_network
+from napari_cellclass.engine.training.tile_pixels import load_pixels
+from napari_cellclass.engine.training.train import TrainingRun
+from napari_cellclass.engine.training.write_model import HISTORY, write_model
+
+
+def write_ensemble(
+    members: Sequence[ModelBundle],
+    data: TileDataset,
+    params: TrainParams,
+    out: Path,
+    *,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> ModelBundle:
+    """Write one bundle whose network holds those of several and averages their softmax.
+
+    Texture features that joined one of them belong to its answers.
+
+    Parameters
+    ----------
+    members
+        Trained with ``params``, but for their seeds, on ``data``.
+    out
+        The ``.cellclass`` file to write. Its history is the mean of its members', epoch by epoch; its
+        scores are its own.
+
+    Raises
+    ------
+    EngineError
+        The export answers differently from Keras.
+    OutputError
+        The bundle cannot be written.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    started = time.perf_counter()
+    pixels = load_pixels(data, params, progress, cancelled)
+    model = averaged([load_network(member) for member in members])
+    heads = [TextureHead.of(member.manifest.training) for member in members]
+    seeds = [
+        {"seed": member.manifest.training["seed"], "id": member.model_id, "texture": head is not None and head.joined}
+        for member, head in zip(members, heads, strict=True)
+    ]
+    run = TrainingRun(model, data, pixels, params, progress, cancelled, never_cancelled, started, members=seeds)
+    histories = pd.concat([member.table("history.csv") for member in members])
+    mean = histories.groupby("epoch", as_index=False).mean()[HISTORY]
+    run.history = mean.to_dict("records")
+    run.val_prob = run.predict(run.val)
+    return write_model(run, len(run.history), run.val_prob, out)

@@ -1,0 +1,118 @@
+"""A Keras model as the bytes of its files, and OpenVINO's answers against those of Keras."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import EngineError, ModelError
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.engine.common.environment import import_keras, import_openvino, silenced_stderr
+from napari_cellclass.engine.inference.engines import TOLERANCE, largest_difference
+from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, as_it_is, read_network
+from napari_cellclass.engine.networks.config_check import checked_config
+from napari_cellclass.engine.networks.weights_check import check_weights
+
+CHECKED_TILES = 64
+
+
+def network_members(model: Any) -> dict[str, bytes]:
+    """Save a Keras model and export it to OpenVINO in float32: the bundle's members by name."""
+    import_openvino()  # before Keras does, so that nothing is reported
+    with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
+        path = Path(folder)
+        model.save(path / "model.keras")
+        with silenced_stderr():
+            model.export(str(path / "model.xml"), format="openvino", verbose=False)
+        return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
+
+
+def load_network(bundle: ModelBundle) -> Any:
+    """Load the Keras model of a bundle, without running any code that came with it.
+
+    Raises
+    ------
+    ModelError
+        It holds what could run code or read other files, or Keras cannot load it.
+    """
+    keras = import_keras()
+    with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(bundle.member("model.keras"))
+        checked_config(path, bundle.path)
+        check_weights(path, bundle.path)
+        try:
+            return keras.models.load_model(path, safe_mode=True, compile=False)
+        except Exception as error:  # Keras raises what its layers raise
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = lines[0] if lines else type(error).__name__
+            raise ModelError(f"{bundle.path} cannot be loaded by Keras: {reason}; train again") from error
+
+
+def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Make a function from network input (n, H, W, C) to a model's outputs (n, K) by TensorFlow.
+
+    It is traced once, for a free batch; at most 32 tiles are sent at a time.
+    """
+    import tensorflow as tf
+
+    shape = tf.TensorSpec(model.input_shape, tf.float32)
+    call = tf.function(lambda x: model(x, training=False), input_signature=[shape], autograph=False)
+
+    def answers(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = [np.array(call(tf.constant(x[i : i + 32])), np.float32) for i in range(0, len(x), 32)]
+        return np.concatenate(parts)
+
+    return answers
+
+
+def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, float]:
+    """Compare the exported network with what Keras answered.
+
+    Parameters
+    ----------
+    members
+        From :func:`network_members`.
+    x
+        float32, shape (n, H, W, C): network input.
+    expected
+        float32, shape (n, K): Keras's answers.
+
+    Returns
+    -------
+    dict
+        ``max_abs_difference`` and ``tiles``, for the manifest.
+
+    Raises
+    ------
+    EngineError
+        They differ by more than 1e-4, or OpenVINO cannot run the network.
+    """
+    try:
+        model = read_network(members["model.xml"], members["model.bin"])
+        network = OpenVinoNetwork(model, as_it_is(x.shape[1:]), TileKind.of(x))
+    except RuntimeError as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[-1]
+        raise EngineError(f"OpenVINO cannot run this network ({reason}); use layers that it knows") from error
+    difference = largest_difference(network(x), expected)
+    if not difference <= TOLERANCE:
+        raise EngineError(
+            f"the model that was exported to OpenVINO does not answer as Keras does (largest difference "
+            f"{difference:.2g}, at most {TOLERANCE:g} is allowed); nothing was written"
+        )
+    return {"max_abs_difference": difference, "tiles": float(len(x))}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a model's answers, and the kind of machine."""
+    import_keras()
+    packages = ("keras", "tensorflow", "openvino", "numpy")
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "machine": machine} | {name: version(name) for name in packages}

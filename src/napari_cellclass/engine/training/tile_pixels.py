@@ -1,0 +1,273 @@
+"""The pixels that a network is trained on, and the way of raw tiles into a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    DatasetError,
+    ModelError,
+    Progress,
+    ProgressCallback,
+)
+from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.params.verbs import NetworkName, TrainParams
+from napari_cellclass.core.tiles.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, channel_mismatch, grey_range
+from napari_cellclass.core.tiles.statistics import THUMB_PX, channel_stats, looks
+from napari_cellclass.engine.networks.transfer import LARGEST_PX
+
+_INPUT_PX: dict[NetworkName, int] = {"compact": 128, "mobilenet": LARGEST_PX}
+ARTICLE_INPUT_PX = 256
+# Enough for a 99.8th percentile.
+_SAMPLE_VALUES = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class TilePixels:
+    """The tiles of a data set in memory.
+
+    Parameters
+    ----------
+    tiles
+        Shape (n, h, w, C): raw, in the images' dtype (or at their fields' range, float32), or float32
+        network input where ``prepared``.
+    place
+        int64, shape (n,): each tile's place in the data set.
+    spec
+        The way from raw tiles to the network.
+    prepared
+        Whether ``spec`` has been applied already, as it is for tiles of several shapes.
+    nonfinite
+        int64: places of the tiles that were left out, as they hold NaN or infinite pixels.
+    golden
+        Shape (g, h, w, C): a few raw tiles of the commonest shape, spread over the classes; at their
+        fields' range where ``spec`` asks for that.
+    stats
+        float64, shape (n, 2, C): mean and sd of every tile and channel, see :func:`channel_stats`.
+    hashes, thumbs
+        uint64, shape (n,), and int8, shape (n, 256): what is compared to find copies, see
+        :func:`~napari_cellclass.core.quality.near_duplicates.near_duplicates`.
+    """
+
+    tiles: NDArray[np.generic]
+    place: NDArray[np.int64]
+    spec: PreprocessSpec
+    prepared: bool
+    nonfinite: NDArray[np.int64]
+    golden: NDArray[np.generic]
+    stats: NDArray[np.float64]
+    hashes: NDArray[np.uint64]
+    thumbs: NDArray[np.int8]
+
+    def batch(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give network input of some tiles, shape (n, H, W, C)."""
+        return np.asarray(self.tiles[rows], np.float32) if self.prepared else self.spec.apply(self.tiles[rows])
+
+    def scaled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give some tiles in their own size (n, h, w, C), grey values as 0 to 1, each seen as ``views`` says."""
+        tiles, dtype = self.tiles[rows], self.tiles.dtype
+        if tiles.shape[3] > 1:  # pixels are moved as a whole, in half the time
+            tiles = tiles.view((np.void, tiles.shape[3] * dtype.itemsize))
+        tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(tiles, views, strict=True)]).view(dtype)
+        return np.asarray(tiles, np.float32) if self.prepared else self.spec.scale(tiles)
+
+    @property
+    def views(self) -> int:
+        """How many of the eight dihedral views keep a tile's shape."""
+        return 8 if self.tiles.shape[1] == self.tiles.shape[2] else 4
+
+
+def dihedral(tile: NDArray[np.generic], view: int) -> NDArray[np.generic]:
+    """Mirror a tile (h, w, C) up-down (1), left-right (2) and at its diagonal (4); bits of ``view``."""
+    if view & 1:
+        tile = tile[::-1]
+    if view & 2:
+        tile = tile[:, ::-1]
+    return tile.swapaxes(0, 1) if view & 4 else tile
+
+
+def input_size(tile_px: tuple[int, int], network: NetworkName, input_px: int | None) -> tuple[int, int]:
+    """Choose a network's input, of the tile's shape: its longer side ``input_px``, or what the network is made for.
+
+    That is at most 128 px for ``"compact"``, 224 px for ``"mobilenet"``, and 256 px, also of smaller tiles, for the
+    article's networks.
+    """
+    longer = max(tile_px)
+    own = min(longer, _INPUT_PX[network]) if network in _INPUT_PX else ARTICLE_INPUT_PX
+    scale = (own if input_px is None else input_px) / longer
+    return max(1, round(tile_px[0] * scale)), max(1, round(tile_px[1] * scale))
+
+
+def load_pixels(
+    data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
+) -> TilePixels:
+    """Read the training and validation tiles of a data set, each once.
+
+    Raises
+    ------
+    DatasetError
+        A class has no finite tile in one of the splits, or there are no tiles at all.
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    raw, nonfinite = _read(data, _spec(data, params, []), progress, cancelled)
+    places = np.array(sorted(raw), np.int64)
+    _check_classes(data, places)
+    spec = _spec(data, params, [raw[p] for p in places if data.split[p] == TRAIN])
+    golden = np.stack([raw[p] for p in _golden_places(data, places)])
+    one_shape = len({tile.shape for tile in raw.values()}) == 1
+    shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)
+    tiles = np.empty((len(places), *shape), golden.dtype if one_shape else np.float32)
+    stats = np.empty((len(places), 2, data.channels))
+    hashes, thumbs = np.empty(len(places), np.uint64), np.empty((len(places), THUMB_PX**2), np.int8)
+    for row, p in enumerate(places.tolist()):
+        tile = raw.pop(p)  # so that memory holds every tile about once
+        stats[row] = channel_stats(tile[None])[0]
+        hashes[row], thumbs[row] = looks(tile)
+        tiles[row] = tile if one_shape else spec.apply(tile[None])[0]
+    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats, hashes, thumbs)
+
+
+def _read(
+    data: TileDataset, spec: PreprocessSpec, progress: ProgressCallback, cancelled: CancelCheck
+) -> tuple[dict[int, NDArray[np.generic]], list[int]]:
+    """Read tiles by place, at their field's range where ``spec`` asks for it; and the places of bad ones."""
+    wanted = np.flatnonzero(np.isin(data.split.astype(str), (TRAIN, VALIDATION)))
+    if len(wanted) == 0:
+        raise DatasetError("there is no tile to train on; add images or cut smaller tiles")
+    raw: dict[int, NDArray[np.generic]] = {}
+    nonfinite = []
+    levels = data.levels(spec, cancelled)
+    for done, (place, tile) in enumerate(data.tiles(wanted), 1):
+        if cancelled():
+            raise CancelledError("cancelled while reading the tiles")
+        if is_finite(tile[None])[0]:
+            levelled = spec.level(tile, levels(place))
+            raw[place] = levelled.astype(levelled.dtype.newbyteorder("="))
+        else:
+            nonfinite.append(place)
+        if done % 64 == 0 or done == len(wanted):
+            progress(Progress("reading tiles", done, len(wanted)))
+    return raw, nonfinite
+
+
+def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.generic]]) -> PreprocessSpec:
+    """Make the way from raw tiles to the network; a range that is to be found needs the ``training`` tiles."""
+    size = input_size(data.tile_px, params.network, params.input_px)
+    if params.normalisation == "percentiles":
+        percentiles = params.grey_range or DEFAULT_PERCENTILES
+        return PreprocessSpec(
+            channels=data.channels, input_px=size, normalisation="percentiles", percentiles=percentiles, low=0, high=1
+        )
+    if params.grey_range is not None:
+        low, high = params.grey_range
+    else:
+        low, high = grey_range(data.dtype, _sample(training) if training else None)
+    return PreprocessSpec(channels=data.channels, input_px=size, low=low, high=high)
+
+
+def _check_classes(data: TileDataset, places: NDArray[np.int64]) -> None:
+    for label, name in enumerate(data.scheme.names):
+        for split, use in ((TRAIN, "train on"), (VALIDATION, "validate on")):
+            if not ((data.labels[places] == label) & (data.split[places] == split)).any():
+                raise DatasetError(
+                    f"class {name!r} has no tile to {use} that is free of NaN and infinite pixels; add images"
+                )
+
+
+def _sample(tiles: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """Take pixels evenly from training tiles, as a flat array."""
+    every = max(1, sum(tile.size for tile in tiles) // _SAMPLE_VALUES)
+    return np.concatenate([tile.ravel()[i % every :: every] for i, tile in enumerate(tiles)])
+
+
+def _golden_places(data: TileDataset, places: NDArray[np.int64], count: int = 8) -> list[int]:
+    """Choose up to ``count`` tiles of the commonest shape, class by class in turn; at most 64 MB."""
+    sizes = data.boxes[places, 2:] - data.boxes[places, :2]
+    fitting = places[(sizes == data.tile_px).all(axis=1)]
+    tile_bytes = data.tile_px[0] * data.tile_px[1] * data.channels * data.dtype.itemsize
+    count = max(1, min(count, (64 << 20) // tile_bytes))
+    by_class = [fitting[data.labels[fitting] == label] for label in range(len(data.scheme))]
+    # From each class the tiles at 1/3, 2/3 … of its list rather than neighbours of one field.
+    per_class = -(-count // len(by_class))
+    spread = [
+        [mine[(2 * i + 1) * len(mine) // (2 * per_class)] for mine in by_class if len(mine)] for i in range(per_class)
+    ]
+    return list(dict.fromkeys(int(place) for turn in spread for place in turn))[:count]
+
+
+def is_finite(tiles: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Tell which tiles (n, h, w, C) have finite pixels only, also as float32."""
+    if tiles.dtype.kind != "f":
+        return np.ones(len(tiles), bool)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.isfinite(tiles.astype(np.float32, copy=False)).all(axis=(1, 2, 3)))
+
+
+def check_tiles(tiles: NDArray[np.generic], spec: PreprocessSpec) -> None:
+    """Raise :class:`ModelError` where an array is no tiles (n, h, w, C) of numbers, or of other channels."""
+    if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
+        raise ModelError(f"expected tiles (n, h, w, C) of numbers, but got {tiles.dtype} of shape {tiles.shape}")
+    if tiles.shape[-1] != spec.channels:
+        raise ModelError(channel_mismatch(spec.channels, tiles.shape[-1]))
+
+
+def predict_in_batches(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    spec: PreprocessSpec,
+    tiles: NDArray[np.generic],
+    classes: int,
+    size: int,
+    levels: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
+    """Send raw tiles through a network in batches of one fixed size.
+
+    Kernels choose their order of summation by the batch's shape; with one shape a tile's answer does
+    not depend on what it is sent with.
+
+    Parameters
+    ----------
+    run
+        Maps float32 (size, H, W, C) to float32 (size, K).
+    spec
+        The way from raw tiles to the network.
+    tiles
+        Shape (n, h, w, C), n may be 0.
+    classes, size
+        K and the batch's size.
+    levels
+        Those of the tiles' field, where ``spec`` needs them.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, K)
+        A row of NaN where a tile holds NaN or infinite pixels.
+
+    Raises
+    ------
+    ModelError
+        The tiles have another number of channels than the model, are no tiles, or lack their levels.
+    """
+    tiles = np.asarray(tiles)
+    check_tiles(tiles, spec)
+    prob = np.full((len(tiles), classes), np.nan, np.float32)
+    for start in range(0, len(tiles), size):
+        part = tiles[start : start + size]
+        rows = np.flatnonzero(is_finite(part))
+        if len(rows) == 0:
+            continue
+        # Bad tiles stay zero: one NaN can spread over a whole batch in a blocked matrix product.
+        x = np.zeros((size, *spec.input_px, spec.channels), np.float32)
+        x[rows] = spec.apply(spec.level(part[rows], levels))
+        answers = run(x)[rows]
+        answers[~np.isfinite(answers).all(axis=1)] = np.nan
+        prob[start + rows] = answers
+    return prob

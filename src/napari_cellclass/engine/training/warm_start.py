@@ -1,0 +1,98 @@
+"""Training that starts from the weights of an earlier model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.engine.networks.texture_graph import without_texture
+from napari_cellclass.engine.training.export import load_network
+from napari_cellclass.engine.training.tile_pixels import TilePixels
+
+_AFRESH = "or train afresh, without --initial"
+
+
+def open_initial(params: TrainParams, data: TileDataset) -> ModelBundle | None:
+    """Open the model that training starts from, and check that it fits the tiles.
+
+    Raises
+    ------
+    ModelError
+        It cannot be opened, or has other classes, channels or another network.
+    """
+    if params.initial is None:
+        return None
+    bundle = open_bundle(params.initial)
+    classes, old = data.scheme.names, bundle.scheme.names
+    if classes != old:
+        raise ModelError(
+            f"{bundle.path.name} has the classes {', '.join(old)}, but the tiles have {', '.join(classes)}; "
+            f"start from a model of the same classes, {_AFRESH}"
+        )
+    if bundle.preprocess.channels != data.channels:
+        raise ModelError(
+            f"{bundle.path.name} takes {bundle.preprocess.channels} channel(s), but the tiles have {data.channels}; "
+            f"start from another model, {_AFRESH}"
+        )
+    if bundle.manifest.network != params.network:
+        raise ModelError(
+            f"{bundle.path.name} is a network {bundle.manifest.network!r}, but {params.network!r} is to be trained; "
+            f"choose the same network, {_AFRESH}"
+        )
+    trained = bundle.manifest.training
+    standardise = trained.get("standardise", "none")  # models without a word about it had none
+    if standardise != params.standardise:
+        raise ModelError(
+            f"{bundle.path.name} was trained with --standardise {standardise}, but {params.standardise} is asked for; "
+            f"choose the same, {_AFRESH}"
+        )
+    if trained.get("members"):
+        raise ModelError(f"{bundle.path.name} is an ensemble; start from one of its members, {_AFRESH}")
+    return bundle
+
+
+def same_pixels(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, float] | None) -> TilePixels:
+    """Bring tiles to the network as the earlier model does: its grey-value range stays, where none is ``asked`` for.
+
+    Raises
+    ------
+    ModelError
+        The input has another size, or grey values are to be prepared differently.
+    """
+    old, new = bundle.preprocess, pixels.spec
+    if old.input_px != new.input_px:
+        raise ModelError(
+            f"{bundle.path.name} takes {old.input_px[1]} x {old.input_px[0]} px, but the tiles would be brought to "
+            f"{new.input_px[1]} x {new.input_px[0]}; set --input-px {max(old.input_px)}, {_AFRESH}"
+        )
+    other_range = asked is not None and (old.low, old.high) != (new.low, new.high)
+    if (old.normalisation, old.percentiles) != (new.normalisation, new.percentiles) or other_range:
+        raise ModelError(
+            f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is asked for; choose the same, {_AFRESH}"
+        )
+    tiles = pixels.tiles
+    if pixels.prepared:
+        grey = np.asarray(tiles, np.float32) * np.float32(new.high - new.low) + np.float32(new.low)
+        tiles = (grey - np.float32(old.low)) / np.float32(old.high - old.low)
+    return replace(pixels, tiles=tiles, spec=old)
+
+
+def take_weights(model: Any, bundle: ModelBundle) -> None:
+    """Give a network the weights of a bundle's; texture features that joined that one are left out.
+
+    Raises
+    ------
+    ModelError
+        They cannot be loaded or have other shapes.
+    """
+    try:
+        model.set_weights(without_texture(load_network(bundle)).get_weights())
+    except ValueError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_AFRESH[3:]}") from error

@@ -1,0 +1,217 @@
+"""What is written of a training: the members of a bundle, and the checkpoint while it runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import napari_cellclass
+from napari_cellclass.core.models.bundle import SUFFIX, Manifest, ModelBundle, write_bundle
+from napari_cellclass.core.models.drift import STATISTICS, training_statistics
+from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarms
+from napari_cellclass.core.stats.calibration import Calibration, calibrate
+from napari_cellclass.core.stats.metrics import EvalReport, evaluate
+from napari_cellclass.engine.common.parent_process import writing_lock
+from napari_cellclass.engine.networks.architectures import layer_table, learning_rate_of
+from napari_cellclass.engine.networks.texture_graph import texture_layers
+from napari_cellclass.engine.networks.transfer import weights_record
+from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, network_members, versions
+from napari_cellclass.engine.training.quantise import Int8Network, quantise
+
+if TYPE_CHECKING:
+    from napari_cellclass.engine.training.train import TrainingRun
+
+HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+_CHECKPOINT_SHARE = 0.2
+
+
+def partial_path(out: Path) -> Path:
+    """Where the best model so far lies while ``out`` is being trained."""
+    return out.with_name(f"{out.stem}.partial{SUFFIX}")
+
+
+class Checkpoint:
+    """The best model so far in a file beside the one to come, for the case that training is killed.
+
+    The first epoch's is written at once; later ones so that writing takes a fifth of the time at most.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.path = partial_path(out)
+        self._epoch = 0
+        self._due = 0.0
+
+    def offer(self, run: TrainingRun) -> None:
+        """Write the best epoch's model, where it is new and it is time."""
+        start = time.perf_counter()
+        if run.best is None or run.best.epoch == self._epoch or start < self._due:
+            return
+        now = run.model.get_weights()
+        run.model.set_weights(run.best.weights)
+        try:
+            write_model(run, run.best.epoch, run.best.val_prob, self.path, unfinished=True)
+        finally:
+            run.model.set_weights(now)
+        self._epoch = run.best.epoch
+        end = time.perf_counter()
+        self._due = end + (end - start) * (1 / _CHECKPOINT_SHARE - 1)
+
+    def remove(self) -> None:
+        """Take the file away: training has ended in a way that was told."""
+        if self._epoch:
+            self.path.unlink(missing_ok=True)
+
+
+def write_model(
+    run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], path: Path, unfinished: bool = False
+) -> ModelBundle:
+    """Write the network of a run as a bundle.
+
+    Parameters
+    ----------
+    run
+        Its network holds the weights to write.
+    epoch, val_prob
+        The epoch they are from, and its answers for the validation tiles.
+    path
+        The ``.cellclass`` file.
+    unfinished
+        Whether training goes on: then only the network in float32 is written, whatever was asked for.
+
+    Raises
+    ------
+    EngineError
+        The export answers differently from Keras.
+    OutputError
+        The bundle cannot be written.
+    """
+    data, place = run.data, run.pixels.place[run.val]
+    report = evaluate(val_prob, data.labels[place], data.groups[place].tolist(), data.scheme.names)
+    members = network_members(run.whole)
+    export = check_export(members, *_checked_tiles(run))
+    calibration = calibrate(val_prob, data.labels[place], data.groups[place].tolist())
+    int8 = None
+    if run.params.precision == "int8" and not unfinished:
+        int8 = quantise(run, members, val_prob, calibration)
+        members |= int8.members
+    scores = _scores(run, report, epoch, int8)
+    members |= _tables(run, report, scores, int8)
+    manifest = _manifest(run, scores, calibration, export, epoch)
+    if int8 is not None:
+        manifest = manifest.model_copy(update={"quantised": int8.about})
+    with writing_lock:
+        return write_bundle(path, manifest, members)
+
+
+def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Choose tiles evenly from both splits, and what Keras says of them."""
+    count = min(CHECKED_TILES, len(run.pixels.place))
+    rows = np.unique(np.linspace(0, len(run.pixels.place) - 1, count).astype(np.int64))
+    x = run.pixels.batch(rows)
+    return x, run.answers(x)
+
+
+def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network | None) -> dict[str, Any]:
+    """Give the manifest's scores, with what a user should be warned of."""
+    kept = run.history[epoch - 1]
+    helped = run.texture is not None and run.texture.joined
+    alarms = training_alarms(run.history[:epoch], report, run.data, helped)
+    warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
+    warnings += [] if run.copies is None else [run.copies.text]
+    warnings += [] if int8 is None or int8.about.kept else [int8.about.warning]
+    plain = report.to_json()
+    return {
+        "accuracy": plain["accuracy"],
+        "balanced_accuracy": plain["balanced_accuracy"],
+        "ece": report.ece,
+        "loss": kept["loss"],
+        "train_accuracy": kept["accuracy"],
+        "val_loss": kept["val_loss"],
+        "interval": report.interval,
+        "collapsed": any(alarm.code in LEARNED_NOTHING for alarm in alarms),
+        "warnings": warnings,
+    }
+
+
+def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any], int8: Int8Network | None) -> dict[str, bytes]:
+    """Give the members that are tables, as bytes by name."""
+    history = pd.DataFrame(run.history, columns=HISTORY).astype({"epoch": int})
+    split = run.data.split.copy()
+    split[run.pixels.nonfinite] = ""
+    evaluation = {"validation": report.to_json(), "collapsed": scores["collapsed"], "warnings": scores["warnings"]}
+    golden = io.BytesIO()
+    prob = run.answers(run.pixels.spec.apply(run.pixels.golden))
+    known: dict[str, Any] = {"tiles": run.pixels.golden, "prob": prob}
+    known |= {} if int8 is None or int8.golden is None else {"prob_int8": int8.golden}
+    np.savez_compressed(golden, **known)
+    return {
+        "history.csv": _csv(history),
+        "split.csv": _csv(replace(run.data, split=split).frame()),
+        "evaluation.json": json.dumps(evaluation, indent=2, allow_nan=False, ensure_ascii=False).encode(),
+        "golden.npz": golden.getvalue(),
+    }
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _manifest(
+    run: TrainingRun, scores: dict[str, Any], calibration: Calibration | None, export: dict[str, float], epoch: int
+) -> Manifest:
+    data, params = run.data, run.params
+    asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
+    rate = learning_rate_of(params.network, params.learning_rate, params.as_published)
+    return Manifest(
+        program=f"napari-cellclass {napari_cellclass.__version__}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        classes=data.scheme.to_json(),
+        preprocess=run.pixels.spec,
+        tile_px=data.tile_px,
+        overlap=params.overlap,
+        edge=params.edge,
+        pixel_size_um=data.pixel_size_um,
+        network=params.network,
+        parameters=int(run.whole.count_params()),
+        layers=layer_table(run.model) + texture_layers(run.whole),
+        training=asked
+        | {
+            "epochs": run.epochs,
+            "epochs_trained": len(run.history),
+            "epoch_kept": epoch,
+            "learning_rate": rate,
+            "optimizer": type(run.optimizer).__name__,
+            "loss": "categorical_crossentropy",
+            "seconds": round(time.perf_counter() - run.started, 3),
+        }
+        | ({} if run.texture is None else {"texture_head": run.texture.model_dump()})
+        | ({"members": run.members} if run.members else {})
+        | ({"pretrained": weights_record(max(run.pixels.spec.input_px))} if params.network == "mobilenet" else {}),
+        data={
+            "n_train": len(run.train),
+            "n_validation": len(run.val),
+            "nonfinite_tiles": len(run.pixels.nonfinite),
+            "counts": data.counts().to_dict("records"),
+            "dtype": str(data.dtype.newbyteorder("=")),
+            "split_rule": data.split_rule,
+            STATISTICS: None if run.pixels.spec.percentiles else training_statistics(run.pixels.stats[run.train]),
+            "hash": data.data_hash,
+            "images": [
+                {"path": str(path), "id": image_id} for path, image_id in zip(data.paths, data.image_ids, strict=True)
+            ],
+            "skipped": [{"path": str(path), "reason": reason} for path, reason in data.skipped],
+        },
+        scores=scores,
+        calibration=calibration,
+        export=export,
+        versions=versions(),
+    )

@@ -1,0 +1,286 @@
+"""Classify many images: in this process, in several, or on a Dask cluster that exists already."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import napari_cellclass
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    OutputError,
+    ParamsError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.common.files import write_json
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.verbs import ClassifyParams, PrecisionName
+from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
+from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
+from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_left_overs
+from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, classify_file, close_network
+from napari_cellclass.runs.classify.folder_lock import locked_folder
+from napari_cellclass.runs.classify.pool import classify_in_processes, engine_threads
+from napari_cellclass.runs.common.engine_access import usable_precision
+
+__all__ = ["FileOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
+
+
+@dataclass(frozen=True, eq=False)
+class RunReport:
+    """What became of all images.
+
+    Parameters
+    ----------
+    model_id, classes
+        Of the model.
+    out
+        The folder of the tables.
+    outcomes
+        Of the images that were looked at, in the order they were given.
+    fields, wells
+        See :mod:`napari_cellclass.core.plates.tables`; ``fields`` has a row for every image, looked at or not.
+    cancelled
+        Whether some images were not looked at.
+    precision
+        That of the network, in all images.
+    warnings
+        Sentences about the run as a whole that a user should read.
+    """
+
+    model_id: str
+    classes: tuple[str, ...]
+    out: Path
+    outcomes: tuple[FileOutcome, ...]
+    fields: pd.DataFrame
+    wells: pd.DataFrame
+    cancelled: bool = False
+    precision: PrecisionName = "f32"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[FileOutcome, ...]:
+        """The images without tables."""
+        return tuple(outcome for outcome in self.outcomes if outcome.error)
+
+    @property
+    def kept(self) -> int:
+        """How many had complete tables of the same model and settings already."""
+        return sum(outcome.kept for outcome in self.outcomes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the content of ``report.json``."""
+        return {
+            "program": f"napari-cellclass {napari_cellclass.__version__}",
+            "model_id": self.model_id,
+            "given": len(self.fields),
+            "images": len(self.outcomes),
+            "kept": self.kept,
+            "failed": len(self.failed),
+            "cancelled": self.cancelled,
+            "precision": self.precision,
+            "warnings": list(self.warnings),
+            "results": [asdict(outcome) for outcome in self.outcomes],
+        }
+
+
+def classify_files(
+    params: ClassifyParams,
+    model: ModelBundle,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> RunReport:
+    """Classify images, and write the tables of each and those of all.
+
+    Of an image there are ``STEM.tiles.csv``, ``STEM.geojson`` and ``STEM.run.json``, of all ``fields.csv``,
+    ``wells.csv`` and ``report.json``. Images whose tables are complete, unchanged, and of the same pixels, model,
+    settings and version are not classified again.
+
+    Parameters
+    ----------
+    params
+        Images, settings and the folder to write to.
+    model
+        The opened model.
+    progress
+        Told the finished images; with one image, the finished tiles.
+    cancelled
+        Asked between images, and between batches of tiles when run in this process.
+
+    Raises
+    ------
+    ParamsError
+        No image is found, or no scheduler; int8 on TensorFlow.
+    ModelError
+        The model has no network in the precision that was asked for.
+    OutputError
+        The folder cannot be written, or another run writes to it. What goes wrong with one image is in the
+        report instead.
+    """
+    if params.wells is not None and params.wells.resolve() == (params.out / WELL_TABLE).resolve():
+        raise ParamsError(f"--wells {params.wells} would be written over by the run's own table; rename it")
+    wells = WellList.read(params.wells)
+    # Here and once, so that all fields of a plate are classified alike, whichever machine has which.
+    precision, why = usable_precision(model, params.precision, params.engine)
+    params = params.model_copy(update={"precision": precision})
+    jobs = _jobs(params, model)
+    wells.check([job.image for job in jobs])
+    check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])
+    outcomes: dict[str, FileOutcome] = {}
+
+    def report() -> RunReport:
+        found = _report(jobs, outcomes, model, wells, params.out)
+        return replace(found, precision=precision, warnings=(why,) if why else ())
+
+    with locked_folder(params.out) as run:
+        remove_left_overs(params.out)
+        jobs = [replace(job, run=run) for job in jobs]
+        try:
+            _collect(jobs, params, model, outcomes, progress, cancelled)
+        except BaseException:  # Ctrl-C above all
+            with contextlib.suppress(OutputError):
+                _write(report())
+            raise
+        done = report()
+        _write(done)
+    return done
+
+
+def _collect(
+    jobs: Sequence[FileJob],
+    params: ClassifyParams,
+    model: ModelBundle,
+    outcomes: dict[str, FileOutcome],
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> None:
+    failed = kept = 0
+    with contextlib.closing(_runner(jobs, params, model, progress, cancelled)) as results:
+        for outcome in results:
+            if not outcome.cancelled:
+                outcomes[outcome.stem] = outcome
+                failed, kept = failed + bool(outcome.error), kept + outcome.kept
+                progress(Progress("images", len(outcomes), len(jobs), {"failed": failed, "kept": kept}))
+            if cancelled():
+                break
+
+
+def _runner(
+    jobs: Sequence[FileJob],
+    params: ClassifyParams,
+    model: ModelBundle,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> Generator[FileOutcome]:
+    if params.scheduler is not None:
+        try:
+            from napari_cellclass.runs.classify.cluster import classify_on_cluster
+        except ImportError as error:
+            raise ParamsError(
+                '--scheduler needs Dask distributed; install it with pip install "napari-cellclass[cluster]"'
+            ) from error
+        return classify_on_cluster(jobs, model, params.scheduler, cancelled)
+    if params.workers > 1:
+        return classify_in_processes(jobs, params.workers, cancelled)
+    return _classify_here(jobs, progress, cancelled)
+
+
+def _classify_here(
+    jobs: Sequence[FileJob], progress: ProgressCallback, cancelled: CancelCheck
+) -> Generator[FileOutcome]:
+    try:
+        for job in jobs:
+            if cancelled():
+                return
+            yield classify_file(job, progress if len(jobs) == 1 else no_progress, cancelled)
+    finally:
+        close_network()
+
+
+def _report(
+    jobs: Sequence[FileJob], outcomes: dict[str, FileOutcome], model: ModelBundle, wells: WellList, out: Path
+) -> RunReport:
+    classes = tuple(model.scheme.names)
+    ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
+    fields = field_table([_row(job, outcomes.get(job.stem)) for job in jobs], classes, wells)
+    return RunReport(
+        model.model_id, classes, out, ordered, fields, well_table(fields, classes), len(ordered) < len(jobs)
+    )
+
+
+def _row(job: FileJob, outcome: FileOutcome | None) -> FieldRow:
+    if outcome is None:
+        return FieldRow(job.image, job.stem, "open")
+    if outcome.error:
+        return FieldRow(job.image, job.stem, "failed")
+    return FieldRow(
+        job.image, job.stem, "done", outcome.tiles, outcome.counts, outcome.no_class, outcome.mean_confidence,
+        outcome.unsure,
+    )  # fmt: skip
+
+
+def _write(report: RunReport) -> None:
+    write_plate_tables(report.fields, report.wells, report.out)
+    write_json(report.out / REPORT, report.to_json())
+
+
+def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
+    images = find_images(params.images)
+    manifest = model.manifest
+    common = FileJob(
+        image="", stem="", model=str(model.path.resolve()), model_id=model.model_id, out=str(params.out.resolve()),
+        overlap=manifest.overlap if params.overlap is None else params.overlap,
+        edge=manifest.edge if params.edge is None else params.edge,
+        channels=parse_channels(params.channels), error_rate=params.error_rate, resample=params.resample,
+        plane=(params.t, params.z, params.scene), engine=params.engine, precision=params.precision,
+        threads=_threads(params),
+    )  # fmt: skip
+    stems = output_stems(images)
+    return [replace(common, image=str(path.resolve()), stem=stem) for path, stem in zip(images, stems, strict=True)]
+
+
+def _threads(params: ClassifyParams) -> int | None:
+    """Give the threads of a process; None leaves it to the engine, or to what a worker of a cluster may use."""
+    return params.threads or (engine_threads(params.workers) if params.workers > 1 else None)
+
+
+def output_stems(images: Sequence[Path]) -> list[str]:
+    """Name the outputs of images: the stem where it is the only one, else with folder, suffix or a hash.
+
+    The names do not depend on which other image is listed first, and no two are the same.
+    """
+    names: list[Callable[[Path], str]] = [
+        lambda p: p.stem,
+        lambda p: f"{p.resolve().parent.name}_{p.stem}",
+        lambda p: f"{p.resolve().parent.name}_{p.name}",
+        lambda p: f"{p.stem}_{hashlib.blake2b(str(p.resolve()).encode(), digest_size=6).hexdigest()}",
+    ]
+    chosen = [names[0](path) for path in images]
+    for name in names[1:]:
+        # Case is ignored, as some file systems do.
+        often = Counter(stem.casefold() for stem in chosen)
+        chosen = [
+            stem if often[stem.casefold()] == 1 else name(path) for stem, path in zip(chosen, images, strict=True)
+        ]
+    return chosen
+
+
+def parse_channels(text: str | None) -> tuple[int, ...]:
+    """Read ``"0,2"``; empty stands for all channels."""
+    try:
+        chosen = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise ParamsError(f"--channels {text!r} is not a list of numbers; write e.g. 0,2") from error
+    if any(channel < 0 for channel in chosen):
+        raise ParamsError(f"--channels {text!r}: channels count from 0")
+    return chosen

@@ -1,0 +1,261 @@
+"""Classify the tiles of one field and keep what is finished, with what a user should know of the field."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import napari_cellclass
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    ModelError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.images.content_hash import PassingHash
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.drift import STATISTICS, constant_output, drift_warnings
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
+from napari_cellclass.core.tiles.resampling import other_scale
+from napari_cellclass.core.tiles.streaming import batches_of_tiles
+from napari_cellclass.runs.classify.pipeline import Looked, classified
+
+_BATCH = 32
+_REPORT_EVERY_S = 0.1
+FinishedCallback = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
+
+
+class Predictor(Protocol):
+    """What runs a network; see :mod:`napari_cellclass.engine.inference.engines`. It may also tell its ``precision``."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+
+    def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Give probabilities (n, K) of raw tiles (n, h, w, C) of a field with these levels."""
+
+
+def precision_of(engine: Predictor) -> str:
+    """Give the precision of what runs a network: f32 where it does not say."""
+    return str(getattr(engine, "precision", "f32"))
+
+
+@dataclass(frozen=True, eq=False)
+class FieldResult:
+    """The tiles of a field that were classified.
+
+    Parameters
+    ----------
+    table
+        The finished tiles; all of the grid unless cancelled.
+    complete
+        Whether every tile of the grid was classified.
+    warnings
+        Sentences about the field that a user should read.
+    seconds
+        Time it took.
+    """
+
+    table: TileTable
+    complete: bool
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def classify_field(
+    source: SourceImage,
+    bundle: ModelBundle,
+    engine: Predictor,
+    grid: TileGrid,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    finished: FinishedCallback | None = None,
+) -> FieldResult:
+    """Run a network on every tile of a field; its pixels are read once, while the network computes.
+
+    Parameters
+    ----------
+    source, grid
+        The field and its tiles.
+    bundle, engine
+        The model, and what runs it.
+    progress
+        Told the finished tiles, with ``tiles_per_s`` and ``seconds_left``.
+    cancelled
+        Asked all the time, also from other threads; when it says so, the finished tiles are returned.
+    finished
+        Told places in the grid (n,) and confidences (n, K) of tiles as they are finished, in the grid's order.
+
+    Raises
+    ------
+    ModelError
+        The field has another number of channels than the model.
+    ImageError
+        The pixels cannot be read.
+    """
+    if source.channels != bundle.preprocess.channels:
+        raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
+    start = time.perf_counter()
+    levels = field_levels(bundle.preprocess, source, cancelled)
+    known = "image_id" in source.__dict__
+    passing = None if known else PassingHash(source)
+    seen = _Seen.nothing(len(grid), len(bundle.scheme), source.channels)
+    tell = _teller(progress, len(grid))
+    tell(0)
+    batches = batches_of_tiles(source, grid, _BATCH, passing)
+    results = classified(batches, lambda tiles: engine.predict(tiles, levels), cancelled)
+    with contextlib.closing(results):
+        for looked in results:
+            prob = bundle.calibrated(looked.prob) if len(looked.prob) else looked.prob
+            seen.add(looked, prob)
+            if finished is not None and len(prob):
+                finished(looked.places, prob)
+            tell(seen.count)
+    complete = bool(seen.done.all())
+    if passing is not None and complete:
+        source.identify(progress, cancelled, passing)
+    warnings = tuple(_all_warnings(seen, source, bundle, grid))
+    record = run_record(source, bundle, grid, engine) | _levels_record(levels)
+    record |= {"complete": complete, "warnings": list(warnings)}
+    kept = grid if complete else grid.take(seen.done)
+    table = TileTable(kept, bundle.scheme, seen.prob[seen.done], source.pixel_size_um, record)
+    return FieldResult(table, complete, warnings, time.perf_counter() - start)
+
+
+@dataclass(eq=False)
+class _Seen:
+    """What has been found so far, by places in the grid."""
+
+    prob: NDArray[np.float32]
+    stats: NDArray[np.float64]
+    done: NDArray[np.bool_]
+    count: int = 0
+    nonfinite: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+
+    @classmethod
+    def nothing(cls, tiles: int, classes: int, channels: int) -> _Seen:
+        prob = np.full((tiles, classes), np.nan, np.float32)
+        return cls(prob, np.full((tiles, 2, channels), np.nan), np.zeros(tiles, bool))
+
+    def add(self, looked: Looked, prob: NDArray[np.float32]) -> None:
+        if len(looked.places) == 0:
+            return
+        self.prob[looked.places], self.stats[looked.places], self.done[looked.places] = prob, looked.stats, True
+        self.count += len(looked.places)
+        finite = np.isfinite(looked.extremes).all(axis=1)
+        self.nonfinite += int((~finite).sum())
+        if finite.any():
+            self.low = min(self.low, float(looked.extremes[finite, 0].min()))
+            self.high = max(self.high, float(looked.extremes[finite, 1].max()))
+
+
+def _teller(progress: ProgressCallback, total: int) -> Callable[[int], None]:
+    """Make what reports the finished tiles, not more often than anybody can see."""
+    start = reported = time.perf_counter()
+
+    def tell(done: int) -> None:
+        nonlocal reported
+        now = time.perf_counter()
+        if done == 0:
+            progress(Progress("classifying", 0, total))
+        elif now - reported > _REPORT_EVERY_S or done == total:
+            reported, rate = now, done / max(1e-9, now - start)
+            progress(Progress("classifying", done, total, {"tiles_per_s": rate, "seconds_left": (total - done) / rate}))
+
+    return tell
+
+
+def _all_warnings(seen: _Seen, source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> Iterator[str]:
+    yield from _warnings(seen.low, seen.high, seen.nonfinite, len(seen.done))
+    yield from _unlike_training(source, bundle, seen.low, seen.high)
+    yield from _other_scale(source, bundle, grid)
+    yield from drift_warnings(seen.stats, bundle.manifest.data.get(STATISTICS), source.channel_names)
+    if seen.low < seen.high:
+        yield from constant_output(seen.prob)
+
+
+def _warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[str]:
+    if nonfinite:
+        yield f"{nonfinite} of {total} tiles hold NaN or infinite pixels and were left unclassified"
+    if low == high:
+        yield f"every pixel is {low:g}: the image is constant, its classes mean nothing"
+
+
+def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high: float) -> Iterator[str]:
+    dtype, spec = bundle.manifest.data.get("dtype"), bundle.preprocess
+    if low > high:  # no tile holds pixels that are numbers
+        return
+    if spec.percentiles is not None:
+        spec = spec.model_copy(update={"low": -np.inf, "high": np.inf})
+    seen = f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"
+    if dtype and np.dtype(dtype) != source.dtype.newbyteorder("="):
+        yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {seen}"
+    elif high > spec.high + 3 * (spec.high - spec.low):
+        yield f"the image is far brighter than the training images: {seen}"
+
+
+def _other_scale(source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> Iterator[str]:
+    """Warn of another pixel size, unless the tiles cover what the model's did: they are brought to one input."""
+    trained, here = bundle.manifest.pixel_size_um, source.pixel_size_um
+    if trained is None or here is None:
+        return
+    height, width = (side / own for side, own in zip(grid.tile_px, bundle.manifest.tile_px, strict=True))
+    if other_scale(trained, (here[0] * height, here[1] * width)):
+        yield (
+            f"pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm; rescale to the model's "
+            "pixel size (--resample)"
+        )
+
+
+def _levels_record(levels: NDArray[np.float64] | None) -> dict[str, Any]:
+    return {} if levels is None else {"levels": levels.tolist()}
+
+
+def run_record(source: SourceImage, bundle: ModelBundle, grid: TileGrid, engine: Predictor) -> dict[str, Any]:
+    """Say what was classified with what, as it is written to ``STEM.run.json``."""
+    return {
+        "program": f"napari-cellclass {napari_cellclass.__version__}",
+        "image": {
+            "name": source.name,
+            "path": None if source.path is None else str(source.path),
+            "id": source.known_id,
+            "height_px": source.shape[0],
+            "width_px": source.shape[1],
+            "channels": source.channels,
+            "dtype": str(source.dtype),
+            "source_axes": source.source_axes,
+            "source_shape": list(source.source_shape),
+            "plane": dict(source.plane),
+            "pixel_size_um": source.pixel_size_um,
+        },
+        "model": {
+            "path": str(bundle.path),
+            "id": bundle.model_id,
+            "network": bundle.manifest.network,
+            "classes": list(bundle.scheme.names),
+        },
+        "engine": engine.name,
+        "precision": precision_of(engine),
+        "grid": {
+            "tile_px": list(grid.tile_px),
+            "step_px": list(grid.step_px),
+            "edge": grid.edge,
+            "rows": grid.grid_shape[0],
+            "columns": grid.grid_shape[1],
+            "tiles": len(grid),
+        },
+    }

@@ -1,0 +1,156 @@
+"""Images classified in processes of this machine, whatever becomes of one of these."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from napari_cellclass.core.common.errors import CancelCheck, EngineError
+from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, classify_file, failure
+from napari_cellclass.runs.common.interrupts import deaf_children
+
+_LOOK_EVERY_S = 0.2
+_MOST_LOST = 3  # then it is not the images
+_WINDOWS_MOST = 61  # handles that Windows waits for at once
+# Libraries of matrix products start a thread per core in each process, unless told before they are loaded.
+_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def engine_threads(workers: int) -> int:
+    """Share the cores out among so many processes."""
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def classify_in_processes(jobs: Sequence[FileJob], workers: int, cancelled: CancelCheck) -> Generator[FileOutcome]:
+    """Classify images in several processes, and give each outcome as soon as it is there.
+
+    When a process is killed, the images that were in work are classified again, each by itself in a new
+    process: one that kills that as well has failed, the others go on.
+
+    Raises
+    ------
+    EngineError
+        Processes are lost whatever the image.
+    """
+    if sys.platform == "win32":
+        workers = min(workers, _WINDOWS_MOST)
+    waiting = deque(jobs)
+    in_a_row = 0  # processes that were lost since one has last ended an image
+    with _few_threads(engine_threads(workers)):
+        while waiting and not cancelled():
+            suspects: list[FileJob] = []
+            for outcome in _stream(waiting, min(workers, len(waiting)), suspects, cancelled):
+                in_a_row = 0
+                yield outcome
+            for job in suspects:
+                if cancelled():
+                    return
+                killed: list[FileJob] = []
+                for outcome in _stream(deque([job]), 1, killed, cancelled):
+                    in_a_row = 0
+                    yield outcome
+                if killed:
+                    in_a_row += 1
+                    yield failure(job, _killed())
+                if in_a_row >= _MOST_LOST:
+                    raise EngineError(
+                        f"{in_a_row} worker processes were lost one after the other; run with --workers 1, and if that "
+                        "is a script of your own that started them, put what it does under if __name__ == '__main__'"
+                    )
+
+
+def _killed() -> EngineError:
+    return EngineError("the process that classified it was killed, perhaps for lack of memory; try fewer --workers")
+
+
+def _stream(
+    waiting: deque[FileJob], workers: int, suspects: list[FileJob], cancelled: CancelCheck
+) -> Generator[FileOutcome]:
+    """Give outcomes until all are done, or a process was killed: what was in work then goes to ``suspects``."""
+    running: dict[Future[FileOutcome], FileJob] = {}
+    broken = False
+    with _pool(workers) as pool:
+        while running or (waiting and not broken):
+            # Enough wait within the pool to keep it busy; the others stay here, as there may be many.
+            while waiting and not broken and len(running) < 3 * workers:
+                job = waiting.popleft()
+                try:
+                    with deaf_children():
+                        running[pool.submit(_in_worker, job)] = job
+                except BrokenProcessPool:
+                    suspects.append(job)
+                    broken = True
+            done, _ = wait(running, _LOOK_EVERY_S, FIRST_COMPLETED)
+            if cancelled():
+                return
+            for future in done:
+                job = running.pop(future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    suspects.append(job)
+                    broken = True
+                else:
+                    yield outcome
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    # spawn: a forked child would inherit the parent's threads' locks.
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
+    try:
+        yield pool
+    finally:
+        stop.set()  # images in progress end after the batch that is running
+        # Waiting, as a worker that is still starting would find nothing left to start with, and say so.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _few_threads(threads: int) -> Iterator[None]:
+    """Let processes that are started meanwhile use so many threads; ours were counted when it began."""
+    before = {name: os.environ.get(name) for name in _BLAS}
+    os.environ.update({name: str(threads) for name, value in before.items() if value is None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+_stop: Any = None  # in a worker of the pool: set when the run was interrupted
+
+
+def _begin_worker(stop: Any) -> None:
+    """Let the parent alone answer Ctrl-C, and end with it even when it was killed."""
+    global _stop  # noqa: PLW0603 - a pool's initializer has no other place to leave it
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _interrupted() -> bool:
+    return _stop is not None and _stop.is_set()
+
+
+def _in_worker(job: FileJob) -> FileOutcome:
+    return classify_file(job, cancelled=_interrupted)

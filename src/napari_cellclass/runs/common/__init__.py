@@ -1,0 +1,1 @@
+"""Opening models and data sets from parameters, the engine cache, interrupts."""

@@ -1,0 +1,71 @@
+"""How the parameters of a verb say that labelled images are opened and cut: the same for every verb."""
+
+from __future__ import annotations
+
+import functools
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    ParamsError,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.datasets.class_images import ReadImage
+from napari_cellclass.core.datasets.dataset import GridOf, TileDataset
+from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.params.prepare import CheckParams
+from napari_cellclass.core.params.verbs import PlaneParams, TrainParams
+from napari_cellclass.core.quality.brightness import classes_by_brightness
+
+
+def reader(params: PlaneParams) -> ReadImage:
+    """Give what opens the plane of an image that is asked for."""
+    # No function of its own, so that another process can be given it.
+    return functools.partial(read_image, t=params.t, z=params.z, scene=params.scene)
+
+
+def cutter(params: CheckParams | TrainParams) -> GridOf | None:
+    """Give what cuts a field into tiles, or None where every image is a tile.
+
+    Raises
+    ------
+    ParamsError
+        A size is given for a list of tiles, which says itself where each lies.
+    """
+    if params.tile_px is None and params.tile_um is None and params.tiles is None:
+        return None
+    if is_tiles_csv(params.data):
+        raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
+    return params.grid
+
+
+def settled(
+    params: TrainParams,
+    data: TileDataset,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> tuple[TrainParams, tuple[str, ...]]:
+    """Decide what the parameters leave open: whether tiles are standardised; and say so where that is not the rule.
+
+    A training that starts from another model does as that one did.
+
+    Raises
+    ------
+    ModelError
+        The model to start from cannot be opened.
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    if params.standardise != "auto":
+        return params, ()
+    if params.initial is not None:  # models without a word about it had none
+        chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
+        return params.model_copy(update={"standardise": chosen}), ()
+    finding = classes_by_brightness(data, progress, cancelled)
+    chosen = "tile" if finding is None else "none"
+    return params.model_copy(update={"standardise": chosen}), () if finding is None else (finding.text,)

@@ -1,0 +1,93 @@
+"""Open a model and what runs it: the one door of the widgets and the command line to the engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.verbs import ClassifyParams, EvaluateParams
+from napari_cellclass.engine.inference.engines import Engine, check_golden, open_engine
+from napari_cellclass.engine.inference.keras_import import NeedsAnswersError, open_model
+from napari_cellclass.engine.inference.precision import no_fast_int8, usable_precision
+
+__all__ = [
+    "Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine", "usable_precision", "verify_model",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KerasAnswers:
+    """What a ``.keras`` file does not tell and a user must.
+
+    Parameters
+    ----------
+    classes
+        Names in the order of the outputs.
+    rescale
+        Grey value that the network expects as 1, e.g. 255.
+    tile_px
+        Side of a tile, where the network takes any.
+    """
+
+    classes: tuple[str, ...] | None = None
+    rescale: float | None = None
+    tile_px: int | None = None
+
+    @classmethod
+    def of(cls, params: ClassifyParams | EvaluateParams) -> KerasAnswers:
+        """Take the answers that were given as flags."""
+        return cls(_class_list(params.classes), params.rescale, params.tile_px)
+
+
+def load_model(path: Path, answers: KerasAnswers | None = None) -> ModelBundle:
+    """Open a ``.cellclass`` model, or convert a ``.keras`` file once and open that.
+
+    Raises
+    ------
+    ModelError
+        Missing, damaged or refused.
+    NeedsAnswersError
+        A ``.keras`` file that does not tell its class names or its grey-value range.
+    """
+    answers = answers or KerasAnswers()
+    return open_model(path, answers.classes, answers.rescale, answers.tile_px)
+
+
+def verify_model(bundle: ModelBundle) -> str:
+    """Check every member's hash, run the network on its golden tiles, and say how well the answers agree.
+
+    Raises
+    ------
+    ModelError
+        A member has changed, or an answer differs from the one stored at training.
+    EngineError
+        The network cannot be run.
+    """
+    for name in bundle.manifest.files:
+        bundle.member(name)
+    with open_engine(bundle) as engine:
+        difference = check_golden(bundle, engine)
+    parts, tiles = len(bundle.manifest.files), len(bundle.golden[0])
+    text = (
+        f"verified  {parts} parts are as they were written; {tiles} golden tiles replayed: the answers of training "
+        f"(largest difference {difference:.2g}, {engine.name})"
+    )
+    if not bundle.has_int8:
+        return text
+    if why := no_fast_int8():
+        return f"{text}\nint8      not replayed: {why}"
+    with open_engine(bundle, precision="int8") as engine:
+        difference = check_golden(bundle, engine)
+    return f"{text}\nint8      replayed too: the answers of the day it was made (largest difference {difference:.2g})"
+
+
+def _class_list(text: str | None) -> tuple[str, ...] | None:
+    """Read ``"a,b"``; None stands for not given."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ParamsError(f"--classes {text!r} has an empty name; write e.g. diffuse,puncta")
+    return names

@@ -1,0 +1,1 @@
+"""Test sets through a model, and whether the result is to be trusted."""

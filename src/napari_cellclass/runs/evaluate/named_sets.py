@@ -1,0 +1,130 @@
+"""Several test sets, each with a name, through one model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    ParamsError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.datasets.class_images import ReadImage
+from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
+from napari_cellclass.core.evaluation.results import EvaluatedSet
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.runs.classify.field import Predictor
+from napari_cellclass.runs.evaluate.test_sets import evaluate_folder
+from napari_cellclass.runs.evaluate.trust import examine
+
+_NOT_IN_NAMES = set('/\\:*?"<>|')
+
+
+@dataclass(frozen=True)
+class NamedPath:
+    """A test set that is still to be read: class folders or a TILES.csv."""
+
+    name: str
+    path: Path
+
+
+def named_paths(words: Sequence[str]) -> tuple[NamedPath, ...]:
+    """Read ``NAME=PATH`` or ``PATH``; without a name it is the folder's, with those above it where names are alike.
+
+    A word that is a path with ``=`` in it, is a path.
+
+    Raises
+    ------
+    ParamsError
+        A name is no name for a folder, or is given twice.
+    """
+    return with_names([_named(word) for word in words])
+
+
+def with_names(found: Sequence[NamedPath]) -> tuple[NamedPath, ...]:
+    """Name the test sets that have no name yet, and check the others; see :func:`named_paths`."""
+    given = [one.name for one in found if one.name]
+    for name in given:
+        if not name.strip(" .") or set(name) & _NOT_IN_NAMES:
+            raise ParamsError(f"{name!r} is no name for a test set, as a folder cannot be called so; choose another")
+    names = [*given, *_own_names([one.path for one in found if not one.name])]
+    twice = next((name for name, count in Counter(name.lower() for name in names).items() if count > 1), None)
+    if twice is not None:
+        raise ParamsError(f"two test sets are called {twice!r}; give each a name of its own: NAME=FOLDER")
+    own = iter(names[len(given) :])
+    return tuple(one if one.name else replace(one, name=next(own)) for one in found)
+
+
+def _named(word: str) -> NamedPath:
+    name, equals, path = word.partition("=")
+    if not equals or Path(word).exists():
+        return NamedPath("", Path(word))
+    if not name or not path:
+        raise ParamsError(f"{word!r} is no NAME=FOLDER; give both, or only the folder")
+    return NamedPath(name, Path(path))
+
+
+def _own_names(paths: Sequence[Path]) -> Iterator[str]:
+    """Name test sets by their folders, or by as many of those above as tell them apart."""
+    parts = [[part for part in _folder(path).absolute().parts if part.strip("/\\:")] for path in paths]
+    for own in parts:
+        alike = [other for other in parts if other[-1:] == own[-1:]]
+        depth = next((d for d in range(1, len(own)) if sum(o[-d:] == own[-d:] for o in alike) == 1), len(own))
+        yield "_".join(own[-depth:]).replace(":", "") or "test"
+
+
+def _folder(path: Path) -> Path:
+    if not is_tiles_csv(path):
+        return path
+    return path.parent if path.stem == "tiles" else path.with_suffix("")
+
+
+def evaluate_sets(
+    sets: Sequence[NamedPath],
+    bundle: ModelBundle,
+    engine: Predictor,
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    *,
+    shortcuts: bool = False,
+    stress: bool = False,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> tuple[EvaluatedSet, ...]:
+    """Evaluate a model on every test set, and see whether that is to be trusted.
+
+    Parameters
+    ----------
+    sets, bundle, engine
+        The test sets, the model, and what runs it.
+    group_by, read
+        See :func:`~napari_cellclass.core.datasets.dataset.group_name`; opens an image.
+    shortcuts, stress
+        Whether to test these, see :func:`~napari_cellclass.runs.evaluate.trust.examine`.
+    progress, cancelled
+        Called and asked per image and batch of tiles.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError
+        See :func:`~napari_cellclass.runs.evaluate.test_sets.evaluate_folder`.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    found = []
+    for one in sets:
+
+        def told(update: Progress, name: str = one.name) -> None:
+            progress(update if len(sets) == 1 else replace(update, phase=f"{name}: {update.phase}"))
+
+        evaluation = evaluate_folder(one.path, bundle, engine, group_by, read, told, cancelled)
+        trust = examine(evaluation, bundle, engine, shortcuts, stress, told, cancelled)
+        found.append(EvaluatedSet(one.name, one.path, evaluation, trust.alarms, trust.shortcuts, trust.stress))
+    return tuple(found)

@@ -1,0 +1,178 @@
+"""Compare a model with labelled tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    DatasetError,
+    ModelError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.datasets.class_images import ReadImage
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.evaluation.results import Evaluation
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.stats.metrics import evaluate
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec, channel_mismatch
+from napari_cellclass.runs.classify.field import Predictor, precision_of
+
+__all__ = ["Evaluation", "evaluate_folder", "predict_dataset", "read_test_set"]
+
+# From a tile's place in the data set and its pixels (h, w, C) to other pixels.
+ChangeTile = Callable[[int, NDArray[Any]], NDArray[Any]]
+_BATCH = 32
+
+
+def evaluate_folder(
+    folder: Path,
+    bundle: ModelBundle,
+    engine: Predictor,
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> Evaluation:
+    """Classify labelled tiles, of class folders or a TILES.csv, and compare.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError
+        See :func:`read_test_set`; images with other channels than the model's.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    data = read_test_tiles(folder, bundle, group_by, None, read, progress, cancelled)
+    return evaluate_set(data, bundle, engine, progress, cancelled, str(folder))
+
+
+def evaluate_set(
+    data: TileDataset,
+    bundle: ModelBundle,
+    engine: Predictor,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    name: str = "the test set",
+) -> Evaluation:
+    """Classify labelled tiles that were read before, and compare; ``name`` is told in errors.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError
+        No tile has finite pixels; other channels than the model's; a file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    if data.channels != bundle.preprocess.channels:
+        raise ModelError(f"{name}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    prob = bundle.calibrated(predict_dataset(data, engine, progress, cancelled, bundle.preprocess))
+    if not np.isfinite(prob).all(axis=1).any():
+        raise DatasetError(f"{name} has no tile with finite pixels; check the images")
+    # Where every file is one tile, a table of files would be a table of tiles.
+    fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
+    report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)
+    return Evaluation(data, prob, report, precision_of(engine))
+
+
+def read_test_tiles(
+    folder: Path,
+    bundle: ModelBundle,
+    group_by: str | None = None,
+    tile_px: int | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TileDataset:
+    """Make a data set that a model can be tested on, in the order of its classes.
+
+    ``tile_px`` is the side of the tiles that fields of folders are cut into; the model's when None.
+
+    Raises
+    ------
+    DatasetError, ModelError, ImageError, CancelledError
+        See :func:`evaluate_folder`.
+    """
+    size = bundle.manifest.tile_px if tile_px is None else (tile_px, tile_px)
+    data = read_test_set(folder, size, bundle.scheme.names, group_by, read, progress, cancelled)
+    if data.channels != bundle.preprocess.channels:
+        raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
+    return data
+
+
+def read_test_set(
+    folder: Path,
+    tile_px: tuple[int, int],
+    classes: Sequence[str],
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TileDataset:
+    """Read labelled tiles to test a model on, of class folders or a TILES.csv.
+
+    Images of folders at least as large as the model's tile, (height, width) in px, are cut into such tiles;
+    smaller ones are one tile each. Rotated copies that a ``tiles.csv`` lists are left out.
+
+    Raises
+    ------
+    DatasetError
+        See :func:`read_labelled`.
+    CancelledError
+        ``cancelled`` said so.
+    """
+
+    def cut(source: SourceImage) -> TileGrid:
+        fits = source.shape[0] >= tile_px[0] and source.shape[1] >= tile_px[1]
+        return TileGrid.regular(source.shape, tile_px if fits else source.shape)
+
+    return read_labelled(folder, cut, group_by, read, classes, progress, cancelled).originals()
+
+
+def predict_dataset(
+    data: TileDataset,
+    engine: Predictor,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    spec: PreprocessSpec | None = None,
+    change: ChangeTile | None = None,
+) -> NDArray[np.float32]:
+    """Run the network on every tile of a data set, changed before where ``change`` does: float32, shape (N, K).
+
+    A model that brings each field to its own range needs its ``spec`` here.
+    """
+    prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
+    waiting: list[tuple[int, NDArray[Any]]] = []
+    levels = None if spec is None else data.levels(spec, cancelled)
+
+    def flush() -> None:
+        if waiting:
+            prob[[place for place, _ in waiting]] = engine.predict(
+                np.stack([tile for _, tile in waiting]), None if spec is None else spec.no_levels
+            )
+            waiting.clear()
+
+    for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
+        if cancelled():
+            raise CancelledError("cancelled while classifying the test tiles")
+        if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
+            flush()
+        pixels = tile if spec is None or levels is None else spec.level(tile, levels(place))
+        waiting.append((place, pixels if change is None else change(place, pixels)))
+        if done % _BATCH == 0 or done == len(data):
+            progress(Progress("classifying", done, len(data)))
+    flush()
+    return prob

@@ -1,0 +1,220 @@
+"""Whether an evaluated model is to be trusted: its alarms, the shortcuts beside it, and what it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    DatasetError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.common.findings import Finding
+from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.datasets.tile_provenance import TileOrigins
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.quality.alarms import memorised, training_alarms
+from napari_cellclass.core.quality.shortcuts import (
+    MOST_TILES,
+    evenly,
+    shortcut_alarms,
+    shortcut_features,
+    shortcut_table,
+    shortcut_test,
+)
+from napari_cellclass.core.stats.metrics import EvalReport, evaluate
+from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, Perturbation, Scale
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+from napari_cellclass.runs.classify.field import Predictor
+from napari_cellclass.runs.evaluate.test_sets import Evaluation, predict_dataset
+
+# Every tile is classified about 20 times.
+MOST_STRESSED = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What was found out about an evaluated model.
+
+    Parameters
+    ----------
+    alarms
+        In plain words.
+    shortcuts
+        See :func:`~napari_cellclass.core.quality.shortcuts.shortcut_table`; None where not asked for.
+    stress
+        See :func:`stress_test`; None where not asked for.
+    """
+
+    alarms: tuple[Finding, ...]
+    shortcuts: pd.DataFrame | None
+    stress: pd.DataFrame | None
+
+
+def examine(
+    evaluation: Evaluation,
+    bundle: ModelBundle,
+    engine: Predictor,
+    shortcuts: bool = False,
+    stress: bool = False,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> Trust:
+    """Find the alarms of an evaluation and, where asked for, test shortcuts and stress.
+
+    Tiles that the model was trained on are told of. Where all tiles are from its own data set, they are split as
+    in its training, and the network is compared and stressed on the held-out ones.
+
+    Raises
+    ------
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    data = split_like(evaluation.data, bundle)
+    held = data.where(VALIDATION) if (data.split != "").any() else np.arange(len(data))
+    report = _report(evaluation, held)
+    alarms = [*_trained_on(data, bundle), *training_alarms((), report, data)]
+    if len(data.where(TRAIN)):
+        alarms += memorised(_report(evaluation, data.where(TRAIN)).accuracy.value, report)
+    table = stressed = None
+    if shortcuts:
+        some = data.take(evenly(len(data), MOST_TILES))
+        found = shortcut_test(some, shortcut_features(some, progress, cancelled))
+        alarms += shortcut_alarms(found, report.balanced_accuracy)
+        table = shortcut_table(found, report.balanced_accuracy)
+    if stress:
+        spec = bundle.preprocess
+        part = data.take(held[evenly(len(held), MOST_STRESSED)])
+        stressed = stress_test(part, engine, Scale(spec.low, spec.high), progress, cancelled, spec)
+    return Trust(tuple(alarms), table, stressed)
+
+
+def split_like(data: TileDataset, bundle: ModelBundle) -> TileDataset:
+    """Split the tiles as in the training of a model, if all of them were there, by image hash and box."""
+    table = bundle.table("split.csv")
+    ids = {one["path"]: one["id"] for one in bundle.manifest.data.get("images", ())}
+    if table.empty or not ids:
+        return data
+    boxes = table[["y0", "x0", "y1", "x1"]].to_numpy().tolist()
+    names = table["split"].fillna("")
+    known = {(ids.get(path), *box): split for path, box, split in zip(table["path"], boxes, names, strict=True)}
+    keys = [(data.image_ids[i], *box) for i, box in zip(data.image, data.boxes.tolist(), strict=True)]
+    found = [known.get(key) for key in keys]
+    if None in found or VALIDATION not in found:
+        return data
+    return replace(data, split=np.array(found, object), split_rule="as in the training of the model")
+
+
+def _report(evaluation: Evaluation, places: NDArray[np.int64]) -> EvalReport:
+    if len(places) == len(evaluation.data):
+        return evaluation.report
+    data = evaluation.data
+    return evaluate(evaluation.prob[places], data.labels[places], data.groups[places].tolist(), data.scheme.names)
+
+
+def images_of_training(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ...]:
+    """Give the images that a model has seen: with the same pixels, or cut from a field that it has seen tiles of."""
+    images = bundle.manifest.data.get("images", ())
+    ids, trained = {one["id"] for one in images}, _fields([Path(one["path"]) for one in images])
+    cut, whole = {field for field, was_cut in trained if was_cut}, {field for field, _ in trained}
+    return tuple(
+        path
+        for path, image_id, (field, was_cut) in zip(data.paths, data.image_ids, _fields(data.paths), strict=True)
+        if image_id in ids or field in (whole if was_cut else cut)
+    )
+
+
+def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
+    """Give the field of each image, itself or what its list of tiles says, and whether it was cut from it."""
+    try:
+        origins = TileOrigins({folder for path in paths for folder in (path.parent, path.parent.parent)})
+    except DatasetError:  # a list that is damaged by now tells nothing
+        origins = TileOrigins()
+    found = [origins.find(path) for path in paths]
+    return [
+        (str(Path(one.source if one else path).resolve()), one is not None)
+        for path, one in zip(paths, found, strict=True)
+    ]
+
+
+def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
+    seen = images_of_training(data, bundle)
+    if seen:
+        text = f"{len(seen)} of {len(data.paths)} images are from the training of the model, so the accuracy over all "
+        text += "of them says nothing about new fields"
+        if (data.split != "").any():
+            text += "; alarms, shortcuts and stress look at those tiles only that were held out"
+        yield Finding("warning", "trained-on", text, seen)
+
+
+def stress_test(
+    data: TileDataset,
+    engine: Predictor,
+    scale: Scale,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    spec: PreprocessSpec | None = None,
+) -> pd.DataFrame:
+    """Classify tiles that were changed in every way and degree of :data:`PERTURBATIONS`.
+
+    Parameters
+    ----------
+    data
+        Tiles that the network has not seen.
+    engine
+        What runs the network on raw tiles.
+    scale
+        Grey values for black and white.
+    spec
+        Of a model that brings each field to its own range: tiles are changed after that.
+    progress, cancelled
+        Called once per level, and asked once per tile.
+
+    Returns
+    -------
+    DataFrame
+        Columns perturbation, unit, level, balanced_accuracy, lo, hi; the first row, ``none``, is of unchanged tiles.
+
+    Raises
+    ------
+    ImageError
+        A file has become unreadable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    steps = [(one, level) for one in PERTURBATIONS for level in one.levels if level != one.neutral]
+
+    def measured(done: int, change: Any) -> dict[str, float | None]:
+        prob = predict_dataset(data, engine, cancelled=cancelled, spec=spec, change=change)
+        progress(Progress("stress test", done, len(steps) + 1))
+        value = evaluate(prob, data.labels, list(data.groups), data.scheme.names).balanced_accuracy
+        return {"balanced_accuracy": value.value, "lo": value.lo, "hi": value.hi}
+
+    clean = measured(1, None)
+    found = {
+        (one.name, level): measured(done, partial(_changed, one, level, scale))
+        for done, (one, level) in enumerate(steps, 2)
+    }
+    rows: list[dict[str, Any]] = [{"perturbation": "none", "unit": "", "level": 0.0} | clean]
+    for one in PERTURBATIONS:
+        for level in one.levels:
+            row = {"perturbation": one.name, "unit": one.unit, "level": level}
+            rows.append(row | found.get((one.name, level), clean))
+    return pd.DataFrame(rows)
+
+
+def _changed(one: Perturbation, level: float, scale: Scale, place: int, tile: NDArray[Any]) -> NDArray[Any]:
+    return one.apply(tile, level, scale, (place,))

@@ -1,0 +1,1 @@
+"""Cutting images into tile files."""

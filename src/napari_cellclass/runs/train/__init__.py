@@ -1,0 +1,1 @@
+"""Training, its preview, repeated runs, worker processes, the child process, the experiment."""

@@ -1,0 +1,299 @@
+"""Training in a process of its own: ``python -m napari_cellclass train|experiment … --progress jsonl``.
+
+TensorFlow stays out of the process that asks, which survives whatever becomes of the other one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    EngineError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.common.files import output_error
+from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.verbs import AS_PUBLISHED, TrainParams
+from napari_cellclass.engine.common.parent_process import LISTEN, STOP
+from napari_cellclass.engine.training.write_model import partial_path
+
+_LOOK_S = 0.05
+_ENDS_BY_ITSELF_S = 0.6
+_INTERRUPTED = 130
+
+
+def train_in_child(
+    params: TrainParams,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    stopped: CancelCheck = never_cancelled,
+) -> Path:
+    """Train in a child process, and wait for it.
+
+    Parameters
+    ----------
+    params
+        As for the command ``train``; how it reports is chosen here.
+    progress
+        Told what the child tells, see :func:`napari_cellclass.engine.training.train.train`.
+    cancelled
+        The child is gone within a second of its saying so, and leaves nothing behind.
+    stopped
+        Asks the child to end after the epoch that is running and to keep the best one.
+
+    Returns
+    -------
+    Path
+        The model. What was there before is only replaced by a finished one.
+
+    Raises
+    ------
+    CancelledError
+        ``cancelled`` said so.
+    EngineError
+        What the child said went wrong, or that it was killed; then the best model so far is kept
+        beside ``params.out``, and the text says where.
+    """
+    child = _Child(params)
+    try:
+        _follow(child, progress, cancelled, stopped)
+    except BaseException as error:
+        child.end()
+        if not isinstance(error, EngineError):
+            partial_path(params.out).unlink(missing_ok=True)
+        raise
+    child.end()
+    return params.out
+
+
+def experiment_in_child(
+    params: ExperimentParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> Path:
+    """Run an experiment in a child process, and wait for it; called again, it goes on where it was left.
+
+    Parameters
+    ----------
+    params
+        As for the command ``experiment``; how it reports is chosen here.
+    progress
+        Told what the child tells; metrics ``run`` and ``runs`` count the trainings.
+    cancelled
+        The child is gone within a second of its saying so; finished trainings are kept.
+
+    Returns
+    -------
+    Path
+        The folder of the verdict.
+
+    Raises
+    ------
+    CancelledError
+        ``cancelled`` said so.
+    EngineError
+        What the child said went wrong, or that it was killed; finished trainings are kept.
+    """
+    child = _Child(params)
+    try:
+        _follow(child, progress, cancelled, never_cancelled)
+    finally:
+        child.end()
+        for unfinished in (params.out / "models").glob("*.partial.cellclass"):
+            unfinished.unlink(missing_ok=True)
+    return params.out
+
+
+def _follow(child: _Child, progress: ProgressCallback, cancelled: CancelCheck, stopped: CancelCheck) -> None:
+    """Tell what a child tells, until it has ended or is no longer wanted."""
+    asked_to_stop = False
+    while (event := child.next_event()) is not None:
+        if cancelled():
+            raise CancelledError("cancelled; what was not finished is lost")
+        if not asked_to_stop and stopped():
+            asked_to_stop = True
+            child.ask_to_stop()
+        if event.get("event") == "progress":
+            child.where = Progress(event["phase"], event["done"], event["total"], event["metrics"])
+            progress(child.where)
+    child.check_end()
+
+
+class _Child:
+    """The process, its lines as they come, and its last words."""
+
+    def __init__(self, params: TrainParams) -> None:
+        self._out = params.out
+        self._one_model = not isinstance(params, ExperimentParams)
+        self._error = ""
+        self._done = False
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._noise: deque[str] = deque(maxlen=50)
+        self.where: Progress | None = None
+        # An older process's model would be taken for this one's.
+        self._partial_before = _modified(partial_path(params.out))
+        pipe = subprocess.PIPE
+        # Windows: no console flashes up, and the window goes first.
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+        environment = os.environ | {LISTEN: "1", "PYTHONUTF8": "1"}
+        try:
+            # A session of its own: whatever it starts ends with it, and Ctrl-C is answered here.
+            self._process = subprocess.Popen(
+                child_command(params), stdin=pipe, stdout=pipe, stderr=pipe, env=environment,
+                creationflags=flags, start_new_session=os.name == "posix",
+            )  # fmt: skip
+        except OSError as error:
+            raise EngineError(f"cannot start {sys.executable} to train: {error.strerror or error}") from error
+        self._readers = [
+            threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._read_noise, args=(self._process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def next_event(self) -> Mapping[str, Any] | None:
+        """Give the next event, an empty one after 50 ms without any, None at the end."""
+        try:
+            line = self._lines.get(timeout=_LOOK_S)
+        except queue.Empty:
+            return {}
+        if line is None:
+            return None
+        try:
+            event = json.loads(line)
+        except ValueError:  # a library's own print
+            return {}
+        if not isinstance(event, dict):
+            return {}
+        if event.get("event") == "error":
+            self._error = str(event["message"])
+        self._done |= event.get("event") == "done"
+        return event
+
+    def ask_to_stop(self) -> None:
+        """Ask it to keep the best epoch and end."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(STOP + b"\n")
+            self._process.stdin.flush()
+
+    def check_end(self) -> None:
+        """Wait for its end and raise what has gone wrong."""
+        code = self._process.wait()
+        if code in (_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
+            raise CancelledError("the training process was interrupted; nothing was written")
+        if self._error:
+            raise EngineError(self._error)
+        if code == 0 and self._done:
+            return
+        raise EngineError(self._obituary(code) + self._rescue())
+
+    def _obituary(self, code: int) -> str:
+        where = ""
+        if self.where is not None and self.where.phase in ("training", "epoch"):
+            epoch = self.where.metrics.get("epoch", self.where.done)
+            where = f" in epoch {int(epoch)}"
+        if code == -getattr(signal, "SIGKILL", 9):
+            return f"the training process was killed{where}, perhaps because the memory ran out"
+        for reader in self._readers:
+            reader.join(timeout=1)
+        said = [line for line in self._noise if line.strip()]
+        last = f": {said[-1].strip()}" if said else ""
+        return f"the training process has ended unexpectedly{where} (exit code {code}){last}"
+
+    def _rescue(self) -> str:
+        """Keep the best model so far under a name that the next training does not use."""
+        if not self._one_model:
+            return "; finished trainings are kept; start again to go on"
+        partial = partial_path(self._out)
+        if _modified(partial) == self._partial_before:
+            return "; there was no model yet; train again"
+        kept = rescued_path(self._out)
+        try:
+            partial.replace(kept)
+        except OSError as error:
+            raise output_error(kept, error) from error
+        return f"; the best model so far is kept as {kept.name}; train again, or use that"
+
+    def end(self) -> None:
+        """End it, whatever it is doing; nothing happens where it has ended."""
+        process = self._process
+        with contextlib.suppress(OSError):
+            assert process.stdin is not None
+            process.stdin.close()  # it then ends by itself, between two files
+        try:
+            process.wait(_ENDS_BY_ITSELF_S)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            process.wait()
+        for reader in self._readers:
+            reader.join(timeout=1)
+        for stream in (process.stdout, process.stderr):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+
+    def _read_lines(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in stream:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _read_noise(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in stream:
+                self._noise.append(line.decode(errors="replace"))
+
+
+def rescued_path(out: Path) -> Path:
+    """Where the best model of a training that was killed is kept."""
+    return out.with_name(f"{out.stem}.rescued{out.suffix}")
+
+
+def child_command(params: TrainParams) -> list[str]:
+    """Give the command that trains with these parameters; ``-P`` keeps the current folder off its import path."""
+    verb = "experiment" if isinstance(params, ExperimentParams) else "train"
+    words = [sys.executable, "-P", "-m", "napari_cellclass", verb, str(params.data.absolute())]
+    chosen = params.model_copy(update={"progress": "jsonl", "quiet": False, "out": params.out.absolute()})
+    for name, field in type(params).model_fields.items():
+        value = getattr(chosen, name)
+        left_out = value == field.get_default(call_default_factory=True)
+        # What --as-published would set otherwise is said even where it is the usual default.
+        if name == "data" or (left_out and not (params.as_published and name in AS_PUBLISHED)):
+            continue
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else "--no-" + flag[2:])
+        else:
+            # One word, so that a value may begin with a dash.
+            words += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

@@ -1,0 +1,134 @@
+"""Several trainings at once, each in a worker process, before they are taken one by one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    CancelledError,
+    EngineError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.engine.common.parent_process import LISTEN
+from napari_cellclass.runs.common.interrupts import deaf_children
+from napari_cellclass.runs.train.repeats import finished_model
+
+_LOOK_S = 0.1
+Job = tuple[TileDataset, TrainParams]
+
+
+def train_ahead(
+    jobs: Sequence[Job],
+    workers: int,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> frozenset[Path]:
+    """Train what is not there yet, ``workers`` at once; the models are then taken as if they had been there.
+
+    Each worker process has its part of the processors. TensorFlow sums in another order with another number of
+    threads, so that weights can differ in their last bits from those of trainings one after the other.
+
+    Parameters
+    ----------
+    jobs
+        Split data, and how to train on it and where to.
+    workers
+        Processes; with 1 nothing is done here.
+    progress
+        Told ``"trainings"`` after each.
+    cancelled
+        Asked ten times a second; the workers end after the batch that is running.
+
+    Returns
+    -------
+    frozenset of Path
+        The models that were made.
+
+    Raises
+    ------
+    CellClassError
+        What went wrong in a worker; trainings that were finished are kept.
+    CancelledError
+        ``cancelled`` said so; trainings that were finished are kept.
+    """
+    todo = [job for job in jobs if finished_model(*job) is None] if workers > 1 else []
+    if not todo:
+        return frozenset()
+    count = min(workers, len(todo))
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit the parent's threads' locks
+    stop = context.Event()
+    threads = max(1, _processors() // count)
+    with ProcessPoolExecutor(count, context, initializer=_begin_worker, initargs=(stop, threads)) as pool:
+        with deaf_children():
+            waiting: set[Future[None]] = {pool.submit(_train, data, params) for data, params in todo}
+        try:
+            _collect(waiting, len(todo), progress, cancelled)
+        except BaseException as error:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise EngineError(
+                    "a training process was killed, perhaps for lack of memory; finished trainings are kept, run again "
+                    "with fewer --workers"
+                ) from error
+            raise
+    return frozenset(params.out for _, params in todo)
+
+
+def _collect(waiting: set[Future[None]], total: int, progress: ProgressCallback, cancelled: CancelCheck) -> None:
+    progress(Progress("trainings", 0, total))
+    while waiting:
+        done, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        if done:
+            progress(Progress("trainings", total - len(waiting), total))
+        if cancelled():
+            raise CancelledError("cancelled; finished trainings are kept")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_stop: Any = None  # in a worker: set when the trainings are no longer wanted
+
+
+def _begin_worker(stop: Any, threads: int) -> None:
+    """Let the parent alone answer Ctrl-C, end with it even when it was killed, and share the processors."""
+    global _stop  # noqa: PLW0603 - a pool's initializer has no other place to leave it
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ.pop(LISTEN, None)  # standard input is the parent's
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    from napari_cellclass.engine.common.environment import use_threads
+
+    use_threads(threads)
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _train(data: TileDataset, params: TrainParams) -> None:
+    from napari_cellclass.engine.training.train import train
+
+    train(data, params, params.out, cancelled=_stop.is_set)

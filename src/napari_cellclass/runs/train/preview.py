@@ -1,0 +1,177 @@
+"""What a training set looks like before it is trained on: its split, and tiles as the network sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback, never_cancelled, no_progress
+from napari_cellclass.core.common.findings import counted, some
+from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.datasets.split import split_by_group
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.quality.dataset_check import check_dataset
+from napari_cellclass.core.tiles.histograms import GreyHistogram
+from napari_cellclass.engine.training.augment import training_batch
+from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
+from napari_cellclass.runs.common.dataset_opening import settled
+from napari_cellclass.runs.evaluate.test_sets import read_test_set
+
+SHOWN = 25
+TEST = "test"
+# Enough to find the grey-value range that training will find, or nearly.
+_SAMPLE_TILES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPreview:
+    """A training set before it is trained on.
+
+    Parameters
+    ----------
+    table
+        A row per class: class_name, then tiles and groups of train, validation and test (``train``,
+        ``train_groups`` …), left_out.
+    groups
+        A row per group: group, and tiles of train, validation, test and ``""`` (left out).
+    warnings
+        What makes the figures of such a training less honest, a sentence each.
+    skipped
+        How many files were left out.
+    tiles
+        float32, shape (n, H, W, C): training tiles as network input, 0 to 1 and a little beyond.
+    titles
+        Their classes.
+    before, after
+        Grey values of training tiles as they are in the files, and as they go into the network.
+    """
+
+    table: pd.DataFrame
+    groups: pd.DataFrame
+    warnings: tuple[str, ...]
+    skipped: int
+    tiles: NDArray[np.float32]
+    titles: tuple[str, ...]
+    before: GreyHistogram
+    after: GreyHistogram
+
+    def summary(self) -> str:
+        """Say in a sentence how the tiles are split."""
+        held, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
+        text = (
+            f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
+            f"{self.table[VALIDATION].sum():,} of {counted(held, 'group')} are held out, to see how good it is."
+        )
+        return text + (f" {self.skipped} file(s) cannot be used and are left out." if self.skipped else "")
+
+
+def preview(
+    data: TileDataset,
+    params: TrainParams,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> TrainingPreview:
+    """Split a data set as training will, read its test sets, count tiles, and prepare some of them.
+
+    Raises
+    ------
+    DatasetError
+        A class would have no tile to train on, or none to validate on; a test set cannot be used.
+    """
+    data = split_by_group(data, params.val_fraction)
+    tests = [
+        read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, progress, cancelled)
+        for folder in params.test
+    ]
+    params, told = settled(params, data, progress, cancelled)
+    part, pixels = _sample(data, params, progress, cancelled)
+    trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
+    rng = np.random.default_rng(params.seed)
+    tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
+    titles = tuple(part.scheme.names[part.labels[i]] for i in pixels.place[trained[:SHOWN]])
+    raw = pixels.golden if pixels.prepared else pixels.tiles[trained]
+    before, after = GreyHistogram.of(raw), GreyHistogram.of(pixels.batch(trained))
+    table, groups = split_table(data), group_table(data)
+    for column in ("", "_groups"):
+        table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
+    groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
+    found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
+    seen = filter(None, (_seen_before(data, test) for test in tests))
+    warnings = (*split_warnings(data), *told, *seen, *found)  # the split's own tell more of a class in one group
+    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after)
+
+
+def split_table(data: TileDataset) -> pd.DataFrame:
+    """Count tiles and groups per class and split; those of a set that is not split count as test."""
+    rows = []
+    for label, name in enumerate(data.scheme.names):
+        mine = data.labels == label
+        row: dict[str, Any] = {"class_name": name}
+        for split in (TRAIN, VALIDATION, TEST):
+            there = mine & (_split(data) == split)
+            row[split] = int(there.sum())
+            row[f"{split}_groups"] = len(set(data.groups[there]))
+        rows.append(row | {"left_out": int((mine & (_split(data) == "")).sum())})
+    return pd.DataFrame(rows)
+
+
+def group_table(data: TileDataset) -> pd.DataFrame:
+    """Count the tiles of every group per split."""
+    frame = pd.DataFrame({"group": data.groups.astype(str), "split": _split(data).astype(str)})
+    table = frame.groupby(["group", "split"]).size().unstack(fill_value=0)
+    return table.reindex(columns=[TRAIN, VALIDATION, TEST, ""], fill_value=0).reset_index()
+
+
+def _split(data: TileDataset) -> NDArray[np.object_]:
+    """Give the split of every tile; a set that is not split is a test set."""
+    return data.split if (data.split != "").any() else np.full(len(data), TEST, object)
+
+
+def split_warnings(data: TileDataset) -> tuple[str, ...]:
+    """Say what keeps the held-out tiles from being a fair test."""
+    groups = group_table(data)
+    torn = groups["group"][(groups[TRAIN] > 0) & (groups[VALIDATION] > 0)].tolist()
+    warnings = []
+    if torn:
+        classes = sorted({data.scheme.names[i] for i in np.unique(data.labels[np.isin(data.groups, torn)])})
+        warnings.append(
+            f"no other field holds the same classes as {some(torn)}, so {some(classes)} is validated on the "
+            "right-hand part of the field that it is trained on: the accuracy will look better than it is on a "
+            "new field. Label a second field to be sure"
+        )
+    few = [row.class_name for row in split_table(data).itertuples() if row.validation < 5]
+    if few:
+        warnings.append(f"fewer than 5 tiles of {some(few)} are held out: the accuracy will be a rough guess")
+    return tuple(warnings)
+
+
+def _seen_before(data: TileDataset, test: TileDataset) -> str:
+    """Say how many images of a test set are trained on, or nothing."""
+    trained = {data.image_ids[i] for i in np.unique(data.image[data.split != ""])}
+    seen = sum(image_id in trained for image_id in test.image_ids)
+    if not seen:
+        return ""
+    return (
+        f"{seen} of {len(test.image_ids)} images to test on are also trained or validated on: the figures on them "
+        "say nothing about new fields. Choose other images to test on"
+    )
+
+
+def _sample(
+    data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
+) -> tuple[TileDataset, TilePixels]:
+    """Take some training tiles and their pixels, drawn with the training's seed."""
+    chosen = np.random.default_rng(params.seed).permutation(data.where(TRAIN))
+    # In turn from each class, so that a rare one is seen; and a validation tile each, which are asked for.
+    turn = np.zeros(len(chosen), np.int64)
+    for label in range(len(data.scheme)):
+        mine = data.labels[chosen] == label
+        turn[mine] = np.arange(mine.sum())
+    chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
+    held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
+    part = data.take(np.concatenate([chosen, held]))
+    return part, load_pixels(part, params, progress, cancelled)

@@ -1,0 +1,227 @@
+"""One training from many seeds: taken up where it was left, and every run tested on every set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    ModelError,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.evaluation.repeats import (
+    MEASURES,
+    RUN_COLUMNS,
+    VALIDATION_SET,
+    SetAnswers,
+    curve_table,
+    run_row,
+    spread_table,
+)
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
+from napari_cellclass.core.models.known_models import KnownModels
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
+from napari_cellclass.runs.common.engine_access import open_engine
+from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_set, predict_dataset
+
+# What a model's manifest tells of its training, but what does not decide its weights.
+_NO_MATTER = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model, and whether it was there already."""
+
+    model: ModelBundle
+    taken: bool
+
+
+def train_or_take(
+    data: TileDataset,
+    params: TrainParams,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> Trained:
+    """Take the model at ``params.out`` if it is what this training would give, else train.
+
+    Parameters
+    ----------
+    data
+        Tiles that have been split.
+    params
+        How to train; ``seed`` and ``out`` are this run's.
+
+    Raises
+    ------
+    CellClassError
+        See :func:`napari_cellclass.engine.training.train.train`.
+    """
+    from napari_cellclass.engine.training.train import train
+
+    model = finished_model(data, params)
+    if model is not None:
+        return Trained(model, True)
+    model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+    KnownModels().remember(model)
+    return Trained(model, False)
+
+
+def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None:
+    """Give the whole model at ``params.out`` if it was trained to its end like this and on this; else None.
+
+    Settings, seed and the hash of tiles, labels and split must be equal, and every part of the file must be as it
+    was written. A training that starts from another model's weights is never taken for done, as that file may have
+    changed.
+    """
+    from napari_cellclass.engine.networks.architectures import learning_rate_of
+    from napari_cellclass.engine.training.train import default_epochs
+
+    if params.initial is not None or not params.out.is_file():
+        return None
+    try:
+        bundle = open_bundle(params.out)
+        for name in bundle.manifest.files:
+            bundle.member(name)
+    except ModelError:
+        return None  # cut short or damaged: train again
+    told, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
+    asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _NO_MATTER)
+    asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
+    asked["learning_rate"] = learning_rate_of(params.network, params.learning_rate, params.as_published)
+    same = all(told.get(name) == value for name, value in asked.items())
+    whole = told.get("epochs_trained") == told.get("epoch_kept") == asked["epochs"]
+    return bundle if same and whole and known.get("hash") == data.data_hash else None
+
+
+@dataclass(eq=False)
+class Repeats:
+    """What is known of the runs so far: their models, and their answers to every test set.
+
+    Parameters
+    ----------
+    sets
+        Test sets by name, the first the tiles held out from the training data.
+    data
+        The split data set that they were trained on.
+    """
+
+    data: TileDataset
+    sets: dict[str, TileDataset]
+    models: list[ModelBundle] = field(default_factory=list)
+    taken: int = 0
+    first: dict[str, Evaluation] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    histories: list[pd.DataFrame] = field(default_factory=list)
+    prob: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: TileDataset, tests: Mapping[str, TileDataset] | None = None) -> Repeats:
+        """Begin, with the data's own held-out tiles as the first set."""
+        held = data.take(data.where(VALIDATION)).originals()
+        return cls(data, {VALIDATION_SET: held, **(tests or {})})
+
+    def add(
+        self,
+        trained: Trained,
+        progress: ProgressCallback = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        data: TileDataset | None = None,
+    ) -> None:
+        """Test one more run on every set, and on what it was trained on, where that is not ``self.data``.
+
+        Raises
+        ------
+        ImageError
+            A file has become unreadable.
+        CancelledError
+            ``cancelled`` said so.
+        """
+        model, number = trained.model, len(self.models) + 1
+        seen = self.data if data is None else data
+        own = seen.take(seen.where(TRAIN)).originals()
+        with open_engine(model) as engine:
+            trained_on = predict_dataset(own, engine, progress, cancelled, model.preprocess)
+            found = {
+                name: evaluate_set(one, model, engine, progress, cancelled, name) for name, one in self.sets.items()
+            }
+        scores = model.manifest.scores
+        about = {
+            "run": number, "seed": model.manifest.training["seed"], "model": model.path.name,
+            "train_accuracy": scores["train_accuracy"], "loss": scores["loss"], "val_loss": scores["val_loss"],
+            "train_balanced_accuracy": balanced_accuracy(trained_on, own),
+        }  # fmt: skip
+        self.rows += [run_row(about, name, evaluation.report) for name, evaluation in found.items()]
+        history = model.table("history.csv")[["epoch", *MEASURES]]
+        history.insert(0, "run", number)
+        self.histories.append(history)
+        for name, evaluation in found.items():
+            self.prob.setdefault(name, []).append(model.own_answers(evaluation.prob))
+        self.first = self.first or found
+        self.models.append(model)
+        self.taken += trained.taken
+
+    def runs(self) -> pd.DataFrame:
+        """One row per run and test set."""
+        return pd.DataFrame(self.rows, columns=RUN_COLUMNS)
+
+    def history(self) -> pd.DataFrame:
+        """One row per run and epoch: run, epoch, loss, accuracy, val_loss, val_accuracy."""
+        return pd.concat(self.histories, ignore_index=True)
+
+    def answers(self) -> list[SetAnswers]:
+        """Give the answers of all runs, set by set."""
+        return [
+            SetAnswers(
+                name, one.frame()[["path", "y0", "x0", "y1", "x1"]], one.labels, one.groups, one.scheme.names,
+                np.stack(self.prob[name]),
+            )
+            for name, one in self.sets.items()
+        ]  # fmt: skip
+
+
+def balanced_accuracy(prob: NDArray[Any], data: TileDataset) -> float:
+    """Give the balanced accuracy of answers to tiles, those without finite pixels left out."""
+    finite = np.isfinite(prob).all(axis=1)
+    confusion = confusion_matrix(data.labels[finite], prob[finite].argmax(axis=1), len(data.scheme))
+    return float(accuracies(confusion)[1])
+
+
+def run_tables(repeats: Repeats) -> dict[str, pd.DataFrame]:
+    """Give the tables of finished runs by the end of a file's name: runs, histories, tiles, spread and curves."""
+    return tables_of(repeats.runs(), repeats.answers(), repeats.history())
+
+
+def tables_of(runs: pd.DataFrame, answers: Sequence[SetAnswers], history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Add spread, tiles and mean curves to the tables of runs and epochs."""
+    return {
+        "runs": runs,
+        "histories": history,
+        "tiles": pd.concat([one.tile_table() for one in answers], ignore_index=True),
+        "spread": spread_table(runs, answers),
+        "curves": curve_table(history),
+    }
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    with writing(path) as temporary:
+        spreadsheet_safe(frame).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

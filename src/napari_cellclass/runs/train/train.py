@@ -1,0 +1,222 @@
+"""Train from class folders or lists of tiles: read, split by group, train once per seed, test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from napari_cellclass.core.common.errors import (
+    CancelCheck,
+    DatasetError,
+    OutputError,
+    ParamsError,
+    Progress,
+    ProgressCallback,
+    never_cancelled,
+    no_progress,
+)
+from napari_cellclass.core.common.files import check_writable, write_json
+from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
+from napari_cellclass.core.datasets.split import split_by_group
+from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.evaluation.repeats import set_names
+from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
+from napari_cellclass.core.models.known_models import KnownModels
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.quality.dataset_check import check_dataset
+from napari_cellclass.core.quality.near_duplicates import copies_across
+from napari_cellclass.core.tiles.statistics import measure_tiles
+from napari_cellclass.engine.training.quantise import check_quantiser
+from napari_cellclass.runs.common.dataset_opening import cutter, reader, settled
+from napari_cellclass.runs.common.engine_access import open_engine
+from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_set, read_test_set
+from napari_cellclass.runs.train.parallel import train_ahead
+from napari_cellclass.runs.train.repeats import Repeats, run_tables, train_or_take, write_table
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The models of all runs, the first of them, or their ensemble, under the name that was asked for.
+
+    ``warnings`` are those of the data: what would make the figures mislead. ``tables`` are those of several runs, see
+    :func:`napari_cellclass.runs.train.repeats.run_tables`, and ``taken`` says how many of these were there already.
+    """
+
+    models: tuple[ModelBundle, ...]
+    data: TileDataset
+    tests: dict[str, Evaluation]
+    warnings: tuple[str, ...] = ()
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    taken: int = 0
+
+
+def train_folders(
+    params: TrainParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> TrainResult:
+    """Train on class folders, or on the tiles that a TILES.csv lists, and write the model.
+
+    With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …; an
+    ``ensemble`` of them is written as the first model, and every run beside it as ``NAME_run01.cellclass`` …. A run
+    whose model is there already, trained alike to its end, is taken as it is. Tables of all runs are written after each
+    of them: ``NAME_runs.csv``, a row per run and test set, ``NAME_histories.csv``, ``NAME_tiles.csv``,
+    ``NAME_spread.csv`` and ``NAME_curves.csv``. Figures of ``test`` sets go to ``NAME_tests.json``.
+
+    Raises
+    ------
+    ParamsError, DatasetError, ModelError, OutputError, EngineError
+        One line each; see there.
+    CancelledError
+        ``cancelled`` said so; the models of finished runs are kept.
+    """
+    if params.out.suffix != SUFFIX:
+        raise ParamsError(f"--out {str(params.out)!r}: a model's name ends in {SUFFIX}")
+    if params.out.is_dir():
+        raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
+    check_writable(params.out)
+    check_quantiser(params)
+    read = reader(params)
+    data = read_labelled(params.data, cutter(params), params.group_by, read, progress=progress, cancelled=cancelled)
+    data = split_by_group(data, params.val_fraction)
+    params, told = settled(params, data, progress, cancelled)
+    warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
+    tests = read_tests(params, data, progress, cancelled)
+    copies = copies_in_tests(data, tests, progress, cancelled)
+    warnings = tuple(dict.fromkeys((*warnings, *copies.values())))
+    if params.runs == 1:
+        from napari_cellclass.engine.training.train import train
+
+        model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+        KnownModels().remember(model)
+        return TrainResult((model,), data, _test(model, tests, copies, params, progress, cancelled), warnings)
+    repeats = _train_runs(data, tests, params, progress, cancelled)
+    models, names = list(repeats.models), set_names(list(tests))
+    if params.ensemble:
+        from napari_cellclass.engine.training.ensemble import write_ensemble
+
+        models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
+        found = _test(models[0], tests, copies, params, progress, cancelled)
+    else:
+        found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}
+        _write_tests(found, copies, params.out)
+    for model in models:
+        KnownModels().remember(model)
+    return TrainResult(tuple(models), data, found, warnings, run_tables(repeats), repeats.taken)
+
+
+def read_tests(
+    params: TrainParams, data: TileDataset, progress: ProgressCallback, cancelled: CancelCheck
+) -> dict[Path, TileDataset]:
+    """Read the test sets, so that what is wrong with one is told before hours of training."""
+    found: dict[Path, TileDataset] = {}
+    for folder in params.test:
+        found[folder] = read_test_set(
+            folder, data.tile_px, data.scheme.names, params.group_by, reader(params), progress, cancelled
+        )
+        if found[folder].channels != data.channels:
+            raise DatasetError(
+                f"{folder} has {found[folder].channels} channel(s), but {params.data} has {data.channels}; test on "
+                "images like those trained on"
+            )
+    return found
+
+
+def copies_in_tests(
+    data: TileDataset, tests: dict[Path, TileDataset], progress: ProgressCallback, cancelled: CancelCheck
+) -> dict[Path, str]:
+    """Say which test sets hold tiles that look like training tiles, a sentence each; each tile is read once."""
+    if not tests:
+        return {}
+    train = data.take(data.where(TRAIN))
+    own = measure_tiles(train, progress, cancelled)
+    found = {}
+    for folder, test in tests.items():
+        other = measure_tiles(test, progress, cancelled)
+        finding = copies_across(
+            np.concatenate([own.hashes, other.hashes]),
+            np.concatenate([own.thumbs, other.thumbs]),
+            np.repeat([TRAIN, "test"], [len(train), len(test)]),
+            [one.paths[i] for one in (train, test) for i in one.image],
+            f"in the test set {folder.name}",
+        )
+        if finding is not None:
+            found[folder] = finding.text
+    return found
+
+
+def _train_runs(
+    data: TileDataset,
+    tests: dict[Path, TileDataset],
+    params: TrainParams,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> Repeats:
+    repeats = Repeats.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
+    each = [
+        params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run, params.ensemble)})
+        for run in range(params.runs)
+    ]
+    made = train_ahead([(data, one) for one in each], params.workers, progress, cancelled)
+    for run, one in enumerate(each):
+        told = labelled(progress, run, params.runs)
+        trained = train_or_take(data, one, told, cancelled)
+        repeats.add(replace(trained, taken=trained.taken and one.out not in made), told, cancelled)
+        for name, table in run_tables(repeats).items():
+            write_table(table, run_file(params.out, name))
+    return repeats
+
+
+def run_file(out: Path, name: str) -> Path:
+    """Where a table of a model's runs is written, and, with another suffix, its figure: beside it."""
+    return out.with_name(f"{out.stem}_{name}.csv")
+
+
+def _test(
+    model: ModelBundle,
+    tests: dict[Path, TileDataset],
+    copies: dict[Path, str],
+    params: TrainParams,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> dict[str, Evaluation]:
+    if not tests:
+        return {}
+    with open_engine(model) as engine:
+        found = {
+            str(folder): evaluate_set(data, model, engine, progress, cancelled, str(folder))
+            for folder, data in tests.items()
+        }
+    _write_tests(found, copies, params.out)
+    return found
+
+
+def _write_tests(tests: dict[str, Evaluation], copies: dict[Path, str], out: Path) -> None:
+    if tests:
+        told = {str(folder): text for folder, text in copies.items()}
+        content = {
+            name: evaluation.to_json() | {"warnings": [told[name]] if name in told else []}
+            for name, evaluation in tests.items()
+        }
+        write_json(tests_path(out), content)
+
+
+def tests_path(out: Path) -> Path:
+    """Where the figures of a model's test sets are written: beside it."""
+    return out.with_name(f"{out.stem}_tests.json")
+
+
+def _run_path(out: Path, run: int, ensemble: bool) -> Path:
+    return out if run == 0 and not ensemble else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
+
+
+def labelled(progress: ProgressCallback, run: int, runs: int) -> ProgressCallback:
+    """Add the number of the run, and how many there are, to what is told."""
+    if runs == 1:
+        return progress
+
+    def report(update: Progress) -> None:
+        progress(replace(update, metrics={"run": run + 1, "runs": runs, **update.metrics}))
+
+    return report

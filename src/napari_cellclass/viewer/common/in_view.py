@@ -1,0 +1,156 @@
+"""What of a map follows the view: text on the tiles, and outlines where the map itself is pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.viewer.common.layers import KEY, lock
+from napari_cellclass.viewer.common.overlay import (
+    OverlayStyle,
+    features,
+    shown_class,
+    tell_class_in_status_bar,
+    tile_colours,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Points, Shapes
+
+    from napari_cellclass.core.images.source import SourceImage
+
+# Text costs 0.4 ms a tile and zoom step, and more would not be legible anyway.
+MAX_TEXTS = 300
+MAX_OUTLINES = 300
+"""More rectangles would take napari longer to make than a frame may last."""
+_LETTER_SCREEN_PX = 9
+
+
+def text_lines(table: TileTable, screen_px_per_px: float) -> int:
+    """Say how much text fits on a tile: 2 class and confidence, 1 confidence alone, 0 nothing."""
+    room_px = min(*table.grid.tile_px, *table.grid.step_px)  # overlapping tiles share it
+    letters = room_px * screen_px_per_px / _LETTER_SCREEN_PX
+    return 2 if letters >= max(map(len, table.scheme.names)) + 1 and letters >= 5 else 1 if letters >= 5 else 0
+
+
+def tiles_with_text(
+    table: TileTable, style: OverlayStyle, view: NDArray[Any], screen_px_per_px: float
+) -> NDArray[np.int64]:
+    """Choose the tiles that get text: in view, shown, large enough on the screen; at most ``MAX_TEXTS``.
+
+    Parameters
+    ----------
+    table, style
+        The tiles and what of them is shown.
+    view
+        Shape (2, 2): upper-left and lower-right corner of the view as (y, x) in px of the field.
+    screen_px_per_px
+        How large a pixel of the field is on the screen.
+
+    Returns
+    -------
+    int64 array
+        Places of the tiles, the largest first, then those nearest to the view's centre.
+    """
+    if text_lines(table, screen_px_per_px) == 0:
+        return np.zeros(0, np.int64)
+    places = table.grid.tiles_between(view[0], view[1])
+    places = places[shown_class(table, style, places) >= -1]
+    boxes = table.grid.boxes[places].astype(float)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    distance = np.square((boxes[:, :2] + boxes[:, 2:]) / 2 - np.mean(view, axis=0)).sum(axis=1)
+    return places[np.lexsort((distance, -area))][:MAX_TEXTS]
+
+
+def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: str) -> Points:
+    """Make the layer that carries the text of the tiles in view; empty until :func:`write_texts`.
+
+    It is a layer of its own, because text in the map's layer would be laid out for every tile at every
+    zoom: 8 s for 10 000 tiles (napari 0.9.2).
+    """
+    from napari.layers import Points
+
+    layer = Points(
+        np.zeros((0, 2)),
+        features={"label": np.zeros(0, object)},
+        text={"string": "{label}", "color": colour, "size": 9, "anchor": "center"},
+        size=0.001,
+        opacity=1.0,
+        name=name,
+        **place,
+    )
+    layer.metadata[KEY] = {"kind": "text", "table": table}
+    lock(layer)
+    return layer
+
+
+def text_colour(source: SourceImage) -> str:
+    """Choose black text for a bright-field image, white for fluorescence, by a few pixels."""
+    if not source.rgb:
+        return "white"
+    height, width = source.shape
+    spots = [source.read(y, x, y + 8, x + 8) for y in (0, height // 2, height - 8) for x in (0, width // 2, width - 8)]
+    top = np.iinfo(source.dtype).max if source.dtype.kind in "ui" else 1.0
+    return "black" if np.mean(spots) > 0.5 * top else "white"
+
+
+def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], lines: int = 2) -> None:
+    """Put class and confidence on some tiles.
+
+    Parameters
+    ----------
+    layer
+        Of :func:`text_layer`.
+    table
+        The tiles.
+    places
+        Which of them, see :func:`tiles_with_text`.
+    lines
+        How much fits, see :func:`text_lines`.
+    """
+    boxes = table.grid.boxes[places].astype(float)
+    names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in places]
+    sure = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in places]
+    labels = [name + text for name, text in zip(names, sure, strict=True)]
+    visible, layer.visible = layer.visible, True  # a hidden layer's points of before would be looked for
+    layer.data = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
+    layer.face_color = layer.border_color = "transparent"  # only the text is to be seen
+    layer.features = pd.DataFrame({"label": np.array(labels, object)})
+    layer.visible = visible
+
+
+def outline_layer(table: TileTable, place: Mapping[str, Any], name: str) -> Shapes:
+    """Make the layer of the tiles in view of a map of pixels; empty until :func:`write_outlines`."""
+    from napari.layers import Shapes
+
+    layer = Shapes(None, ndim=2, name=name, opacity=1.0, **place)
+    layer.metadata[KEY] = {"kind": "in-view", "table": table}
+    lock(layer)
+    tell_class_in_status_bar(layer)
+    return layer
+
+
+def tiles_with_outline(table: TileTable, view: NDArray[Any]) -> NDArray[np.int64]:
+    """Choose the tiles that are outlined: all whose centre is in view, none where they are too many."""
+    return np.sort(table.grid.tiles_between(view[0], view[1], MAX_OUTLINES))
+
+
+def write_outlines(layer: Shapes, table: TileTable, style: OverlayStyle, places: NDArray[np.int64]) -> None:
+    """Outline some tiles in the colours of their classes, with their columns as features."""
+    chosen = table.take(places)
+    layer.metadata[KEY] = {**layer.metadata[KEY], "table": table, "places": places}
+    with layer.events.data.blocker():
+        layer.data = []
+    if len(places):
+        layer.add_rectangles(
+            chosen.grid.rects(),
+            edge_width=max(0.5, 0.02 * min(table.grid.tile_px)),
+            face_color="transparent",
+            edge_color=tile_colours(chosen, style)[1],
+        )
+    layer.features = features(chosen)

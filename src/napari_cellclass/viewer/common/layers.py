@@ -1,0 +1,228 @@
+"""From napari's layers to our records and back: pixels, pixel size, transform. No Qt, no threads."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.images.source import SourceImage, as_yxc, chunk_height
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer, Shapes
+
+KEY = "napari_cellclass"
+"""Our entry in ``layer.metadata``, by which layers are found again."""
+
+
+def is_drawn(layer: Any) -> bool:
+    """Tell whether a layer is a user's: made by hand, or regions that were opened from a file."""
+    ours = layer.metadata.get(KEY)
+    return ours is None or (isinstance(ours, dict) and ours.get("kind") == "regions")
+
+
+def bare(layer: Any) -> Any:
+    """Give the layer itself: napari hands plugins a wrapper, which is another object."""
+    return getattr(layer, "__wrapped__", layer)
+
+
+def lock(layer: Layer) -> None:
+    """Keep a layer from being edited: a stray key or drag must not change a result.
+
+    napari 0.9 lets every layer be edited that is added to a window, or shown in two dimensions again
+    (``QtShapesControls._on_ndisplay_changed``).
+    """
+    there = weakref.ref(layer)
+
+    def again(event: Any = None) -> None:
+        one = there()
+        if one is not None and one.editable:
+            one.editable = False
+
+    again()
+    layer.events.editable.connect(again)
+
+
+def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = None) -> SourceImage:
+    """Make the record of one image layer, or of several picked as channels.
+
+    Parameters
+    ----------
+    layers
+        Image layers. Of a multiscale layer level 0 is taken; RGB samples become three channels, alpha
+        is dropped. Further layers must have the first one's size and transform.
+    point
+        World coordinates of the viewer's sliders (``viewer.dims.point``): which plane of a stack is
+        taken. The last two axes of a layer are Y and X.
+
+    Raises
+    ------
+    ImageError
+        No layer, or layers that do not lie on each other.
+    """
+    if not layers:
+        raise ImageError("no image layer is chosen; open an image and pick its layer")
+    sources = [_one_layer(layer, point) for layer in layers]
+    first = sources[0]
+    if len(sources) == 1:
+        return first
+    for layer, source in zip(layers[1:], sources[1:], strict=True):
+        if source.shape != first.shape:
+            raise ImageError(
+                f"layer {layer.name!r} has {source.shape[1]} x {source.shape[0]} px, but {layers[0].name!r} has "
+                f"{first.shape[1]} x {first.shape[0]}; channels must have one size"
+            )
+        if source.dtype != first.dtype:
+            raise ImageError(
+                f"layer {layer.name!r} is {source.dtype}, but {layers[0].name!r} is {first.dtype}; convert one of them"
+            )
+        if not same_transform(layer, layers[0]):
+            raise ImageError(
+                f"layer {layer.name!r} is scaled, moved or turned unlike {layers[0].name!r}; align them first"
+            )
+    return SourceImage(
+        _Stacked([source.data for source in sources]),
+        " + ".join(source.name for source in sources),
+        pixel_size_um=first.pixel_size_um,
+        channel_names=tuple(name for source in sources for name in (source.channel_names or (source.name,))),
+        source_axes="CYX",
+        source_shape=(len(sources), *first.shape),
+        plane=first.plane,
+    )
+
+
+class _Stacked:
+    """Several (Y, X, C) arrays as one, channels behind each other, still lazy."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+        self.shape = (*parts[0].shape[:2], sum(part.shape[2] for part in parts))
+        self.dtype = np.dtype(parts[0].dtype)
+        self.chunk_rows = chunk_height(parts[0])
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.concatenate([np.asarray(part[key]) for part in self._parts], axis=-1)
+
+
+def _one_layer(layer: Image, point: Sequence[float] | None) -> SourceImage:
+    data = layer.data[0] if layer.multiscale else layer.data
+    axes = "YXS" if layer.rgb else "YX"
+    leading = len(data.shape) - len(axes)
+    index = _plane_index(layer, leading, data.shape, point)
+    plane = data[index] if leading else data
+    if not hasattr(plane, "transpose"):
+        plane = np.asarray(plane)
+    field = as_yxc(plane, axes)
+    names = "TZ"[-leading:] if leading <= 2 else "Q" * (leading - 2) + "TZ"
+    return SourceImage(
+        field[..., :3] if layer.rgb else field,
+        layer.name,
+        pixel_size_um=pixel_size_um(layer),
+        rgb=bool(layer.rgb),
+        source_axes=(names if leading else "") + axes,
+        source_shape=tuple(int(n) for n in data.shape),
+        plane=dict(zip(names, index, strict=True)) if leading else {},
+    )
+
+
+def _plane_index(layer: Image, leading: int, shape: Sequence[int], point: Sequence[float] | None) -> tuple[int, ...]:
+    if leading == 0:
+        return ()
+    if point is None:
+        return (0,) * leading
+    world = np.zeros(layer.ndim)
+    given = np.asarray(point, float)[-layer.ndim :]
+    world[-len(given) :] = given
+    position = np.round(layer.world_to_data(world)[:leading]).astype(int)
+    return tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(position, shape, strict=False))
+
+
+def pixel_size_um(layer: Layer) -> tuple[float, float] | None:
+    """Size of a pixel in µm as (y, x), where the layer's units are lengths; else None."""
+    sizes = []
+    for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
+        if not unit.is_compatible_with("micrometer"):
+            return None
+        sizes.append(abs(float((float(scale) * unit).to("micrometer").magnitude)))
+    return sizes[0], sizes[1]
+
+
+def transform_of(layer: Layer) -> dict[str, Any]:
+    """Give scale, translate, rotate, shear, affine and units of the last two axes, for a new 2-D layer."""
+    linear = layer.affine.linear_matrix[-2:, -2:]
+    affine = np.eye(3)
+    affine[:2, :2] = linear
+    affine[:2, 2] = layer.affine.translate[-2:]
+    return {
+        "scale": np.asarray(layer.scale)[-2:],
+        "translate": np.asarray(layer.translate)[-2:],
+        "rotate": np.asarray(layer.rotate)[-2:, -2:],
+        "shear": np.atleast_1d(layer.shear)[-1:],
+        "affine": affine,
+        "units": layer.units[-2:],
+    }
+
+
+def matrix_of(place: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Compose what :func:`transform_of` gave into one 3 x 3 matrix from (y, x) in px to world."""
+    from napari.utils.transforms import Affine
+
+    own = Affine(scale=place["scale"], translate=place["translate"], rotate=place["rotate"], shear=place["shear"])
+    return np.asarray(place["affine"], float) @ own.affine_matrix
+
+
+def same_transform(one: Layer, other: Layer) -> bool:
+    """Tell whether two layers lie on each other."""
+    a, b = transform_of(one), transform_of(other)
+    return all(np.allclose(a[key], b[key]) for key in ("scale", "translate", "rotate", "shear", "affine"))
+
+
+def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
+    """Outlines of a Shapes layer in px of an image layer.
+
+    Parameters
+    ----------
+    shapes
+        Rectangles, ellipses and polygons; lines and paths enclose nothing and are left out.
+    image
+        The layer whose pixels count; both layers' transforms are respected.
+
+    Returns
+    -------
+    list of float64 arrays, shape (n, 2)
+        (y, x) in px, pixel centres on integers.
+
+    Raises
+    ------
+    ImageError
+        The layer holds no closed shape.
+    """
+    outlines = []
+    for _, world in outlines_in_world(shapes):
+        padded = np.zeros((len(world), image.ndim))
+        padded[:, -2:] = world
+        outlines.append(np.stack([np.asarray(image.world_to_data(p))[-2:] for p in padded]))
+    if not outlines:
+        raise ImageError(f"the region layer {shapes.name!r} holds no closed shape; draw a rectangle or polygon in it")
+    return outlines
+
+
+def outlines_in_world(shapes: Shapes) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Give place and outline, shape (n, 2) in world (y, x), of every closed shape of a layer."""
+    for i, (vertices, kind) in enumerate(zip(shapes.data, shapes.shape_type, strict=True)):
+        if kind not in ("line", "path"):
+            corners = ellipse_outline(vertices) if kind == "ellipse" else np.asarray(vertices, float)
+            yield i, np.stack([np.asarray(shapes.data_to_world(corner))[-2:] for corner in corners])
+
+
+def ellipse_outline(corners: NDArray[Any], points: int = 64) -> NDArray[np.float64]:
+    """Turn the box that napari keeps of an ellipse into an outline."""
+    corners = np.asarray(corners, float)
+    centre = corners.mean(axis=0)
+    a, b = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)[:, None]
+    return centre + np.cos(angle) * a + np.sin(angle) * b

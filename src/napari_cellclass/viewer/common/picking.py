@@ -1,0 +1,82 @@
+"""Clicks and keys on a map: which tile is meant, the same for a map of shapes and one of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.viewer.common.keys import bind_keys
+from napari_cellclass.viewer.common.layers import KEY
+from napari_cellclass.viewer.common.overlay import field_point
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+_STILL_PX = 4.0  # a hand shakes as much while it clicks
+
+
+class Picking:
+    """The tile of a map that was clicked, framed, and the keys that label it.
+
+    Parameters
+    ----------
+    table
+        Gives the map's table now.
+    """
+
+    def __init__(self, table: Callable[[], TileTable | None]) -> None:
+        self._table = table
+        self._frame: Any = None
+        self.place: int | None = None
+        self.on_picked: Callable[[int], None] = lambda place: None
+        self.on_key: Callable[[int, int], None] = lambda place, label: None
+        self.on_say: Callable[[str], None] = lambda text: None
+
+    def attach(self, layers: list[Layer], frame: Layer) -> None:
+        """Listen to new layers of a map; the frame is drawn by a layer whose points are px of the field."""
+        self.place = None
+        # napari's own frame for selections, as for the tile that is being labelled.
+        self._frame = frame._overlays["selection_box"]
+        table = self._table()
+        assert table is not None
+        keys = {
+            key.strip().lower(): lambda i=i: self._press(i) for i, key in enumerate(table.scheme.keys) if key.strip()
+        }
+        for layer in layers:
+            layer.mouse_drag_callbacks.append(self._click)
+        bind_keys(layers, keys, lambda key: self.on_say(f"The key {key!r} belongs to no class of this map."))
+
+    def _click(self, layer: Any, event: Any) -> Generator[None]:
+        if event.button != 1:
+            return
+        start, moved = np.asarray(event.pos, float), False
+        yield
+        while event.type == "mouse_move":
+            moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > _STILL_PX
+            yield
+        table: TileTable | None = self._table()
+        if not moved and table is not None:
+            grid = layer.metadata[KEY]["table"].grid
+            y, x = field_point(layer, grid, event.position)
+            self.pick(table.grid.tile_at(y, x))
+
+    def pick(self, place: int) -> None:
+        """Frame a tile; -1 takes the frame away."""
+        table = self._table()
+        if table is None or self._frame is None:
+            return
+        self.place = place if place >= 0 else None
+        if self.place is not None:
+            box = table.grid.boxes[place] - 0.5
+            self._frame.bounds = ((float(box[0]), float(box[1])), (float(box[2]), float(box[3])))
+        self._frame.visible = self.place is not None
+        self.on_picked(place)
+
+    def _press(self, label: int) -> None:
+        if self.place is None:
+            self.on_say("Click a tile of the map first; the key of a class then labels it.")
+        else:
+            self.on_key(self.place, label)

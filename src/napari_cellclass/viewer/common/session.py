@@ -1,0 +1,299 @@
+"""The maps that this program put into a viewer: found again, replaced, restyled, never a user's own layer."""
+
+from __future__ import annotations
+
+import uuid
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.in_view import (
+    outline_layer,
+    text_colour,
+    text_layer,
+    text_lines,
+    tiles_with_outline,
+    tiles_with_text,
+    write_outlines,
+    write_texts,
+)
+from napari_cellclass.viewer.common.layers import KEY, bare, transform_of
+from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, restyle, retell, tile_layers
+from napari_cellclass.viewer.common.picking import Picking
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Points, Shapes
+    from napari.viewer import Viewer
+
+    from napari_cellclass.core.images.source import SourceImage
+
+# A layer that a user duplicated carries our metadata too; only the very object made here is ours.
+_made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def register(layer: Layer) -> None:
+    """Remember that a layer was made here."""
+    token = uuid.uuid4().hex
+    layer.metadata[KEY] = {**layer.metadata[KEY], "token": token}
+    _made[token] = layer
+
+
+def is_ours(layer: Layer) -> bool:
+    """Tell whether a layer was made here, rather than loaded or duplicated by a user."""
+    ours = layer.metadata.get(KEY)
+    made = _made.get(ours.get("token", "")) if isinstance(ours, dict) else None
+    return made is not None and made is bare(layer)
+
+
+@dataclass(frozen=True)
+class FieldLayer:
+    """What a map takes from the image layer it is laid over, read before work leaves the window."""
+
+    name: str
+    place: dict[str, Any]
+    layer_id: str = ""
+
+    @classmethod
+    def of(cls, layer: Layer) -> FieldLayer:
+        """Read a layer's name and transform."""
+        return cls(layer.name, transform_of(layer), str(layer.unique_id))
+
+
+@dataclass(frozen=True, eq=False)
+class NewMap:
+    """A map made away from the window.
+
+    Parameters
+    ----------
+    table
+        The tiles.
+    field
+        Name and identity of the field; a map of the same field is replaced.
+    over
+        The image layer's name and transform.
+    kind
+        ``"shapes"`` or ``"pixels"``, see :func:`tile_layers`.
+    layers
+        New layers, in no viewer yet; empty where the layers shown before have the same tiles.
+    text_colour
+        Of class and confidence on the tiles.
+    """
+
+    table: TileTable
+    field: str
+    over: FieldLayer
+    kind: str
+    layers: tuple[Layer, ...]
+    text_colour: str
+
+
+def build_map(
+    table: TileTable,
+    source: SourceImage,
+    over: FieldLayer,
+    style: OverlayStyle,
+    shown: NewMap | None = None,
+    planned: int = 0,
+) -> NewMap:
+    """Make the layers of a map, slow for many tiles, in any thread.
+
+    Parameters
+    ----------
+    table, source
+        The tiles and the field.
+    over
+        The image layer.
+    style
+        How it will be shown.
+    shown
+        The map that is in the viewer now, whose layers are kept when only the answers differ.
+    planned
+        See :func:`tile_layers`.
+    """
+    # What is found once for a table is found here, rather than when the window asks for it.
+    table.grid.tile_at(0, 0)
+    table.counts()
+    field = field_key(source)
+    kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
+    if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, over):
+        return NewMap(table, field, over, kind, (), shown.text_colour)
+    over = replace(over, name=over.name + plane_text(source))
+    layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
+    for layer in layers:
+        layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
+    return NewMap(table, field, over, kind, tuple(layers), text_colour(source))
+
+
+def _same_tiles(shown: NewMap, table: TileTable, over: FieldLayer) -> bool:
+    old, new = shown.table.grid, table.grid
+    same_place = all(np.array_equal(shown.over.place[key], over.place[key]) for key in over.place if key != "units")
+    same_grid = (old.grid_shape, old.step_px, old.tile_px) == (new.grid_shape, new.step_px, new.tile_px)
+    # A map of pixels has room for every tile of its grid, a map of shapes only for those it was made of.
+    same_boxes = shown.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
+    return same_place and same_grid and same_boxes and shown.table.scheme == table.scheme
+
+
+def field_key(source: SourceImage) -> str:
+    """Identify a field: its pixels and the plane that was taken."""
+    return f"{source.image_id} {dict(source.plane)}"
+
+
+def plane_text(source: SourceImage) -> str:
+    """Tell which plane of a stack a map is of, for its name: ``" T3 Z0"``."""
+    return "".join(f" {axis}{index}" for axis, index in source.plane.items())
+
+
+def map_of_field(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTable | None:
+    """Find the table of a map that is in the viewer, of the same field cut into the same tiles."""
+    for layer in reversed(list(viewer.layers)):
+        ours = layer.metadata.get(KEY, {})
+        if is_ours(layer) and ours.get("kind") == "map" and ours.get("field") == field_key(source):
+            table: TileTable = ours["table"]
+            other = table.grid
+            if (other.tile_px, other.step_px, other.grid_shape) == (grid.tile_px, grid.step_px, grid.grid_shape):
+                return table
+    return None
+
+
+def warm_up() -> None:
+    """Make a map of each kind for nobody: the first ones take napari a second of imports, in any thread."""
+    from napari.layers import Image
+
+    place = transform_of(Image(np.zeros((2, 1), np.uint8)))
+    scheme, grid = ClassScheme(("a", "b")), TileGrid.regular((2, 1), 1)
+    table = TileTable(grid, scheme, np.full((2, 2), 0.5, np.float32))
+    for planned in (0, MAX_SHAPES + 1):
+        tile_layers(table, place, "warm-up", OverlayStyle(), planned)
+
+
+class MapView:
+    """The map of one field in a viewer: its layers, its text and how it is shown.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self.shown: NewMap | None = None
+        self.style = OverlayStyle()
+        self.layers: list[Layer] = []
+        self._text: Points | None = None
+        self._outlines: Shapes | None = None  # of a map of pixels
+        self.picking = Picking(lambda: self.table)
+
+    @property
+    def table(self) -> TileTable | None:
+        """The tiles that are shown, or None."""
+        return None if self.shown is None else self.shown.table
+
+    def show(self, new: NewMap) -> None:
+        """Put a map into the viewer, in place of the one that was made of the same field before."""
+        self.style = self.style.fitting(new.table.scheme)
+        self.shown = new
+        if not new.layers and self.present():
+            for layer in self.layers:
+                retell(layer, new.table, self.style)
+        else:
+            self._add(new)
+        self.select()
+        self.refresh_view()
+
+    def _add(self, new: NewMap) -> None:
+        self._remove_maps_of(new)
+        name = f"{new.over.name} classes"
+        self.layers = list(new.layers or tile_layers(new.table, new.over.place, name, self.style))
+        self._text = text_layer(new.table, new.over.place, f"{new.over.name} text", new.text_colour)
+        self._outlines = None
+        if new.kind == "pixels":
+            self._outlines = outline_layer(new.table, new.over.place, f"{new.over.name} tiles in view")
+        for layer in self.all_layers():
+            layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.over.layer_id}
+            register(layer)
+            self._viewer.add_layer(layer)
+        self.picking.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
+
+    def select(self) -> None:
+        """Make the map the selected layer: only that one answers for the status bar and takes clicks."""
+        if self.present():
+            self._viewer.layers.selection.active = self.layers[-1]
+
+    def all_layers(self) -> list[Layer]:
+        """Give the map's layers with those that follow the view, lowest first."""
+        return [*self.layers, *(layer for layer in (self._outlines, self._text) if layer is not None)]
+
+    def _remove_maps_of(self, new: NewMap) -> None:
+        """Remove what was made of the same field: of the same image layer, or of one that is gone."""
+        there = {str(layer.unique_id) for layer in self._viewer.layers} - {new.over.layer_id}
+        for layer in list(self._viewer.layers):
+            ours = layer.metadata.get(KEY, {})
+            if is_ours(layer) and ours.get("field") == new.field and ours.get("over") not in there:
+                self._viewer.layers.remove(layer)
+
+    def remove(self) -> None:
+        """Take the map out of the viewer."""
+        mine = [*self.layers, *([] if self._text is None else [self._text])]
+        for layer in [one for one in self._viewer.layers if any(bare(one) is other for other in mine)]:
+            self._viewer.layers.remove(layer)
+        self.shown, self.layers, self._text = None, [], None
+
+    def present(self) -> bool:
+        """Tell whether the map is still in the viewer."""
+        names = [bare(layer) for layer in self._viewer.layers]
+        return bool(self.layers) and all(any(layer is other for other in names) for layer in self.layers)
+
+    def retell(self, table: TileTable) -> None:
+        """Show other answers for the tiles of the map."""
+        if self.shown is None or not self.present():
+            return
+        self.shown = replace(self.shown, table=table)
+        for layer in self.layers:
+            retell(layer, table, self.style)
+        self.refresh_view()
+
+    def restyle(self, style: OverlayStyle) -> None:
+        """Show other classes, or another threshold."""
+        self.style = style
+        if self.present():
+            for layer in self.layers:
+                restyle(layer, style)
+            self.refresh_view()
+
+    def refresh_view(self) -> None:
+        """Write text on the tiles in view, and outline them where the map is pixels; called when the view has moved."""
+        if self.table is None or self._text is None or not self.present():
+            return
+        there = [bare(layer) for layer in self._viewer.layers]
+        view, scale = self._view()
+        visible = self.layers[-1].visible
+        if any(self._text is layer for layer in there):
+            places, lines = np.zeros(0, np.int64), 0
+            if visible and self._text.visible:
+                places, lines = tiles_with_text(self.table, self.style, view, scale), text_lines(self.table, scale)
+            write_texts(self._text, self.table, places, lines)
+        if self._outlines is not None and any(self._outlines is layer for layer in there):
+            shown = visible and self._outlines.visible
+            outlined = tiles_with_outline(self.table, view) if shown else np.zeros(0, np.int64)
+            write_outlines(self._outlines, self.table, self.style, outlined)
+
+    def _view(self) -> tuple[Any, float]:
+        """Corners of the view in px of the field, and the size of such a pixel on the screen."""
+        camera = self._viewer.scene.camera
+        height, width = self._viewer.canvas.size
+        centre = np.array(camera.center[-2:], float)
+        half = np.array([height, width]) / 2 / camera.zoom
+        assert self._text is not None
+        corners = [
+            np.asarray(self._text.world_to_data(centre + half * sign))[-2:]
+            for sign in ((-1, -1), (-1, 1), (1, 1), (1, -1))
+        ]
+        view = np.stack([np.min(corners, axis=0), np.max(corners, axis=0)])
+        side = np.linalg.norm(np.asarray(corners[1]) - np.asarray(corners[0]))
+        return view, float(width / max(side, 1e-9))

@@ -1,0 +1,1 @@
+"""What each widget shows on the canvas."""

@@ -1,0 +1,239 @@
+"""An annotation in a viewer: a map of labels, grid lines, the current tile, keys and mouse. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.annotation import CONFLICT, UNSURE, Annotation, Change
+from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
+from napari_cellclass.viewer.common.in_view import text_colour
+from napari_cellclass.viewer.common.keys import Action, bind_keys
+from napari_cellclass.viewer.common.layers import KEY, bare, lock, matrix_of
+from napari_cellclass.viewer.common.overlay import grid_transform
+from napari_cellclass.viewer.common.session import FieldLayer
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+# Values of the map's pixels: 0 no label, then these, then the classes.
+_CONFLICT_VALUE, _UNSURE_VALUE, _FIRST_CLASS = 1, 2, 3
+_MARGIN = 0.2
+
+
+def pixel_values(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Turn labels into the values of the map's pixels."""
+    values = np.where(labels >= 0, labels + _FIRST_CLASS, 0)
+    values[labels == UNSURE] = _UNSURE_VALUE
+    values[labels == CONFLICT] = _CONFLICT_VALUE
+    return values.astype(np.uint8)
+
+
+class AnnotationLayers:
+    """The layers of one annotation.
+
+    The labels are a map with one pixel per tile: setting one of its pixels is a hundred times faster than
+    setting a face colour in a Shapes layer of 10 000 rectangles, and there is no shape that a key could delete.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    annotation, source, over
+        The labels, the field, and the image layer's name and transform.
+    """
+
+    def __init__(self, viewer: Viewer, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
+        self._viewer = viewer
+        self.annotation = annotation
+        self.source = source
+        self.over = over
+        grid = annotation.grid
+        self._place_of = np.full(grid.grid_shape, -1, np.int64)
+        self._place_of[grid.row, grid.col] = np.arange(len(grid))
+        # A dot of some pixels stands for a tile around a point.
+        side = max(1, min(grid.tile_px) // 4) if is_sparse(grid) else 1
+        self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
+        self.current = 0
+        self.on_paint: Callable[[NDArray[np.int64]], None] = lambda places: None
+        self.on_selected: Callable[[NDArray[np.int64]], None] = lambda places: None
+        self.on_moved: Action = lambda: None
+        self._make_layers()
+        self.go_to(0, follow=False)
+
+    def _make_layers(self) -> None:
+        from napari.layers import Labels
+
+        grid, name = self.annotation.grid, self.over.name
+        self.map = Labels(self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.over.place))
+        self.recolour()
+        # napari's own frame for selections: moving a layer or its vertices would take 20 ms a key more.
+        self._frame = self.map._overlays["selection_box"]
+        self._frame.visible = True
+        lines = grid_lines(grid, f"{name} grid", self.over.place, text_colour(self.source))
+        layers: list[Any] = [self.map] if lines is None else [lines, self.map]
+        for layer in layers:
+            kind = "annotation" if layer is self.map else "annotation-aid"
+            layer.metadata[KEY] = {"kind": kind, "annotation": self.annotation, "source": self.source}
+            lock(layer)
+            self._viewer.add_layer(layer)
+        self.layers = layers
+        self.map.mouse_drag_callbacks.append(self._drag)
+        self.map.mouse_pan = False
+        self._viewer.layers.selection.active = self.map
+
+    def _pixels(self) -> NDArray[np.uint8]:
+        grid = self.annotation.grid
+        pixels = np.zeros(grid.grid_shape, np.uint8)
+        where, values = self._dots(np.arange(len(grid)), pixel_values(self.annotation.labels))
+        pixels[where] = values
+        return pixels
+
+    def _dots(self, places: NDArray[np.int64], values: NDArray[np.uint8]) -> tuple[Any, NDArray[np.uint8]]:
+        """Pixels of the map that stand for some tiles, and their values."""
+        grid = self.annotation.grid
+        points = np.stack([grid.row[places], grid.col[places]], axis=-1).astype(np.intp)[:, None] + self._dot
+        points = np.clip(points, 0, np.array(grid.grid_shape) - 1).reshape(-1, 2)
+        return (points[:, 0], points[:, 1]), np.repeat(values, len(self._dot))
+
+    def recolour(self) -> None:
+        """Follow the classes' colours."""
+        from napari.utils.colormaps import DirectLabelColormap
+
+        clear = (0.0, 0.0, 0.0, 0.0)
+        colours: dict[int | None, Any] = {None: clear, 0: clear}
+        colours |= {_CONFLICT_VALUE: (1.0, 0.0, 0.0, 1.0), _UNSURE_VALUE: (0.6, 0.6, 0.6, 1.0)}
+        scheme = self.annotation.scheme
+        for i in range(len(scheme)):
+            colours[_FIRST_CLASS + i] = (*(v / 255 for v in scheme.rgb(i)), 1.0)
+        self.map.colormap = DirectLabelColormap(color_dict=colours)
+
+    def repaint(self, change: Change | None = None) -> None:
+        """Show what a change did; everything when None."""
+        if change is None:
+            self.map.data = self._pixels()
+        elif len(change.places):
+            where, values = self._dots(change.places, pixel_values(change.after))
+            self.map.data_setitem(where, values)  # uploads these pixels only
+
+    def go_to(self, place: int, follow: bool = True) -> None:
+        """Make a tile the current one; the camera follows when it is near the edge of the view or beyond."""
+        self.current = int(place)
+        grid = self.annotation.grid
+        self._frame_cells(grid.row[[self.current]], grid.col[[self.current]])
+        if follow:
+            box = grid.boxes[self.current].astype(float)
+            self._follow(self._data_to_world(np.array([(box[:2] + box[2:]) / 2 - 0.5]))[0])
+        self.on_moved()
+
+    def _frame_cells(self, rows: NDArray[np.int32], cols: NDArray[np.int32]) -> None:
+        grid = self.annotation.grid
+        y, x = grid.tile_px[0] / grid.step_px[0] / 2, grid.tile_px[1] / grid.step_px[1] / 2
+        low, high = (float(rows.min() - y), float(cols.min() - x)), (float(rows.max() + y), float(cols.max() + x))
+        self._frame.bounds = (low, high)
+
+    def _data_to_world(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        matrix = matrix_of(self.over.place)
+        return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+    def _follow(self, centre: NDArray[np.float64]) -> None:
+        camera = self._viewer.scene.camera
+        half = np.array(self._viewer.canvas.size) / 2 / camera.zoom
+        middle = np.array(camera.center[-2:], float)
+        if (np.abs(centre - middle) > half * (1 - _MARGIN)).any():
+            camera.center = (*camera.center[:-2], *centre)
+
+    def neighbour(self, rows: int, columns: int) -> int:
+        """Give the tile so many rows and columns away, stopping at the edge; missing tiles are skipped."""
+        grid = self.annotation.grid
+        row, col = int(grid.row[self.current]), int(grid.col[self.current])
+        height, width = grid.grid_shape
+        row, col = min(max(row + rows, 0), height - 1), min(max(col + columns, 0), width - 1)
+        step = (int(np.sign(rows)), int(np.sign(columns)))
+        while 0 <= row < height and 0 <= col < width:
+            if self._place_of[row, col] >= 0:
+                return int(self._place_of[row, col])
+            row, col = row + step[0], col + step[1]
+        return self.current
+
+    def bind(self, keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
+        """Bind keys on our own layers, see :func:`bind_keys`."""
+        bind_keys(self.layers, keys, fallback)
+
+    def _drag(self, layer: Any, event: Any) -> Generator[None]:
+        """Click: a tile becomes the current one and is painted; drag: every tile on the way."""
+        if event.button != 1:
+            return
+        last: tuple[float, float] | None = None
+        boxed = "Shift" in event.modifiers
+        start = self._field_point(event.position)
+        if not boxed:
+            last = self._paint_to(start, start)
+        yield
+        while event.type == "mouse_move":
+            if not boxed:
+                last = self._paint_to(last or start, self._field_point(event.position))
+            yield
+        end = self._field_point(event.position)
+        if boxed:
+            self.select(self.tiles_in_box(start, end))
+        elif last is not None and end != last:  # a busy window is told of the release, but not of the way there
+            self._paint_to(last, end)
+
+    def _field_point(self, world: Any) -> tuple[float, float]:
+        grid = self.annotation.grid
+        row, col = np.asarray(self.map.world_to_data(world), float)[-2:]
+        return row * grid.step_px[0] + (grid.tile_px[0] - 1) / 2, col * grid.step_px[1] + (grid.tile_px[1] - 1) / 2
+
+    def _paint_to(self, start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
+        """Paint the tiles between two points, so that a quick drag leaves no gap."""
+        grid = self.annotation.grid
+        length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+        steps = 1 + int(length / (min(grid.step_px) / 2))
+        points = np.linspace(start, end, steps + 1)
+        places = dict.fromkeys(grid.tile_at(y, x) for y, x in points)
+        places.pop(-1, None)
+        if places:
+            self.go_to(list(places)[-1], follow=False)
+            self.on_paint(np.array(list(places), np.int64))
+        return end
+
+    def select(self, places: NDArray[np.int64]) -> None:
+        """Frame several tiles; the next key is for all of them."""
+        if len(places):
+            grid = self.annotation.grid
+            self._frame_cells(grid.row[places], grid.col[places])
+        self.on_selected(places)
+
+    def tiles_in_box(self, one: tuple[float, float], other: tuple[float, float]) -> NDArray[np.int64]:
+        """Places of the tiles whose centre lies between two corners."""
+        boxes = self.annotation.grid.boxes
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        return np.flatnonzero(((centre >= low) & (centre <= high)).all(axis=1))
+
+    def present(self) -> bool:
+        """Tell whether the map is still in the viewer."""
+        return any(bare(layer) is self.map for layer in self._viewer.layers)
+
+    def retire(self) -> None:
+        """Leave the labels in the viewer, to be trained on, but deaf to keys and mouse."""
+        self.on_paint, self.on_moved = (lambda places: None), (lambda: None)
+        self._frame.visible = False
+        self.map.mouse_drag_callbacks.remove(self._drag)
+        self.map.mouse_pan = True
+        self.map.keymap.clear()
+        for layer in list(self._viewer.layers):
+            if any(bare(layer) is ours for ours in self.layers if ours is not self.map):
+                self._viewer.layers.remove(layer)
+        self.layers = [self.map]
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer; the annotation stays on disk."""
+        for layer in list(self._viewer.layers):
+            if any(bare(layer) is ours for ours in self.layers):
+                self._viewer.layers.remove(layer)

@@ -1,0 +1,98 @@
+"""Which tiles of a field slicing would keep, shown over the field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.grid_lines import grid_lines
+from napari_cellclass.viewer.common.layers import KEY, bare, lock, transform_of
+from napari_cellclass.viewer.common.overlay import MapAxes, grid_transform
+from napari_cellclass.viewer.common.session import FieldLayer
+
+if TYPE_CHECKING:
+    from napari.layers import Labels, Layer
+    from napari.viewer import Viewer
+
+_DROPPED, _KEPT = 1, 2
+# What is dropped lies in the dark; Okabe & Ito's blueish green tells what is kept.
+_COLOURS: dict[int | None, Any] = {_DROPPED: (0.0, 0.0, 0.0, 1.0), _KEPT: (0.0, 0.62, 0.45, 0.3)}
+
+
+def add_field(viewer: Viewer, source: SourceImage, pixels: NDArray[Any], step: int) -> tuple[list[Layer], FieldLayer]:
+    """Show every ``step``-th pixel of an image of a file: (y, x), (y, x, 3) where it is RGB, else (C, y, x).
+
+    Returns
+    -------
+    layers : list of Layer
+        What was added, a layer per channel.
+    over : FieldLayer
+        Name and transform of the image at full resolution.
+    """
+    from napari.layers import Image
+
+    channel_axis = 0 if pixels.ndim == 3 and not source.rgb else None
+    added = viewer.add_image(
+        pixels, name=source.name, channel_axis=channel_axis, rgb=source.rgb or None, scale=(step, step)
+    )
+    layers = added if isinstance(added, list) else [added]
+    return layers, FieldLayer(source.name, transform_of(Image(np.zeros((2, 2), np.uint8))))
+
+
+class BackgroundLayers:
+    """A map with one pixel per tile: kept tiles tinted green, dropped ones darkened.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._map: Labels | None = None
+        self._layers: list[Layer] = []
+
+    def show(self, grid: TileGrid, kept: NDArray[np.bool_], over: FieldLayer) -> None:
+        """Show which tiles of a grid are kept, bool (N,), in place of what was shown before."""
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        self.remove()
+        clear = (0.0, 0.0, 0.0, 0.0)
+        self._map = Labels(
+            _pixels(grid, kept), name=f"{over.name} tiles kept", opacity=0.7, **grid_transform(grid, over.place)
+        )
+        self._map.colormap = DirectLabelColormap(color_dict={None: clear, 0: clear, **_COLOURS})
+        lock(self._map)
+        lines = grid_lines(grid, f"{over.name} grid", over.place)
+        self._layers = [self._map] if lines is None else [lines, self._map]
+        for layer in self._layers:
+            layer.metadata[KEY] = {"kind": "background", "grid": grid}
+            self._viewer.add_layer(layer)
+
+    def update(self, grid: TileGrid, kept: NDArray[np.bool_]) -> None:
+        """Show another choice of the same tiles."""
+        if self._map is not None:
+            self._map.data = _pixels(grid, kept)
+
+    def present(self) -> bool:
+        """Tell whether the map is still in the viewer."""
+        return self._map is not None and any(bare(layer) is self._map for layer in self._viewer.layers)
+
+    def remove(self) -> None:
+        """Take the map away."""
+        for layer in self._layers:
+            if any(bare(one) is layer for one in self._viewer.layers):
+                self._viewer.layers.remove(layer)
+        self._map, self._layers = None, []
+
+
+def _pixels(grid: TileGrid, kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    pixels = np.zeros(grid.grid_shape, np.uint8)
+    pixels[grid.row, grid.col] = np.where(kept, _KEPT, _DROPPED)
+    return MapAxes.of(grid).spread(pixels)

@@ -1,0 +1,105 @@
+"""Labels for a grid from what a user drew: Shapes, Points and painted Labels layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.labels.tile_labels import TileLabels, from_mask, from_points, from_polygons
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.layers import bare, is_drawn, matrix_of, outlines_in_world, transform_of
+from napari_cellclass.viewer.common.session import FieldLayer
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+# Names of a feature that holds the class, as this program and its neighbours write it.
+_CLASS_COLUMNS = ("class_name", "class", "label", "classification", "name")
+
+
+def layers_with_labels(viewer: Viewer) -> list[Layer]:
+    """Shapes, Points and Labels layers that a user made."""
+    kinds = ("Shapes", "Points", "Labels")
+    return [bare(layer) for layer in viewer.layers if type(bare(layer)).__name__ in kinds and is_drawn(layer)]
+
+
+def labels_from_layer(
+    layer: Layer, grid: TileGrid, over: FieldLayer, cover: float = 0.5
+) -> tuple[TileLabels, tuple[str, ...]]:
+    """Give a grid's tiles the classes that a layer shows there.
+
+    Parameters
+    ----------
+    layer
+        Shapes (closed ones; a tile must be covered), Points (the tile that holds the point) or Labels (the
+        majority of a tile's pixels). The class is a feature named class_name, class, label, classification or
+        name; without one, the layer's name.
+    grid, over
+        The tiles, and the image layer they lie on.
+    cover
+        Smallest part of a tile that must be covered, in 0..1.
+
+    Returns
+    -------
+    labels : TileLabels
+        Places in ``names``.
+    names : tuple of str
+        The classes that were found, sorted.
+
+    Raises
+    ------
+    DatasetError
+        The layer is empty, or a Labels layer that does not lie on the image.
+    """
+    to_px = np.asarray(np.linalg.inv(matrix_of(over.place)), np.float64)
+    kind = type(layer).__name__
+    if kind == "Labels":
+        return _from_painted(layer, grid, over, cover)
+    if len(layer.data) == 0:
+        raise DatasetError(f"the layer {layer.name!r} is empty; draw in it first")
+    classes, names = _classes(layer, len(layer.data))
+    if kind == "Points":
+        points, classes, names = points_of_layer(layer, over)
+        return from_points(grid, points, classes), names
+    outlines = [(_apply(to_px, world), int(classes[i])) for i, world in outlines_in_world(layer)]
+    return from_polygons(grid, outlines, cover), names
+
+
+def points_of_layer(layer: Layer, over: FieldLayer) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
+    """Give the points of a layer as (y, x) in px of the image, their classes, and the classes' names."""
+    classes, names = _classes(layer, len(layer.data))
+    world = np.array([np.asarray(layer.data_to_world(point))[-2:] for point in layer.data])
+    to_px = np.asarray(np.linalg.inv(matrix_of(over.place)), np.float64)
+    return _apply(to_px, world), classes, names
+
+
+def _apply(matrix: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _classes(layer: Layer, n: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    column = next((name for name in _CLASS_COLUMNS if name in layer.features), None)
+    values: Sequence[str] = [layer.name] * n if column is None else [str(v).strip() for v in layer.features[column]]
+    names = tuple(sorted({value for value in values if value and value != "nan"}))
+    if not names:
+        raise DatasetError(f"the layer {layer.name!r} has no class in its feature {column!r}; fill it in first")
+    kept = {name: i for i, name in enumerate(names)}
+    return np.array([kept.get(value, -1) for value in values], np.int64), names
+
+
+def _from_painted(layer: Layer, grid: TileGrid, over: FieldLayer, cover: float) -> tuple[TileLabels, tuple[str, ...]]:
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    same = np.allclose(matrix_of(transform_of(layer)), matrix_of(over.place))
+    if tuple(data.shape[-2:]) != tuple(grid.image_shape) or not same:
+        raise DatasetError(f"the Labels layer {layer.name!r} does not lie on the image; make it from the image layer")
+    mask = np.asarray(data[(0,) * (data.ndim - 2)])
+    values = [int(v) for v in np.unique(mask) if v]
+    if not values:
+        raise DatasetError(f"the layer {layer.name!r} is empty; paint in it first")
+    names = tuple(f"{layer.name} {value}" for value in values)
+    return from_mask(grid, mask, {value: i for i, value in enumerate(values)}, cover), names

@@ -1,0 +1,162 @@
+"""A map that is painted while its tiles are still being classified."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.layers import KEY, bare, lock
+from napari_cellclass.viewer.common.overlay import (
+    MapAxes,
+    OverlayStyle,
+    class_colormap,
+    describe_tile,
+    grid_transform,
+    shown_class,
+    tell_class_in_status_bar,
+)
+from napari_cellclass.viewer.common.session import FieldLayer, MapView, register
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+# What one call of paint() may draw: more would hold the window up.
+_MAX_TILES = 200_000
+
+
+class LiveMap:
+    """Finished tiles on their way from the thread that classifies to a layer of pixels in the viewer.
+
+    The layer is one of pixels at any size, as only these can be painted in parts; the map that is made of the
+    whole table takes its place.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    view
+        The map that is shown now: hidden meanwhile, where it is of the same layer.
+    over
+        The image layer's name and transform.
+    """
+
+    def __init__(self, viewer: Viewer, view: MapView, over: FieldLayer) -> None:
+        self._viewer, self._view, self._over = viewer, view, over
+        self._waiting: deque[tuple[NDArray[np.int64], NDArray[np.float32]]] = deque()
+        self._hidden: list[Any] = []
+        self._added = False
+        self.layer: Labels | None = None
+        self.done = 0
+
+    def begin(self, grid: TileGrid, scheme: ClassScheme) -> None:
+        """Make the layer, empty, for tiles in the order in which they will come; in any thread."""
+        from napari.layers import Labels
+
+        self._grid, self._scheme, self._axes = grid, scheme, MapAxes.of(grid)
+        self._prob = np.full((len(grid), len(scheme)), np.nan, np.float32)
+        self._finished = np.zeros(len(grid), bool)
+        self._cells = np.zeros(grid.grid_shape, np.uint8)
+        grid.tile_at(0, 0)  # sorts the tiles, here rather than at the first look at the status bar
+        layer = Labels(
+            self._axes.spread(self._cells).copy(),
+            name=f"{self._over.name} being classified",
+            opacity=0.5,
+            **grid_transform(grid, self._over.place),
+        )
+        layer.colormap = class_colormap(scheme)
+        lock(layer)
+        layer.metadata[KEY] = {"kind": "live", "grid": grid}
+        tell_class_in_status_bar(layer, self.describe)
+        self.layer = layer
+
+    def add(self, places: NDArray[np.int64], prob: NDArray[np.float32]) -> None:
+        """Take finished tiles: places in the grid, and confidences (n, K); in any thread."""
+        self._waiting.append((places.copy(), prob.copy()))
+
+    def paint(self) -> int:
+        """Show what has been finished since the last time, and say how many tiles these are; in the window's thread."""
+        if self.layer is None or (self._added and not self.present()):
+            return 0
+        parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        total = 0
+        while self._waiting and total < _MAX_TILES:
+            parts.append(self._waiting.popleft())
+            total += len(parts[-1][0])
+        if not parts:
+            return 0
+        places = np.concatenate([places for places, _ in parts])
+        prob = np.concatenate([prob for _, prob in parts])
+        self._prob[places], self._finished[places] = prob, True
+        self.done += len(places)
+        rows = np.unique(self._grid.row[places])
+        self._colour(places, self._view.style)
+        if not self._added:
+            self._add()
+        where = np.flatnonzero(np.isin(self._axes.rows, rows))
+        pixels = self._cells[self._axes.rows[where]][:, self._axes.cols]
+        index = np.broadcast_arrays(where[:, None], np.arange(pixels.shape[1]))
+        self.layer.data_setitem(tuple(axis.ravel() for axis in index), pixels.ravel())  # uploads these rows only
+        return len(places)
+
+    def _colour(self, places: NDArray[np.int64], style: OverlayStyle) -> None:
+        table = TileTable(self._grid.take(places), self._scheme, self._prob[places])
+        shown = shown_class(table, style.fitting(self._scheme)) + 2
+        self._cells[table.grid.row, table.grid.col] = shown.astype(np.uint8)
+
+    def _add(self) -> None:
+        assert self.layer is not None
+        shown = self._view.shown
+        if shown is not None and shown.over.layer_id == self._over.layer_id:
+            self._hidden = [layer for layer in self._view.all_layers() if layer.visible]
+            for layer in self._hidden:
+                layer.visible = False
+        register(self.layer)
+        self._viewer.add_layer(self.layer)
+        self._added = True
+
+    def present(self) -> bool:
+        """Tell whether the layer is in the viewer; a user may have deleted it."""
+        return any(self.layer is bare(layer) for layer in self._viewer.layers)
+
+    def restyle(self) -> None:
+        """Show the finished tiles in the style of the map."""
+        if self.layer is not None and self._added and self.present():
+            self._colour(np.flatnonzero(self._finished), self._view.style)
+            self.layer.data = self._axes.spread(self._cells).copy()
+
+    def describe(self, place: int) -> str:
+        """Say class and confidence of a tile, or that it is not finished."""
+        if not self._finished[place]:
+            return f"tile r{self._grid.row[place]} c{self._grid.col[place]}: not yet classified"
+        return describe_tile(TileTable(self._grid.take([place]), self._scheme, self._prob[[place]]), 0)
+
+    def counts(self, min_confidence: float) -> tuple[ClassScheme, pd.DataFrame] | None:
+        """Give the classes and :meth:`TileTable.counts` of the finished tiles; None where there is nothing yet."""
+        if self.done == 0:
+            return None
+        places = np.flatnonzero(self._finished)
+        return self._scheme, TileTable(self._grid.take(places), self._scheme, self._prob[places]).counts(min_confidence)
+
+    def end(self) -> None:
+        """Take the layer away, and show again what was hidden for it."""
+        if self.layer is not None and self._added and self.present():
+            was_selected = bare(self._viewer.layers.selection.active) is self.layer
+            self._viewer.layers.remove(self.layer)
+            if was_selected:
+                self._view.select()
+        there = [bare(layer) for layer in self._viewer.layers]
+        for layer in self._hidden:
+            if any(layer is other for other in there):
+                layer.visible = True
+        if self._hidden:
+            self._view.refresh_view()
+        self._hidden, self._added = [], False
+        self._waiting.clear()

@@ -1,0 +1,52 @@
+"""A field of a plate in the viewer with the map of its written table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.viewer.common.layers import KEY, bare, transform_of
+from napari_cellclass.viewer.common.session import FieldLayer, MapView, NewMap
+from napari_cellclass.viewer.features.background_layers import add_field
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+
+def plain_field(source: SourceImage) -> FieldLayer:
+    """Say what a map takes from an image of a file that is shown by :func:`add_field`."""
+    from napari.layers import Image
+
+    return FieldLayer(source.name, transform_of(Image(np.zeros((2, 2), np.uint8))))
+
+
+class PlateLayers:
+    """The field that was opened last, and its map; the one before is taken away.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self.map = MapView(viewer)
+        self._field: list[Layer] = []
+
+    def show(self, source: SourceImage, pixels: NDArray[Any], step: int, new: NewMap) -> None:
+        """Show every ``step``-th pixel of a field, and its map."""
+        self.map.remove()
+        for layer in self._field:
+            for one in [one for one in self._viewer.layers if bare(one) is bare(layer)]:
+                self._viewer.layers.remove(one)
+        self._field, _ = add_field(self._viewer, source, pixels, step)
+        for layer in self._field:
+            layer.metadata[KEY] = {"kind": "plate-field", "path": str(source.path)}
+        self.map.show(new)
+        self._viewer.reset_view()
+        self.map.refresh_view()

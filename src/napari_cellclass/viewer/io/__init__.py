@@ -1,0 +1,1 @@
+"""Readers, writers and sample data of the npe2 manifest."""

@@ -1,0 +1,164 @@
+"""Tables, labels and annotations of files as layers, for napari's File > Open and for files dropped on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_cellclass.core.common.errors import DatasetError, GridError
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.interchange.coco import SUFFIX, read_coco
+from napari_cellclass.core.interchange.geojson import load_geojson, regions_in
+from napari_cellclass.core.interchange.label_files import read_labels_csv, regions_of_boxes
+from napari_cellclass.core.interchange.tile_tables import csv_kind, is_tile_geojson, read_table_csv, tiles_in
+from napari_cellclass.core.labels.regions import Region, Regions, boxes_of, bridged
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid_layout import grid_key
+from napari_cellclass.viewer.common.layers import KEY, bare, image_from_layers, transform_of
+from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, tile_layers
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+_FACE_ALPHA = 0.25
+_NO_CLASS_COLOUR = "#FFFFFF"
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
+    """Give napari's reader for CSV, GeoJSON and COCO files; None for a CSV that is neither tiles nor labels."""
+    if not isinstance(path, str):
+        return None
+    name = path.lower()
+    if name.endswith((".geojson", SUFFIX)) or (name.endswith(".csv") and csv_kind(Path(path))):
+        return lambda given: read_layers(Path(given if isinstance(given, str) else given[0]))
+    return None
+
+
+def read_layers(path: Path) -> list[Layer]:
+    """Open a file as layers: tiles with probabilities as a map, anything else as regions.
+
+    They are laid over the image layer that is selected, or the only one there is, when the file's field can be
+    that image; else the file's pixel size is kept.
+
+    Raises
+    ------
+    DatasetError
+        The file cannot be read, or holds nothing; see the readers of ``core``.
+    """
+    name = path.name.lower()
+    if name.endswith(".csv"):
+        if csv_kind(path) == "labels":
+            return _region_layers(read_labels_csv(path), path)
+        return _map_layers(read_table_csv(path), path, exact=False)
+    if name.endswith(SUFFIX):
+        return _region_layers(regions_of_boxes(*read_coco(path)), path)
+    content = load_geojson(path)
+    if is_tile_geojson(content):
+        return _map_layers(tiles_in(content, path), path, exact=isinstance(content, dict) and KEY in content)
+    return _region_layers(regions_in(content, path), path)
+
+
+def _map_layers(table: TileTable, path: Path, exact: bool) -> list[Layer]:
+    if len(table) > MAX_SHAPES:
+        try:
+            grid_key(table.grid)
+        except GridError as error:
+            raise DatasetError(
+                f"{path}: {len(table):,} tiles that lie on no grid cannot be shown, {MAX_SHAPES:,} can; open a part"
+            ) from error
+    place, source = _place(table.grid.image_shape, exact, table.pixel_size_um)
+    layers = tile_layers(table, place, f"{_stem(path)} classes", OverlayStyle())
+    for layer in layers:
+        layer.metadata[KEY] |= {"source": source}
+    return layers
+
+
+def _place(
+    reach: tuple[int, int], exact: bool, pixel_size_um: tuple[float, float] | None = None
+) -> tuple[dict[str, Any], SourceImage | None]:
+    """Find the transform of the image that a file belongs to, and that image."""
+    import napari
+    from napari.layers import Image
+
+    viewer = napari.current_viewer()
+    images = [] if viewer is None else [bare(layer) for layer in viewer.layers if KEY not in layer.metadata]
+    images = [layer for layer in images if isinstance(layer, Image)]
+    chosen = [layer for layer in images if viewer is not None and bare(viewer.layers.selection.active) is layer]
+    for layer in chosen or (images if len(images) == 1 else []):
+        source = image_from_layers([layer], viewer.dims.point)
+        fits = source.shape == reach if exact else all(a >= b for a, b in zip(source.shape, reach, strict=True))
+        if fits:
+            return transform_of(layer), source
+    options = {} if pixel_size_um is None else {"scale": pixel_size_um, "units": ("um", "um")}
+    return transform_of(Image(np.zeros((1, 1), np.uint8), **options)), None
+
+
+def _region_layers(found: Regions, path: Path) -> list[Layer]:
+    if not found.regions:
+        raise DatasetError(f"{path} holds no region{': ' + found.skipped[0] if found.skipped else ''}")
+    rings = [ring for region in found.regions for polygon in region.polygons for ring in polygon[:1]]
+    rings += [region.points for region in found.regions if len(region.points)]
+    reach = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0) + 0.5).astype(int)
+    place, _ = _place((int(reach[0]), int(reach[1])), exact=False)
+    makers = (_shapes, _points)
+    layers = [layer for make in makers if (layer := make(found, _stem(path), place)) is not None]
+    for layer in layers:
+        layer.metadata[KEY] = {"kind": "regions", "skipped": found.skipped}
+    return layers
+
+
+def _shapes(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
+    from napari.layers import Shapes
+
+    colours = found.colours()
+    rows: list[tuple[Region, Any]] = [(region, rings) for region in found.regions for rings in region.polygons]
+    if not rows:
+        return None
+    edge = _rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows])
+    sides = [np.ptp(rings[0], axis=0).max() for _, rings in rows]
+    return Shapes(
+        [bridged(rings) for _, rings in rows],
+        shape_type=["polygon" if boxes_of(rings) is None else "rectangle" for _, rings in rows],
+        features=_features([region for region, _ in rows]),
+        edge_color=edge,
+        face_color=edge * np.array([1, 1, 1, _FACE_ALPHA]),
+        edge_width=max(0.5, 0.02 * float(np.median(sides))),
+        name=name,
+        **place,
+    )
+
+
+def _points(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
+    from napari.layers import Points
+
+    colours = found.colours()
+    rows = [(region, point) for region in found.regions for point in region.points]
+    if not rows:
+        return None
+    return Points(
+        np.array([point for _, point in rows]),
+        features=_features([region for region, _ in rows]),
+        face_color=_rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows]),
+        name=f"{name} points",
+        **place,
+    )
+
+
+def _features(regions: list[Region]) -> pd.DataFrame:
+    return pd.DataFrame({"class_name": [r.class_name for r in regions], "object_type": [r.kind for r in regions]})
+
+
+def _rgba(colours: list[str]) -> Any:
+    return np.array([[*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0] for c in colours])
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in (".tiles.csv", ".wsinfer.csv", SUFFIX, path.suffix):
+        if name.lower().endswith(suffix.lower()):
+            return name[: -len(suffix)] or name
+    return name

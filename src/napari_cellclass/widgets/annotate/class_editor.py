@@ -1,0 +1,147 @@
+"""The class list of an annotation: name, colour, key, tiles; add, rename, merge, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QHeaderView,
+    QInputDialog,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.widgets.classify.results import row_of
+
+_COLUMNS = ("", "class", "key", "tiles")
+
+
+class ClassEditor(QWidget):
+    """A table of classes that can be edited in place.
+
+    Parameters
+    ----------
+    changed
+        Called after classes changed, so that layers and keys can follow.
+    say
+        Shows a sentence to the user; its second argument marks bad news.
+    """
+
+    def __init__(self, changed: Callable[[], None], say: Callable[[str, bool], None]) -> None:
+        super().__init__()
+        self._changed = changed
+        self._say = say
+        self.annotation: Annotation | None = None
+        self.table = QTableWidget(0, len(_COLUMNS))
+        self.table.setHorizontalHeaderLabels(list(_COLUMNS))
+        self.table.verticalHeader().setVisible(False)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.table.setToolTip("double-click a name or key to change it, a colour to choose another")
+        self.add, self.merge, self.remove = QPushButton("Add"), QPushButton("Merge"), QPushButton("Remove")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.table)
+        column.addLayout(row_of(self.add, self.merge, self.remove))
+        self.table.itemChanged.connect(self._edited)
+        self.table.cellDoubleClicked.connect(self._double_clicked)
+        self.add.clicked.connect(self._add)
+        self.merge.clicked.connect(self._merge)
+        self.remove.clicked.connect(self._remove)
+
+    def show_annotation(self, annotation: Annotation) -> None:
+        """Fill the table anew."""
+        self.annotation = annotation
+        counts = annotation.counts()
+        tiles = dict(zip(counts["class_name"], counts["tiles"], strict=True))
+        self.table.blockSignals(True)
+        self.table.setRowCount(len(counts))
+        rows = zip(annotation.scheme.names, annotation.scheme.colours, annotation.scheme.keys, strict=True)
+        for i, (name, colour, key) in enumerate(rows):
+            self._row(i, name, colour, key.strip(), int(tiles[name]), Qt.ItemFlag.ItemIsEditable)
+        for j, extra in enumerate(counts["class_name"][len(annotation.scheme) :], len(annotation.scheme)):
+            key = {"(unsure)": "u", "(unlabelled)": "0"}.get(extra, "")
+            self._row(j, extra, "", key, int(tiles[extra]), Qt.ItemFlag.NoItemFlags)
+        self.table.blockSignals(False)
+        self.table.setFixedHeight(min(320, 30 + 30 * len(counts)))
+
+    def show_counts(self) -> None:
+        """Bring the numbers of tiles up to date, and nothing else."""
+        if self.annotation is not None:
+            self.table.blockSignals(True)
+            for i, tiles in enumerate(self.annotation.counts()["tiles"]):
+                item = self.table.item(i, 3)
+                if item is not None and item.text() != f"{tiles:,}":
+                    item.setText(f"{tiles:,}")
+            self.table.blockSignals(False)
+
+    def _row(self, i: int, name: str, colour: str, key: str, tiles: int, edit: Qt.ItemFlag) -> None:
+        usual = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        for column, text in enumerate(("", name, key, f"{tiles:,}")):
+            item = QTableWidgetItem(text)
+            item.setFlags(usual | edit if column in (1, 2) else usual)
+            if column == 0 and colour:
+                item.setBackground(QColor(colour))
+            if column >= 2:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+            self.table.setItem(i, column, item)
+
+    def selected(self) -> int:
+        """Place of the class in the selected row, or -1."""
+        row = self.table.currentRow()
+        return row if self.annotation is not None and 0 <= row < len(self.annotation.scheme) else -1
+
+    def _apply(self, action: Callable[[Annotation], object]) -> None:
+        if self.annotation is None:
+            return
+        try:
+            action(self.annotation)
+        except CellClassError as error:
+            self._say(str(error), True)
+        self.show_annotation(self.annotation)
+        self._changed()
+
+    def _edited(self, item: QTableWidgetItem) -> None:
+        index, text = item.row(), item.text().strip()
+        if item.column() == 1:
+            self._apply(lambda annotation: annotation.change_class(index, name=text))
+        elif item.column() == 2:
+            self._apply(lambda annotation: annotation.change_class(index, key=text))
+
+    def _double_clicked(self, row: int, column: int) -> None:
+        if column != 0 or self.annotation is None or row >= len(self.annotation.scheme):
+            return
+        colour = QColorDialog.getColor(QColor(self.annotation.scheme.colours[row]), self)
+        if colour.isValid():
+            self._apply(lambda annotation: annotation.change_class(row, colour=colour.name().upper()))
+
+    def _add(self) -> None:
+        name, done = QInputDialog.getText(self, "Add a class", "name of the class")
+        if done and name.strip():
+            self._apply(lambda annotation: annotation.add_class(name.strip()))
+
+    def _merge(self) -> None:
+        index = self.selected()
+        if self.annotation is None or index < 0:
+            self._say("Select the class to merge into another.", True)
+            return
+        others = [name for i, name in enumerate(self.annotation.scheme.names) if i != index]
+        name = self.annotation.scheme.names[index]
+        into, done = QInputDialog.getItem(self, "Merge classes", f"tiles of {name!r} become", others, 0, False)
+        if done:
+            self._apply(lambda annotation: annotation.merge_class(index, annotation.scheme.index(into)))
+
+    def _remove(self) -> None:
+        index = self.selected()
+        if index < 0:
+            self._say("Select the class to remove; its tiles become unlabelled.", True)
+            return
+        self._apply(lambda annotation: annotation.remove_class(index))

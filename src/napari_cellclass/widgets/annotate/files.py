@@ -1,0 +1,247 @@
+"""Labels from other layers and files, and annotations as files: open, save, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.interchange.geojson import Placement, read_geojson
+from napari_cellclass.core.labels.annotation import Annotation, open_annotation
+from napari_cellclass.core.labels.annotator_agreement import compare, merge
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
+from napari_cellclass.core.labels.regions import from_regions
+from napari_cellclass.core.labels.tile_labels import from_csv, from_points, grid_around_points
+from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.layer_choice import Holder
+from napari_cellclass.widgets.common.text import Sentence
+
+if TYPE_CHECKING:
+    from napari_cellclass.widgets.annotate.widget import AnnotateWidget
+
+
+_FEW = 20  # differing tiles are listed up to this
+
+
+class FilesPanel(QWidget):
+    """Buttons that bring labels in and out.
+
+    Parameters
+    ----------
+    owner
+        The widget that holds the annotation.
+    """
+
+    def __init__(self, owner: AnnotateWidget) -> None:
+        super().__init__()
+        self._owner = owner
+        self.layer = QComboBox()
+        self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.layer.setToolTip("Shapes or Points with a class in their features, or a painted Labels layer")
+        self.cover = QSlider(Qt.Orientation.Horizontal)
+        self.cover.setRange(5, 100)
+        self.cover.setValue(50)
+        self.cover_text = QLabel("50 %")
+        self.centred = QCheckBox("a tile around each point or box")
+        self.centred.setToolTip("lay tiles around the points, in place of the grid; the grid's labels stay on disk")
+        self.take_button = QPushButton("Take from layer")
+        self.accept_button = QPushButton("Take from map")
+        self.points_button, self.boxes_button = QPushButton("Points from CSV"), QPushButton("Boxes from CSV")
+        self.regions_button, self.in_um = QPushButton("Regions from GeoJSON"), QCheckBox("in µm")
+        self.regions_button.setToolTip("annotations as QuPath exports them: polygons with holes, and points")
+        self.in_um.setToolTip("the file counts µm, not px as QuPath does; the image must tell its pixel size")
+        self.save_button, self.open_button = QPushButton("Save"), QPushButton("Open")
+        self.compare_button, self.merge_button = QPushButton("Compare"), QPushButton("Merge")
+        self.accept_button.setToolTip("label every tile without label as the map of these tiles says")
+        self.compare_button.setToolTip("agreement and Cohen's kappa with another annotator's file of this image")
+        column = QVBoxLayout(self)
+        column.addWidget(self.layer)
+        column.addLayout(row_of(QLabel("cover at least"), self.cover, self.cover_text))
+        column.addWidget(self.centred)
+        for widgets in (
+            (self.take_button, self.accept_button),
+            (self.points_button, self.boxes_button),
+            (self.regions_button, self.in_um),
+            (self.save_button, self.open_button),
+            (self.compare_button, self.merge_button),
+        ):
+            column.addLayout(row_of(*widgets))
+        self.report = Sentence()
+        column.addWidget(self.report)
+        column.addStretch(1)
+        self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))
+        for button, action in (
+            (self.take_button, self.take),
+            (self.accept_button, lambda: owner.accept_predictions(None)),
+            (self.points_button, lambda: self._ask("Points", self.points)),
+            (self.boxes_button, lambda: self._ask("Boxes", self.boxes)),
+            (self.regions_button, lambda: self._ask("Regions", self.regions)),
+            (self.save_button, self._ask_save),
+            (self.open_button, lambda: self._ask("Annotation", self.open)),
+            (self.compare_button, lambda: self._ask("Annotation", self.compare)),
+            (self.merge_button, lambda: self._ask("Annotation", self.merge)),
+        ):
+            button.clicked.connect(lambda _=False, action=action: self._try(action))
+
+    def refresh(self) -> None:
+        """Follow the viewer's layer list."""
+        chosen = self.layer.currentText()
+        self.layer.clear()
+        for layer in layers_with_labels(self._owner.viewer):
+            self.layer.addItem(layer.name, Holder(layer))
+        self.layer.setCurrentText(chosen)
+
+    def _try(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except CellClassError as error:
+            self.report.setText(str(error))
+
+    def _ask(self, what: str, action: Callable[[Path], None]) -> None:
+        pattern = {"Annotation": "*.tiles.json", "Regions": "*.geojson *.json"}.get(what, "*.csv")
+        name, _ = QFileDialog.getOpenFileName(self, f"{what} file", "", f"{what} ({pattern})")
+        if name:
+            action(Path(name))
+
+    def _ask_save(self) -> None:
+        annotation = self._owner.annotation
+        assert annotation is not None
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save annotation", f"{Path(annotation.image.name).stem}.tiles.json", "Annotation (*.tiles.json)"
+        )
+        if name:
+            path = Path(name)
+            annotation.save(path)
+            self.report.setText(f"Wrote {path}.")
+
+    def take(self) -> None:
+        """Take labels from the chosen layer; classes that are not there yet are added."""
+        owner = self._owner
+        assert owner.annotation is not None
+        assert owner.layers is not None
+        if self.layer.currentData() is None:
+            self.report.setText("There is no Shapes, Points or Labels layer with classes.")
+            return
+        layer = self.layer.currentData().layer
+        if self.centred.isChecked() and type(layer).__name__ == "Points":
+            points, labels, names = points_of_layer(layer, owner.layers.over)
+            self._around(points, labels, names)
+            return
+        found, names = labels_from_layer(layer, owner.annotation.grid, owner.layers.over, self.cover.value() / 100)
+        self._apply(found, names)
+
+    def points(self, path: Path) -> None:
+        """Take labels from the points of a CSV file."""
+        owner = self._owner
+        assert owner.annotation is not None
+        found = read_points_csv(path, owner.annotation.image.name)
+        self._take_csv(found, found.points)
+
+    def boxes(self, path: Path) -> None:
+        """Take labels from the boxes of a CSV file."""
+        owner = self._owner
+        assert owner.annotation is not None
+        found = read_boxes_csv(path, owner.annotation.image.name)
+        self._take_csv(found, found.centres())
+
+    def regions(self, path: Path) -> None:
+        """Take labels from the annotations of a GeoJSON file, as QuPath exports them."""
+        owner = self._owner
+        assert owner.annotation is not None
+        assert owner.source is not None
+        size = owner.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
+        if size is None:
+            self.report.setText(f"{owner.source.name} does not tell its pixel size, so µm mean nothing in it.")
+            return
+        found = read_geojson(path, Placement(size))
+        self._apply(*from_regions(owner.annotation.grid, found, self.cover.value() / 100), found.colours())
+        told = [f"{found.unclassified} regions without a class were left out."] if found.unclassified else []
+        self.report.setText("\n".join([self.report.text(), *told, *found.skipped[:_FEW]]))
+
+    def _take_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
+        annotation = self._owner.annotation
+        assert annotation is not None
+        if self.centred.isChecked():
+            names = tuple(sorted(set(found.names)))
+            self._around(centres, np.array([names.index(name) for name in found.names]), names)
+        else:
+            self._apply(*from_csv(found, annotation.grid, self.cover.value() / 100))
+
+    def _around(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
+        """Start an annotation whose tiles lie around points, labelled with the points' classes."""
+        owner = self._owner
+        assert owner.annotation is not None
+        assert owner.layers is not None
+        assert owner.source is not None
+        before = owner.annotation
+        grid = grid_around_points(before.grid.image_shape, points, before.grid.tile_px)
+        scheme = ClassScheme(names) if len(names) > 1 else before.scheme
+        owner.open(Annotation(before.image, grid, scheme, owner.journal), owner.source, owner.layers.over)
+        self._apply(from_points(grid, points, classes), names)
+
+    def _apply(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
+        annotation = self._owner.annotation
+        assert annotation is not None
+        for name in names:
+            if name not in annotation.scheme.names:
+                annotation.add_class(name, (colours or {}).get(name))
+        ours = np.array([annotation.scheme.index(name) for name in names] or [0])
+        places = np.flatnonzero(found.labels != -1)
+        labels = np.where(found.labels >= 0, ours[np.maximum(found.labels, 0)], found.labels)[places]
+        self._owner.apply(lambda a: a.label_many(places, labels))
+        self._owner.drop_placeholders()
+        self._owner.classes_changed()
+        conflicts = f"; {len(found.conflicts)} are claimed by two classes and left out" if found.conflicts else ""
+        self.report.setText(f"{int((labels >= 0).sum()):,} tiles were labelled{conflicts}.")
+
+    def open(self, path: Path) -> None:
+        """Open an annotation file of this image."""
+        owner = self._owner
+        opened = open_annotation(path, owner.journal)
+        if owner.annotation is None or opened.image.image_id != owner.annotation.image.image_id:
+            self.report.setText(f"{path.name} belongs to the image {opened.image.name}, which is not the one shown.")
+            return
+        assert owner.source is not None
+        assert owner.layers is not None
+        owner.open(opened, owner.source, owner.layers.over)
+        self.report.setText(f"Opened {path.name}.")
+
+    def merge(self, path: Path) -> None:
+        """Take over the labels of another annotator's file; where both differ, the tile is in conflict."""
+        annotation = self._owner.annotation
+        assert annotation is not None
+        other = open_annotation(path, self._owner.journal)
+        for name in other.scheme.names:
+            if name not in annotation.scheme.names:
+                annotation.add_class(name)
+        labels, conflicts = merge(annotation, other)
+        places = np.flatnonzero(labels != annotation.labels)
+        self._owner.apply(lambda a: a.label_many(places, labels[places]))
+        self._owner.classes_changed()
+        self.report.setText(f"{len(places):,} tiles changed, {len(conflicts)} are in conflict.")
+
+    def compare(self, path: Path) -> None:
+        """Compare with another annotator's file of the same image."""
+        owner = self._owner
+        assert owner.annotation is not None
+        other = open_annotation(path, owner.journal)
+        result = compare(owner.annotation, other)
+        ours, grid = owner.annotation, owner.annotation.grid
+        theirs = other.labels_of(grid.tile_id)
+        lines = [
+            f"r{grid.row[i]} c{grid.col[i]}: {ours.scheme.names[ours.labels[i]]} / {other.scheme.names[theirs[i]]}"
+            for i in result.differing[:_FEW]
+        ]
+        lines += ["..."] * (len(result.differing) > _FEW)
+        self.report.setText(
+            f"{result.n} tiles are labelled in both: agreement {result.agreement:.1%}, "
+            f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ.\n" + "\n".join(lines)
+        )

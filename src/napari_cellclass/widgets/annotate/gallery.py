@@ -1,0 +1,203 @@
+"""Tile crops side by side: look through a class, find mistakes, label many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.common.errors import CancelCheck, CancelledError, ProgressCallback
+from napari_cellclass.core.images.display import crop_pixels
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.predictions.active_learning import ranked
+from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.text import Sentence
+
+if TYPE_CHECKING:
+    from napari_cellclass.widgets.annotate.widget import AnnotateWidget
+
+_SORTS = ("by class", "by confidence", "least certain", "suspected mistakes")
+_PAGE = 120
+_ICON_PX = 84
+_PLACE_ROLE = Qt.ItemDataRole.UserRole
+
+
+def _crops(
+    source: SourceImage, boxes: NDArray[Any], progress: ProgressCallback, cancelled: CancelCheck
+) -> list[NDArray[np.uint8]]:
+    """Read a page of crops away from the window."""
+    crops = []
+    for box in boxes:
+        if cancelled():
+            raise CancelledError("another page was asked for")
+        crops.append(crop_pixels(source, box))
+    return crops
+
+
+class Gallery(QWidget):
+    """A page of tiles, sorted; several can be selected and labelled together.
+
+    Parameters
+    ----------
+    owner
+        The widget that holds annotation, source and prediction.
+    """
+
+    def __init__(self, owner: AnnotateWidget) -> None:
+        super().__init__()
+        self._owner = owner
+        self._job: Job | None = None
+        self._requests = 0
+        self.sort = QComboBox()
+        self.sort.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.sort.addItems(_SORTS)
+        self.show_button = QPushButton("Show")
+        self.list = QListWidget()
+        self.list.setViewMode(QListWidget.ViewMode.IconMode)
+        self.list.setResizeMode(QListWidget.ResizeMode.Adjust)
+        self.list.setMovement(QListWidget.Movement.Static)
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.list.setIconSize(QSize(_ICON_PX, _ICON_PX))
+        self.list.setMinimumHeight(260)
+        self.status = Sentence("Press Show.", selectable=False)
+        self.label_as = QComboBox()
+        self.label_button = QPushButton("Label selected")
+        self.agree_button = QPushButton("Agree to all")
+        self.agree_button.setToolTip("give every selected tile, or all that are shown, the class the model says")
+        column = QVBoxLayout(self)
+        column.addLayout(row_of(self.sort, self.show_button))
+        column.addWidget(self.list, 1)
+        column.addWidget(self.status)
+        column.addLayout(row_of(self.label_as, self.label_button))
+        column.addWidget(self.agree_button)
+        self.show_button.clicked.connect(self.show_page)
+        self.label_button.clicked.connect(self._label)
+        self.agree_button.clicked.connect(self._agree)
+        self.list.itemDoubleClicked.connect(self._go)
+
+    def order(self) -> NDArray[np.int64]:
+        """Places of the tiles in the chosen order."""
+        annotation = self._owner.annotation
+        assert annotation is not None
+        labels = np.asarray(annotation.labels)
+        table, ids = self._owner.prediction(), annotation.grid.tile_id
+        sort: Any = self.sort.currentText()
+        if sort == "by class":
+            labelled = np.flatnonzero(labels != -1)
+            return labelled[np.argsort(labels[labelled], kind="stable")]
+        if table is None:
+            return np.zeros(0, np.int64)
+        if sort == "by confidence":
+            confidence = dict(zip(table.grid.tile_id.tolist(), table.confidence.tolist(), strict=True))
+            known = np.array([i for i, t in enumerate(ids.tolist()) if t in confidence], np.int64)
+            return known[np.argsort([-confidence[int(ids[i])] for i in known], kind="stable")]
+        return ranked(sort, labels, ids, table, annotation.scheme.names)
+
+    def show_page(self) -> None:
+        """Read and show the first page of the chosen order."""
+        annotation, source = self._owner.annotation, self._owner.source
+        if annotation is None or source is None:
+            return
+        places = self.order()
+        shown = places[:_PAGE]
+        self.label_as.clear()
+        self.label_as.addItems(list(annotation.scheme.names))
+        if len(places) == 0:
+            needs = self.sort.currentText() != "by class" and self._owner.prediction() is None
+            self.list.clear()
+            self.status.setText(
+                "Classify this field with the same tile size first." if needs else "There are no such tiles."
+            )
+            return
+        self.status.setText(f"The first {len(shown)} of {len(places):,} tiles.")
+        if self._job is not None:
+            self._job.cancel()
+        self._requests += 1
+        number = self._requests
+        self._job = start_job(_crops, owner=self, source=source, boxes=annotation.grid.boxes[shown])
+        self._job.returned.connect(lambda crops: self._fill(shown, crops) if number == self._requests else None)
+        self._job.failed.connect(lambda error: self.status.setText(str(error)))
+
+    def _fill(self, places: NDArray[np.int64], crops: list[NDArray[np.uint8]]) -> None:
+        self.list.clear()
+        for place, pixels in zip(places.tolist(), crops, strict=True):
+            item = QListWidgetItem(self._icon(place, pixels), self._caption(place))
+            item.setData(_PLACE_ROLE, place)
+            self.list.addItem(item)
+
+    def _icon(self, place: int, pixels: NDArray[np.uint8]) -> QIcon:
+        annotation = self._owner.annotation
+        assert annotation is not None
+        height, width = pixels.shape[:2]
+        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        pixmap = QPixmap.fromImage(image).scaled(_ICON_PX, _ICON_PX, Qt.AspectRatioMode.KeepAspectRatio)
+        label = int(annotation.labels[place])
+        if label >= 0:
+            painter = QPainter(pixmap)
+            painter.fillRect(0, 0, pixmap.width(), 5, QColor(annotation.scheme.colours[label]))
+            painter.end()
+        return QIcon(pixmap)
+
+    def _caption(self, place: int) -> str:
+        annotation, table = self._owner.annotation, self._owner.prediction()
+        assert annotation is not None
+        label = int(annotation.labels[place])
+        own = annotation.scheme.names[label] if label >= 0 else {-2: "unsure", -3: "conflict"}.get(label, "")
+        said = _said(table, int(annotation.grid.tile_id[place]))
+        return "\n".join(text for text in (own, said) if text)
+
+    def selected(self) -> NDArray[np.int64]:
+        """Places of the selected tiles."""
+        return np.array([item.data(_PLACE_ROLE) for item in self.list.selectedItems()], np.int64)
+
+    def _label(self) -> None:
+        annotation, places = self._owner.annotation, self.selected()
+        if annotation is None or len(places) == 0:
+            self.status.setText("Select tiles first; Ctrl and Shift select several.")
+            return
+        if self._owner.label_places(places, annotation.scheme.index(self.label_as.currentText())):
+            self._recaption()
+
+    def _agree(self) -> None:
+        """Take the model's class for the selected tiles, or for all that are shown."""
+        annotation, table = self._owner.annotation, self._owner.prediction()
+        if annotation is None or table is None:
+            self.status.setText("There is no map of these tiles to agree with.")
+            return
+        places = self.selected()
+        if len(places) == 0:
+            places = np.array([self.list.item(i).data(_PLACE_ROLE) for i in range(self.list.count())], np.int64)
+        self._owner.accept_predictions(places)
+        self._recaption()
+
+    def _recaption(self) -> None:
+        for i in range(self.list.count()):
+            item = self.list.item(i)
+            item.setText(self._caption(item.data(_PLACE_ROLE)))
+
+    def _go(self, item: QListWidgetItem) -> None:
+        if self._owner.layers is not None:
+            self._owner.layers.go_to(item.data(_PLACE_ROLE))
+
+
+def _said(table: TileTable | None, tile_id: int) -> str:
+    if table is None:
+        return ""
+    rows = np.flatnonzero(table.grid.tile_id == tile_id)
+    if len(rows) == 0 or table.class_index[rows[0]] < 0:
+        return ""
+    return f"{table.class_name[rows[0]]}? {table.confidence[rows[0]]:.0%}"

@@ -1,0 +1,1 @@
+"""The Blinded reading widget."""

@@ -1,0 +1,342 @@
+"""The widget *Blinded reading*: a person classes test tiles, knowing nothing but their pixels."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QGridLayout,
+    QMainWindow,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.blind.results import BlindResult
+from napari_cellclass.core.blind.session import BlindSession, Reading
+from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.viewer.features.blind_view import BlindView
+from napari_cellclass.widgets.blind import work
+from napari_cellclass.widgets.blind.results import BlindResults
+from napari_cellclass.widgets.blind.setup import BlindSetup
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.docks import main_window
+from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.text import Sentence
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class BlindWidget(DockedWidget):
+    """Read test tiles blinded, then compare with the truth, with oneself, with others and with a network.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
+        self.session: BlindSession | None = None
+        self.reading: Reading | None = None
+        self.job: Job | None = None
+        self._view: BlindView | None = None
+        self._docks: list[QDockWidget] = []
+        self._window: QMainWindow | None = None
+        self._keys: dict[str, Any] = {}
+        self._shown_at = 0.0
+        self._note = ""  # what is to be said as long as a session is read
+        self._build()
+        self.viewer.layers.events.removed.connect(self._layer_removed)
+        self._say(self.setup.offer())
+
+    def _build(self) -> None:
+        self.setup = BlindSetup()
+        self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
+        self.message, self.seal = Sentence(), Sentence()
+        self.bar = QProgressBar()
+        self.answers = QWidget()
+        self._answer_grid = QGridLayout(self.answers)
+        self._answer_grid.setContentsMargins(0, 0, 0, 0)
+        self.class_buttons: list[QPushButton] = []
+        self.back_button, self.pause_button = QPushButton("Back"), QPushButton("Pause")
+        self.back_button.setToolTip("Backspace: look at the last tile again")
+        self.reveal_button = QPushButton("Reveal")
+        self.results = BlindResults()
+        for button in (self.back_button, self.pause_button, self.reveal_button):
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to the tile
+        self._read = QWidget()
+        read = QVBoxLayout(self._read)
+        read.setContentsMargins(0, 0, 0, 0)
+        read.addWidget(self.answers)
+        read.addLayout(row_of(self.back_button, self.pause_button))
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addWidget(self.setup)
+        column.addLayout(row_of(self.start_button, self.cancel_button))
+        for widget in (self.message, self.bar, self._read, self.reveal_button, self.seal, self.results):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self.fill(inner, 400)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setup.changed.connect(lambda: self._say(self.setup.offer()))
+        self.setup.refused.connect(lambda why: self._say(why, True))
+        self.start_button.clicked.connect(self.start)
+        self.cancel_button.clicked.connect(lambda: self.job.cancel() if self.job else None)
+        self.back_button.clicked.connect(self.back)
+        self.pause_button.clicked.connect(self.pause)
+        self.reveal_button.clicked.connect(self.reveal)
+        self.results.export_button.clicked.connect(self._ask_export)
+        self.results.setVisible(False)
+        self._show_state()
+
+    # -- start, pause, go on -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Draw a new session, or go on with the chosen one."""
+        self.results.setVisible(False)
+        try:
+            if not self.setup.reader.text().strip():
+                raise CellClassError("the reader has no name; fill it in, the results are listed by it")
+            session, self._note = self.setup.session(), ""
+            if session is not None:
+                self.read(session)
+                return
+            request = self.setup.request()
+        except CellClassError as error:
+            self._say(str(error), True)
+            return
+        self._run(work.draw, self._drawn, request=request)
+
+    def _drawn(self, answer: tuple[BlindSession, tuple[str, ...]]) -> None:
+        session, warnings = answer
+        self._note = " ".join(f"Note: {text}." for text in warnings)
+        self.setup.refresh(session)
+        try:
+            self.read(session)
+        except CellClassError as error:
+            self._say(str(error), True)
+            return
+        if self._note:
+            self._say(f"{self.message.text()} {self._note}", True)
+
+    def read(self, session: BlindSession) -> None:
+        """Show the next tile of a session to the reader whose name is filled in.
+
+        Raises
+        ------
+        CellClassError
+            It cannot be read, see :meth:`BlindSession.reading`.
+        """
+        reading = session.reading(self.setup.reader.text())
+        if reading.complete:
+            self._say(f"{reading.reader} has read all {session.total} tiles of this session. {self.setup.offer()}")
+            return
+        picture = reading.picture()
+        self.session, self.reading = session, reading
+        self.setup.forget()
+        self._make_buttons(session)
+        keys = {
+            key.strip().lower(): lambda i=i: self.answer(i) for i, key in enumerate(session.scheme.keys) if key.strip()
+        }
+        self._keys = keys | {"Backspace": self.back}
+        legend = [f"{key.strip()} {name}" for key, name in zip(session.scheme.keys, session.scheme.names, strict=True)]
+        self._view = BlindView(
+            self.viewer, self._keys, "\n".join([*legend, "Backspace back"]),
+            lambda key: self._say(f"The key {key!r} belongs to no class."),
+        )  # fmt: skip
+        self._hide_docks()
+        self.seal.setText("seal " + " ".join(session.seal[i : i + 8] for i in range(0, 64, 8)))
+        self.seal.setToolTip("SHA-256 of the sealed order and classes: the same at the end, or someone changed them")
+        self._show_picture(picture)
+        self._show_state()
+        aside = "Open layers and other panels are put aside and come back afterwards." if self._view.hidden else ""
+        self._say(f"Press a class's key: it classes the tile and shows the next. {aside}")
+        self.setFocus()
+
+    def _make_buttons(self, session: BlindSession) -> None:
+        for button in self.class_buttons:
+            self._answer_grid.removeWidget(button)
+            button.deleteLater()
+        self.class_buttons = []
+        for i, (name, key) in enumerate(zip(session.scheme.names, session.scheme.keys, strict=True)):
+            button = QPushButton(f"{key.strip()}  {name}".strip())
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            button.clicked.connect(lambda _=False, i=i: self.answer(i))
+            self._answer_grid.addWidget(button, i // 2, i % 2)
+            self.class_buttons.append(button)
+
+    def pause(self) -> None:
+        """Take the tile away; every answer is on disk, and Start goes on."""
+        if self._view is None:
+            return
+        self._end_view()
+        assert self.session is not None
+        self.setup.refresh(self.session)
+        self._show_state()
+
+    def _end_view(self) -> None:
+        view, self._view = self._view, None
+        if view is not None:
+            view.end()
+            docks = [] if self._window is None else self._window.findChildren(QDockWidget)
+            for dock in [dock for dock in self._docks if dock in docks]:
+                dock.setVisible(True)
+        self._docks = []
+
+    def _hide_docks(self) -> None:
+        self._window = main_window(self)
+        docks = [] if self._window is None else self._window.findChildren(QDockWidget)
+        self._docks = [dock for dock in docks if dock.isVisible() and not dock.isAncestorOf(self)]
+        for dock in self._docks:
+            dock.setVisible(False)
+
+    def _layer_removed(self, event: Any = None) -> None:
+        if self._view is not None and not self._view.present:
+            self.pause()
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def answer(self, label: int) -> None:
+        """Class the tile that is shown, and show the next."""
+        if self._view is None or self.reading is None:
+            return
+        try:
+            self.reading.answer(label, time.monotonic() - self._shown_at)
+        except CellClassError as error:
+            self._say(str(error), True)
+            return
+        if self.reading.complete:
+            self.pause()
+        else:
+            self._next()
+
+    def back(self) -> None:
+        """Look at the last tile again."""
+        if self._view is None or self.reading is None:
+            return
+        try:
+            if self.reading.back():
+                self._next()
+        except CellClassError as error:
+            self._say(str(error), True)
+
+    def _next(self) -> None:
+        assert self.reading is not None
+        try:
+            self._show_picture(self.reading.picture())
+        except CellClassError as error:
+            self.pause()
+            self._say(str(error), True)
+            return
+        self._show_progress()
+        self._say(self._note, bool(self._note))
+
+    def _show_picture(self, picture: Any) -> None:
+        assert self._view is not None
+        self._view.show(picture)
+        self._shown_at = time.monotonic()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Take the same keys as the canvas, for a reader who has clicked into this panel."""
+        if event is None:
+            return
+        name = "Backspace" if event.key() == Qt.Key.Key_Backspace else event.text().lower()
+        if self._view is None or name not in self._keys or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            super().keyPressEvent(event)
+        elif not event.isAutoRepeat():  # a key that is held down would class tiles that nobody has seen
+            self._keys[name]()
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def reveal(self) -> None:
+        """Show the results, once every tile is read."""
+        session = self.session if self._view is not None else self.setup.session()
+        if session is None:
+            self._say("No session is chosen; there is nothing to reveal.", True)
+            return
+        try:
+            session.check_complete()
+        except CellClassError as error:
+            self._say(f"Not yet: {error}.", True)
+            return
+        self._run(work.results, self._revealed, session=session)
+
+    def _revealed(self, result: BlindResult) -> None:
+        self.results.show_result(result)
+        self.results.setVisible(True)
+        self.setup.refresh(self.setup.session())
+        self._say(f"{len(result.tiles)} tiles of {result.groups} groups, intervals are 95 %.")
+
+    def _ask_export(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Export the results", "blinded-reading.json", "JSON (*.json)")
+        if name:
+            self.export(Path(name))
+
+    def export(self, path: Path) -> None:
+        """Write the results that are shown, as JSON and CSV."""
+        if self.results.result is not None:
+            self._run(work.export, self._exported, result=self.results.result, path=path)
+
+    def _exported(self, paths: list[Path]) -> None:
+        self._say(f"Wrote {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+
+    # -- what is shown ------------------------------------------------------------------------------
+
+    def _run(self, function: Any, returned: Any, **kwargs: Any) -> None:
+        self.job = start_job(function, owner=self, **kwargs)
+        self.job.progressed.connect(self._progressed)
+        self.job.returned.connect(returned)
+        self.job.failed.connect(lambda error: self._say(str(error), True))
+        self.job.cancelled.connect(lambda: self._say("Cancelled."))
+        self.job.finished.connect(self._show_state)
+        self._show_state()
+
+    def _progressed(self, update: Progress) -> None:
+        if self.job is not None and self.job.running:
+            self.bar.setRange(0, update.total)
+            self.bar.setValue(update.done)
+            self._say(f"{update.phase[:1].upper()}{update.phase[1:]} ...")
+
+    def _show_state(self) -> None:
+        busy, reading = self.job is not None and self.job.running, self._view is not None
+        self.setup.setVisible(not reading and not busy)
+        self.start_button.setVisible(not reading)
+        self.start_button.setEnabled(not busy)
+        self.cancel_button.setVisible(busy)
+        self._read.setVisible(reading)
+        self.bar.setVisible(busy or reading)
+        self.bar.setFormat("tile %v of %m" if reading else "%p%")
+        self.reveal_button.setEnabled(not busy)
+        self.seal.setVisible(reading)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        if self._view is not None and self.reading is not None and self.session is not None:
+            self.bar.setRange(0, self.session.total)
+            self.bar.setValue(self.reading.place + 1)
+            self.back_button.setEnabled(self.reading.place > 0)
+
+    def _say(self, text: str, bad: bool = False) -> None:
+        self.message.setText(text)
+        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+
+    def leave(self, window_stays: bool) -> None:
+        """Bring the viewer's layers back; answers are on disk already."""
+        if self.job is not None and self.job.running:
+            self.job.cancel()
+            self.job.wait(5)
+        self._end_view()

@@ -1,0 +1,102 @@
+"""What the widget *Blinded reading* does away from the window: draw a session, reveal it, write the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.blind.container import SUFFIX
+from napari_cellclass.core.blind.results import BlindResult, reveal
+from napari_cellclass.core.blind.session import BlindSession, default_folder
+from napari_cellclass.core.common.errors import CancelCheck, Progress, ProgressCallback
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.verbs import BlindParams, TileParams
+from napari_cellclass.runs.common.engine_access import load_model, open_engine
+from napari_cellclass.runs.evaluate.test_sets import predict_dataset, read_test_tiles
+from napari_cellclass.runs.evaluate.trust import images_of_training
+
+
+@dataclass(frozen=True)
+class BlindRequest:
+    """What a session is drawn from.
+
+    Parameters
+    ----------
+    data
+        Class folders or TILES.csv.
+    model
+        The model to compare with, or None.
+    tile_px, group_by
+        How fields are cut, and what the groups are.
+    params
+        Tiles and repeats.
+    """
+
+    data: Path
+    model: Path | None
+    tile_px: int | None
+    group_by: str | None
+    params: BlindParams
+
+
+def draw(
+    request: BlindRequest, progress: ProgressCallback, cancelled: CancelCheck
+) -> tuple[BlindSession, tuple[str, ...]]:
+    """Read the test tiles, draw and seal a session; give it with what its reader should know.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can mend.
+    """
+    folder = default_folder()
+    path = folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}{SUFFIX}"
+    if request.model is None:
+        tiles = TileParams.checked(tile_px=request.tile_px)
+        grid = tiles.grid if request.tile_px else None
+        data = read_labelled(request.data, grid, request.group_by, progress=progress, cancelled=cancelled).originals()
+        session = BlindSession.draw(path, data, request.params, progress=progress, cancelled=cancelled)
+        return session, tuple(_warnings(data, None))
+    progress(Progress("opening the model", 0, 0))
+    model = load_model(request.model)
+    data = read_test_tiles(
+        request.data, model, request.group_by, request.tile_px, progress=progress, cancelled=cancelled
+    )
+    with open_engine(model, "auto") as engine:
+
+        def answers(places: NDArray[np.int64]) -> NDArray[np.float32]:
+            return model.calibrated(predict_dataset(data.take(places), engine, progress, cancelled, model.preprocess))
+
+        session = BlindSession.draw(path, data, request.params, answers, request.model.name, progress, cancelled)
+    return session, tuple(_warnings(data, model))
+
+
+def _warnings(data: TileDataset, model: ModelBundle | None) -> Iterator[str]:
+    if len(np.unique(data.boxes[:, 2:] - data.boxes[:, :2], axis=0)) > 1:
+        yield "the tiles differ in size, which may give a class away; cut them all alike"
+    if model is not None:
+        seen = images_of_training(data, model)
+        if seen:
+            yield (
+                f"{len(seen)} of the {len(data.image_ids)} images were used to make the model, so that comparing with "
+                "it is not fair; take images that it has not seen"
+            )
+
+
+def results(session: BlindSession, progress: ProgressCallback, cancelled: CancelCheck) -> BlindResult:
+    """Reveal a session, see :func:`~napari_cellclass.core.blind.results.reveal`."""
+    progress(Progress("comparing", 0, 0))
+    return reveal(session)
+
+
+def export(result: BlindResult, path: Path, progress: ProgressCallback, cancelled: CancelCheck) -> list[Path]:
+    """Write the results, see :meth:`BlindResult.write`."""
+    progress(Progress("writing", 0, 0))
+    return result.write(path)

@@ -1,0 +1,1 @@
+"""The Classify field widget, and a model dropped onto napari."""

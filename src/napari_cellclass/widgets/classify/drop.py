@@ -1,0 +1,33 @@
+"""A model dropped onto napari goes to the widget *Classify field*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari_cellclass.core.common.errors import ModelError
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
+    """Give napari's reader for a ``.cellclass`` or ``.keras`` file; it makes no layer."""
+    first = path if isinstance(path, str) else path[0]
+    return use_model if first.endswith((".cellclass", ".keras")) else None
+
+
+def use_model(path: str | list[str]) -> list[tuple[None]]:
+    """Open the widget and choose the model in it.
+
+    Raises
+    ------
+    ModelError
+        There is no napari window.
+    """
+    import napari
+
+    first = path if isinstance(path, str) else path[0]
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise ModelError(f"{first} is a model, not an image; open it in a napari window")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+    widget.set_model(first)
+    return [(None,)]

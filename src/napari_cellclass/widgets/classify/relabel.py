@@ -1,0 +1,160 @@
+"""From a map to labels: what is said of a clicked tile, and the class that a user gives it instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.annotation import Annotation, ImageKey, earlier_labels
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.overlay import describe_tile
+from napari_cellclass.viewer.common.session import MapView
+from napari_cellclass.widgets.annotate.widget import AnnotateWidget
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.docks import bring_forward, find_dock, open_dock
+from napari_cellclass.widgets.common.jobs import start_job
+from napari_cellclass.widgets.common.text import Sentence
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class RelabelPanel(QWidget):
+    """Accepts or corrects a map's answers, which become labels of *Annotate tiles*.
+
+    Parameters
+    ----------
+    viewer, map_view
+        The viewer, and the map in it.
+    say
+        Shows a sentence to the user; its second argument marks bad news.
+    """
+
+    def __init__(self, viewer: Viewer, map_view: MapView, say: Callable[[str, bool], None]) -> None:
+        super().__init__()
+        self._viewer, self._map, self._say = viewer, map_view, say
+        self._source: SourceImage | None = None
+        self._waiting: list[tuple[int, str]] | None = None
+        self.tile = Sentence(selectable=False)
+        self.choice = QComboBox()
+        self.choice.setToolTip("the map's class, to accept it, or another one, to correct it; or press the class's key")
+        self.button = QPushButton("Label")
+        self.button.setToolTip("make it a label of this tile in Annotate tiles, to be trained on")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.tile)
+        column.addLayout(row_of(QLabel("label it as"), self.choice, self.button))
+        self.button.clicked.connect(lambda: self._label(self._map.picking.place, self.choice.currentIndex()))
+        map_view.picking.on_picked = lambda place: self.show_tile()
+        map_view.picking.on_key = self._label
+        map_view.picking.on_say = lambda text: say(text, False)
+
+    def show_map(self, source: SourceImage) -> None:
+        """Follow a map that has just been put into the viewer."""
+        self._source = source
+        table = self._map.table
+        assert table is not None
+        self.choice.clear()
+        for name, key in zip(table.scheme.names, table.scheme.keys, strict=True):
+            self.choice.addItem(f"{name} ({key.strip()})" if key.strip() else name)
+        self.show_tile()
+
+    def show_tile(self) -> None:
+        """Tell of the tile that was clicked."""
+        place, table = self._map.picking.place, self._map.table
+        chosen = place is not None and table is not None
+        self.choice.setEnabled(chosen)
+        self.button.setEnabled(chosen)
+        if not chosen:
+            self.tile.setText("Click a tile of the map to accept or correct it.")
+            return
+        assert table is not None
+        assert place is not None
+        label = self._label_of(place)
+        self.tile.setText(describe_tile(table, place) + (f"; labelled {label}" if label else ""))
+        self.choice.setCurrentIndex(max(0, int(table.class_index[place])))
+
+    def _annotation(self, annotate: AnnotateWidget | None) -> Annotation | None:
+        """Give the annotation that is open, where it is of the map's tiles."""
+        table, source = self._map.table, self._source
+        annotation = None if annotate is None else annotate.annotation
+        if annotation is None or table is None or source is None or annotation.image.image_id != source.image_id:
+            return None
+        return annotation if _layout(annotation.grid) == _layout(table.grid) else None
+
+    def _label_of(self, place: int) -> str:
+        annotation, table = self._annotation(find_dock(self, AnnotateWidget)), self._map.table
+        if annotation is None or table is None:
+            return ""
+        label = int(annotation.labels[_place_in(annotation.grid, table.grid, place)])
+        return annotation.scheme.names[label] if label >= 0 else ""
+
+    def _label(self, place: int | None, label: int) -> None:
+        """Give a tile of the map one of the map's classes, in the annotation of the same tiles."""
+        table, source = self._map.table, self._source
+        if place is None or table is None or source is None or label < 0:
+            return
+        if self._waiting is not None:
+            self._waiting.append((place, table.scheme.names[label]))
+            return
+        annotate = open_dock(self, self._viewer, AnnotateWidget, "Annotate tiles")
+        bring_forward(self)
+        if self._annotation(annotate) is not None:
+            self._write(annotate, place, table.scheme.names[label])
+            return
+        self._waiting = [(place, table.scheme.names[label])]
+        self._say("Looking for earlier labels of this image …", False)
+        job = start_job(earlier_labels, owner=self, source=source, grid=table.grid, journal=annotate.journal)
+        job.returned.connect(lambda found: self._opened(annotate, found, source, table.grid))
+        job.failed.connect(self._failed)
+
+    def _failed(self, error: CellClassError) -> None:
+        self._waiting = None
+        self._say(str(error), True)
+
+    def _opened(
+        self, annotate: AnnotateWidget, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid
+    ) -> None:
+        image, earlier = found
+        waiting, self._waiting = self._waiting or [], None
+        shown = self._map.shown
+        if shown is None or not self._map.present():
+            return
+        active = self._viewer.layers.selection.active
+        annotation = earlier or Annotation(image, grid, shown.table.scheme, annotate.journal)
+        annotate.open(annotation, source, shown.over)
+        self._viewer.layers.selection.active = active  # the next click is meant for the map
+        if self._annotation(annotate) is None:
+            return
+        for place, name in waiting:
+            self._write(annotate, place, name)
+
+    def _write(self, annotate: AnnotateWidget, place: int, name: str) -> None:
+        table, annotation = self._map.table, annotate.annotation
+        assert table is not None
+        assert annotation is not None
+        if name not in annotation.scheme.names:
+            annotate.apply(lambda a: a.add_class(name, table.scheme.colours[table.scheme.index(name)]))
+            annotate.drop_placeholders()
+            annotate.classes_changed()
+        there = _place_in(annotation.grid, table.grid, place)
+        if there < 0:
+            self._say("This tile is not among those that are being labelled.", True)
+        elif annotate.label_places(np.array([there]), annotation.scheme.index(name)):
+            correct = table.class_index[place] >= 0 and table.scheme.names[table.class_index[place]] == name
+            self._say(f"{'Accepted' if correct else 'Corrected'}: the tile is labelled {name}.", False)
+            self.show_tile()
+
+
+def _layout(grid: TileGrid) -> tuple[object, ...]:
+    return grid.tile_px, grid.step_px, grid.grid_shape, grid.image_shape
+
+
+def _place_in(other: TileGrid, grid: TileGrid, place: int) -> int:
+    y0, x0, y1, x1 = (int(v) for v in grid.boxes[place])
+    return other.tile_at((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)

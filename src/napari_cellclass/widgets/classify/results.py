@@ -1,0 +1,166 @@
+"""What stands below a map: its classes with counts, the confidence threshold, and the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.stats.calibration import ERROR_RATES, Calibration
+from napari_cellclass.viewer.common.overlay import OverlayStyle
+from napari_cellclass.viewer.common.session import MapView
+from napari_cellclass.viewer.features.live import LiveMap
+from napari_cellclass.widgets.classify import work
+from napari_cellclass.widgets.common.class_list import ClassList
+from napari_cellclass.widgets.common.jobs import Job, start_job
+
+_EXPORTS = {
+    "CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png", "COCO": "*.coco.json", "WSInfer": "*.wsinfer.csv",
+}  # fmt: skip
+_COUNTED = 100_000  # counting more takes longer than a window may stand still
+_ROW = 3  # buttons beside each other
+
+
+class ResultsPanel(QWidget):
+    """Shows the counts of a map and decides how it looks.
+
+    Parameters
+    ----------
+    map_view
+        The map in the viewer.
+    say
+        Shows a sentence to the user; its second argument marks bad news.
+    """
+
+    def __init__(self, map_view: MapView, say: Callable[[str, bool], None]) -> None:
+        super().__init__()
+        self._map = map_view
+        self._say = say
+        self._source: SourceImage | None = None
+        self._calibration: Calibration | None = None
+        self._live: LiveMap | None = None
+        self.classes = ClassList()
+        self.threshold = QSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0, 100)
+        self.threshold.setToolTip("tiles of lower confidence become grey")
+        self._threshold_text = QLabel("0 %")
+        self.error_rate = QComboBox()
+        self.error_rate.setToolTip(
+            "call tiles unsure where several classes, or none, are possible if that part of the tiles may be wrong"
+        )
+        self.error_rate.addItem("not told", None)
+        for rate in reversed(ERROR_RATES):
+            self.error_rate.addItem(f"at an error rate of {rate:.0%}", rate)
+        self.exports = {name: QPushButton(name) for name in _EXPORTS}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.classes)
+        column.addLayout(row_of(QLabel("confidence at least"), self.threshold, self._threshold_text))
+        column.addLayout(row_of(QLabel("unsure tiles"), self.error_rate))
+        buttons = list(self.exports.values())
+        column.addLayout(row_of(QLabel("export"), *buttons[:_ROW]))
+        column.addLayout(row_of(QLabel("for others"), *buttons[_ROW:]))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.classes.visibility_changed.connect(lambda _: self._restyle())
+        self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
+        self.error_rate.currentIndexChanged.connect(lambda _: self._tell_unsure())
+        for name, button in self.exports.items():
+            button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
+
+    def show_map(self, source: SourceImage, calibration: Calibration | None = None) -> None:
+        """Show the counts of the map that has just been put into the viewer.
+
+        Parameters
+        ----------
+        source, calibration
+            The field; how sure the model's held-out tiles were.
+        """
+        self._source, self._calibration = source, calibration
+        self.error_rate.setEnabled(calibration is not None)
+        self.setVisible(True)
+        if calibration is None:
+            self.error_rate.setCurrentIndex(0)
+        self._tell_unsure()
+
+    def _tell_unsure(self) -> None:
+        table, rate = self._map.table, self.error_rate.currentData()
+        if table is not None and rate != table.error_rate:
+            self._map.retell(table.unsure_at(rate, self._calibration))
+        self._show_counts()
+
+    def _show_counts(self) -> None:
+        table, style = self._map.table, self._map.style
+        if self._live is not None:
+            counted = self._live.counts(style.min_confidence)
+            if counted is not None:
+                self.classes.show_counts(*counted, style.fitting(counted[0]).visible)
+        elif table is not None:
+            self.classes.show_counts(table.scheme, table.counts(style.min_confidence), style.visible)
+
+    def show_progress(self, live: LiveMap | None, first: bool = False) -> None:
+        """Show the classes of a map that is being painted, with counts of up to ``_COUNTED`` tiles; None ends that."""
+        self._live = live
+        for box in (self.error_rate, *self.exports.values()):
+            box.setEnabled(live is None)
+        if live is not None and (first or live.done <= _COUNTED):
+            self._show_counts()
+            self.setVisible(True)
+
+    def _restyle(self) -> None:
+        self._map.restyle(OverlayStyle(self.classes.visible_classes(), self.threshold.value() / 100))
+        if self._live is not None:
+            self._live.restyle()
+
+    def _threshold_moved(self) -> None:
+        self._threshold_text.setText(f"{self.threshold.value()} %")
+        self._restyle()
+        self._show_counts()
+
+    def _ask_and_export(self, kind: str) -> None:
+        assert self._source is not None
+        pattern = _EXPORTS[kind]
+        start = Path(self._source.path or self._source.name).stem + pattern[1:]
+        name, _ = QFileDialog.getSaveFileName(self, f"Export {kind}", start, f"{kind} ({pattern})")
+        if name:
+            suffixed = name.lower().endswith(pattern[1:])
+            self.export(Path(name if suffixed else name + pattern[1:]))
+
+    def export(self, path: Path) -> Job | None:
+        """Write the map; the suffix chooses CSV, GeoJSON, COCO, WSInfer's CSV or a picture."""
+        if self._map.table is None or self._source is None:
+            self._say("There is no map yet; press Run first.", True)
+            return None
+        style = self._map.style
+        job = start_job(
+            work.export,
+            owner=self,
+            table=self._map.table,
+            source=self._source,
+            path=path,
+            visible=style.visible,
+            min_confidence=style.min_confidence,
+        )
+        job.returned.connect(lambda written: self._say(f"Wrote {written}.", False))
+        job.failed.connect(lambda error: self._say(str(error), True))
+        return job
+
+
+def row_of(*widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets side by side."""
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget)
+    return row

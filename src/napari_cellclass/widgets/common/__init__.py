@@ -1,0 +1,1 @@
+"""What widgets share: the base of docks, jobs, forms, figures, choices."""

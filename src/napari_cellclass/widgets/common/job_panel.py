@@ -1,0 +1,94 @@
+"""A bar, a sentence and a Cancel button for whatever long a page of buttons starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.widgets.common.jobs import Job, start_long_job
+from napari_cellclass.widgets.common.text import Sentence
+
+
+class JobPanel(QWidget):
+    """Runs one job at a time; its buttons are off meanwhile.
+
+    Parameters
+    ----------
+    buttons
+        What is switched off while a job runs.
+    """
+
+    def __init__(self, buttons: Sequence[QPushButton]) -> None:
+        super().__init__()
+        self._buttons = buttons
+        self.job: Job | None = None
+        self.bar, self.message, self.cancel_button = QProgressBar(), Sentence(), QPushButton("Cancel")
+        row = QHBoxLayout()
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.message)
+        self.cancel_button.clicked.connect(self.cancel)
+        self._busy(False)
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is running."""
+        return self.job is not None and self.job.running
+
+    def run(self, function: Callable[..., Any], returned: Callable[[Any], None], **kwargs: Any) -> None:
+        """Run ``function(**kwargs, progress=…, cancelled=…)`` and give ``returned`` what it returns.
+
+        What it raises is shown as a sentence; nothing happens while another job runs.
+        """
+        if self.running:
+            return
+        self._busy(True)
+        self.say("")
+        self.job = job = start_long_job(function, owner=self, **kwargs)
+        job.progressed.connect(self._progressed)
+        job.returned.connect(lambda value: returned(value) if job is self.job else None)
+        job.failed.connect(self.failed)
+        job.cancelled.connect(lambda: self.say("Cancelled."))
+        job.finished.connect(lambda: self._busy(False))
+
+    def failed(self, error: CellClassError) -> None:
+        """Show what went wrong."""
+        self.say(str(error), bad=True)
+
+    def cancel(self) -> None:
+        """Ask the job to end; what it has finished is kept."""
+        if self.job is not None and self.job.running:
+            self.say("Cancelling …")
+            self.job.cancel()
+
+    def close_down(self, seconds: float = 5.0) -> None:
+        """End the job, as a window does that is being closed; its answer is dropped."""
+        job, self.job = self.job, None
+        if job is not None and job.running:
+            job.cancel()
+            job.wait(seconds)
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """Show a sentence; ``bad`` marks bad news."""
+        self.message.setText(text)
+        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+
+    def _progressed(self, update: Progress) -> None:
+        self.bar.setRange(0, update.total)
+        self.bar.setValue(update.done)
+        self.bar.setFormat(f"{update.phase}: %v of %m")
+
+    def _busy(self, busy: bool) -> None:
+        for button in self._buttons:
+            button.setEnabled(not busy)
+        self.bar.setVisible(busy)
+        self.cancel_button.setVisible(busy)
+        if busy:
+            self.bar.setFormat("")
+            self.bar.setRange(0, 0)

@@ -1,0 +1,158 @@
+"""The one way a widget runs something long: a plain function in a thread, signals back to the window."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
+
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, Progress
+from napari_cellclass.core.common.files import write_crash_log
+
+_log = logging.getLogger(__name__)
+_running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
+_long: set[Job] = set()  # those of them during which no garbage of before is looked for
+_LEAVE_MS = 5000
+
+
+class Job(QObject):
+    """A function that is running, or was; its signals arrive in the window's thread.
+
+    Exactly one of ``returned``, ``failed`` and ``cancelled`` is sent, then ``finished``.
+    """
+
+    progressed = Signal(object)
+    returned = Signal(object)
+    failed = Signal(object)  # a CellClassError
+    cancelled = Signal()
+    finished = Signal()
+    _reported = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Queued, so that a report made before anybody has connected is not lost.
+        self._reported.connect(self.progressed.emit, Qt.ConnectionType.QueuedConnection)
+        self._stop = threading.Event()
+        self._done = threading.Event()
+        self._worker: Any = None
+        self.running = True
+
+    def cancel(self) -> None:
+        """Ask the function to end; it does so at its next look."""
+        self._stop.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the function to end, as a window does that is being closed."""
+        return self._done.wait(seconds)
+
+    def fall_silent(self) -> None:
+        """Send nothing any more; the function goes on to its end."""
+        self.blockSignals(True)
+
+    def _cancelled(self) -> bool:
+        # napari asks its workers to quit, and then waits for them, when its window is closed.
+        return self._stop.is_set() or bool(self._worker.abort_requested)
+
+    def _start(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+        from napari.qt.threading import create_worker
+
+        outcome: list[tuple[str, Any]] = []
+
+        def run() -> None:
+            # Nothing may leave this function as an exception: what a thread raises is lost or shown raw.
+            try:
+                value = function(**kwargs, progress=self._report, cancelled=self._cancelled)
+                outcome.append(("returned", value))
+            except CancelledError:
+                outcome.append(("cancelled", None))
+            except CellClassError as error:
+                outcome.append(("failed", error))
+            except BaseException as error:  # noqa: BLE001 - told in one line, with the traceback in a file
+                _log.debug("job failed", exc_info=error)
+                text = f"unexpected {type(error).__name__}: {error}; a report is in {write_crash_log(error)}"
+                outcome.append(("failed", CellClassError(text)))
+            finally:
+                self._done.set()
+
+        def settle() -> None:
+            self.running = False
+            _running.discard(self)
+            _let_collect(self)
+            kind, value = outcome.pop()
+            kwargs.clear()  # Qt keeps the worker, and what it refers to
+            if kind == "cancelled":
+                self.cancelled.emit()
+            elif kind == "failed":
+                self.failed.emit(value)
+            else:
+                self.returned.emit(value)
+            self.finished.emit()
+
+        self._worker = create_worker(run, _start_thread=False)
+        self._worker.finished.connect(settle)
+        _running.add(self)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.cancel)
+        self._worker.start()
+
+    def _report(self, update: Progress) -> None:
+        self._reported.emit(update)
+
+
+@atexit.register
+def _leave() -> None:
+    """End what still runs when Python ends without napari's event loop: a thread must not outlive Qt."""
+    for job in list(_running):
+        job.cancel()
+    if _running:
+        QThreadPool.globalInstance().waitForDone(_LEAVE_MS)
+
+
+def _let_collect(job: Job) -> None:
+    if job in _long:
+        _long.discard(job)
+        if not _long:
+            gc.unfreeze()
+
+
+def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
+    """Run ``function(**kwargs, progress=…, cancelled=…)`` in a thread.
+
+    Parameters
+    ----------
+    function
+        A plain function (no generator) that touches no widget and no layer.
+    owner
+        The widget that listens: once it is deleted, nothing is sent any more.
+    kwargs
+        Its further arguments.
+
+    Returns
+    -------
+    Job
+        Connect to its signals at once: they are only sent from the window's event loop.
+    """
+    job = Job()
+    if owner is not None:
+        owner.destroyed.connect(job.fall_silent)
+    job._start(function, kwargs)
+    return job
+
+
+def start_long_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
+    """Start a job that takes seconds to hours, and keep the window answering meanwhile.
+
+    Python looks through all objects for garbage now and then, which with napari's 300 000 stops every thread for a
+    fifth of a second. Until the job has ended it only looks through those that were made since its start.
+    """
+    job = start_job(function, owner=owner, **kwargs)
+    if not _long:
+        gc.freeze()
+    _long.add(job)
+    return job

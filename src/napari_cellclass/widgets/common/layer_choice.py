@@ -1,0 +1,131 @@
+"""Pick image layers (several are channels) and a region from the viewer's layer list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
+
+from napari_cellclass.viewer.common.layers import bare, is_drawn
+from napari_cellclass.widgets.common.text import plain_tip
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+_ROW_PX, _MOST_ROWS = 22, 5
+
+
+def _of_kind(viewer: Viewer, kind: str) -> list[Layer]:
+    """Layers of a kind, without the ones that we made."""
+    return [layer for layer in viewer.layers if type(bare(layer)).__name__ == kind and is_drawn(layer)]
+
+
+class ImageChoice(QListWidget):
+    """The viewer's image layers with a tick; several ticked layers are channels of one field."""
+
+    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._by_hand = False
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setToolTip("tick the image layer; several ticked layers are taken as channels, in this order")
+        self.itemChanged.connect(self._ticked)
+        self.refresh()
+
+    def _ticked(self, item: QListWidgetItem) -> None:
+        self._by_hand = True
+
+    def refresh(self) -> None:
+        """Follow the viewer's layer list; a new image is ticked by itself, until a user has ticked one."""
+        there = [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
+        layers = _of_kind(self._viewer, "Image")
+        new = [layer for layer in map(bare, layers) if all(layer is not other for other in there)]
+        ticked = {id(layer) for layer in (new[-1:] if new and there and not self._by_hand else self.chosen())}
+        self.blockSignals(True)
+        self.clear()
+        if not any(id(bare(layer)) in ticked for layer in layers) and layers:
+            active = self._viewer.layers.selection.active
+            first = active if any(active is layer for layer in layers) else layers[-1]
+            ticked = {id(bare(first))}
+        for layer in map(bare, layers):
+            layer.events.name.connect(self._renamed)
+            item = QListWidgetItem(layer.name)
+            item.setToolTip(plain_tip(layer.name))
+            item.setData(Qt.ItemDataRole.UserRole, Holder(layer))
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Checked if id(layer) in ticked else Qt.CheckState.Unchecked)
+            self.addItem(item)
+        self.blockSignals(False)
+        self.setFixedHeight(_ROW_PX * min(_MOST_ROWS, max(1, self.count())) + 8)
+
+    def _renamed(self, event: Any = None) -> None:
+        self.blockSignals(True)  # it is not the ticks that change
+        for i in range(self.count()):
+            self.item(i).setText(self.item(i).data(Qt.ItemDataRole.UserRole).layer.name)
+            self.item(i).setToolTip(plain_tip(self.item(i).text()))
+        self.blockSignals(False)
+
+    def sizeHint(self) -> QSize:
+        """Be no wider than the dock."""
+        return QSize(120, self.height())
+
+    def chosen(self) -> list[Layer]:
+        """Give the ticked layers, in the order of the layer list."""
+        items = [self.item(i) for i in range(self.count())]
+        return [
+            item.data(Qt.ItemDataRole.UserRole).layer for item in items if item.checkState() == Qt.CheckState.Checked
+        ]
+
+    def choose(self, layers: list[Any]) -> None:
+        """Tick exactly these layers."""
+        wanted = {id(bare(layer)) for layer in layers}
+        for i in range(self.count()):
+            item = self.item(i)
+            ticked = id(item.data(Qt.ItemDataRole.UserRole).layer) in wanted
+            item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+
+
+class Holder:
+    """Keeps Qt from turning a layer into a list or dict of its own."""
+
+    def __init__(self, layer: Layer | None) -> None:
+        self.layer = layer
+
+
+class RegionChoice(QComboBox):
+    """The whole field, or a Shapes layer that a user drew."""
+
+    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self.setToolTip("classify only tiles that lie at least half inside the shapes of a layer")
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(10)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Follow the viewer's layer list."""
+        chosen = self.chosen()
+        self.blockSignals(True)
+        self.clear()
+        self.addItem("whole field", Holder(None))
+        for layer in map(bare, _of_kind(self._viewer, "Shapes")):
+            self.addItem(layer.name, Holder(layer))
+            if layer is chosen:
+                self.setCurrentIndex(self.count() - 1)
+        self.blockSignals(False)
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a Shapes layer, or None for the whole field."""
+        for i in range(self.count()):
+            if self.itemData(i).layer is (None if layer is None else bare(layer)):
+                self.setCurrentIndex(i)
+
+    def chosen(self) -> Layer | None:
+        """Give the Shapes layer, or None for the whole field."""
+        holder = self.currentData()
+        return None if holder is None else holder.layer

@@ -1,0 +1,154 @@
+"""The settings of a training as form fields; what may be left open has a tick *automatic*."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets.bases import ValueWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QWidget
+
+from napari_cellclass.core.models.bundle import SUFFIX
+from napari_cellclass.core.params.base import Params
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.widgets.common.forms import form
+
+_LABEL_PX = 100
+# What a field starts from when its tick is taken away.
+_STARTS = {
+    "epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128, "tiles": 16, "background_limit": 0.05,
+    "error_rate": 0.05, "folds": 5,
+}  # fmt: skip
+_FINE_STEPS = {"learning_rate": 0.00001, "background_limit": 0.0005}
+_LABELS = {
+    "input_px": "input px", "tile_px": "cut tiles, px", "tiles": "into N tiles", "augment": "augmentation",
+    "normalisation": "grey values", "range": "grey range", "rotate": "turn, degrees",
+    "background_limit": "keep from", "class_name": "class", "force": "write over",
+    "error_rate": "unsure, at a rate of",
+    "null": "shuffled labels", "curve": "fewer tiles", "pair": "tile by tile", "repeats": "trainings of each",
+}  # fmt: skip
+_AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "not told"}
+
+
+class AutomaticField(QWidget):
+    """A field that may be left to the program.
+
+    Parameters
+    ----------
+    field
+        The field for the value.
+    text
+        What stands at the tick.
+    """
+
+    def __init__(self, field: ValueWidget[Any], text: str = "automatic") -> None:
+        super().__init__()
+        self.field = field
+        self.tick = QCheckBox(text)
+        self.tick.setChecked(True)
+        self.tick.setToolTip(field.tooltip or "")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.tick)
+        row.addWidget(field.native, 1)
+        self.tick.toggled.connect(self._follow)
+        self._follow(True)
+
+    def _follow(self, automatic: bool) -> None:
+        self.field.native.setVisible(not automatic)
+
+    @property
+    def value(self) -> Any:
+        """The value, None for automatic."""
+        return None if self.tick.isChecked() else self.field.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.tick.setChecked(value is None)
+        if value is not None:
+            self.field.value = value
+
+
+class TrainForm(QWidget):
+    """Some fields of :class:`TrainParams`, or of another verb's parameters.
+
+    Parameters
+    ----------
+    names
+        Which ones, in order.
+    params
+        Whose.
+    """
+
+    def __init__(self, names: Sequence[str], params: type[Params] = TrainParams) -> None:
+        super().__init__()
+        self.fields: dict[str, Any] = {}
+        # Kept, as it owns the fields.
+        self._container = form(params, names, _LABELS)
+        rows = QFormLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for field in self._container:
+            name = field.name
+            text = QLabel(field.label)
+            text.setMinimumWidth(_LABEL_PX)
+            text.setToolTip(field.tooltip or "")
+            if name in _STARTS:
+                if name in _FINE_STEPS:
+                    field.step = _FINE_STEPS[name]
+                field.value = _STARTS[name]
+                self.fields[name] = AutomaticField(field, _AUTOMATIC.get(name, "automatic"))
+                rows.addRow(text, self.fields[name])
+            else:
+                self.fields[name] = field
+                rows.addRow(text, field.native)
+                if isinstance(field.native, QCheckBox):
+                    field.native.setText("")
+        rows.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+    def values(self) -> dict[str, Any]:
+        """Give the values by name; text that is empty counts as not given."""
+        return {name: None if field.value == "" else field.value for name, field in self.fields.items()}
+
+
+class StartChoice(QComboBox):
+    """What training starts from: new weights, or those of a model of this session or from a file.
+
+    The data of an item is the model's path, None for new weights.
+    """
+
+    _ASK = "a model file …"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip("new weights, or those of an earlier model of the same classes, to correct it")
+        self.addItem("afresh", None)
+        self.addItem(self._ASK, None)
+        self.activated.connect(self._chosen)
+
+    def add(self, path: Path) -> int:
+        """Offer a model, and give its place."""
+        place = self.findData(path)
+        if place < 0:
+            place = self.count() - 1
+            self.insertItem(place, f"from {path.name}", path)
+        return place
+
+    def _chosen(self, place: int) -> None:
+        if self.itemText(place) != self._ASK:
+            return
+        name, _ = QFileDialog.getOpenFileName(self, "Start from a model", "", f"Models (*{SUFFIX})")
+        self.setCurrentIndex(self.add(Path(name)) if name else 0)
+
+
+def labelled(*rows: tuple[str, QWidget]) -> QFormLayout:
+    """Lay widgets out with a label each, in line with a :class:`TrainForm`."""
+    layout = QFormLayout()
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for name, field in rows:
+        text = QLabel(name)
+        text.setMinimumWidth(_LABEL_PX)
+        layout.addRow(text, field)
+    return layout

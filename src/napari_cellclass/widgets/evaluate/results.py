@@ -1,0 +1,138 @@
+"""What an evaluation shows: a test set's figures, its confusion matrix, its tiles, and whether to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.evaluation.results import EvaluatedSet
+from napari_cellclass.report.curves import Look
+from napari_cellclass.report.evaluation_figures import draw_fields, draw_reliability, fields_height
+from napari_cellclass.report.figures import on_paper, paper_height
+from napari_cellclass.report.trust_figures import shortcut_figure, shortcut_inches, stress_figure, stress_inches
+from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.evaluate.example_tiles import PanelView
+from napari_cellclass.widgets.evaluate.tables import ClassTable, ConfusionTable, FigureTable
+from napari_cellclass.widgets.evaluate.work import Evaluated
+from napari_cellclass.widgets.train.split_table import FigureView
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_WARNING = "color: #E8743B;"
+_RELIABILITY_PX = 330
+
+
+class EvaluationResults(QWidget):
+    """Shows one of the test sets of an evaluation.
+
+    ``cell`` is sent with the places of true and predicted class, ``opened`` with an evaluation and its tile, and
+    ``save`` without anything.
+    """
+
+    cell = Signal(int, int)
+    opened = Signal(object, object)
+    save = Signal()
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.evaluated: Evaluated | None = None
+        self.sets = QComboBox()
+        self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.text, self.alarms = Sentence(), Sentence()
+        self.figures, self.confusion, self.classes = FigureTable(), ConfusionTable(), ClassTable()
+        self.panel = PanelView(viewer)
+        self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
+        self.fields = FigureView(viewer, lambda width: fields_height(self.shown.report))
+        self.shortcuts = FigureView(viewer, lambda width: self._paper_height("shortcuts"))
+        self.stress = FigureView(viewer, lambda width: self._paper_height("stress"))
+        self.save_button = QPushButton("Save kit …")
+        self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.sets, self.text, self.alarms, self.figures):
+            column.addWidget(widget)
+        title = Sentence("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
+        for widget in (title, self.confusion, self.panel, self.classes):
+            column.addWidget(widget)
+        for view in self._views():
+            column.addWidget(view)
+        column.addWidget(self.save_button)
+        self.sets.currentIndexChanged.connect(self._show_set)
+        self.confusion.cell.connect(self._cell_clicked)
+        self.panel.opened.connect(self.opened)
+        self.save_button.clicked.connect(self.save)
+        self.setVisible(False)
+
+    def _views(self) -> tuple[FigureView, ...]:
+        return self.reliability, self.fields, self.shortcuts, self.stress
+
+    @property
+    def shown(self) -> EvaluatedSet:
+        """The test set that is shown."""
+        assert self.evaluated is not None
+        return self.evaluated.sets[max(0, self.sets.currentIndex())]
+
+    def show_evaluated(self, evaluated: Evaluated) -> None:
+        """Show the first test set; the list offers the others."""
+        self.evaluated = evaluated
+        self.sets.blockSignals(True)
+        self.sets.clear()
+        for one in evaluated.sets:
+            value = one.report.balanced_accuracy
+            self.sets.addItem(f"{one.name}: balanced accuracy {value.value:.3f}")
+        self.sets.blockSignals(False)
+        self.sets.setVisible(len(evaluated.sets) > 1)
+        self.setVisible(True)
+        self._show_set()
+
+    def _show_set(self) -> None:
+        one, report = self.shown, self.shown.report
+        # How the intervals were made matters at once only where they are too narrow.
+        how = "" if report.groups > 1 else f" Intervals: {report.interval}."
+        self.text.setText(f"{one.name}: n = {counted(report.n, 'tile')} of {counted(report.groups, 'group')}.{how}")
+        self.figures.setToolTip(f"intervals: {report.interval}")
+        warnings = any(alarm.severity == "warning" for alarm in one.alarms)
+        self.alarms.setText("\n".join(f"{alarm.severity.capitalize()}: {alarm.text}." for alarm in one.alarms))
+        self.alarms.setStyleSheet(_WARNING if warnings else "")
+        self.alarms.setVisible(bool(one.alarms))
+        for widget in (self.figures, self.confusion, self.classes):
+            widget.show_report(report)
+        self.panel.show_set(one.evaluation)
+        self.reliability.show_figure(partial(draw_reliability, report))
+        self.fields.show_figure(partial(draw_fields, report))
+        k = len(report.classes)
+        for view, draw, table in (
+            (self.shortcuts, shortcut_figure, one.shortcuts),
+            (self.stress, stress_figure, one.stress),
+        ):
+            if table is None:
+                view.clear_figure()
+            else:
+                view.show_figure(partial(_on_paper, partial(draw, table, k)))
+
+    def _paper_height(self, name: str) -> int:
+        table = getattr(self.shown, name)
+        inches = {"shortcuts": shortcut_inches, "stress": stress_inches}[name]
+        return 1 if table is None else paper_height(inches(table))
+
+    def _cell_clicked(self, truth: int, said: int) -> None:
+        self.panel.show_cell((truth, said))
+        self.cell.emit(truth, said)
+
+    def let_go(self) -> None:
+        """Stop reading and following the viewer."""
+        self.panel.close_down()
+        for view in self._views():
+            view.let_go()
+
+
+def _on_paper(figure: Callable[[], Any], look: Look) -> NDArray[np.uint8]:
+    return on_paper(figure(), look.width, look.ratio)

@@ -1,0 +1,111 @@
+"""The list of test sets, each with a name that can be edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.common.errors import CellClassError, ParamsError
+from napari_cellclass.runs.evaluate.named_sets import NamedPath, with_names
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.text import plain_tip
+
+_NAME, _PATH = 0, 1
+_ROW_PX, _MOST_ROWS = 24, 5
+
+
+class SetList(QWidget):
+    """Test sets: folders with a sub-folder per class, or lists of tiles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = QTableWidget(0, 2)
+        self.table.setHorizontalHeaderLabels(["test set", "where"])
+        self.table.verticalHeader().setVisible(False)
+        self.table.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideLeft)
+        self.table.setWordWrap(False)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Interactive)
+        header.setSectionResizeMode(_PATH, QHeaderView.ResizeMode.Stretch)
+        self.table.setToolTip("double-click a name to change it")
+        self.folder_button, self.csv_button = QPushButton("Add folder …"), QPushButton("Add list …")
+        self.remove_button = QPushButton("Remove")
+        self.folder_button.setToolTip("a folder with one sub-folder of tiles or fields per class")
+        self.csv_button.setToolTip("a TILES.csv with path, y0, x0, y1, x1, class_name and, at will, group")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.table)
+        column.addLayout(row_of(self.folder_button, self.csv_button, self.remove_button))
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.csv_button.clicked.connect(self._ask_csv)
+        self.remove_button.clicked.connect(self.remove_selected)
+        self._fit()
+
+    def add(self, path: Path) -> None:
+        """Add a test set under a name of its own; one that is there already is not added twice."""
+        rows = [self.table.item(i, _PATH).text() for i in range(self.table.rowCount())]
+        if str(path) in rows:
+            self.table.selectRow(rows.index(str(path)))
+            return
+        try:
+            name = with_names([NamedPath("", Path(text)) for text in (*rows, str(path))])[-1].name
+        except CellClassError:
+            name = path.stem  # the user is told at Run that two have one name
+        row = self.table.rowCount()
+        self.table.insertRow(row)
+        self.table.setItem(row, _NAME, QTableWidgetItem(name))
+        where = QTableWidgetItem(str(path))
+        where.setFlags(where.flags() & ~Qt.ItemFlag.ItemIsEditable)
+        where.setToolTip(plain_tip(str(path)))
+        self.table.setItem(row, _PATH, where)
+        self._fit()
+
+    def remove_selected(self) -> None:
+        """Take the selected test sets off the list."""
+        for row in sorted({index.row() for index in self.table.selectedIndexes()}, reverse=True):
+            self.table.removeRow(row)
+        self._fit()
+
+    def chosen(self) -> tuple[NamedPath, ...]:
+        """Give the test sets.
+
+        Raises
+        ------
+        ParamsError
+            There is none, or names are not possible.
+        """
+        rows = range(self.table.rowCount())
+        found = [
+            NamedPath(self.table.item(i, _NAME).text().strip(), Path(self.table.item(i, _PATH).text())) for i in rows
+        ]
+        if not found:
+            raise ParamsError("no test set is chosen; add a folder with one sub-folder of tiles per class")
+        return with_names(found)
+
+    def _fit(self) -> None:
+        rows = max(2, min(_MOST_ROWS, self.table.rowCount()))
+        self.table.setFixedHeight(self.table.horizontalHeader().sizeHint().height() + _ROW_PX * rows + 6)
+        self.remove_button.setEnabled(self.table.rowCount() > 0)
+
+    def _ask_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "A test set: a folder with one sub-folder per class")
+        if name:
+            self.add(Path(name))
+
+    def _ask_csv(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "A test set: a list of tiles", "", "Lists of tiles (*.csv)")
+        if name:
+            self.add(Path(name))

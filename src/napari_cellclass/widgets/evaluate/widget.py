@@ -1,0 +1,190 @@
+"""The widget *Evaluate*: a model, labelled tiles that it has not seen, and how well it does on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import FileEdit
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError, ParamsError
+from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.evaluation.example_tiles import PanelTile
+from napari_cellclass.core.evaluation.results import Evaluation
+from napari_cellclass.core.params.verbs import EvaluateParams
+from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
+from napari_cellclass.widgets.classify.widget import ClassifyWidget
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.docks import find_dock
+from napari_cellclass.widgets.common.job_panel import JobPanel
+from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.keras_dialog import run_with_answers
+from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.evaluate import work
+from napari_cellclass.widgets.evaluate.results import EvaluationResults
+from napari_cellclass.widgets.evaluate.sets import SetList
+from napari_cellclass.widgets.train.split_table import warm_up
+from napari_cellclass.widgets.train.widget import TrainWidget
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_SETTINGS = ["group_by", "precision", "shortcuts", "stress"]
+_MOST_ON_SHEET = 100
+
+
+class EvaluateWidget(DockedWidget):
+    """Evaluate a model on test sets, and look at the tiles behind every figure.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self._reading: Job | None = None
+        self._requests = 0
+        self._sheet: tuple[Evaluation, dict[int, PanelTile]] | None = None
+        self.layers = EvaluatedLayers(napari_viewer, self._open_place)
+        self._build()
+        self.run_button.clicked.connect(self.run)
+        self.results.cell.connect(self._show_cell)
+        self.results.opened.connect(self._open)
+        self.results.save.connect(self._ask_and_save)
+        start_job(warm_up)
+        self.panel.say("Choose a model and labelled tiles that it was not trained on, and press Run.")
+
+    def _build(self) -> None:
+        self.model = FileEdit(
+            filter="Models (*.cellclass *.keras)",
+            tooltip="the model to judge; when empty, that of Classify field or the last one that was trained",
+        )
+        self.model.line_edit.value = ""
+        self.model.line_edit.native.setPlaceholderText("that of Classify field, or the last trained")
+        self.sets = SetList()
+        self.form = TrainForm(_SETTINGS, EvaluateParams)
+        self.run_button = QPushButton("Run")
+        self.results = EvaluationResults(self.viewer)
+        self.panel = JobPanel([self.run_button, self.results.save_button])
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addLayout(labelled(("model", self.model.native)))
+        for widget in (self.sets, self.form, self.run_button, self.panel, self.results):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self._scroll = self.fill(inner)
+
+    # -- what is asked for ---------------------------------------------------------------------
+
+    def set_model(self, path: Path) -> None:
+        """Choose a model, as if its path had been typed."""
+        self.model.line_edit.value = str(path)
+
+    def _model_path(self) -> Path:
+        """Give the model that is chosen here, in Classify field, or that was trained last."""
+        text = str(self.model.line_edit.value).strip()
+        if text not in ("", "."):
+            return Path(text)
+        train, classify = find_dock(self, TrainWidget), find_dock(self, ClassifyWidget)
+        if classify is not None and classify.model is not None:
+            return Path(classify.model_path.value)  # of a .keras file this one, not what it was converted to
+        if train is not None and train.outcome.trained:
+            return train.outcome.trained[-1].model.path
+        raise ParamsError("no model is chosen; choose a .cellclass file, or train one")
+
+    def _ask(self) -> work.EvaluateRequest:
+        model, sets = self._model_path(), self.sets.chosen()
+        values = {name: value for name, value in self.form.values().items() if value is not None}
+        data = [str(one.path) for one in sets]
+        params = EvaluateParams.checked(data=data, model=model, out=Path(), **values)
+        self.set_model(model)
+        return work.EvaluateRequest(params, sets)
+
+    # -- running -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Evaluate the model; the window stays free meanwhile."""
+        if self.panel.running:
+            return
+        try:
+            run_with_answers(self.panel, work.run, self._evaluated, self._ask(), self)
+            self.results.setVisible(False)  # those of other sets or another model
+        except CellClassError as error:
+            self.panel.failed(error)
+
+    def _evaluated(self, evaluated: work.Evaluated) -> None:
+        self.results.show_evaluated(evaluated)
+        left = [text for one in evaluated.sets for _, text in one.evaluation.data.skipped]
+        said = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}"
+        said += "." if evaluated.precision == "f32" else f", in {evaluated.precision}."
+        if evaluated.why:
+            said += f"\n{evaluated.why}"
+        if left:
+            said += f"\nLeft out: {counted(len(left), 'file')}, such as: {left[0]}"
+        self.panel.say(said)
+
+    # -- tiles ---------------------------------------------------------------------------------
+
+    def _read(self, function: Any, returned: Any, **kwargs: Any) -> None:
+        """Read something for the viewer; an earlier wish is dropped."""
+        if self._reading is not None:
+            self._reading.cancel()
+        self._requests += 1
+        number = self._requests
+        self._reading = job = start_job(function, owner=self, **kwargs)
+        job.returned.connect(lambda found: returned(found) if number == self._requests else None)
+        job.failed.connect(lambda error: self.panel.failed(error) if number == self._requests else None)
+
+    def _show_cell(self, truth: int, said: int) -> None:
+        evaluation, places = self.results.shown.evaluation, self.results.panel.places
+        if len(places) == 0:
+            self.panel.say("There are no such tiles.")
+            return
+        name = f"{self.results.shown.name}: {self.results.panel.cell_text()}"
+
+        def show(tiles: tuple[PanelTile, ...]) -> None:
+            self._sheet = evaluation, {tile.place: tile for tile in tiles}
+            self.layers.show_sheet(tiles, name)
+            first = "" if len(tiles) == len(places) else f"The first {len(tiles)} of {len(places):,} tiles. "
+            self.panel.say(f"{first}Double-click a tile to see it in its field.")
+
+        self._read(work.tiles, show, evaluation=evaluation, places=places[:_MOST_ON_SHEET])
+
+    def _open_place(self, place: int) -> None:
+        if self._sheet is not None:
+            self._open(self._sheet[0], self._sheet[1][place])
+
+    def _open(self, evaluation: Evaluation, tile: PanelTile) -> None:
+        self._read(work.open_tile, self._opened, evaluation=evaluation, tile=tile)
+
+    def _opened(self, found: work.TileInField) -> None:
+        picture = found.picture
+        self.layers.show_tile(picture.source, picture.pixels, picture.step, found.box, found.tile)
+
+    # -- the kit -------------------------------------------------------------------------------
+
+    def _ask_and_save(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "A folder to write the kit to")
+        if name:
+            self.save_kit(Path(name) / "kit")
+
+    def save_kit(self, out: Path) -> None:
+        """Write the kit for a paper to a folder."""
+        evaluated = self.results.evaluated
+        assert evaluated is not None
+        self.panel.run(work.write_kit, self._saved, model=evaluated.model, sets=evaluated.sets, out=out)
+
+    def _saved(self, out: Path) -> None:
+        self.panel.say(f"Figures, tables and methods.md are in {out}.")
+
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind."""
+        self._requests += 1
+        if self._reading is not None:
+            self._reading.cancel()
+        self.panel.close_down()
+        self.results.let_go()

@@ -1,0 +1,220 @@
+"""The widget *Experiment*: has a network learned or memorised? Repeated runs, comparisons, and a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import FileEdit
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.job_panel import JobPanel
+from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.common.text import Sentence, plain_tip
+from napari_cellclass.widgets.experiment import work
+from napari_cellclass.widgets.train.close_guard import CloseGuard
+from napari_cellclass.widgets.train.data import DataChoice
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_NETWORK = ["network", "standardise", "epochs", "augment"]
+_COMPARED = ["runs", "folds", "null", "curve", "pair", "repeats", "workers"]
+
+
+class Picture(QLabel):
+    """A saved figure, as wide as the dock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whole = QPixmap()
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setVisible(False)
+
+    def show_file(self, path: Path) -> None:
+        """Show a PNG file, and its name when pointed at."""
+        self._whole = QPixmap(str(path))
+        self.setToolTip(plain_tip(str(path)))
+        self.setVisible(True)
+        self._fit()
+
+    def _fit(self) -> None:
+        if self._whole.isNull():
+            return
+        ratio = self.devicePixelRatioF()
+        width = max(120, min(self.width(), 600))
+        small = self._whole.scaledToWidth(round(ratio * width), Qt.TransformationMode.SmoothTransformation)
+        small.setDevicePixelRatio(ratio)
+        self.setPixmap(small)
+        self.setFixedHeight(round(small.height() / ratio))
+
+    def resizeEvent(self, event: Any) -> None:
+        """Follow the dock's width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def sizeHint(self) -> QSize:
+        """Take the width that is there."""
+        return QSize(120, self.height())
+
+
+class ExperimentPanel(JobPanel):
+    """Counts the trainings; what was finished is kept, and said to be."""
+
+    def _progressed(self, update: Progress) -> None:
+        metrics = update.metrics
+        if "runs" not in metrics:
+            super()._progressed(update)
+            return
+        run, runs = int(metrics["run"]), int(metrics["runs"])
+        part = update.done / update.total if update.phase == "training" and update.total else 0.0
+        if update.phase == "epoch":
+            part = (metrics["epoch"] - 1) / metrics["epochs"]
+        self.bar.setRange(0, 100 * runs)
+        self.bar.setValue(max(self.bar.value(), round(100 * (run - 1 + part))))
+        self.bar.setFormat(f"training {run} of {runs}")
+        if update.phase == "training":
+            self.say(
+                f"Training {run} of {runs}, epoch {update.done} of {update.total}: accuracy "
+                f"{metrics['accuracy']:.3f}, on held-out tiles {metrics['val_accuracy']:.3f}."
+            )
+
+
+class ExperimentWidget(DockedWidget):
+    """Train repeatedly, compare, and say whether the classes were learned.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.found: work.Found | None = None
+        self._more: dict[str, Any] = {}
+        self._suggested = ""
+        self._build()
+        self._guard = CloseGuard(self, lambda: self.panel.running, self.panel.close_down)
+        self.data.changed.connect(self._data_changed)
+        self.start_button.clicked.connect(self.start)
+        self.pair_button.clicked.connect(self.start_pair)
+        events = self.viewer.layers.events
+        self._events = (events.inserted, events.removed, events.reordered)
+        for event in self._events:
+            event.connect(self._layers_changed)
+        self._data_changed()
+        self.panel.say(
+            "Choose labelled tiles and a folder, and press Start. Called again, it goes on where it was left."
+        )
+
+    def _build(self) -> None:
+        self.data = DataChoice(self.viewer)
+        self.network = TrainForm(_NETWORK, ExperimentParams)
+        self.compared = TrainForm([n for n in _COMPARED if n in ExperimentParams.model_fields], ExperimentParams)
+        self.out = FileEdit(mode="d", tooltip="folder for verdict, tables, figures and models; the same one goes on")
+        self.start_button, self.pair_button = QPushButton("Learned or memorised?"), QPushButton("By tile or by group?")
+        self.start_button.setToolTip("train all that is ticked, and judge")
+        self.pair_button.setToolTip("only compare the accuracy on tiles held out singly with that on whole groups")
+        self.panel = ExperimentPanel([self.start_button, self.pair_button])
+        self.word, self.pair, self.text, self.warning = Sentence(), Sentence(), Sentence(), Sentence()
+        for label in (self.word, self.pair, self.text, self.warning):
+            label.setVisible(False)
+        self.word.setStyleSheet("font-weight: bold; font-size: 14px;")
+        self.warning.setStyleSheet("color: #E8743B;")
+        self.pictures = (Picture(), Picture())
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        for widget in (self.data, self.network, self.compared):
+            column.addWidget(widget)
+        column.addLayout(labelled(("folder", self.out.native)))
+        column.addLayout(row_of(self.start_button, self.pair_button))
+        for widget in (self.panel, self.word, self.pair, self.text, self.warning, *self.pictures):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self._scroll = self.fill(inner)
+
+    def take(self, data: DataChoice, *forms: TrainForm) -> None:
+        """Choose the tiles and settings of the Train widget, also those that have no field here."""
+        self.data.take(data)
+        values = {name: value for one in forms for name, value in one.values().items()}
+        for name, field in self.network.fields.items():
+            field.value = values.pop(name, field.value)
+        self._more = values
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.data.refresh()
+
+    def _data_changed(self) -> None:
+        if str(self.out.value) in (self._suggested, ".", ""):
+            name = Path(self.data.suggestion() or "tiles").stem
+            self._suggested = str(self.data.folder_above() / f"{name}_experiment")
+            self.out.value = self._suggested
+
+    # -- an experiment -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Train all that is ticked, or go on with it."""
+        self._run({})
+
+    def start_pair(self) -> None:
+        """Train by group and by tile, and nothing else."""
+        self._run({"null": False, "curve": False, "pair": True})
+
+    def _ask(self, changes: dict[str, Any]) -> ExperimentParams:
+        values = self._more | self.network.values()
+        if values.get("as_published"):
+            values = {name: value for name, value in values.items() if value != TrainParams.model_fields[name].default}
+        values |= self.compared.values() | changes | self.data.values() | {"out": Path(self.out.value)}
+        checked: ExperimentParams = ExperimentParams.checked(**values)
+        return checked
+
+    def _run(self, changes: dict[str, Any]) -> None:
+        if self.panel.running:
+            return
+        try:
+            params, fields = self._ask(changes), self.data.fields()
+        except CellClassError as error:
+            self.panel.failed(error)
+            return
+        self.panel.run(work.run, self._ended, params=params, fields=fields)
+        self.panel.say("Starting …")
+        assert self.panel.job is not None
+        self.panel.job.cancelled.connect(self._cancelled)
+
+    def _cancelled(self) -> None:
+        self.panel.say("Cancelled; finished trainings are kept, and taken up when you press the button again.")
+
+    def _ended(self, found: work.Found) -> None:
+        self.found = found
+        self.word.setText(f"Verdict: {found.verdict['verdict']}")
+        self.pair.setText(found.pair())
+        self.text.setText(found.text())
+        self.warning.setText("\n".join(f"Warning: {text}." for text in found.verdict["warnings"]))
+        for label in (self.word, self.pair, self.text, self.warning):
+            label.setVisible(bool(label.text()))
+        for picture, path in zip(self.pictures, found.figures, strict=False):
+            picture.show_file(path)
+        self.panel.say(f"{found.verdict['trainings']} trainings; verdict, tables and figures are in {found.out}.")
+
+    # -- window --------------------------------------------------------------------------------
+
+    def showEvent(self, event: Any) -> None:
+        """Watch the window that the widget is docked in."""
+        super().showEvent(event)
+        self._guard.watch()
+
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind; finished trainings are on disk."""
+        self.panel.close_down()
+        for one in self._events:
+            one.disconnect(self._layers_changed)

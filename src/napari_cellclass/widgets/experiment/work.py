@@ -1,0 +1,68 @@
+"""What the Experiment widget does away from the window: an experiment in a child process, and its verdict read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback
+from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.runs.train.child import experiment_in_child
+from napari_cellclass.widgets.train.work import AnnotatedField, TrainRequest, prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What an experiment has come to: its folder, and the content of ``verdict.json`` there."""
+
+    out: Path
+    verdict: Mapping[str, Any]
+
+    @property
+    def figures(self) -> tuple[Path, ...]:
+        """The box plot of the runs and their curves, as they were saved."""
+        return tuple(path for path in (self.out / "runs.png", self.out / "curves.png") if path.is_file())
+
+    def pair(self) -> str:
+        """Say both accuracies, by tile and by group, and what lies between them; empty where not compared."""
+        numbers = self.verdict["numbers"]
+        if numbers["by_tile"] is None:
+            return ""
+        sentence = next((text for text in self.verdict["sentences"] if text.startswith("held out tile by tile")), "")
+        return (
+            f"Held out by group: {_estimate(numbers['held_out'])}. Held out tile by tile: "
+            f"{_estimate(numbers['by_tile'])}.\n{sentence[:1].upper()}{sentence[1:]}."
+        )
+
+    def text(self) -> str:
+        """Say the verdict and what it rests on."""
+        meaning = self.verdict["meaning"]
+        told = [text for text in self.verdict["sentences"] if not text.startswith("held out tile by tile")]
+        lines = [f"{meaning[:1].upper()}{meaning[1:]}.", *(f"\N{BULLET} {text}" for text in told)]
+        return "\n".join([*lines, *(f"Left out: {text}." for text in self.verdict["notes"])])
+
+
+def run(
+    params: ExperimentParams, fields: tuple[AnnotatedField, ...], progress: ProgressCallback, cancelled: CancelCheck
+) -> Found:
+    """Run an experiment, or go on with it.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can mend.
+    CancelledError
+        ``cancelled`` said so; the child is gone, finished trainings are kept.
+    """
+    with prepared(TrainRequest(params, fields), progress, cancelled) as ready:
+        assert isinstance(ready, ExperimentParams)
+        out = experiment_in_child(ready, progress, cancelled)
+    return Found(out, json.loads((out / "verdict.json").read_text(encoding="utf-8")))
+
+
+def _estimate(value: Mapping[str, Any]) -> str:
+    bounds = "" if value["lo"] is None else f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})"
+    return f"{value['value']:.3f}{bounds}"

@@ -1,0 +1,128 @@
+"""What a plate is made of: folders, images and lists, or all image layers of the viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QButtonGroup,
+    QFileDialog,
+    QListWidget,
+    QPushButton,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.viewer.common.layers import bare, image_from_layers, is_drawn
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.text import plain_tip
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+_ROW_PX, _MOST_ROWS = 22, 5
+
+
+class PlateSources(QWidget):
+    """Folders, images and lists of images; or every image layer.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.from_files, self.from_layers = QRadioButton("folders, images and lists"), QRadioButton("all image layers")
+        self.from_layers.setToolTip("layers that are in no file are written to the folder of results first")
+        self.files = QListWidget()
+        self.files.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.files.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.files.setTextElideMode(Qt.TextElideMode.ElideLeft)
+        self.files.setToolTip("a list is a .txt or .csv file with the path of an image in each line")
+        self.folder_button, self.file_button = QPushButton("Add folder …"), QPushButton("Add files …")
+        self.remove_button = QPushButton("Remove")
+        self._buttons = QWidget()
+        row = row_of(self.folder_button, self.file_button, self.remove_button)
+        row.setContentsMargins(0, 0, 0, 0)
+        self._buttons.setLayout(row)
+        group = QButtonGroup(self)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.from_files, self.files, self._buttons, self.from_layers):
+            column.addWidget(widget)
+        for radio in (self.from_files, self.from_layers):
+            group.addButton(radio)
+        self.from_files.setChecked(True)
+        self.from_files.toggled.connect(self._chosen)
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.file_button.clicked.connect(self._ask_files)
+        self.remove_button.clicked.connect(self.remove_selected)
+        self._fit()
+
+    def add(self, path: Path) -> None:
+        """Add a folder, an image or a list; one that is there already is not added twice."""
+        self.from_files.setChecked(True)
+        if not self.files.findItems(str(path), Qt.MatchFlag.MatchExactly):
+            self.files.addItem(str(path))
+            self.files.item(self.files.count() - 1).setToolTip(plain_tip(str(path)))
+        self._fit()
+
+    def remove_selected(self) -> None:
+        """Take the selected ones off the list, or all where none is selected."""
+        rows = [self.files.row(item) for item in self.files.selectedItems()] or range(self.files.count())
+        for row in sorted(rows, reverse=True):
+            self.files.takeItem(row)
+        self._fit()
+
+    def chosen(self) -> tuple[list[Path], list[SourceImage]]:
+        """Give what is chosen: files, and layers that are in none.
+
+        Raises
+        ------
+        ParamsError
+            Nothing is.
+        """
+        if self.from_files.isChecked():
+            files = [Path(self.files.item(i).text()) for i in range(self.files.count())]
+            if not files:
+                raise ParamsError("no images are chosen; add a folder, images, or a list of images")
+            return files, []
+        layers = [bare(layer) for layer in self._viewer.layers if _is_image(layer)]
+        if not layers:
+            raise ParamsError("there is no image layer; open images, or choose a folder")
+        # Several layers of one file are its channels.
+        files = [Path(path) for path in dict.fromkeys(layer.source.path for layer in layers if layer.source.path)]
+        loose = [layer for layer in layers if not layer.source.path]
+        return files, [image_from_layers([layer], self._viewer.dims.point) for layer in loose]
+
+    def _chosen(self) -> None:
+        for widget in (self.files, self._buttons):
+            widget.setVisible(self.from_files.isChecked())
+
+    def _fit(self) -> None:
+        self.files.setFixedHeight(_ROW_PX * min(_MOST_ROWS, max(2, self.files.count())) + 8)
+        self.remove_button.setEnabled(self.files.count() > 0)
+
+    def _ask_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "A folder of images")
+        if name:
+            self.add(Path(name))
+
+    def _ask_files(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(self, "Images, or lists of images")
+        for name in names:
+            self.add(Path(name))
+
+
+def _is_image(layer: Layer) -> bool:
+    return type(bare(layer)).__name__ == "Image" and is_drawn(layer)

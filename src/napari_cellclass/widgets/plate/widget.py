@@ -1,0 +1,169 @@
+"""The widget *Classify plate*: many fields, a model, and the plate with a way into every field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from magicgui.widgets import FileEdit
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError, ParamsError
+from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.viewer.features.plate_layers import PlateLayers
+from napari_cellclass.widgets.classify.widget import ClassifyWidget
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.docks import find_dock
+from napari_cellclass.widgets.common.job_panel import JobPanel
+from napari_cellclass.widgets.common.keras_dialog import run_with_answers
+from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.plate import work
+from napari_cellclass.widgets.plate.results import PlateResults
+from napari_cellclass.widgets.plate.sources import PlateSources
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_SETTINGS = ["workers", "error_rate", "precision"]
+_SHOWN_FAILURES = 3
+_VIEW_SETTLES_MS = 120
+
+
+class PlateWidget(DockedWidget):
+    """Classify many fields as the command does, look at the plate, and jump into its fields.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
+        self.layers = PlateLayers(napari_viewer)
+        self._build()
+        self.run_button.clicked.connect(self.run)
+        self.results.opened.connect(self.open_field)
+        self._view_timer = QTimer(self)
+        self._view_timer.setSingleShot(True)
+        self._view_timer.setInterval(_VIEW_SETTLES_MS)
+        self._view_timer.timeout.connect(self.layers.map.refresh_view)
+        self.viewer.scene.camera.events.connect(self._view_moved)
+        self.panel.say("Choose images, a model and a folder for the results, and press Run.")
+
+    def _build(self) -> None:
+        self.sources = PlateSources(self.viewer)
+        self.model = FileEdit(
+            filter="Models (*.cellclass *.keras)", tooltip="the model; when empty, that of Classify field"
+        )
+        self.out = FileEdit(mode="d", tooltip="a folder for the tables; what is complete there is not done again")
+        self.wells = FileEdit(
+            filter="Tables (*.csv)", tooltip="a CSV image,well; when empty, wells are read from the names of the files"
+        )
+        hints = ("that of Classify field", "a folder", "from the file names")
+        for edit, hint in zip((self.model, self.out, self.wells), hints, strict=True):
+            edit.line_edit.value = ""
+            edit.line_edit.native.setPlaceholderText(hint)
+        self.form = TrainForm(_SETTINGS, ClassifyParams)
+        self.run_button = QPushButton("Run")
+        self.results = PlateResults()
+        self.panel = JobPanel([self.run_button, self.results.open_button])
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addWidget(self.sources)
+        rows = (("model", self.model.native), ("results", self.out.native), ("wells", self.wells.native))
+        column.addLayout(labelled(*rows))
+        for widget in (self.form, self.run_button, self.panel, self.results):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self._scroll = self.fill(inner)
+
+    # -- what is asked for ---------------------------------------------------------------------
+
+    def set_model(self, path: Path) -> None:
+        """Choose a model, as if its path had been typed."""
+        self.model.line_edit.value = str(path)
+
+    def set_out(self, path: Path) -> None:
+        """Choose the folder for the results, as if its path had been typed."""
+        self.out.line_edit.value = str(path)
+
+    def _ask(self) -> work.PlateRequest:
+        files, layers = self.sources.chosen()
+        out = _path(self.out)
+        if out is None:
+            raise ParamsError("no folder for the results is chosen; choose one")
+        values = {name: value for name, value in self.form.values().items() if value is not None}
+        # Layers that are in no file have paths only once they are written.
+        params = ClassifyParams.checked(
+            images=files or [Path()], model=self._model_path(), out=out, wells=_path(self.wells), **values
+        )
+        return work.PlateRequest(params, tuple(layers))
+
+    def _model_path(self) -> Path:
+        path = _path(self.model)
+        if path is not None:
+            return path
+        classify = find_dock(self, ClassifyWidget)
+        if classify is None or classify.model is None:
+            raise ParamsError("no model is chosen; choose a .cellclass file, or train one")
+        path = Path(classify.model_path.value)
+        self.set_model(path)
+        return path
+
+    # -- running -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Classify the fields; the window stays free meanwhile."""
+        if self.panel.running:
+            return
+        try:
+            run_with_answers(self.panel, work.run, self._done, self._ask(), self)
+        except CellClassError as error:
+            self.panel.failed(error)
+
+    def _done(self, result: work.PlateResult) -> None:
+        self.results.show_result(result)
+        report = result.report
+        lines = ["Cancelled: " + self.results.summary() if report.cancelled else self.results.summary()]
+        lines += [f"Warning: {text}." for text in report.warnings]
+        lines += [outcome.error for outcome in report.failed[:_SHOWN_FAILURES]]
+        if len(report.failed) > _SHOWN_FAILURES:
+            lines.append(f"{len(report.failed):,} images failed in all; each is named in report.json.")
+        self.panel.say("\n".join(lines), bad=bool(report.failed))
+
+    # -- fields --------------------------------------------------------------------------------
+
+    def open_field(self, row: pd.Series) -> None:
+        """Open a field of the plate in the viewer, with the map of its written table."""
+        result = self.results.result
+        if result is None or self.panel.running:
+            return
+        if row["state"] != "done":
+            self.panel.say(f"{row['stem']} has no table; report.json says why.", bad=True)
+            return
+        params = result.request.params
+        self.panel.run(work.open_field, self._opened, params=params, image=row["image"], stem=row["stem"])
+
+    def _opened(self, found: work.FieldInView) -> None:
+        picture = found.picture
+        self.layers.show(picture.source, picture.pixels, picture.step, found.new)
+        self.panel.say(f"{picture.source.name} with its map: {len(found.new.table):,} tiles.")
+
+    def _view_moved(self, event: Any = None) -> None:
+        self._view_timer.start()
+
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind; finished fields are on disk."""
+        self.viewer.scene.camera.events.disconnect(self._view_moved)
+        self.panel.close_down()
+
+
+def _path(edit: FileEdit) -> Path | None:
+    text = str(edit.line_edit.value).strip()
+    return None if text in ("", ".") else Path(text)

@@ -1,0 +1,114 @@
+"""What the Classify plate widget does away from the window: classify all fields, and open one with its map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import CancelCheck, CancelledError, Progress, ProgressCallback
+from napari_cellclass.core.datasets.naming import safe_prefix
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
+from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.plates.inputs import PLATE_FIGURE
+from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
+from napari_cellclass.report.plate import plate_colours, save_plate
+from napari_cellclass.runs.classify.batch import RunReport, classify_files
+from napari_cellclass.runs.classify.field_files import GEOJSON
+from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model
+from napari_cellclass.viewer.common.overlay import OverlayStyle
+from napari_cellclass.viewer.common.session import NewMap, build_map
+from napari_cellclass.viewer.features.plate_layers import plain_field
+from napari_cellclass.widgets.prepare.work import Picture
+
+LAYER_FOLDER = "layers"
+
+
+@dataclass(frozen=True, eq=False)
+class PlateRequest:
+    """What is asked for.
+
+    Parameters
+    ----------
+    params
+        As of the command line.
+    layers
+        Layers that are in no file; they are written to a folder beside the tables first.
+    answers
+        What a ``.keras`` file does not tell.
+    """
+
+    params: ClassifyParams
+    layers: tuple[SourceImage, ...] = ()
+    answers: KerasAnswers | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PlateResult:
+    """What came out, the request, and 256 colours, uint8 (256, 3), for a part of 0 to 1."""
+
+    request: PlateRequest
+    report: RunReport
+    colours: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class FieldInView:
+    """A field of the plate, to be shown, with the layers of its map."""
+
+    picture: Picture
+    new: NewMap
+
+
+def run(request: PlateRequest, progress: ProgressCallback, cancelled: CancelCheck) -> PlateResult:
+    """Classify as the command does.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can mend.
+    """
+    progress(Progress("opening the model", 0, 0))
+    params = request.params
+    model = load_model(params.model, request.answers or KerasAnswers.of(params))
+    written = _write_layers(request.layers, params.out / LAYER_FOLDER, cancelled)
+    params = params.model_copy(update={"images": [path for path in params.images if path != Path()] + written})
+    progress(Progress("images", 0, 0))
+    report = classify_files(params, model, progress, cancelled)
+    save_plate(report.wells, params.out / PLATE_FIGURE)
+    return PlateResult(request, report, plate_colours())
+
+
+def _write_layers(layers: tuple[SourceImage, ...], folder: Path, cancelled: CancelCheck) -> list[Path]:
+    paths: list[Path] = []
+    for source in layers:
+        if cancelled():
+            raise CancelledError("cancelled before the first image")
+        stem, number = safe_prefix(source.name), 1
+        while (path := folder / f"{stem}{'' if number == 1 else f'_{number}'}{tile_suffix(source)}") in paths:
+            number += 1
+        height, width = source.shape
+        write_tile(path, storable(source.read(0, 0, height, width)), source, source.image_id)
+        paths.append(path)
+    return paths
+
+
+def open_field(
+    params: ClassifyParams, image: str, stem: str, progress: ProgressCallback, cancelled: CancelCheck
+) -> FieldInView:
+    """Read a field and the table that was written of it, and make the layers of its map.
+
+    Raises
+    ------
+    ImageError, DatasetError
+        The image or the table cannot be read.
+    """
+    progress(Progress("opening the field", 0, 0))
+    source = read_image(Path(image), t=params.t, z=params.z, scene=params.scene)
+    table = read_tile_geojson(params.out / f"{stem}{GEOJSON}")
+    new = build_map(table, source, plain_field(source), OverlayStyle())
+    return FieldInView(Picture.of(source), new)

@@ -1,0 +1,83 @@
+"""The widget *Prepare tiles*: fields into tiles, names, rotated copies, and a check before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout
+
+from napari_cellclass.viewer.features.background_layers import add_field
+from napari_cellclass.widgets.common.dock_widget import DockedWidget, scrolling
+from napari_cellclass.widgets.common.docks import open_dock
+from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.prepare import work
+from napari_cellclass.widgets.prepare.folder_pages import CheckPage, NamesPage
+from napari_cellclass.widgets.prepare.slice_page import SlicePage
+from napari_cellclass.widgets.train.widget import TrainWidget
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class PrepareWidget(DockedWidget):
+    """Make a data set of fields, and look at it, without the command line.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        look_after_removals(self, napari_viewer)
+        self.slice, self.names, self.check = SlicePage(napari_viewer), NamesPage(), CheckPage()
+        self.tabs = QTabWidget()
+        for name, page in (("Slice", self.slice), ("Names and copies", self.names), ("Check", self.check)):
+            self.tabs.addTab(scrolling(page), name)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.tabs)
+        self.setMinimumWidth(360)
+        self.slice.written.connect(self._written)
+        self.names.written.connect(self._written)
+        self.check.open_image.connect(self._show)
+        self.check.show_tiles.connect(self._show_tiles)
+        self.check.train.connect(self._train)
+        for event in self._layer_events():
+            event.connect(self._layers_changed)
+
+    def _layer_events(self) -> tuple[Any, ...]:
+        events = self.viewer.layers.events
+        return events.inserted, events.removed, events.reordered
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.slice.source.layers.refresh()
+
+    def _written(self, folder: Path) -> None:
+        for page in (self.names, self.check):
+            page.set_folder(folder)
+
+    def _show(self, path: Path) -> None:
+        self.check.panel.run(work.open_picture, self._opened, path=path)
+
+    def _opened(self, picture: work.Picture) -> None:
+        add_field(self.viewer, picture.source, picture.pixels, picture.step)
+
+    def _show_tiles(self, folder: Path) -> None:
+        self.viewer.open(str(folder), plugin="napari-cellclass")
+
+    def _train(self, folder: Path, values: dict[str, Any]) -> None:
+        widget = open_dock(self, self.viewer, TrainWidget, "Train")
+        widget.data.choose_folder(folder, **values)
+        widget.preview()
+
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind."""
+        for changed in self._layer_events():
+            changed.disconnect(self._layers_changed)
+        self.slice.let_go()
+        for page in (self.names, self.check):
+            page.panel.close_down()

@@ -1,0 +1,115 @@
+"""What the Prepare widget does away from the window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback
+from napari_cellclass.core.datasets.naming import folder_images
+from napari_cellclass.core.datasets.renaming import Renaming, rename_images, undo_renaming
+from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.params.prepare import CheckParams, SliceParams
+from napari_cellclass.core.quality.dataset_check import DataReport, check_folder
+from napari_cellclass.core.tiles.background import background_scores
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.runs.common.dataset_opening import cutter, reader
+from napari_cellclass.runs.prepare.slice_plan import open_source
+
+# Of larger fields every n-th pixel is shown.
+_SHOWN_PX = 16_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image of a file, to be shown.
+
+    Parameters
+    ----------
+    source
+        The image.
+    pixels
+        Every ``step``-th pixel, (y, x) or (y, x, 3) where it is RGB, else (C, y, x).
+    step
+        Above 1 for very large images.
+    """
+
+    source: SourceImage
+    pixels: NDArray[Any]
+    step: int
+
+    @classmethod
+    def of(cls, source: SourceImage) -> Picture:
+        """Read the pixels of an image."""
+        height, width = source.shape
+        step = max(1, round((height * width / _SHOWN_PX) ** 0.5))
+        pixels = source.read(0, 0, height, width) if step == 1 else np.asarray(source.data[::step, ::step])
+        if not source.rgb:
+            pixels = pixels[..., 0] if pixels.shape[2] == 1 else np.moveaxis(pixels, -1, 0)
+        return cls(source, pixels, step)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceLook:
+    """The first image to cut, its tiles, and how much each shows.
+
+    Parameters
+    ----------
+    source, grid
+        The image and its N tiles.
+    scores
+        float32, shape (N,), see :func:`background_scores`.
+    picture
+        The image to show; None where it is shown already.
+    """
+
+    source: SourceImage
+    grid: TileGrid
+    scores: NDArray[np.float32]
+    picture: Picture | None
+
+
+def look(params: SliceParams, shown: bool, progress: ProgressCallback, cancelled: CancelCheck) -> SliceLook:
+    """Lay the tiles over the first image and score them.
+
+    Raises
+    ------
+    CellClassError
+        In one line, why it cannot be cut.
+    """
+    source = open_source(first_image(params.images[0]), params)
+    grid = params.grid(source)
+    scores = background_scores(source, grid, params.background, progress, cancelled)
+    return SliceLook(source, grid, scores, None if shown else Picture.of(source))
+
+
+def open_picture(path: Path, progress: ProgressCallback, cancelled: CancelCheck) -> Picture:
+    """Read an image to be shown."""
+    return Picture.of(read_image(path))
+
+
+def first_image(path: Path) -> Path:
+    """Give an image itself, or the first of a folder."""
+    if not path.is_dir() or path.suffix.lower() == ".zarr":
+        return path
+    return next(iter(folder_images(path).values()))[0]
+
+
+def rename(folder: Path, prefix: str | None, progress: ProgressCallback, cancelled: CancelCheck) -> Renaming:
+    """Give the images of a folder numbers; :func:`undo` takes that back, so there is no cancelling."""
+    return rename_images(folder, prefix, progress)
+
+
+def undo(folder: Path, progress: ProgressCallback, cancelled: CancelCheck) -> Renaming:
+    """Give the images their names back."""
+    return undo_renaming(folder, progress)
+
+
+def check(params: CheckParams, progress: ProgressCallback, cancelled: CancelCheck) -> DataReport:
+    """Check a data set as the command does."""
+    return check_folder(params.data, cutter(params), params.group_by, reader(params), progress, cancelled)

@@ -1,0 +1,183 @@
+"""Where the tiles of a training come from: class folders, or annotated layers of the viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import FileEdit
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QButtonGroup,
+    QListWidget,
+    QListWidgetItem,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.viewer.common.layers import KEY, bare
+from napari_cellclass.widgets.common.settings_form import TrainForm
+from napari_cellclass.widgets.train.work import AnnotatedField
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+_MOST_ROWS = 6
+
+
+def annotated_layers(viewer: Viewer) -> list[Layer]:
+    """Layers that carry labels of tiles, one per annotation."""
+    found: dict[int, Layer] = {}
+    for layer in map(bare, viewer.layers):
+        ours = layer.metadata.get(KEY)
+        if isinstance(ours, dict) and ours.get("kind") == "annotation":
+            found.setdefault(id(ours["annotation"]), layer)  # a copy of a layer carries the same labels
+    return list(found.values())
+
+
+class AnnotationChoice(QListWidget):
+    """The annotated layers with a tick each; new ones are ticked."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._layers: list[Any] = []
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setToolTip("tick the annotated fields to train on")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Follow the viewer's layer list; ticks stay."""
+        unticked = {id(layer) for layer in self._layers} - {id(layer) for layer in self.chosen()}
+        self._layers = annotated_layers(self._viewer)
+        self.clear()
+        for layer in self._layers:
+            labelled = int((layer.metadata[KEY]["annotation"].labels >= 0).sum())
+            item = QListWidgetItem(f"{layer.name} ({labelled:,} labelled)")
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Unchecked if id(layer) in unticked else Qt.CheckState.Checked)
+            self.addItem(item)
+        row = max(18, self.sizeHintForRow(0))
+        self.setFixedHeight(row * min(_MOST_ROWS, max(1, self.count())) + 10)
+
+    def sizeHint(self) -> QSize:
+        """Be no wider than the dock."""
+        return QSize(120, self.height())
+
+    def chosen(self) -> list[Layer]:
+        """Give the ticked layers."""
+        ticked = [self.item(i).checkState() == Qt.CheckState.Checked for i in range(self.count())]
+        return [layer for layer, yes in zip(self._layers, ticked, strict=True) if yes]
+
+
+class DataChoice(QWidget):
+    """Class folders or annotated layers.
+
+    ``changed`` is sent when other tiles are chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.from_folders, self.from_layers = QRadioButton("class folders"), QRadioButton("annotated layers")
+        self.folder = FileEdit(mode="d", tooltip="a folder with one sub-folder of images per class")
+        self.cutting = TrainForm(["tile_px"])
+        self.layers = AnnotationChoice(viewer)
+        self.grouping = TrainForm(["group_by"])
+        self.grouping.fields["group_by"].native.setPlaceholderText("each field is a group; ^(...) takes 3 letters")
+        buttons = QButtonGroup(self)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.from_folders, self.from_layers):
+            buttons.addButton(widget)
+        for widget in (
+            self.from_folders, self.folder.native, self.cutting, self.from_layers, self.layers, self.grouping,
+        ):  # fmt: skip
+            column.addWidget(widget)
+        (self.from_layers if self.layers.count() else self.from_folders).setChecked(True)
+        self.from_folders.toggled.connect(self._chosen)
+        self.folder.changed.connect(lambda _: self.changed.emit())
+        self.layers.itemChanged.connect(lambda _: self.changed.emit())
+        self._chosen()
+
+    def _chosen(self) -> None:
+        folders = self.from_folders.isChecked()
+        self.folder.native.setVisible(folders)
+        self.cutting.setVisible(folders)
+        self.layers.setVisible(not folders)
+        self.changed.emit()
+
+    def refresh(self) -> None:
+        """Follow the viewer's layer list."""
+        had = self.layers.count()
+        self.layers.blockSignals(True)
+        self.layers.refresh()
+        self.layers.blockSignals(False)
+        if self.layers.count() and not had and not self._folder_name():
+            self.from_layers.setChecked(True)
+        elif self.layers.count() != had:
+            self.changed.emit()
+
+    def choose_folder(self, folder: Path, tile_px: int | None, group_by: str | None) -> None:
+        """Choose class folders, and how they are cut and grouped."""
+        self.from_folders.setChecked(True)
+        self.cutting.fields["tile_px"].value = tile_px
+        self.grouping.fields["group_by"].value = group_by or ""
+        self.folder.value = folder
+
+    def take(self, other: DataChoice) -> None:
+        """Choose what another such widget has chosen."""
+        self.cutting.fields["tile_px"].value = other.cutting.fields["tile_px"].value
+        self.grouping.fields["group_by"].value = other.grouping.fields["group_by"].value
+        self.layers.refresh()
+        for i in range(min(self.layers.count(), other.layers.count())):
+            self.layers.item(i).setCheckState(other.layers.item(i).checkState())
+        (self.from_folders if other.from_folders.isChecked() else self.from_layers).setChecked(True)
+        self.folder.line_edit.value = other.folder.line_edit.value
+        self.changed.emit()
+
+    def _folder_name(self) -> str:
+        return str(self.folder.line_edit.value).strip()
+
+    def values(self) -> dict[str, Any]:
+        """Give ``data``, ``group_by`` and ``tile_px`` for :class:`TrainParams`.
+
+        Raises
+        ------
+        ParamsError
+            No folder or layer is chosen.
+        """
+        values = self.grouping.values()
+        if self.from_layers.isChecked():
+            if not self.layers.chosen():
+                raise ParamsError("no annotated layer is ticked; label tiles with Annotate tiles, or use class folders")
+            return values | {"data": Path("tiles.csv")}
+        if self._folder_name() in ("", "."):
+            raise ParamsError("no folder is chosen; choose a folder that holds one sub-folder of images per class")
+        return values | {"data": Path(self._folder_name())} | self.cutting.values()
+
+    def fields(self) -> tuple[AnnotatedField, ...]:
+        """Take the labels of the ticked layers as they are now; empty for class folders."""
+        if self.from_folders.isChecked():
+            return ()
+        ours = [layer.metadata[KEY] for layer in self.layers.chosen()]
+        return tuple(AnnotatedField.of(one["source"], one["annotation"]) for one in ours)
+
+    def suggestion(self) -> str:
+        """Give a name for the model."""
+        if self.from_layers.isChecked():
+            chosen = self.layers.chosen()
+            return chosen[0].metadata[KEY]["annotation"].image.name if chosen else ""
+        return Path(self._folder_name()).name
+
+    def folder_above(self) -> Path:
+        """Give the folder that the model belongs into: beside the tiles, or at home."""
+        if self.from_folders.isChecked():
+            return Path(self._folder_name()).absolute().parent if self._folder_name() not in ("", ".") else Path.home()
+        paths = [layer.metadata[KEY]["annotation"].image.path for layer in self.layers.chosen()]
+        return Path(paths[0]).parent if paths and paths[0] else Path.home()

@@ -1,0 +1,148 @@
+"""What a training has come to: the held-out accuracy beside the previous one's, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.models.texture_decision import TextureHead
+from napari_cellclass.core.stats.calibration import Calibration
+from napari_cellclass.report.evaluation_figures import draw_calibration
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.jobs import start_job
+from napari_cellclass.widgets.common.text import Sentence, plain_tip
+from napari_cellclass.widgets.train import work
+from napari_cellclass.widgets.train.split_table import FigureView
+from napari_cellclass.widgets.train.work import Trained
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_RELIABILITY_PX = 190
+
+
+class Outcome(QWidget):
+    """The figures of the last training of this session.
+
+    ``classify`` is sent with the model's path when the user wants the field classified with it.
+    """
+
+    classify = Signal(object)
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.trained: list[Trained] = []
+        self.text, self.warning = Sentence(), Sentence()
+        self.warning.setStyleSheet("color: #E8743B;")
+        self.classify_button = QPushButton("Classify with this model")
+        self.save_button = QPushButton("Save curves")
+        self.save_button.setToolTip("write the curves as PNG and CSV")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.text)
+        column.addWidget(self.warning)
+        self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
+        self.reliability.setToolTip(
+            "how often held-out tiles of a confidence are right, before and after the confidences are calibrated; each "
+            "group by what the others say"
+        )
+        column.addLayout(row_of(self.classify_button, self.save_button))
+        column.addWidget(self.reliability)
+        self.classify_button.clicked.connect(self._classify)
+        self.save_button.clicked.connect(self._ask_and_save)
+        self.setVisible(False)
+
+    def add(self, trained: Trained) -> None:
+        """Show a model that has just been trained."""
+        previous = self.trained[-1] if self.trained else None
+        self.trained.append(trained)
+        self.text.setText(report(trained, previous))
+        warnings = trained.model.manifest.scores.get("warnings", [])
+        warnings = [*warnings, *(text for test in trained.tests.values() for text in test.get("warnings", []))]
+        self.warning.setText("\n".join(f"Warning: {text}." for text in warnings))
+        self.warning.setVisible(bool(warnings))
+        self._show_reliability(trained.model.manifest.calibration)
+        self.save_button.setText("Save curves")
+        self.setVisible(True)
+
+    def _show_reliability(self, calibration: Calibration | None) -> None:
+        if calibration is None or not calibration.reliability_before:
+            self.reliability.clear_figure()
+        else:
+            self.reliability.show_figure(partial(draw_calibration, calibration))
+
+    def let_go(self) -> None:
+        """Stop following the viewer."""
+        self.reliability.let_go()
+
+    def _classify(self) -> None:
+        self.classify.emit(self.trained[-1].model.path)
+
+    def _ask_and_save(self) -> None:
+        start = self.trained[-1].model.path.with_suffix(".png")
+        name, _ = QFileDialog.getSaveFileName(self, "Save curves", str(start), "PNG and CSV (*.png)")
+        if name:
+            job = start_job(work.save_history, owner=self, trained=self.trained[-1], path=Path(name))
+            job.returned.connect(self._saved)
+            job.failed.connect(self._not_saved)
+
+    def _saved(self, paths: list[Path]) -> None:
+        self.save_button.setToolTip(plain_tip(f"wrote {' and '.join(str(path) for path in paths)}"))
+        self.save_button.setText("Saved")
+
+    def _not_saved(self, error: Exception) -> None:
+        self.warning.setText(str(error))
+        self.warning.setVisible(True)
+
+
+def report(trained: Trained, previous: Trained | None) -> str:
+    """Say how good a model is on the tiles that were held out, and how good the previous one was on its own."""
+    now, manifest = trained.validation, trained.model.manifest
+    lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {_tiles(now, 'held-out')}."]
+    if previous is not None:
+        change = now["balanced_accuracy"]["value"] - previous.validation["balanced_accuracy"]["value"]
+        same = "on the same tiles" if trained.held_out == previous.held_out else "other tiles were held out then"
+        lines.append(
+            f"Before, {previous.model.path.name}: {_estimate(previous.validation)}; {change:+.3f} now ({same})."
+        )
+    training = manifest.training
+    texture = TextureHead.of(training)
+    if texture is not None and texture.joined:
+        lines.append(texture.brief())
+    if training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]:
+        lines.append(
+            f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
+            f"{training['epoch_kept']}, is kept. These held-out tiles chose it, so the figure flatters a little."
+        )
+    calibration = manifest.calibration
+    if calibration is not None:
+        lines.append(
+            f"Confidences are off by {calibration.ece_before:.3f} as the network gives them, by "
+            f"{calibration.ece_after:.3f} calibrated (ECE{_judged(calibration)})."
+        )
+    if manifest.quantised is not None and manifest.quantised.kept:
+        _, changed, accuracy, *_ = manifest.quantised.lines()
+        lines.append(f"Also in int8: {accuracy}; {changed}.")
+    for name, test in trained.tests.items():
+        lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
+    return "\n".join(lines)
+
+
+def _judged(calibration: Calibration) -> str:
+    return ", each group by the others" if calibration.cross_fitted else ", on the very tiles: too good"
+
+
+def _tiles(report: Mapping[str, Any], kind: str) -> str:
+    groups = report["groups"]
+    return f"{report['n']:,} {kind} tiles of {groups:,} group{'' if groups == 1 else 's'}"
+
+
+def _estimate(validation: dict[str, Any]) -> str:
+    value = validation["balanced_accuracy"]
+    bounds = "" if value["lo"] is None else f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})"
+    return f"{value['value']:.3f}{bounds}"

@@ -1,0 +1,123 @@
+"""Where a training is: bar, sentence, curves, and the buttons that end it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import Progress
+from napari_cellclass.report.curves import best_epoch, draw_curves
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.train.split_table import FigureView
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_CURVES_PX = 270
+
+
+class TrainProgress(QWidget):
+    """Shows a training while it runs, and its curves after it.
+
+    ``stopped`` is an event that is set once the user wants the best epoch kept.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.stopped = threading.Event()
+        self.history: list[dict[str, float]] = []
+        self.stop_button, self.cancel_button = QPushButton("Stop and keep best"), QPushButton("Cancel")
+        self.stop_button.setToolTip("end after this epoch, and keep the one that did best on the held-out tiles")
+        self.cancel_button.setToolTip("end at once; nothing is written")
+        self.bar, self.message = QProgressBar(), Sentence()
+        self.curves = FigureView(viewer, lambda width: _CURVES_PX)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row_of(self.stop_button, self.cancel_button))
+        for widget in (self.bar, self.message, self.curves):
+            column.addWidget(widget)
+        self.stop_button.clicked.connect(self._stop)
+        self.settle()
+
+    def begin(self, training: bool) -> None:
+        """Show that something has begun; a training has curves and can be stopped."""
+        if training:
+            self.stopped = threading.Event()
+            self.history = []
+            self.curves.clear_figure()
+        self.cancel_button.setVisible(True)
+        self.stop_button.setVisible(training)
+        self.stop_button.setEnabled(False)
+        self.bar.setVisible(True)
+        self.bar.setFormat("")
+        self.bar.setRange(0, 0)
+        self.say("Starting the training …" if training else "Reading the tiles …")
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether there is a best epoch already that may be kept."""
+        return bool(self.history)
+
+    def settle(self) -> None:
+        """Show that it has ended."""
+        for widget in (self.stop_button, self.cancel_button, self.bar):
+            widget.setVisible(False)
+
+    def show_progress(self, update: Progress) -> None:
+        """Show one report."""
+        metrics = update.metrics
+        if update.phase == "training":
+            self.history.append({"epoch": update.done, **metrics})
+            self.curves.show_figure(partial(draw_curves, tuple(self.history), update.total))
+            self._show_epoch(update.done, update.total, update.done)
+        elif update.phase == "epoch":
+            epoch, epochs = int(metrics["epoch"]), int(metrics["epochs"])
+            self._show_epoch(epoch, epochs, epoch - 1 + update.done / update.total)
+        else:
+            self.bar.setRange(0, update.total)
+            self.bar.setValue(update.done)
+            self.bar.setFormat(f"{update.phase}: %v of %m")
+            if update.phase == "reading tiles" and update.done == update.total and self.stop_button.isVisible():
+                self.say("Starting TensorFlow …")
+
+    def _show_epoch(self, epoch: int, epochs: int, done: float) -> None:
+        self.stop_button.setEnabled(not self.stopped.is_set())
+        self.bar.setRange(0, 100 * epochs)
+        self.bar.setValue(round(100 * done))
+        left = f", {clock(self.history[-1]['seconds_left'])} left" if self.history else ""
+        self.bar.setFormat(f"epoch {epoch} of {epochs}{left}")
+        if not self.stopped.is_set():
+            self.say(epoch_text(self.history))
+
+    def _stop(self) -> None:
+        self.stopped.set()
+        self.stop_button.setEnabled(False)
+        self.say("Stopping after this epoch …")
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """Show a sentence; ``bad`` marks bad news."""
+        self.message.setText(text)
+        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+
+
+def clock(seconds: float) -> str:
+    """Write a time in minutes and seconds."""
+    whole = round(seconds)
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    return f"{hours}{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def epoch_text(history: Sequence[Mapping[str, float]]) -> str:
+    """Say how training goes, in one line."""
+    if not history:
+        return "Training; the first epoch takes longest …"
+    last = history[-1]
+    return (
+        f"Training: accuracy {last['accuracy']:.3f}, on held-out tiles {last['val_accuracy']:.3f}; "
+        f"best so far: epoch {best_epoch(history)}."
+    )

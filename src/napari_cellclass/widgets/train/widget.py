@@ -1,0 +1,296 @@
+"""The widget *Train*: labelled tiles in, a model out, with a look at both."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import FileEdit
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.models.bundle import SUFFIX
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.report.curves import draw_tiles, tiles_height
+from napari_cellclass.report.histograms import draw_histograms
+from napari_cellclass.runs.train.preview import TrainingPreview
+from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.classify.widget import ClassifyWidget
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.docks import find_dock, open_dock
+from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
+from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm, labelled
+from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.experiment.widget import ExperimentWidget
+from napari_cellclass.widgets.train import work
+from napari_cellclass.widgets.train.close_guard import CloseGuard
+from napari_cellclass.widgets.train.data import DataChoice
+from napari_cellclass.widgets.train.outcome import Outcome
+from napari_cellclass.widgets.train.progress import TrainProgress
+from napari_cellclass.widgets.train.split_table import FigureView, SplitTable, warm_up
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_SETTINGS = ["network", "standardise", "epochs", "augment", "as_published"]
+_MORE = [
+    "texture",
+    "class_weights",
+    "normalisation",
+    "range",
+    "rotate",
+    "views",
+    "batch_size",
+    "learning_rate",
+    "input_px",
+    "precision",
+    "seed",
+]
+_ENDS_S = 3.0
+_HISTOGRAMS_PX = 150
+
+
+class TrainWidget(DockedWidget):
+    """Train a network on class folders or annotated layers.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.job: Job | None = None
+        self._request: work.TrainRequest | None = None
+        self._train_next = self._is_training = False
+        self._suggested = ""
+        self._guard = CloseGuard(self, lambda: self.training, self._end)
+        self._build()
+        self._connect()
+        self._data_changed()
+        start_job(warm_up)
+        self.progress.say("Choose labelled tiles, look at them with Preview, and press Train.")
+
+    @property
+    def training(self) -> bool:
+        """Whether a training is running or about to."""
+        return self._train_next or (self._is_training and self.job is not None and self.job.running)
+
+    def _build(self) -> None:
+        self.data = DataChoice(self.viewer)
+        self.form, self.more = TrainForm(_SETTINGS), TrainForm(_MORE)
+        self.more_button = QPushButton("More settings")
+        self.more_button.setCheckable(True)
+        self.more.setVisible(False)
+        self.start = StartChoice()
+        self.test = FileEdit(mode="d", tooltip="class folders that are not trained on, to test the model; or none")
+        self.test.line_edit.native.setPlaceholderText("none")
+        self.test.line_edit.value = ""
+        self.out = FileEdit(mode="w", filter=f"Models (*{SUFFIX})", tooltip="the model to write")
+        self.preview_button, self.train_button = QPushButton("Preview"), QPushButton("Train")
+        self.experiment_button, self.pair_button = (
+            QPushButton("Learned or memorised?"),
+            QPushButton("By tile or by group?"),
+        )
+        self.experiment_button.setToolTip("open the widget Experiment with these tiles: repeated runs and a verdict")
+        self.pair_button.setToolTip(
+            "train with tiles held out singly and with whole groups held out, and show both accuracies"
+        )
+        self.progress, self.warning = TrainProgress(self.viewer), Sentence()
+        self.split, self.groups = SplitTable("class"), SplitTable("group")
+        self.tiles = FigureView(self.viewer, lambda width: width)
+        self.histograms = FigureView(self.viewer, lambda width: _HISTOGRAMS_PX)
+        self.outcome = Outcome(self.viewer)
+        self.warning.setStyleSheet("color: #E8743B; font-weight: bold;")
+        self.warning.setVisible(False)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        for widget in (self.data, self.form, self.more_button, self.more):
+            column.addWidget(widget)
+        column.addLayout(labelled(("test set", self.test.native), ("start", self.start), ("model", self.out.native)))
+        column.addLayout(row_of(self.preview_button, self.train_button))
+        column.addLayout(row_of(self.experiment_button, self.pair_button))
+        for widget in (self.progress, self.outcome, self.warning, self.split, self.groups, self.tiles, self.histograms):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self._scroll = self.fill(inner)
+
+    def _connect(self) -> None:
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._layers_changed)
+        self.data.changed.connect(self._data_changed)
+        self.more_button.toggled.connect(self.more.setVisible)
+        self.preview_button.clicked.connect(self.preview)
+        self.train_button.clicked.connect(self.train)
+        self.experiment_button.clicked.connect(self.experiment)
+        self.pair_button.clicked.connect(self.compare_splits)
+        self.progress.cancel_button.clicked.connect(self.cancel)
+        self.outcome.classify.connect(self.classify)
+
+    def _disconnect(self) -> None:
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.disconnect(self._layers_changed)
+        for view in (self.tiles, self.histograms, self.progress.curves):
+            view.let_go()
+        self.outcome.let_go()
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.data.refresh()
+
+    def _data_changed(self) -> None:
+        if str(self.out.value) in (self._suggested, ".", ""):
+            self._suggested = work.suggest_out(self.data.suggestion(), self.data.folder_above())
+            self.out.value = self._suggested
+
+    # -- what is asked for ---------------------------------------------------------------------
+
+    def _ask(self) -> work.TrainRequest:
+        out = Path(self.out.value)
+        out = out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
+        values = self.form.values() | self.more.values()
+        if values["as_published"]:  # what was left as it stands is not a wish of the user's
+            values = {name: value for name, value in values.items() if value != TrainParams.model_fields[name].default}
+        values |= self.data.values()
+        values |= {"out": out, "initial": self.start.currentData()}
+        test = self.test.line_edit.value.strip()
+        values |= {"test": [Path(test)] if test not in ("", ".") else []}
+        return work.TrainRequest(TrainParams.checked(**values), self.data.fields())
+
+    def preview(self) -> None:
+        """Show how the tiles are split, and 25 of them as the network will see them."""
+        self._look(train_next=False)
+
+    def train(self) -> None:
+        """Train, unless the split turns out to be impossible; the window stays free meanwhile."""
+        self._look(train_next=True)
+
+    def _look(self, train_next: bool) -> None:
+        if self.job is not None and self.job.running:
+            return
+        try:
+            self._request = self._ask()
+        except CellClassError as error:
+            self.progress.say(str(error), bad=True)
+            return
+        self._train_next = train_next
+        self.progress.begin(training=False)
+        self._is_training = False
+        self._begin(start_job(work.look, owner=self, request=self._request)).returned.connect(self._looked)
+
+    def _looked(self, found: TrainingPreview) -> None:
+        self.split.show_classes(found.table)
+        self.groups.show_groups(found.groups)
+        self.warning.setText("\n".join(f"Warning: {text}." for text in found.warnings))
+        self.warning.setVisible(bool(found.warnings))
+        height, width = found.tiles.shape[1:3]
+        self.tiles.height_of = partial(tiles_height, len(found.tiles), (height, width))
+        self.tiles.show_figure(partial(draw_tiles, found.tiles, found.titles))
+        self.histograms.show_figure(partial(draw_histograms, found.before, found.after))
+        self.progress.say(found.summary())
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _start_training(self) -> None:
+        assert self._request is not None
+        self.progress.begin(training=True)
+        self._is_training = True
+        job = self._begin(
+            start_long_job(work.train, owner=self, request=self._request, stopped=self.progress.stopped.is_set)
+        )
+        job.returned.connect(self._trained)
+
+    def _begin(self, job: Job) -> Job:
+        self.job = job
+        self._enable(False)
+        self._scroll.ensureWidgetVisible(self.progress.message, 0, 0)
+        job.progressed.connect(self.progress.show_progress)
+        job.failed.connect(self._failed)
+        job.cancelled.connect(self._cancelled)
+        job.finished.connect(self._ended)
+        return job
+
+    def cancel(self) -> None:
+        """End at once and keep nothing."""
+        self._train_next = False
+        if self.job is not None and self.job.running:
+            self.progress.say("Cancelling …")
+            self.job.cancel()
+
+    def _failed(self, error: CellClassError) -> None:
+        self._train_next = False
+        self.progress.say(str(error), bad=True)
+
+    def _cancelled(self) -> None:
+        self._train_next = False
+        self.progress.say("Cancelled; nothing was written.")
+
+    def _ended(self) -> None:
+        self.progress.settle()
+        self._enable(True)
+        if self._train_next:
+            self._train_next = False
+            self._start_training()
+
+    def _trained(self, trained: work.Trained) -> None:
+        self.outcome.add(trained)
+        path = trained.model.path
+        self.start.add(path)
+        self._data_changed()
+        kept = trained.model.manifest.training["epoch_kept"]
+        self.progress.say(f"Trained; epoch {kept} is in {path}.")
+        classify = find_dock(self, ClassifyWidget)
+        if classify is not None:
+            classify.set_model(path)
+
+    def classify(self, path: Path) -> None:
+        """Classify the field with a model, in the widget *Classify field*, which is opened where it is not."""
+        open_dock(self, self.viewer, ClassifyWidget, "Classify field").run_when_ready(path)
+
+    def experiment(self) -> ExperimentWidget:
+        """Open the widget *Experiment* with the tiles and settings of this one."""
+        widget = open_dock(self, self.viewer, ExperimentWidget, "Experiment")
+        if not widget.panel.running:
+            widget.take(self.data, self.form, self.more)
+        return widget
+
+    def compare_splits(self) -> None:
+        """Train by tile and by group, in the widget *Experiment*, and show both accuracies."""
+        self.experiment().start_pair()
+
+    # -- window --------------------------------------------------------------------------------
+
+    def _enable(self, enabled: bool) -> None:
+        for button in (self.preview_button, self.train_button):
+            button.setEnabled(enabled)
+
+    def _end(self) -> None:
+        self.cancel()
+        if self.job is not None:
+            self.job.wait(_ENDS_S)
+
+    def showEvent(self, event: Any) -> None:
+        """Watch the window that the widget is docked in."""
+        super().showEvent(event)
+        self._guard.watch()
+
+    def enterEvent(self, event: Any) -> None:
+        """Follow labels that were added meanwhile."""
+        super().enterEvent(event)
+        self.data.refresh()
+
+    def leave(self, window_stays: bool) -> None:
+        """Leave nothing running behind, but let a training write its best epoch where only its dock was closed."""
+        if window_stays and self.training and self.progress.has_epochs and self.job is not None:
+            from napari.utils.notifications import show_info  # imports Dask
+
+            self.job.fall_silent()
+            self.progress.stopped.set()
+            show_info(f"The training ends with this epoch; the best one will be in {self.out.value}.")
+        else:
+            self._end()
+        self._disconnect()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_cellclass.core.evaluation.verdict import WORDS, Evidence, Speed, compare_speed, judge, kept_part
+from napari_cellclass.core.stats.intervals import Estimate
+
+
+def evidence(training: float, value: float, lo: float | None, hi: float | None, **more: object) -> Evidence:
+    known = {"chance": 0.5, "training": Estimate(training, None, None), "held_out": Estimate(value, lo, hi)}
+    return Evidence(**{**known, "groups": 8, "tiles": 96, "runs": 12, **more})
+
+
+def histories(*runs: list[float]) -> pd.DataFrame:
+    rows = [(run, epoch, value) for run, one in enumerate(runs, 1) for epoch, value in enumerate(one, 1)]
+    return pd.DataFrame(rows, columns=["run", "epoch", "accuracy"])
+
+
+def test_what_holds_on_groups_never_seen_is_learned() -> None:
+    assert judge(evidence(0.97, 0.95, 0.88, 0.98)).word == "learned"
+    assert judge(evidence(0.90, 0.70, 0.62, 0.78)).word == "partly"
+
+
+def test_what_is_known_of_the_training_tiles_only_is_memorised() -> None:
+    assert judge(evidence(1.0, 0.52, 0.40, 0.64)).word == "memorised"
+    assert judge(evidence(1.0, 0.58, 0.53, 0.63)).word == "memorised"  # above guessing, but hardly anything holds
+
+
+def test_where_even_the_training_tiles_are_guessed_there_is_nothing_to_learn() -> None:
+    assert judge(evidence(0.56, 0.5, 0.4, 0.6)).word == "nothing to learn"
+
+
+def test_too_few_groups_decide_nothing() -> None:
+    assert judge(evidence(1.0, 0.97, 0.4, 1.0)).word == "undecided"
+    assert judge(evidence(1.0, 0.97, None, None)).word == "undecided"
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(2, 12))
+def test_a_network_not_above_guessing_on_new_groups_never_counts_as_learned(
+    training: float, value: float, down: float, up: float, classes: int
+) -> None:
+    lo, hi = value * down, value + (1 - value) * up
+    found = judge(evidence(training, value, lo, hi, chance=1 / classes))
+    assert found.word in WORDS
+    if lo <= 1 / classes:
+        assert found.word not in ("learned", "partly")
+    if found.word == "learned":
+        assert value >= (1 + 1 / classes) / 2
+    kept = kept_part(found.evidence)
+    assert kept is None or 0 <= kept <= 1
+
+
+def test_the_words_hold_the_numbers() -> None:
+    speed = Speed(0.95, 80, 20, 60, 12, 2, 12, 2, 0.97)
+    found = judge(
+        evidence(0.97, 0.95, 0.88, 0.98, speed=speed, by_tile=Estimate(0.99, 0.96, 1), advice="no more tiles")
+    )
+    text = found.to_markdown()
+    assert text.startswith("# Verdict: learned\n\nThe network has learned")
+    for part in ("96 tiles of 8 groups", "95 % (95 % interval 88 to 98)", "guessing gives 50 %", "96 % holds on others",
+                 "took 20 of 80 epochs to 95 %", "2 of 2 trainings on shuffled labels", "no more tiles"):  # fmt: skip
+        assert part in text
+    assert found.to_json()["numbers"]["held_out"] == {"value": 0.95, "lo": 0.88, "hi": 0.98}
+
+
+def test_an_accuracy_after_shuffled_labels_above_guessing_is_told() -> None:
+    told = judge(evidence(1.0, 0.9, 0.8, 0.95, shuffled_held_out=Estimate(0.8, 0.7, 0.9))).sentences
+    assert any("which memory cannot be: check for copies" in sentence for sentence in told)
+
+
+def test_tiles_held_out_singly_flatter_only_where_that_can_be_told_from_chance() -> None:
+    sentences = [
+        judge(evidence(1.0, 0.7, 0.6, 0.8, by_tile=Estimate(value, value - 0.08, 1))).sentences[-1]
+        for value in (0.95, 0.77, 0.7)
+    ]
+    assert "25 points too many" in sentences[0]
+    assert "to tell it from chance" in sentences[1]
+    assert "give nothing away" in sentences[2]
+
+
+def test_memory_alone_is_compared_at_the_same_training_accuracy() -> None:
+    true = histories([0.5, 0.7, 0.9, 1.0], [0.5, 0.9, 0.96, 1.0])
+    slow = compare_speed(true, histories([0.5, 0.5, 0.6, 0.6]), 0.5)
+    assert slow is not None
+    assert math.isclose(slow.accuracy, 0.95)
+    assert (slow.true, slow.shuffled, slow.true_reached, slow.shuffled_reached) == (3.5, None, 2, 0)
+    fast = compare_speed(true, histories([0.5, 0.97, 0.99, 1.0]), 0.5)
+    assert fast is not None
+    assert fast.shuffled == 2
+    assert "memory alone was as fast" in judge(evidence(1.0, 0.5, 0.4, 0.6, speed=fast)).to_markdown()
+    assert "memory alone does not explain it" in judge(evidence(1.0, 0.9, 0.8, 1.0, speed=slow)).to_markdown()
+
+
+def test_without_a_rise_there_is_no_speed_to_compare() -> None:
+    flat = histories([0.5] * 4)
+    assert compare_speed(flat, flat, 0.5) is None

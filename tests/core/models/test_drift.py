@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_cellclass.core.models.drift import constant_output, drift_warnings, training_statistics
+from napari_cellclass.core.tiles.statistics import channel_stats
+
+
+def tiles(mean: float, sd: float, n: int = 60, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    level = mean * rng.uniform(0.8, 1.25, (n, 1, 1, 1))
+    return level + sd * rng.uniform(0.8, 1.25, (n, 1, 1, 1)) * rng.normal(0, 1, (n, 16, 16, 2))
+
+
+TRAINED = json.loads(json.dumps(training_statistics(channel_stats(tiles(500, 60)))))
+
+
+def test_fields_like_the_training_images_raise_no_warning() -> None:
+    for seed in range(1, 6):
+        assert list(drift_warnings(channel_stats(tiles(500, 60, seed=seed)), TRAINED)) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "words"),
+    [(1000, 60, "brighter"), (250, 60, "darker"), (500, 120, "richer in contrast"), (500, 20, "poorer in contrast")],
+)
+def test_a_field_out_of_the_training_range_is_told_per_channel(mean: float, sd: float, words: str) -> None:
+    field = tiles(500, 60, seed=1)
+    field[..., 1] = tiles(mean, sd, seed=2)[..., 1]
+    (text,) = drift_warnings(channel_stats(field), TRAINED, ("DAPI", "GFP"))
+    assert text.startswith(f"channel GFP is {words} than the training images")
+
+
+def test_a_few_odd_tiles_a_model_without_statistics_and_no_finite_tile_are_silent() -> None:
+    field = tiles(500, 60, seed=1)
+    field[:20] *= 4
+    assert list(drift_warnings(channel_stats(field), TRAINED)) == []
+    assert list(drift_warnings(channel_stats(4 * field), None)) == []
+    assert list(drift_warnings(channel_stats(np.full((4, 8, 8, 2), np.nan)), TRAINED)) == []
+
+
+def test_one_answer_for_all_tiles_is_told_and_a_sure_one_is_not() -> None:
+    rng = np.random.default_rng(0)
+    same = np.tile([0.503, 0.497], (50, 1)) + rng.normal(0, 1e-4, (50, 1)) * [1, -1]
+    assert len(list(constant_output(same))) == 1
+    doubt = 10 ** rng.uniform(-9, -4, 50)
+    assert list(constant_output(np.stack([1 - doubt, doubt], axis=1))) == []
+    assert list(constant_output(same[:5])) == [], "too few tiles to say"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cellclass.core.common.errors import GridError, ParamsError
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.params.verbs import ClassifyParams, TileParams, TrainParams
+
+
+def image(pixel: tuple[float, float] | None = None) -> SourceImage:
+    return SourceImage(np.zeros((100, 200, 1), np.uint8), "f.tif", pixel_size_um=pixel)
+
+
+def test_a_tile_has_one_size() -> None:
+    with pytest.raises(ParamsError, match="--tile-px and --tiles were both given"):
+        TileParams.checked(tile_px=3, tiles=4)
+
+
+def test_a_size_in_um_needs_a_pixel_size() -> None:
+    params = TileParams(tile_um=10.0)
+    with pytest.raises(ParamsError, match=r"f\.tif does not tell its pixel size"):
+        params.grid(image())
+    assert params.grid(image((0.5, 0.25))).tile_px == (20, 40)
+
+
+def test_each_way_to_size_a_tile() -> None:
+    assert TileParams(tile_px=50).grid(image()).grid_shape == (2, 4)
+    assert TileParams(tiles=8).grid(image()).grid_shape == (3, 3)
+    assert TileParams().grid(image()).grid_shape == (1, 1)
+    assert TileParams().grid(image(), (25, 25)).grid_shape == (4, 8)
+    with pytest.raises(GridError, match="larger than the field"):
+        TileParams(tile_px=150).grid(image())
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, "--images is needed"),
+        ({"overlap": "half"}, "--overlap 'half'"),
+        ({"overlap": 1.5}, "--overlap 1.5"),
+        ({"edge": "wrap"}, "--edge 'wrap'"),
+        ({"colour": 1}, "--colour 1"),
+        ({"workers": 2, "scheduler": "tcp://x"}, "--workers and --scheduler"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(values: dict, text: str) -> None:
+    base = {} if not values else {"images": ["a"], "model": "m", "out": "o"}
+    with pytest.raises(ParamsError) as caught:
+        ClassifyParams.checked(**base, **values)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+TRAINING = {"data": "d", "out": "m.cellclass"}
+
+
+def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> None:
+    params = TrainParams.checked(**TRAINING, as_published=True)
+    recipe = (params.network, params.epochs, params.batch_size, params.augment, params.standardise)
+    assert recipe == ("deep-50", 9, 20, "none", "none")
+    assert params.class_weights is False
+    assert params.texture == "off"
+    assert TrainParams.checked(**TRAINING).texture == "auto"
+    chosen = TrainParams.checked(**TRAINING, as_published=True, network="alexnet", epochs="3", batch_size=16)
+    assert (chosen.network, chosen.epochs, chosen.batch_size) == ("alexnet", 3, 16)
+    assert TrainParams.checked(**TRAINING).network == "compact"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"as_published": True, "augment": "full"}, "--augment full contradicts --as-published"),
+        ({"as_published": True, "standardise": "tile"}, "--standardise tile contradicts --as-published"),
+        ({"as_published": True, "network": "compact"}, "--network compact contradicts --as-published"),
+        ({"as_published": True, "rotate": "-5:5"}, "--rotate -5:5 contradicts --as-published"),
+        ({"as_published": True, "class_weights": True}, "--class-weights True contradicts --as-published"),
+        ({"views": 4}, "--views 4 is not possible; use 1 or 8"),
+        ({"ensemble": True}, "--ensemble averages several runs, but --runs is 1"),
+        ({"range": "5"}, "--range '5' is not LO:HI"),
+        ({"range": "9:5"}, "--range '9:5' does not go from a lower to a higher number"),
+        ({"range": "5:5"}, "--range 5:5 is empty"),
+        ({"range": "0:inf"}, "--range '0:inf'"),
+        ({"range": "-1:99", "normalisation": "percentiles"}, "are no two percentiles"),
+        ({"rotate": "5:-5"}, "--rotate '5:-5'"),
+        ({"normalisation": "median"}, "--normalisation 'median'"),
+    ],
+)
+def test_training_settings_that_do_not_fit_are_told_in_a_line(values: dict, text: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        TrainParams.checked(**TRAINING, **values)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_span_is_two_numbers() -> None:
+    params = TrainParams.checked(**TRAINING, range="-1.5:4095", rotate="-5:5")
+    assert (params.grey_range, params.degrees) == ((-1.5, 4095), (-5, 5))

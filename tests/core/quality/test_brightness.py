@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.quality.brightness import classes_by_brightness
+from napari_cellclass.runs.common.dataset_opening import cutter, settled
+
+
+def fields(folder: Path, brighter: float, smoother: float, groups: int = 5) -> TileDataset:
+    """Fields of four tiles: grain, and the same brighter and smoother."""
+    rng = np.random.default_rng(0)
+    for name, gain, sigma in (("a", 1.0, 0.0), ("b", brighter, smoother)):
+        (folder / name).mkdir(parents=True)
+        for i in range(groups):
+            grain = gaussian_filter(rng.standard_normal((64, 64)), sigma)
+            pixels = gain * (60 + 12 * grain / grain.std())
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name}{i}.png")
+    return read_labelled(folder, cutter(params(folder)))
+
+
+def params(folder: Path, **more: object) -> TrainParams:
+    return TrainParams.checked(data=folder, out=folder / "m.cellclass", tile_px=32, **more)
+
+
+def test_brightness_is_kept_where_it_alone_tells_the_classes_apart(tmp_path: Path) -> None:
+    data = fields(tmp_path, 2, 0)
+    how, (told,) = settled(params(tmp_path), data)
+    assert how.standardise == "none"
+    assert "brightness and contrast alone reach 1.00 on held-out groups" in told
+    assert "Check that all classes were exposed alike" in told
+
+
+@pytest.mark.parametrize(("brighter", "smoother"), [(1, 2), (2, 2), (1, 0)])
+def test_tiles_are_brought_to_one_brightness_where_texture_serves_as_well(
+    tmp_path: Path, brighter: float, smoother: float
+) -> None:
+    data = fields(tmp_path, brighter, smoother)
+    how, told = settled(params(tmp_path), data)
+    assert (how.standardise, told) == ("tile", ())
+
+
+def test_with_few_groups_nothing_is_said(tmp_path: Path) -> None:
+    assert classes_by_brightness(fields(tmp_path, 2, 0, groups=2)) is None
+
+
+@pytest.mark.parametrize("chosen", ["tile", "none"])
+def test_what_a_user_chose_stays(tmp_path: Path, chosen: str) -> None:
+    asked = params(tmp_path, standardise=chosen)
+    assert settled(asked, fields(tmp_path, 2, 0)) == (asked, ())

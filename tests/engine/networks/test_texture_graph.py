@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
+
+from napari_cellclass.cli.info import describe
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.texture_decision import TextureHead
+from napari_cellclass.core.stats.calibration import calibrate, fit_temperature
+
+pytestmark = pytest.mark.training
+ModelOf = Callable[[str], ModelBundle]
+
+
+def head_of(bundle: ModelBundle) -> TextureHead:
+    return TextureHead.model_validate(bundle.manifest.training["texture_head"])
+
+
+def test_every_training_of_these_tests_came_to_its_end(textured: dict[str, Any]) -> None:
+    assert {name: run["error"] for name, run in textured["runs"].items() if "error" in run} == {}
+
+
+def test_texture_joins_only_where_held_out_tiles_say_so(with_texture: ModelOf) -> None:
+    assert head_of(with_texture("joined")).joined
+    assert head_of(with_texture("views")).joined
+    good = head_of(with_texture("good"))
+    assert not good.joined
+    assert good.why == "the network leaves little to gain"
+
+
+def test_a_network_that_texture_does_not_join_is_left_as_it_is(with_texture: ModelOf) -> None:
+    sizes = {name: len(with_texture(name).member("model.xml")) for name in ("joined", "good", "alone")}
+    assert sizes["joined"] > 2 * sizes["alone"]
+    assert sizes["good"] == pytest.approx(sizes["alone"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["alone", "bright"])
+def test_texture_is_not_looked_at_where_it_is_off_or_tiles_are_not_standardised(
+    with_texture: ModelOf, textured: dict[str, Any], name: str
+) -> None:
+    assert "texture_head" not in with_texture(name).manifest.training
+    assert "looking at texture" not in {entry[0] for entry in textured["runs"][name]["told"]}
+
+
+def test_the_same_seed_gives_the_same_weights_with_texture_too(with_texture: ModelOf) -> None:
+    first, same, other = (with_texture(name).manifest.files["model.bin"] for name in ("joined", "same", "other"))
+    assert first == same
+    assert first != other
+
+
+def test_nothing_is_fitted_to_held_out_tiles(with_texture: ModelOf) -> None:
+    one, relabelled = with_texture("joined"), with_texture("relabelled")
+    assert head_of(relabelled).joined
+    assert head_of(relabelled).loss_both != head_of(one).loss_both
+    assert relabelled.manifest.files["model.bin"] == one.manifest.files["model.bin"]
+
+
+def test_scores_and_calibration_are_those_of_the_model_that_is_written(
+    with_texture: ModelOf, textured: dict[str, Any]
+) -> None:
+    truth = np.array(textured["answers"]["truth"])
+    prob = np.array(textured["answers"]["joined"], np.float32)
+    manifest = with_texture("joined").manifest
+    assert manifest.scores["accuracy"]["value"] == (prob.argmax(axis=1) == truth).mean()
+    assert manifest.calibration is not None
+    assert manifest.calibration.temperature == pytest.approx(fit_temperature(prob, truth), rel=1e-3)
+    scores = calibrate(prob, truth, ["a"] * len(truth))
+    assert scores is not None
+    np.testing.assert_allclose(manifest.calibration.scores, scores.scores, atol=1e-3)
+    alone = np.array(textured["answers"]["alone"], np.float32)
+    assert abs(fit_temperature(alone, truth) / manifest.calibration.temperature - 1) > 0.1
+
+
+def test_the_manifest_tells_what_held_out_tiles_showed_with_and_without_texture(
+    with_texture: ModelOf, textured: dict[str, Any]
+) -> None:
+    bundle = with_texture("joined")
+    head = head_of(bundle)
+    truth = np.array(textured["answers"]["truth"])
+    for value, name in ((head.accuracy_network, "alone"), (head.accuracy_both, "joined")):
+        right = np.array(textured["answers"][name]).argmax(axis=1) == truth
+        assert value == pytest.approx(np.mean([right[truth == k].mean() for k in (0, 1)]))
+    lines = [line for line in describe(bundle).splitlines() if "texture_head" in line]
+    assert lines == [f"training  texture_head: {head.describe()}"]
+
+
+def test_the_layers_of_the_manifest_are_the_networks_and_those_of_texture(with_texture: ModelOf) -> None:
+    joined, alone = (with_texture(name).manifest for name in ("joined", "alone"))
+    # Two weights of each of 18 features to standardise it and two of the linear model, which also has two intercepts.
+    assert joined.parameters == alone.parameters + 18 * 4 + 2
+    assert joined.parameters == sum(layer["parameters"] for layer in joined.layers)
+    assert joined.layers[: len(alone.layers)] == alone.layers
+    added = [layer["name"] for layer in joined.layers[len(alone.layers) :]]
+    assert set(added) == {"texture", "features", "texture_classes", "pooled_with_texture"}
+
+
+def test_a_training_goes_on_from_the_network_and_leaves_texture_behind(textured: dict[str, Any]) -> None:
+    # With a learning rate of next to nothing the network stays what it was.
+    answers = {name: np.array(textured["answers"][name]) for name in ("alone", "continued", "joined")}
+    np.testing.assert_allclose(answers["continued"], answers["alone"], atol=1e-5)
+    assert np.abs(answers["joined"] - answers["alone"]).max() > 0.1
+
+
+def test_an_ensemble_averages_the_answers_of_its_members_with_texture_and_without(textured: dict[str, Any]) -> None:
+    made, joined, alone = (np.array(one) for one in textured["ensemble"]["golden"])
+    np.testing.assert_allclose(made, (joined + alone) / 2, atol=1e-5)
+    assert np.abs(joined - alone).max() > 0.1
+    assert textured["ensemble"]["texture"] == [True, False]
+
+
+def test_the_graph_of_texture_is_exported_exactly_and_pools_as_the_formula_says(textured: dict[str, Any]) -> None:
+    graph = textured["graph"]
+    assert graph["sizes"] == {"3x3x1": [12, True], "5x40x2": [24, True], "37x53x3": [54, True], "64x64x1": [18, True]}
+    assert max(graph["difference"]) < 2e-5
+    assert max(graph["pool"]) < 2e-5
+    assert graph["inside"] == [True] * 8
+
+
+def test_the_features_are_what_they_are_called(textured: dict[str, Any]) -> None:
+    tiles, features, exposed = (np.array(part) for part in textured["graph"]["features"])
+    np.testing.assert_allclose(features, [reference(tile) for tile in tiles], rtol=1e-3, atol=1e-4)
+    # Not to the last digit, as 0.002 is added to the standard deviation.
+    np.testing.assert_allclose(exposed, features, atol=0.1)
+
+
+def reference(tile: NDArray[np.float64]) -> list[float]:
+    """Compute the features of a tile (h, w) by SciPy."""
+    z = np.clip((tile - tile.mean()) / (tile.std() + 0.002), -4, 8)
+    smooth, derive = np.array([1, 2, 1]) / 4, np.array([1, 0, -1]) / 2
+    x, y = (convolve1d(convolve1d(z, first, 0), second, 1) for first, second in ((smooth, derive), (derive, smooth)))
+    strength = np.sqrt(x**2 + y**2 + 1e-6)[1:-1, 1:-1]
+    found = [np.log(strength.mean() + 0.01), np.log(np.sqrt(strength.var() + 1e-6) + 0.01)]
+    octave = z
+    for _ in range(4):
+        blurred = octave
+        for axis in (0, 1):
+            blurred = convolve1d(blurred, np.array([1, 4, 6, 4, 1]) / 16, axis, mode="mirror")
+        detail = (octave - blurred) - (octave - blurred).mean()
+        energy = (detail**2).mean() + 1e-4
+        found += [np.log(energy), (detail**3).mean() / energy**1.5]
+        octave = (blurred[::2] + blurred[1::2])[:, ::2] / 4 + (blurred[::2] + blurred[1::2])[:, 1::2] / 4
+    found += [np.clip(z[::2] - t + 0.5, 0, 1).mean() for t in (-1.5, -1, -0.5, 0, 0.5, 1, 2, 3)]
+    return [float(value) for value in found]

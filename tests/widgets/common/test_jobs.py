@@ -1,0 +1,129 @@
+"""The job helper, with a running Qt event loop."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from qtpy.QtWidgets import QWidget
+
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, Progress
+from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
+
+
+def record(job: Job) -> list[tuple[str, Any]]:
+    events: list[tuple[str, Any]] = []
+    job.progressed.connect(lambda value: events.append(("progressed", value)))
+    job.returned.connect(lambda value: events.append(("returned", value)))
+    job.failed.connect(lambda error: events.append(("failed", str(error))))
+    job.cancelled.connect(lambda: events.append(("cancelled", None)))
+    job.finished.connect(lambda: events.append(("finished", threading.current_thread().name)))
+    return events
+
+
+def finish(qtbot: Any, function: Callable[..., Any], cancel: bool = False, **kwargs: Any) -> list[tuple[str, Any]]:
+    job = start_job(function, **kwargs)
+    events = record(job)
+    if cancel:
+        job.cancel()
+    qtbot.waitUntil(lambda: any(kind == "finished" for kind, _ in events), timeout=5000)
+    assert not job.running
+    return events
+
+
+def test_the_answer_arrives_in_the_windows_thread(qtbot: Any) -> None:
+    def work(value: int, progress: Any, cancelled: Any) -> tuple[int, str]:
+        progress(Progress("half", 1, 2))
+        return value * 2, threading.current_thread().name
+
+    events = finish(qtbot, work, value=21)
+    assert [kind for kind, _ in events] == ["progressed", "returned", "finished"]
+    assert events[1][1][0] == 42
+    assert events[1][1][1] != threading.current_thread().name
+    assert events[2][1] == threading.current_thread().name
+
+
+@pytest.mark.parametrize("error", [CellClassError("what, value, do"), RuntimeError("boom"), KeyboardInterrupt()])
+def test_whatever_is_raised_ends_as_one_failure(qtbot: Any, error: BaseException) -> None:
+    def work(progress: Any, cancelled: Any) -> None:
+        raise error
+
+    events = finish(qtbot, work)
+    assert [kind for kind, _ in events] == ["failed", "finished"]
+    if isinstance(error, CellClassError):
+        assert events[0][1] == "what, value, do"
+    else:
+        assert f"unexpected {type(error).__name__}" in events[0][1]
+        assert "crash-" in events[0][1]
+
+
+def test_a_cancelled_job_says_so_and_nothing_else(qtbot: Any) -> None:
+    def work(progress: Any, cancelled: Any) -> None:
+        while not cancelled():
+            time.sleep(0.01)
+        raise CancelledError("cancelled")
+
+    assert [kind for kind, _ in finish(qtbot, work, cancel=True)] == ["cancelled", "finished"]
+
+
+def test_a_job_without_listeners_ends_too(qtbot: Any) -> None:
+    job = start_job(lambda progress, cancelled: 1)
+    assert job.wait(5)
+    qtbot.waitUntil(lambda: not job.running, timeout=5000)
+
+
+def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot: Any) -> None:
+    def work(ends: threading.Event, progress: Any, cancelled: Any) -> None:
+        ends.wait(10)
+
+    before = gc.get_freeze_count()
+    ends = [threading.Event(), threading.Event()]
+    jobs = [start_long_job(work, ends=one) for one in ends]
+    assert gc.get_freeze_count() > before + 10_000
+    ends[0].set()
+    qtbot.waitUntil(lambda: not jobs[0].running, timeout=5000)
+    assert gc.get_freeze_count() > before + 10_000
+    ends[1].set()
+    qtbot.waitUntil(lambda: not jobs[1].running, timeout=5000)
+    assert gc.get_freeze_count() == 0
+
+
+def test_nothing_is_sent_to_a_widget_that_is_gone(qtbot: Any) -> None:
+    ends, owner = threading.Event(), QWidget()
+    job = start_job(lambda progress, cancelled: ends.wait(10), owner=owner)
+    events = record(job)
+    owner.deleteLater()
+    qtbot.waitUntil(lambda: is_gone(owner), timeout=5000)
+    ends.set()
+    qtbot.waitUntil(lambda: not job.running, timeout=5000)
+    assert events == []
+
+
+def is_gone(widget: QWidget) -> bool:
+    try:
+        widget.isVisible()
+    except RuntimeError:
+        return True
+    return False
+
+
+def test_python_ends_quietly_while_a_job_still_runs() -> None:
+    script = """
+import time
+from qtpy.QtWidgets import QApplication
+from napari_cellclass.widgets.common.jobs import start_job
+def work(progress, cancelled):
+    while not cancelled():
+        time.sleep(0.01)
+app = QApplication([])
+job = start_job(work)
+app.processEvents()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
