@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_cellclass.core.common import limits
+from napari_cellclass.core.common.csv_tables import read_table
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.images.reading import read_image
-from napari_cellclass.core.labels.points_and_boxes import read_table
 from napari_cellclass.core.tiles.grid import TileGrid
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import napari_cellclass
 from napari_cellclass.cli.main import main
-from napari_cellclass.core.common.csv_safe import as_meant, spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas, unescape_formulas
 from napari_cellclass.core.interchange.label_files import write_labels_csv
 from napari_cellclass.core.interchange.tile_tables import read_table_csv
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -74,9 +74,9 @@ def test_tiles_of_a_file_named_like_a_formula_are_listed_as_text(tmp_path: Path)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=12), min_size=1, max_size=6))
 def test_every_text_comes_back(texts: list[str]) -> None:
     frame = pd.DataFrame({"name": pd.Series(texts, dtype=object), "x": range(len(texts))})
-    safe = spreadsheet_safe(frame)
+    safe = escape_formulas(frame)
     assert not safe["name"].str.match(r"[=+\-@\t\r\n]").any()
-    assert as_meant(safe)["name"].tolist() == texts
+    assert unescape_formulas(safe)["name"].tolist() == texts
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.name)
@@ -84,4 +84,4 @@ def test_no_table_is_written_past_the_check(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     inside_a_model = path.name == "assemble.py"  # nobody opens those with a spreadsheet
     if re.search(r"\.to_csv\((temporary|index)", text) and not inside_a_model:
-        assert "spreadsheet_safe" in text
+        assert "escape_formulas" in text

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import writing
 from napari_cellclass.core.evaluation.results import class_table, confusion_table
 from napari_cellclass.core.stats.calibration import Calibration
@@ -183,5 +183,5 @@ def save_figures(report: EvalReport, out: Path) -> None:
     save_with_table(reliability_figure(report), pd.DataFrame(report.reliability), out / "reliability")
     save_with_table(field_figure(report), field_table(report), out / "fields")
     with writing(out / "classes.csv") as temporary:
-        table = spreadsheet_safe(class_table(report))
+        table = escape_formulas(class_table(report))
         table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import writing
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.table import TileTable
@@ -104,7 +104,7 @@ def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
     for suffix in (".png", ".svg"):
         save_figure(figure, stem.with_name(stem.name + suffix), dpi=300)
     with writing(stem.with_name(stem.name + ".csv")) as temporary:
-        spreadsheet_safe(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        escape_formulas(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
 
 
 def overlay_figure(

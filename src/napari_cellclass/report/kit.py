@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import CancelCheck, CancelledError, never_cancelled
 from napari_cellclass.core.common.files import write_json, write_text, writing
 from napari_cellclass.core.evaluation.example_tiles import PAGE, PanelChoice, panel_frame, panel_places, read_panel
@@ -117,4 +117,4 @@ def _content(one: EvaluatedSet) -> dict[str, Any]:
 
 def _save_table(table: pd.DataFrame, path: Path) -> None:
     with writing(path) as temporary:
-        spreadsheet_safe(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        escape_formulas(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

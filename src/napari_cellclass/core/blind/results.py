@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.blind.session import BlindSession, Reading
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import write_json, writing
 from napari_cellclass.core.stats.agreement import PairedComparison, compare_paired, kappa_estimate, tables
 from napari_cellclass.core.stats.intervals import Estimate
@@ -135,7 +135,7 @@ class BlindResult:
         written = [stem.with_name(stem.name + suffix) for suffix in (".json", ".tiles.csv", ".answers.csv")]
         for target, frame in zip(written[1:], (self.tiles, self.answers), strict=True):
             with writing(target) as temporary:
-                spreadsheet_safe(frame).to_csv(
+                escape_formulas(frame).to_csv(
                     temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
                 )
         write_json(written[0], self.to_json())

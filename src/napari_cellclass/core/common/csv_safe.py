@@ -10,18 +10,18 @@ _FORMULA = r"^('*[=+\-@\t\r\n])"
 _QUOTED = r"^'('*[=+\-@\t\r\n])"
 
 
-def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
+def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Put an apostrophe before every text that a spreadsheet would take for a formula; numbers stay as they are.
 
-    An apostrophe that stood there already gets another, so that :func:`as_meant` gives every text back.
+    An apostrophe that stood there already gets another, so that :func:`unescape_formulas` gives every text back.
     """
     changed = {name: _replaced(frame[name], _FORMULA, r"'\1") for name in frame if _is_text(frame[name])}
     names = pd.Series([str(name) for name in frame.columns]).str.replace(_FORMULA, r"'\1", regex=True)
     return frame.assign(**changed).set_axis(names.to_list(), axis=1)
 
 
-def as_meant(frame: pd.DataFrame) -> pd.DataFrame:
-    """Take away the apostrophes that :func:`spreadsheet_safe` put before texts."""
+def unescape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Take away the apostrophes that :func:`escape_formulas` put before texts."""
     return frame.assign(**{name: _replaced(frame[name], _QUOTED, r"\1") for name in frame if _is_text(frame[name])})
 
 

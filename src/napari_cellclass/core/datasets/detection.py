@@ -8,11 +8,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_cellclass.core.common.csv_tables import read_table
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.datasets.class_images import class_folders
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, is_tile_list
 from napari_cellclass.core.images.reading import is_image_name
-from napari_cellclass.core.labels.points_and_boxes import read_table
 
 # What a glance looks at; a folder of a million images must not hold up napari's "Open".
 _MOST_FOLDERS, _MOST_ENTRIES = 200, 500

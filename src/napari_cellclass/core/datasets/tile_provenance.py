@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
+from napari_cellclass.core.common.csv_tables import read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.files import writing
-from napari_cellclass.core.labels.points_and_boxes import numbers, read_table
 
 TILE_LIST = "tiles.csv"
 COLUMNS = ("file", "class_name", "source", "row", "col", "y0", "x0", "y1", "x1", "angle", "group", "hash")
@@ -88,7 +88,7 @@ def typed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     DatasetError
         A value is no number; says in which line.
     """
-    values = numbers(frame, _NUMBERS, path) if len(frame) else np.zeros((0, len(_NUMBERS)))
+    values = read_numbers(frame, _NUMBERS, path) if len(frame) else np.zeros((0, len(_NUMBERS)))
     far = np.flatnonzero((np.abs(values) > 2**31 - 1).any(axis=1))
     if len(far):
         raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond 2^31; correct it")
@@ -110,7 +110,7 @@ def write_tile_list(folder: Path, frame: pd.DataFrame) -> None:
 
 def as_text(frame: pd.DataFrame) -> str:
     """Give a list of tiles as CSV."""
-    return str(spreadsheet_safe(frame).to_csv(index=False, lineterminator="\n"))
+    return str(escape_formulas(frame).to_csv(index=False, lineterminator="\n"))
 
 
 class TileOrigins:

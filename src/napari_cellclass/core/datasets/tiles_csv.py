@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import (
     CancelCheck,
     DatasetError,
@@ -29,7 +30,6 @@ from napari_cellclass.core.datasets.dataset import GridOf, TileDataset, read_fol
 from napari_cellclass.core.datasets.tile_provenance import Provenance, TileOrigins, is_tile_list, whole_tiles
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.labels.classes import ClassScheme, palette
-from napari_cellclass.core.labels.points_and_boxes import column_of, numbers, read_table
 
 _BOX = ("y0", "x0", "y1", "x1")
 _LARGEST_BOX_PX = 16_384
@@ -111,7 +111,7 @@ def read_tiles_csv(
     origins = TileOrigins([path.parent] if cut else [], path.name)
     frame = whole_tiles(frame, path) if cut else frame
     for column in ("path", *_BOX, "class_name"):
-        column_of(frame, (column,), path, repr(column))
+        find_column(frame, (column,), path, repr(column))
     boxes = _boxes(frame, path)
     names = frame["class_name"].str.strip()
     scheme = _scheme(names, path, classes, frame.get("colour"))
@@ -151,7 +151,7 @@ def read_tiles_csv(
 
 
 def _boxes(frame: pd.DataFrame, path: Path) -> NDArray[np.int32]:
-    values = numbers(frame, _BOX, path)
+    values = read_numbers(frame, _BOX, path)
     size = values[:, 2:] - values[:, :2]
     wrong = (values != np.round(values)).any(axis=1) | (np.abs(values) > 2**31 - 1).any(axis=1)
     wrong |= (size < 1).any(axis=1) | (size > _LARGEST_BOX_PX).any(axis=1)

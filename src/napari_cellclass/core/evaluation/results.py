@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.common.files import write_json, writing
 from napari_cellclass.core.common.findings import Finding
@@ -151,7 +151,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding
         A file cannot be written.
     """
     with writing(out / "tiles.csv") as temporary:
-        spreadsheet_safe(evaluation.frame()).to_csv(
+        escape_formulas(evaluation.frame()).to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
         )
     content = evaluation.to_json() | {"alarms": [alarm.to_json() for alarm in alarms]}

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
+from napari_cellclass.core.common.csv_tables import read_table
 from napari_cellclass.core.common.files import writing
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, read_boxes_csv, read_table
+from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, read_boxes_csv
 from napari_cellclass.core.labels.regions import Region, Regions
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -36,7 +37,7 @@ def write_labels_csv(
     columns |= {"class_name": [scheme.names[i] for i in labels[kept]]}
     columns |= {"colour": [scheme.colours[i] for i in labels[kept]]}
     with writing(path) as temporary:
-        spreadsheet_safe(pd.DataFrame(columns)).to_csv(temporary, index=False, lineterminator="\n")
+        escape_formulas(pd.DataFrame(columns)).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def regions_of_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.int16]) -> list[Region]:

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
+from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
 from napari_cellclass.core.common.files import writing
 from napari_cellclass.core.interchange.geojson import classification, features_in, load_geojson, regions_in
 from napari_cellclass.core.labels.classes import UNSURE, ClassScheme, palette
-from napari_cellclass.core.labels.points_and_boxes import column_of, numbers, read_table
 from napari_cellclass.core.labels.regions import boxes_of
 from napari_cellclass.core.predictions.table import OWN_MEMBER, TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -72,7 +72,7 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
     if set(_WSINFER) <= set(frame.columns):
         return _read_wsinfer(frame, path, image_shape)
     for name in ("row", "col", *_BOX, "class_name"):
-        column_of(frame, (name,), path, repr(name))
+        find_column(frame, (name,), path, repr(name))
     names = [name.removeprefix("p_") for name in frame.columns if name.startswith("p_")]
     boxes = _integers(frame, _BOX, path)
     prob = _probabilities(frame, [f"p_{name}" for name in names], path)
@@ -87,7 +87,7 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
 
 def _read_wsinfer(frame: pd.DataFrame, path: Path, image_shape: tuple[int, int] | None) -> TileTable:
     names = [name.removeprefix("prob_") for name in frame.columns if name.startswith("prob_")]
-    x, y, width, height = np.round(_bounded(numbers(frame, _WSINFER, path), frame, path)).astype(np.int64).T
+    x, y, width, height = np.round(_bounded(read_numbers(frame, _WSINFER, path), frame, path)).astype(np.int64).T
     boxes = np.stack([y, x, y + height, x + width], axis=1)
     _check_boxes(boxes, frame, path)
     prob = _probabilities(frame, [f"prob_{name}" for name in names], path)
@@ -111,11 +111,11 @@ def write_wsinfer_csv(table: TileTable, path: Path) -> None:
     columns: dict[str, Any] = dict(zip(_WSINFER, (x0, y0, x1 - x0, y1 - y0), strict=True))
     columns |= {f"prob_{name}": table.prob[:, k] for k, name in enumerate(table.scheme.names)}
     with writing(path) as temporary:
-        spreadsheet_safe(pd.DataFrame(columns)).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        escape_formulas(pd.DataFrame(columns)).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _integers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.int64]:
-    values = _bounded(numbers(frame, columns, path), frame, path)
+    values = _bounded(read_numbers(frame, columns, path), frame, path)
     broken = np.flatnonzero((values != np.round(values)).any(axis=1))
     if len(broken):
         raise DatasetError(f"{path}, line {frame.index[broken[0]] + 2}: {', '.join(columns)} are whole numbers of px")
@@ -148,7 +148,7 @@ def _probabilities(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> N
     none = (texts == "").all(axis=1).to_numpy()
     prob = np.full((len(frame), len(columns)), np.nan, np.float32)
     if not none.all():
-        prob[~none] = numbers(frame[~none], columns, path)
+        prob[~none] = read_numbers(frame[~none], columns, path)
     wrong = np.flatnonzero(((prob < 0) | (prob > 1)).any(axis=1))
     if len(wrong):
         raise DatasetError(f"{path}, line {frame.index[wrong[0]] + 2}: a probability is not within 0 and 1; correct it")

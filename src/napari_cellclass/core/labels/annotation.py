@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from napari_cellclass.core.common.errors import CancelCheck, ImageError, ProgressCallback, never_cancelled, no_progress
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels import class_edits
 from napari_cellclass.core.labels.class_edits import RESERVED_KEYS
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.history import CONFLICT, UNLABELLED, UNSURE, Change, Entry, grouped
 from napari_cellclass.core.labels.label_file import SUFFIX, AnnotationFile, ImageKey
 from napari_cellclass.core.labels.session import LabelLog
-from napari_cellclass.core.labels import class_edits
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_from_layout, grid_key, grid_layout
 

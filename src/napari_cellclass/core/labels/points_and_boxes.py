@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import as_meant
+from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.common.limits import limit, variable
 
 _IMAGE = ("image", "image_name", "filename", "file", "path")
 _NAME = ("name", "class_name", "class", "label", "type")
@@ -62,8 +60,8 @@ def read_points_csv(path: Path, image_name: str | None = None) -> CsvPoints:
     """
     frame = _of_image(read_table(path), path, image_name)
     for name in ("y", "x"):
-        column_of(frame, (name,), path, "a coordinate")
-    return CsvPoints(numbers(frame, ("y", "x"), path), _names(frame, path))
+        find_column(frame, (name,), path, "a coordinate")
+    return CsvPoints(read_numbers(frame, ("y", "x"), path), _names(frame, path))
 
 
 def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
@@ -77,80 +75,18 @@ def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
     frame = _of_image(read_table(path), path, image_name)
     columns = next((names for names in _BOXES if set(names) <= set(frame.columns)), _BOXES[0])
     for name in columns:
-        column_of(frame, (name,), path, "a coordinate")
-    boxes = numbers(frame, columns, path)
+        find_column(frame, (name,), path, "a coordinate")
+    boxes = read_numbers(frame, columns, path)
     empty = np.flatnonzero((boxes[:, :2] >= boxes[:, 2:]).any(axis=1))
     if len(empty):
         raise DatasetError(f"{path}, line {frame.index[empty[0]] + 2}: the box has no area; correct or remove it")
     return CsvBoxes(boxes, _names(frame, path))
 
 
-def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
-    """Read a CSV file with a header as text; the index counts rows from 0.
-
-    Column names are brought to lower case, unless ``lower`` is False: names of classes stand in some.
-
-    Raises
-    ------
-    DatasetError
-        It is missing, unreadable, not UTF-8, or no table.
-    """
-    try:
-        if (size := path.stat().st_size) > (most := limit("table_bytes")):
-            raise DatasetError(
-                f"{path} has {size:,} bytes; up to {most:,} are read, split it or raise {variable('table_bytes')}"
-            )
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except OSError as error:
-        raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a CSV file") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DatasetError(f"{path} cannot be read as CSV: {error}; save it as UTF-8 with commas") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
-        raise DatasetError(f"{path} cannot be read as CSV: a line has more cells than the header; correct the line")
-    names = [str(name).strip() for name in frame.columns]
-    frame.columns = [name.lower() for name in names] if lower else names
-    return as_meant(frame)
-
-
-def numbers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.float64]:
-    """Read columns of :func:`read_table` as finite numbers, float64 (n, columns).
-
-    Raises
-    ------
-    DatasetError
-        A value is no finite number; says in which line.
-    """
-    values = np.column_stack([pd.to_numeric(frame[name], errors="coerce").to_numpy(float) for name in columns])
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        row, column = bad[0]
-        raise DatasetError(
-            f"{path}, line {frame.index[row] + 2}: {columns[column]} is {frame[columns[column]].iloc[row]!r}, "
-            "not a number; correct or remove the line"
-        )
-    return values
-
-
-def column_of(frame: pd.DataFrame, names: Iterable[str], path: Path, what: str) -> str:
-    """Find the first of ``names`` among the columns.
-
-    Raises
-    ------
-    DatasetError
-        None of them is there.
-    """
-    found = next((name for name in names if name in frame.columns), None)
-    if found is None:
-        raise DatasetError(
-            f"{path} has no column for {what}, one of {', '.join(names)}; its columns are {', '.join(frame.columns)}"
-        )
-    return found
-
-
 def _of_image(frame: pd.DataFrame, path: Path, image_name: str | None) -> pd.DataFrame:
     if image_name is None:
         return frame
-    images = frame[column_of(frame, _IMAGE, path, "the image")].str.replace("\\", "/").str.split("/").str[-1]
+    images = frame[find_column(frame, _IMAGE, path, "the image")].str.replace("\\", "/").str.split("/").str[-1]
     mine = images == image_name
     if not mine.any():
         mine = images.map(lambda name: Path(name).stem) == Path(image_name).stem
@@ -161,7 +97,7 @@ def _of_image(frame: pd.DataFrame, path: Path, image_name: str | None) -> pd.Dat
 
 
 def _names(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
-    column = column_of(frame, _NAME, path, "a class")
+    column = find_column(frame, _NAME, path, "a class")
     names = tuple(frame[column].str.strip())
     if "" in names:
         raise DatasetError(f"{path}, line {frame.index[names.index('')] + 2}: the class is empty; fill it in")

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.common.csv_safe import as_meant, spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas, unescape_formulas
+from napari_cellclass.core.common.csv_tables import find_column, read_table
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
 from napari_cellclass.core.common.files import writing
-from napari_cellclass.core.labels.points_and_boxes import column_of, read_table
 from napari_cellclass.core.plates.inputs import FIELD_TABLE, WELL_TABLE
 from napari_cellclass.core.plates.wells import Well, parse_well, site_of, well_of
 
@@ -77,8 +77,8 @@ class WellList:
         if path is None:
             return cls()
         frame = read_table(path)
-        images = column_of(frame, _IMAGE_COLUMNS, path, "an image")
-        wells = column_of(frame, ("well",), path, "a well")
+        images = find_column(frame, _IMAGE_COLUMNS, path, "an image")
+        wells = find_column(frame, ("well",), path, "a well")
         found: dict[str, Well] = {}
         for line, image, text in zip(frame.index, frame[images], frame[wells], strict=True):
             well = parse_well(text)
@@ -201,7 +201,7 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
     with writing(path) as temporary:
         # A file name may hold bytes that are no UTF-8; they are written as escapes.
-        safe = spreadsheet_safe(typed)
+        safe = escape_formulas(typed)
         safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")
 
 
@@ -221,7 +221,7 @@ def read_plate_table(path: Path) -> pd.DataFrame:
     if "well" not in frame.columns or "tiles" not in frame.columns:
         raise DatasetError(f"{path} is no table of a plate; run classify again")
     frame["well"] = frame["well"].fillna("")
-    return as_meant(frame)
+    return unescape_formulas(frame)
 
 
 def classes_of(table: pd.DataFrame) -> tuple[str, ...]:

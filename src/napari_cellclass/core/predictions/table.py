@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import GridError, ModelError, ParamsError
 from napari_cellclass.core.common.files import write_text, writing
 from napari_cellclass.core.labels.classes import UNSURE, ClassScheme
@@ -189,7 +189,7 @@ class TileTable:
         with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             for start in range(0, max(1, len(self)), _SLAB):
                 columns = {name: values[start : start + _SLAB] for name, values in self.columns().items()}
-                frame = spreadsheet_safe(pd.DataFrame(columns))
+                frame = escape_formulas(pd.DataFrame(columns))
                 frame.to_csv(stream, index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
 
     def to_geojson(self, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import (
     CancelCheck,
     ModelError,
@@ -224,4 +224,4 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         It cannot be written.
     """
     with writing(path) as temporary:
-        spreadsheet_safe(frame).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
+        escape_formulas(frame).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from napari_cellclass.core.common.csv_safe import spreadsheet_safe
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import (
     CancelCheck,
     CancelledError,
@@ -155,7 +155,7 @@ def save_history(trained: Trained, path: Path, progress: ProgressCallback, cance
     picture, table = path.with_suffix(".png"), path.with_suffix(".csv")
     save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
     with writing(table) as temporary:
-        spreadsheet_safe(pd.DataFrame(trained.history)).to_csv(temporary, index=False, lineterminator="\n")
+        escape_formulas(pd.DataFrame(trained.history)).to_csv(temporary, index=False, lineterminator="\n")
     return [picture, table]
 
 
@@ -229,7 +229,7 @@ def write_fields(
         table.insert(0, "path", str(path))
         table["group"] = name if group_by is None else group_name(path, group_by)
         tables.append(table)
-    spreadsheet_safe(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
+    escape_formulas(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
     return folder / CSV_NAME
 
 
