@@ -24,7 +24,6 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.session import is_ours
-from napari_cellclass.widgets.train import work
 
 pytestmark = pytest.mark.training
 TILE = 32
@@ -472,33 +471,6 @@ def test_closing_the_dock_before_the_first_epoch_ends_the_training_at_once(
     train.parent().title.close_button.click()
     qtbot.waitUntil(lambda: not children(), timeout=3000)
     assert not (tmp_path / "m.cellclass").exists()
-
-
-def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it_is_the_same(
-    tmp_path: Path, monkeypatch: Any
-) -> None:
-    from napari_cellclass.core.images.reading import read_image
-
-    pixels = np.random.default_rng(0).random((64, 96, 2)).astype(np.float32)
-    source = SourceImage(pixels, "a/b", pixel_size_um=(0.5, 0.25))
-    tiles = pd.DataFrame({"y0": [0, 32], "x0": [0, 64], "y1": [32, 64], "x1": [32, 96], "class_name": ["p", "q"]})
-    one = work.AnnotatedField(source, "a/b", tiles)
-    monkeypatch.setattr(work, "_WHOLE_BYTES", 1)
-    quiet = (lambda update: None, lambda: False)
-    table = pd.read_csv(work.write_fields([one, one], tmp_path, None, *quiet))
-    assert table["group"].tolist() == ["a_b", "a_b", "a_b (2)", "a_b (2)"]
-    written = read_image(table["path"][0])
-    assert written.dtype == np.float32
-    assert written.pixel_size_um == pytest.approx((0.5, 0.25))
-    np.testing.assert_array_equal(written.read(32, 64, 64, 96), pixels[32:64, 64:96])
-    assert (written.read(0, 64, 32, 96) == 0).all()
-    monkeypatch.setattr(work, "_WHOLE_BYTES", 1 << 20)
-    table = pd.read_csv(work.write_fields([one], tmp_path, "^(a)", *quiet))
-    assert read_image(table["path"][0]).image_id == source.image_id
-    assert set(table["group"]) == {"a"}
-    own = work.AnnotatedField(source, "a/b", tiles, Path(table["path"][0]))
-    (tmp_path / "other").mkdir()
-    assert pd.read_csv(work.write_fields([own], tmp_path / "other", None, *quiet))["path"][0] == table["path"][0]
 
 
 def test_nothing_is_cut_off_at_the_side_whatever_is_filled_in(viewer: Any, train: Any, qtbot: Any) -> None:

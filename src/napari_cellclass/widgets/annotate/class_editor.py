@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.layout import row_of
 
 _COLUMNS = ("", "class", "key", "tiles")
 

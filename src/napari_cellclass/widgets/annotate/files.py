@@ -20,8 +20,8 @@ from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, r
 from napari_cellclass.core.labels.regions import from_regions
 from napari_cellclass.core.labels.tile_labels import from_csv, from_points, grid_around_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
-from napari_cellclass.widgets.classify.results import row_of
 from napari_cellclass.widgets.common.layer_choice import Holder
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
 if TYPE_CHECKING:

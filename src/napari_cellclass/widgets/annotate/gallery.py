@@ -23,8 +23,8 @@ from napari_cellclass.core.images.display import crop_pixels
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.active_learning import ranked
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.widgets.classify.results import row_of
 from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
 if TYPE_CHECKING:

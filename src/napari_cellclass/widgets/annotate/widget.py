@@ -29,12 +29,12 @@ from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
 from napari_cellclass.widgets.annotate.class_editor import ClassEditor
 from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
-from napari_cellclass.widgets.classify.results import row_of
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.params.verbs import BlindParams
 from napari_cellclass.widgets.blind.work import BlindRequest
 from napari_cellclass.widgets.common.forms import form
-from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.common.layout import labelled
+from napari_cellclass.widgets.common.settings_form import TrainForm
 
 _NEW = "new session"
 

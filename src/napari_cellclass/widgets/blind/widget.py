@@ -26,11 +26,11 @@ from napari_cellclass.viewer.features.blind_view import BlindView
 from napari_cellclass.widgets.blind import work
 from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
-from napari_cellclass.widgets.classify.results import row_of
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import main_window
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.overlay import describe_tile
 from napari_cellclass.viewer.common.session import MapView
 from napari_cellclass.widgets.annotate.widget import AnnotateWidget
-from napari_cellclass.widgets.classify.results import row_of
 from napari_cellclass.widgets.common.docks import bring_forward, find_dock, open_dock
 from napari_cellclass.widgets.common.jobs import start_job
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
 if TYPE_CHECKING:

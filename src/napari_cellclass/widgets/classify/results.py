@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
@@ -26,6 +25,7 @@ from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.common.class_list import ClassList
 from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.layout import row_of
 
 _EXPORTS = {
     "CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png", "COCO": "*.coco.json", "WSInfer": "*.wsinfer.csv",
@@ -156,11 +156,3 @@ class ResultsPanel(QWidget):
         job.returned.connect(lambda written: self._say(f"Wrote {written}.", False))
         job.failed.connect(lambda error: self._say(str(error), True))
         return job
-
-
-def row_of(*widgets: QWidget) -> QHBoxLayout:
-    """Lay widgets side by side."""
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row

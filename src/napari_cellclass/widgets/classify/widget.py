@@ -39,13 +39,14 @@ from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.classify.model_origin import show_origin
 from napari_cellclass.widgets.classify.relabel import RelabelPanel
 from napari_cellclass.widgets.classify.resample_notice import RescaleOffer
-from napari_cellclass.widgets.classify.results import ResultsPanel, row_of
+from napari_cellclass.widgets.classify.results import ResultsPanel
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 from napari_cellclass.widgets.common.layer_choice import ImageChoice, RegionChoice
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
 if TYPE_CHECKING:

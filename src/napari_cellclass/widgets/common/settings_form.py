@@ -14,8 +14,8 @@ from napari_cellclass.core.models.bundle import SUFFIX
 from napari_cellclass.core.params.base import Params
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.widgets.common.forms import form
+from napari_cellclass.widgets.common.layout import LABEL_PX
 
-_LABEL_PX = 100
 # What a field starts from when its tick is taken away.
 _STARTS = {
     "epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128, "tiles": 16, "background_limit": 0.05,
@@ -93,7 +93,7 @@ class TrainForm(QWidget):
         for field in self._container:
             name = field.name
             text = QLabel(field.label)
-            text.setMinimumWidth(_LABEL_PX)
+            text.setMinimumWidth(LABEL_PX)
             text.setToolTip(field.tooltip or "")
             if name in _STARTS:
                 if name in _FINE_STEPS:
@@ -141,14 +141,3 @@ class StartChoice(QComboBox):
             return
         name, _ = QFileDialog.getOpenFileName(self, "Start from a model", "", f"Models (*{SUFFIX})")
         self.setCurrentIndex(self.add(Path(name)) if name else 0)
-
-
-def labelled(*rows: tuple[str, QWidget]) -> QFormLayout:
-    """Lay widgets out with a label each, in line with a :class:`TrainForm`."""
-    layout = QFormLayout()
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for name, field in rows:
-        text = QLabel(name)
-        text.setMinimumWidth(_LABEL_PX)
-        layout.addRow(text, field)
-    return layout

@@ -46,9 +46,11 @@ class Sentence(QLabel):
         self.setText(text)
 
     def setText(self, text: str) -> None:
+        """Show a text."""
         super().setText(breakable(text))
 
     def text(self) -> str:
+        """Give the text as it was set."""
         return super().text().replace(_BREAK, "")
 
     def copy(self, mode: Any = QClipboard.Mode.Clipboard) -> None:
@@ -56,17 +58,20 @@ class Sentence(QLabel):
         QApplication.clipboard().setText(self.selectedText().replace(_BREAK, ""), mode)
 
     def mouseReleaseEvent(self, event: Any) -> None:
+        """Offer what was selected to a middle click, as other programs do."""
         super().mouseReleaseEvent(event)
         if self.hasSelectedText() and QApplication.clipboard().supportsSelection():
-            self.copy(QClipboard.Mode.Selection)  # what a middle click pastes
+            self.copy(QClipboard.Mode.Selection)
 
     def keyPressEvent(self, event: Any) -> None:
+        """Copy in our own way."""
         if event.matches(QKeySequence.StandardKey.Copy):
             self.copy()
         else:
             super().keyPressEvent(event)
 
     def contextMenuEvent(self, event: Any) -> None:
+        """Offer Copy and Select all, unless the text cannot be selected."""
         if self.textInteractionFlags() == Qt.TextInteractionFlag.NoTextInteraction:
             event.ignore()
             return

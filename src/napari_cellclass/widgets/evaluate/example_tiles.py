@@ -14,11 +14,11 @@ from napari_cellclass.core.evaluation.example_tiles import ORDERS, PAGE, PanelTi
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.verbs import PanelOrder
 from napari_cellclass.report.panel import draw_panel, panel_height, tile_under
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 from napari_cellclass.widgets.evaluate import work
-from napari_cellclass.widgets.train.split_table import FigureView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -17,11 +17,11 @@ from napari_cellclass.report.curves import Look
 from napari_cellclass.report.evaluation_figures import draw_fields, draw_reliability, fields_height
 from napari_cellclass.report.figures import on_paper, paper_height
 from napari_cellclass.report.trust_figures import shortcut_figure, shortcut_inches, stress_figure, stress_inches
+from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.text import Sentence
 from napari_cellclass.widgets.evaluate.example_tiles import PanelView
 from napari_cellclass.widgets.evaluate.tables import ClassTable, ConfusionTable, FigureTable
 from napari_cellclass.widgets.evaluate.work import Evaluated
-from napari_cellclass.widgets.train.split_table import FigureView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.runs.evaluate.named_sets import NamedPath, with_names
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 
 _NAME, _PATH = 0, 1

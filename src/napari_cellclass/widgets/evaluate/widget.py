@@ -17,14 +17,15 @@ from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
 from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import find_dock
+from napari_cellclass.widgets.common.figure_view import warm_up
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.keras_dialog import run_with_answers
-from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.common.layout import labelled
+from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.evaluate import work
 from napari_cellclass.widgets.evaluate.results import EvaluationResults
 from napari_cellclass.widgets.evaluate.sets import SetList
-from napari_cellclass.widgets.train.split_table import warm_up
 from napari_cellclass.widgets.train.widget import TrainWidget
 
 if TYPE_CHECKING:

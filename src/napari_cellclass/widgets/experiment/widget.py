@@ -13,14 +13,14 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidge
 from napari_cellclass.core.common.errors import CellClassError, Progress
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.verbs import TrainParams
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.close_guard import CloseGuard
+from napari_cellclass.widgets.common.data_choice import DataChoice
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.job_panel import JobPanel
-from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.common.layout import labelled, row_of
+from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.common.text import Sentence, plain_tip
 from napari_cellclass.widgets.experiment import work
-from napari_cellclass.widgets.train.close_guard import CloseGuard
-from napari_cellclass.widgets.train.data import DataChoice
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -10,8 +10,8 @@ from typing import Any
 
 from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback
 from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.runs.train.annotated_fields import AnnotatedField, TrainRequest, data_on_disk
 from napari_cellclass.runs.train.child import experiment_in_child
-from napari_cellclass.widgets.train.work import AnnotatedField, TrainRequest, prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def run(
     CancelledError
         ``cancelled`` said so; the child is gone, finished trainings are kept.
     """
-    with prepared(TrainRequest(params, fields), progress, cancelled) as ready:
+    with data_on_disk(TrainRequest(params, fields), progress, cancelled) as ready:
         assert isinstance(ready, ExperimentParams)
         out = experiment_in_child(ready, progress, cancelled)
     return Found(out, json.loads((out / "verdict.json").read_text(encoding="utf-8")))

@@ -10,7 +10,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QPushButton, QTableView, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 from napari_cellclass.widgets.plate.plate_map import PlateView
 from napari_cellclass.widgets.plate.work import PlateResult

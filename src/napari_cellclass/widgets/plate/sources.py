@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.viewer.common.layers import bare, image_from_layers, is_drawn
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from napari_cellclass.widgets.common.docks import find_dock
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.keras_dialog import run_with_answers
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
-from napari_cellclass.widgets.common.settings_form import TrainForm, labelled
+from napari_cellclass.widgets.common.layout import labelled
+from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.plate import work
 from napari_cellclass.widgets.plate.results import PlateResults
 from napari_cellclass.widgets.plate.sources import PlateSources

@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.report.evaluation_figures import draw_calibration
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import start_job
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence, plain_tip
 from napari_cellclass.widgets.train import work
-from napari_cellclass.widgets.train.split_table import FigureView
 from napari_cellclass.widgets.train.work import Trained
 
 if TYPE_CHECKING:

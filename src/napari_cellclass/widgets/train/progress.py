@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import Progress
 from napari_cellclass.report.curves import best_epoch, draw_curves
-from napari_cellclass.widgets.classify.results import row_of
+from napari_cellclass.widgets.common.figure_view import FigureView
+from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
-from napari_cellclass.widgets.train.split_table import FigureView
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -14,21 +14,23 @@ from napari_cellclass.core.models.bundle import SUFFIX
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.report.histograms import draw_histograms
+from napari_cellclass.runs.train.annotated_fields import TrainRequest
 from napari_cellclass.runs.train.preview import TrainingPreview
-from napari_cellclass.widgets.classify.results import row_of
 from napari_cellclass.widgets.classify.widget import ClassifyWidget
+from napari_cellclass.widgets.common.close_guard import CloseGuard
+from napari_cellclass.widgets.common.data_choice import DataChoice
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import find_dock, open_dock
+from napari_cellclass.widgets.common.figure_view import FigureView, warm_up
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
-from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm, labelled
+from napari_cellclass.widgets.common.layout import labelled, row_of
+from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm
 from napari_cellclass.widgets.common.text import Sentence
 from napari_cellclass.widgets.experiment.widget import ExperimentWidget
 from napari_cellclass.widgets.train import work
-from napari_cellclass.widgets.train.close_guard import CloseGuard
-from napari_cellclass.widgets.train.data import DataChoice
 from napari_cellclass.widgets.train.outcome import Outcome
 from napari_cellclass.widgets.train.progress import TrainProgress
-from napari_cellclass.widgets.train.split_table import FigureView, SplitTable, warm_up
+from napari_cellclass.widgets.train.split_table import SplitTable
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -64,7 +66,7 @@ class TrainWidget(DockedWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.job: Job | None = None
-        self._request: work.TrainRequest | None = None
+        self._request: TrainRequest | None = None
         self._train_next = self._is_training = False
         self._suggested = ""
         self._guard = CloseGuard(self, lambda: self.training, self._end)
@@ -149,7 +151,7 @@ class TrainWidget(DockedWidget):
 
     # -- what is asked for ---------------------------------------------------------------------
 
-    def _ask(self) -> work.TrainRequest:
+    def _ask(self) -> TrainRequest:
         out = Path(self.out.value)
         out = out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
         values = self.form.values() | self.more.values()
@@ -159,7 +161,7 @@ class TrainWidget(DockedWidget):
         values |= {"out": out, "initial": self.start.currentData()}
         test = self.test.line_edit.value.strip()
         values |= {"test": [Path(test)] if test not in ("", ".") else []}
-        return work.TrainRequest(TrainParams.checked(**values), self.data.fields())
+        return TrainRequest(TrainParams.checked(**values), self.data.fields())
 
     def preview(self) -> None:
         """Show how the tiles are split, and 25 of them as the network will see them."""

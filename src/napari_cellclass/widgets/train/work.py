@@ -2,93 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import tifffile
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import (
     CancelCheck,
-    CancelledError,
-    CellClassError,
-    DatasetError,
-    Progress,
     ProgressCallback,
 )
-from napari_cellclass.core.common.files import output_error, writing
-from napari_cellclass.core.common.locks import scratch_folder
-from napari_cellclass.core.datasets.class_images import group_name
+from napari_cellclass.core.common.files import writing
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
-from napari_cellclass.core.images.reading import read_image
-from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
-from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.report.curves import save_curves
 from napari_cellclass.runs.common.dataset_opening import cutter, reader
+from napari_cellclass.runs.train.annotated_fields import TrainRequest, data_on_disk, unique_file_names
 from napari_cellclass.runs.train.child import train_in_child
 from napari_cellclass.runs.train.preview import TrainingPreview, preview
 from napari_cellclass.runs.train.train import tests_path
-
-CSV_NAME = "tiles.csv"
-# Of larger fields only the labelled tiles are written.
-_WHOLE_BYTES = 512 << 20
-_BAND_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, eq=False)
-class AnnotatedField:
-    """The labelled tiles of one field, as they were when training was asked for.
-
-    Parameters
-    ----------
-    source
-        The field.
-    name
-        What it is called.
-    tiles
-        Columns y0, x0, y1, x1, class_name and, at will, colour (``#RRGGBB``): the labelled tiles.
-    path
-        Where the field came from, or None.
-    """
-
-    source: SourceImage
-    name: str
-    tiles: pd.DataFrame
-    path: Path | None = None
-
-    @classmethod
-    def of(cls, source: SourceImage, annotation: Any) -> AnnotatedField:
-        """Take the labels of an :class:`~napari_cellclass.core.labels.annotation.Annotation`."""
-        path = annotation.image.path or source.path
-        colours = dict(zip(annotation.scheme.names, annotation.scheme.colours, strict=True))
-        tiles = annotation.frame()
-        tiles["colour"] = tiles["class_name"].map(colours)
-        return cls(source, annotation.image.name, tiles, None if path is None else Path(path))
-
-
-@dataclass(frozen=True, eq=False)
-class TrainRequest:
-    """What to train on and how.
-
-    Parameters
-    ----------
-    params
-        ``data`` is the class folder; it is not looked at where there are ``fields``.
-    fields
-        Annotated fields; empty for class folders.
-    """
-
-    params: TrainParams
-    fields: tuple[AnnotatedField, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +59,7 @@ def look(request: TrainRequest, progress: ProgressCallback, cancelled: CancelChe
     CellClassError
         In one line, why these tiles cannot be trained on.
     """
-    with prepared(request, progress, cancelled) as params:
+    with data_on_disk(request, progress, cancelled) as params:
         data = read_labelled(
             params.data, cutter(params), params.group_by, reader(params), progress=progress, cancelled=cancelled
         )
@@ -140,7 +76,7 @@ def train(request: TrainRequest, stopped: CancelCheck, progress: ProgressCallbac
     CancelledError
         ``cancelled`` said so; the child is gone.
     """
-    with prepared(request, progress, cancelled) as params:
+    with data_on_disk(request, progress, cancelled) as params:
         return Trained.opened(train_in_child(params, progress, cancelled, stopped), bool(params.test))
 
 
@@ -161,137 +97,8 @@ def save_history(trained: Trained, path: Path, progress: ProgressCallback, cance
 
 def suggest_out(name: str, folder: Path) -> str:
     """Give a path for a new model that is not there yet."""
-    plain = unique_names([Path(name).stem or "model"])[0]
+    plain = unique_file_names([Path(name).stem or "model"])[0]
     number, path = 2, folder / f"{plain}{SUFFIX}"
     while path.exists():
         path, number = folder / f"{plain}-{number}{SUFFIX}", number + 1
     return str(path)
-
-
-@contextlib.contextmanager
-def prepared(request: TrainRequest, progress: ProgressCallback, cancelled: CancelCheck) -> Iterator[TrainParams]:
-    """Give parameters whose data are on disk, for as long as the block lasts."""
-    if not request.fields:
-        yield request.params
-        return
-    with scratch_folder() as folder:
-        table = write_fields(request.fields, folder, request.params.group_by, progress, cancelled)
-        yield request.params.model_copy(update={"data": table})
-
-
-def write_fields(
-    fields: Sequence[AnnotatedField],
-    folder: Path,
-    group_by: str | None,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
-) -> Path:
-    """Write annotated fields so that another process can read them, with a table of their tiles.
-
-    A field whose own file holds the same pixels is named in the table rather than written.
-
-    Parameters
-    ----------
-    fields
-        The fields; those without a label are left out.
-    folder
-        A private, empty folder.
-    group_by
-        A regular expression whose first group, in a field's name, names the split's group; the field
-        itself when None.
-
-    Returns
-    -------
-    Path
-        The table: path, y0, x0, y1, x1, class_name, colour, group.
-
-    Raises
-    ------
-    DatasetError
-        No tile is labelled, or of one class only, or ``group_by`` does not fit a name.
-    OutputError
-        The disk is full, or may not be written to.
-    """
-    labelled = [field for field in fields if len(field.tiles)]
-    classes = sorted({str(name) for field in labelled for name in field.tiles["class_name"]})
-    if len(classes) < 2:
-        what = f"all labelled tiles are {classes[0]!r}" if classes else "no tile is labelled yet"
-        raise DatasetError(f"{what}; label tiles of at least two classes")
-    names = unique_names([field.name for field in labelled])
-    tables = []
-    for done, (field, name) in enumerate(zip(labelled, names, strict=True)):
-        progress(Progress("writing fields", done, len(labelled)))
-        if cancelled():
-            raise CancelledError("cancelled while the fields were written")
-        own = field.path if _same_pixels(field) and _same_group(field, name, group_by) else None
-        path = own or _write_field(field, folder / f"{name}.tif")
-        table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
-        table.insert(0, "path", str(path))
-        table["group"] = name if group_by is None else group_name(path, group_by)
-        tables.append(table)
-    escape_formulas(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
-    return folder / CSV_NAME
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Make file names, each another, of the names of fields."""
-    found: list[str] = []
-    for name in names:
-        plain = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(". ")[:100] or "field"
-        number, one = 2, plain
-        while one in found:
-            one, number = f"{plain} ({number})", number + 1
-        found.append(one)
-    return found
-
-
-def _same_pixels(field: AnnotatedField) -> bool:
-    if field.path is None:
-        return False
-    try:
-        return read_image(field.path).image_id == field.source.image_id
-    except CellClassError:
-        return False
-
-
-def _same_group(field: AnnotatedField, name: str, group_by: str | None) -> bool:
-    """Tell whether a field's file is grouped as the field: its layer may have another name."""
-    if group_by is None or field.path is None:
-        return True
-    try:
-        return group_name(field.path, group_by) == group_name(Path(f"{name}.tif"), group_by)
-    except DatasetError:
-        return False
-
-
-def _write_field(field: AnnotatedField, path: Path) -> Path:
-    """Write a field in its own dtype; of a very large one only the labelled tiles."""
-    source = field.source
-    height, width = source.shape
-    row_bytes = width * source.channels * source.dtype.itemsize
-    size = None if source.pixel_size_um is None else source.pixel_size_um
-    metadata: dict[str, Any] = {"axes": "CYX"}
-    if size is not None:
-        metadata |= {"PhysicalSizeY": size[0], "PhysicalSizeX": size[1]}
-        metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
-    try:
-        page = tifffile.memmap(
-            path, shape=(source.channels, height, width), dtype=source.dtype.newbyteorder("="), ome=True,
-            photometric="minisblack", metadata=metadata, bigtiff=row_bytes * height > 2 << 30,
-        )  # fmt: skip
-        for y0, x0, y1, x1 in _parts(field, row_bytes):
-            page[:, y0:y1, x0:x1] = np.moveaxis(source.read(y0, x0, y1, x1), -1, 0)
-        page.flush()
-    except OSError as error:
-        raise output_error(path, error) from error
-    return path
-
-
-def _parts(field: AnnotatedField, row_bytes: int) -> Iterator[tuple[int, int, int, int]]:
-    height, width = field.source.shape
-    if row_bytes * height <= _WHOLE_BYTES:
-        band = max(1, _BAND_BYTES // row_bytes)
-        yield from ((y, 0, min(height, y + band), width) for y in range(0, height, band))
-        return
-    for y0, x0, y1, x1 in field.tiles[["y0", "x0", "y1", "x1"]].to_numpy(int).tolist():
-        yield max(0, y0), max(0, x0), min(height, y1), min(width, x1)

@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.runs.train.annotated_fields import AnnotatedField
 from napari_cellclass.viewer.common.layers import KEY, bare
 from napari_cellclass.widgets.common.settings_form import TrainForm
-from napari_cellclass.widgets.train.work import AnnotatedField
 
 if TYPE_CHECKING:
     from napari.layers import Layer
