@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -116,7 +117,7 @@ class Trainer:
         params = TrainParams(data=Path("data"), out=out, **settings)
         result: dict[str, Any] = {}
         try:
-            train(data, params, out, progress=told.append, cancelled=stop)
+            train(data, params, out, task=Task(told.append, stop))
         except CellClassError as error:
             result |= {"kind": type(error).__name__, "error": str(error)}
         result["told"] = [(p.phase, p.done, p.total, dict(p.metrics)) for p in told]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.evaluation.example_tiles import PanelTile, panel_places, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
@@ -115,7 +116,7 @@ def test_a_point_on_a_page_is_in_the_tile_that_is_drawn_there(width: int) -> Non
 def test_the_pages_lie_beside_tables_with_the_same_captions(tmp_path: Path) -> None:
     one = EvaluatedSet("set", tmp_path, evaluation())
     places = panel_places(one.evaluation, "uncertain")[:30]
-    save_panel(one, places, tmp_path, lambda: False)
+    save_panel(one, places, tmp_path, NO_TASK)
     names = [f"panel_{page}.{end}" for page in ("01", "02") for end in ("csv", "png", "svg")]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     tables = [pd.read_csv(tmp_path / f"panel_{page}.csv") for page in ("01", "02")]

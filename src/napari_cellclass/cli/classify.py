@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cellclass.core.common.errors import ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.params.verbs import ClassifyParams
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run_classify(
     params: ClassifyParams,
-    progress: ProgressCallback,
+    task: Task,
     say: Callable[[str], None],
     warn: Callable[[str], None],
     fail: Callable[[str], None],
@@ -35,7 +35,7 @@ def run_classify(
 
     model = load_model(params.model, KerasAnswers.of(params))
     KnownModels().introduce(model, say)
-    report = classify_files(params, model, progress)
+    report = classify_files(params, model, task)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
     for text in report.warnings:
         warn(text)

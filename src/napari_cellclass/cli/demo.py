@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_cellclass.core.common.errors import EngineError, ProgressCallback
+from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.files import write_json, writing
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import DemoParams, TrainParams
@@ -22,7 +23,7 @@ from napari_cellclass.core.tiles.grid import TileGrid
 _GROUP_BY = r"_(c\d+)"
 
 
-def run_demo(params: DemoParams, progress: ProgressCallback, say: Callable[[str], None]) -> int:
+def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     """Do the program's main job on the immunohistochemistry field of scikit-image.
 
     Writes ``overlay.png``, ``tiles.csv``, ``tiles.geojson``, ``evaluation.json`` and ``demo.cellclass``
@@ -52,11 +53,11 @@ def run_demo(params: DemoParams, progress: ProgressCallback, say: Callable[[str]
     # The classes differ in stain colour, so the colour has to stay.
     kept = {"standardise": "none", "group_by": _GROUP_BY, "epochs": 30}
     how = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", **kept)
-    train_in_child(how, progress)
+    train_in_child(how, task)
     model = load_model(out / "demo.cellclass")
     with open_engine(model) as engine:
         evaluation = evaluate_folder(out / "test", model, engine, _GROUP_BY)
-        result = classify_field(read_image(out / "ihc.png"), model, engine, grid.take(test), progress)
+        result = classify_field(read_image(out / "ihc.png"), model, engine, grid.take(test), task)
     save_overlay(field, result.table, out / "overlay.png")
     result.table.to_csv(out / "tiles.csv")
     result.table.to_geojson(out / "tiles.geojson")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from napari_cellclass.core.common.errors import ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.params.verbs import EvaluateParams
 
 
-def run_evaluate(
-    params: EvaluateParams, progress: ProgressCallback, say: Callable[[str], None]
-) -> tuple[EvaluatedSet, ...]:
+def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None]) -> tuple[EvaluatedSet, ...]:
     """Evaluate as asked for, write what came out, and say it.
 
     Raises
@@ -42,7 +40,7 @@ def run_evaluate(
     with open_engine(model, params.engine, precision=precision) as engine:
         sets = evaluate_sets(
             paths, model, engine, params.group_by, reader(params),
-            shortcuts=params.shortcuts, stress=params.stress, progress=progress,
+            shortcuts=params.shortcuts, stress=params.stress, task=task,
         )  # fmt: skip
     panel = PanelChoice(params.panel, params.panel_order, params.seed)
     save_sets(sets, params.out, panel)

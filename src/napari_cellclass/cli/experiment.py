@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback, never_cancelled
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.repeats import spread_lines
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.runs.train.experiment import Experiment, run_experiment
@@ -12,9 +12,8 @@ from napari_cellclass.runs.train.experiment import Experiment, run_experiment
 
 def experiment(
     params: ExperimentParams,
-    progress: ProgressCallback,
+    task: Task,
     say: Callable[[str], None],
-    cancelled: CancelCheck = never_cancelled,
 ) -> Experiment:
     """Run an experiment, draw its figures, and say what came out.
 
@@ -25,7 +24,7 @@ def experiment(
     """
     from napari_cellclass.report.runs_figures import experiment_figure, save_both, save_runs
 
-    result = run_experiment(params, progress, cancelled)
+    result = run_experiment(params, task)
     verdict, tables = result.verdict, result.tables
     save_runs(tables, {name: params.out / f"{name}.csv" for name in tables})
     title = f"{params.data.name}: {verdict.word}"

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn
 
 import napari_cellclass
-from napari_cellclass.core.common.errors import CancelledError, CellClassError, ParamsError, Progress
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, ParamsError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.params.base import Params
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
@@ -48,8 +49,9 @@ class Reporter:
         self.talkative = self.style != "jsonl" and not self.quiet
         self._bar: Any = None
         self._phase = ""
+        self.task = Task(self.report)
 
-    def progress(self, update: Progress) -> None:
+    def report(self, update: Progress) -> None:
         """Show one report."""
         if self.style == "jsonl":
             self.event("progress", phase=update.phase, done=update.done, total=update.total, metrics=update.metrics)
@@ -150,7 +152,7 @@ def _slice(params: SliceParams, reporter: Reporter) -> int:
         return _rename(params, reporter)
     from napari_cellclass.runs.prepare.slicing import slice_images
 
-    report = slice_images(params, reporter.progress)
+    report = slice_images(params, reporter.task)
     reporter.close()
     for outcome in report.failed:
         print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
@@ -166,10 +168,10 @@ def _rename(params: SliceParams, reporter: Reporter) -> int:
 
     folder = params.images[0]
     if params.undo:
-        done = undo_renaming(folder, reporter.progress)
+        done = undo_renaming(folder, reporter.task)
         reporter.say(f"{len(done.moves)} files of {folder} have the names back that they had before")
     else:
-        done = rename_images(folder, params.prefix, reporter.progress)
+        done = rename_images(folder, params.prefix, reporter.task)
         text = "; slice FOLDER --undo gives the old names back" if done.moves else ""
         reporter.say(f"{len(done.moves)} files of {folder} renamed{text}")
     reporter.event("done", renamed=len(done.moves))
@@ -179,7 +181,7 @@ def _rename(params: SliceParams, reporter: Reporter) -> int:
 def _train(params: TrainParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.train import run_train
 
-    models = run_train(params, reporter.progress, reporter.say)
+    models = run_train(params, reporter.task, reporter.say)
     reporter.event("done", models=list(map(str, models)))
     return OK
 
@@ -192,7 +194,7 @@ def _check(params: CheckParams, reporter: Reporter) -> int:
     grid = cutter(params)
     if params.out is not None:
         check_writable(params.out)
-    report = check_folder(params.data, grid, params.group_by, reader(params), reporter.progress)
+    report = check_folder(params.data, grid, params.group_by, reader(params), reporter.task)
     for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
         texts = [finding.text for finding in report.findings if finding.severity == severity]
         if texts:
@@ -213,7 +215,7 @@ def _check(params: CheckParams, reporter: Reporter) -> int:
 def _classify(params: ClassifyParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.classify import run_classify
 
-    report = run_classify(params, reporter.progress, reporter.say, reporter.warn, reporter.fail)
+    report = run_classify(params, reporter.task, reporter.say, reporter.warn, reporter.fail)
     failed, images = len(report.failed), len(report.outcomes)
     reporter.event("done", out=params.out, images=images, failed=failed, kept=report.kept)
     if failed:
@@ -224,7 +226,7 @@ def _classify(params: ClassifyParams, reporter: Reporter) -> int:
 def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.evaluate import run_evaluate
 
-    sets = run_evaluate(params, reporter.progress, reporter.say)
+    sets = run_evaluate(params, reporter.task, reporter.say)
     accuracy = {one.name: one.evaluation.to_json()["balanced_accuracy"] for one in sets}
     reporter.event("done", out=params.out, balanced_accuracy=accuracy[sets[0].name], test_sets=accuracy)
     return OK
@@ -248,7 +250,7 @@ def _experiment(params: ExperimentParams, reporter: Reporter) -> int:
     from napari_cellclass.engine.common.parent_process import listen
 
     listen()
-    result = experiment(params, reporter.progress, reporter.say)
+    result = experiment(params, reporter.task, reporter.say)
     reporter.event("done", out=params.out, verdict=result.verdict.word)
     return OK
 
@@ -256,7 +258,7 @@ def _experiment(params: ExperimentParams, reporter: Reporter) -> int:
 def _demo(params: DemoParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.demo import run_demo
 
-    return run_demo(params, reporter.progress, reporter.say)
+    return run_demo(params, reporter.task, reporter.say)
 
 
 VERBS: dict[str, tuple[type[Params], Callable[[Any, Reporter], int]]] = {

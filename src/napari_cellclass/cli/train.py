@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cellclass.core.common.errors import ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.params.verbs import TrainParams
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _INT8_LINES = 4  # what it is, what changed, and the accuracies
 
 
-def run_train(params: TrainParams, progress: ProgressCallback, say: Callable[[str], None]) -> list[Path]:
+def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> list[Path]:
     """Train as asked for, write what came out, and say it; gives the models' files.
 
     Raises
@@ -28,7 +28,7 @@ def run_train(params: TrainParams, progress: ProgressCallback, say: Callable[[st
     from napari_cellclass.runs.train.train import run_file, train_folders
 
     listen()  # before anything long, so that a child ends with its parent from the beginning
-    result = train_folders(params, progress)
+    result = train_folders(params, task)
     if result.tables:
         from napari_cellclass.report.runs_figures import save_runs
 

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.errors import CancelCheck, CancelledError, never_cancelled
 from napari_cellclass.core.common.files import write_json, write_text, writing
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.evaluation.example_tiles import PAGE, PanelChoice, panel_frame, panel_places, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, summary, write_evaluation
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -28,7 +28,7 @@ KIT_PANEL = PanelChoice(2 * PAGE, "random")
 
 
 def save_sets(
-    sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, cancelled: CancelCheck = never_cancelled
+    sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, task: Task = NO_TASK
 ) -> None:
     """Write figures and tables: of one test set to ``out``, of several to a folder each and a summary over all.
 
@@ -40,39 +40,38 @@ def save_sets(
         The folder.
     panel
         Tiles of the panel.
-    cancelled
-        Asked between figures.
+    task
+        Checked between figures.
 
     Raises
     ------
     OutputError, ImageError
         A file cannot be written; an image has become unreadable.
     CancelledError
-        ``cancelled`` said so; finished figures stay.
+        The task was cancelled; finished figures stay.
     """
     for one in sets:
-        save_set(one, out if len(sets) == 1 else out / one.name, panel, cancelled)
+        save_set(one, out if len(sets) == 1 else out / one.name, panel, task)
     if len(sets) > 1:
         _save_summary(sets, out)
 
 
-def save_set(one: EvaluatedSet, out: Path, panel: PanelChoice, cancelled: CancelCheck = never_cancelled) -> None:
+def save_set(one: EvaluatedSet, out: Path, panel: PanelChoice, task: Task = NO_TASK) -> None:
     """Write the figures of a test set, each as PNG, SVG and CSV, ``tiles.csv`` and, last, ``evaluation.json``."""
-    if cancelled():
-        raise CancelledError("cancelled while the figures were written")
+    task.check("cancelled while the figures were written")
     save_figures(one.report, out)
     save_trust(one.shortcuts, one.stress, len(one.report.classes), out)
     if panel.count:
         places = panel_places(one.evaluation, panel.order, panel.seed)
-        save_panel(one, places[: panel.count], out, cancelled)
+        save_panel(one, places[: panel.count], out, task)
     write_evaluation(one.evaluation, out, one.alarms)
 
 
-def save_panel(one: EvaluatedSet, places: NDArray[np.int64], out: Path, cancelled: CancelCheck) -> None:
+def save_panel(one: EvaluatedSet, places: NDArray[np.int64], out: Path, task: Task) -> None:
     """Write tiles as ``panel_01.png``, ``.svg`` and ``.csv``, and so on, 25 a page."""
     frame = panel_frame(one.evaluation, places)
     for page, start in enumerate(range(0, len(places), PAGE), 1):
-        tiles = read_panel(one.evaluation, places[start : start + PAGE], cancelled)
+        tiles = read_panel(one.evaluation, places[start : start + PAGE], task)
         save_with_table(panel_figure(tiles), frame.iloc[start : start + PAGE], out / f"panel_{page:02d}")
 
 
@@ -81,7 +80,7 @@ def save_kit(
     sets: Sequence[EvaluatedSet],
     out: Path,
     panel: PanelChoice = KIT_PANEL,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> None:
     """Write what a paper needs: figures, tables, the model's manifest, curves and split, and ``methods.md`` last.
 
@@ -92,7 +91,7 @@ def save_kit(
     ModelError
         The model's file has changed or is gone.
     """
-    save_sets(sets, out, panel if panel.count else KIT_PANEL, cancelled)
+    save_sets(sets, out, panel if panel.count else KIT_PANEL, task)
     _save_summary(sets, out)
     history = bundle.table("history.csv")
     if len(history):

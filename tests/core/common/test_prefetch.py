@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from napari_cellclass.core.common.prefetch import OneAhead, ahead, taking_turns
+from napari_cellclass.core.common.task import Task
 
 
 def test_items_come_in_order_and_never_more_than_allowed_are_made() -> None:
@@ -41,7 +42,7 @@ def test_an_error_comes_after_the_items_before_it_and_no_thread_stays() -> None:
 @pytest.mark.parametrize("leave", ["break", "cancel"])
 def test_leaving_early_ends_the_thread(leave: str) -> None:
     before, taken = threading.active_count(), []
-    with ahead(iter(int, 1), 1, lambda: leave == "cancel" and len(taken) == 3) as items:
+    with ahead(iter(int, 1), 1, Task(cancelled=lambda: leave == "cancel" and len(taken) == 3)) as items:
         for item in items:
             taken.append(item)
             if leave == "break" and len(taken) == 3:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from napari_cellclass.core.common.errors import CancelledError, DatasetError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.class_images import class_folders, group_name
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, read_folders
 from napari_cellclass.core.datasets.split import split_by_group
@@ -127,7 +128,7 @@ def test_a_model_fixes_the_classes_and_their_order(plate: Path) -> None:
 
 def test_reading_can_be_cancelled(plate: Path) -> None:
     with pytest.raises(CancelledError):
-        read_folders(plate, cut, cancelled=lambda: True)
+        read_folders(plate, cut, task=Task(cancelled=lambda: True))
 
 
 @pytest.mark.parametrize(

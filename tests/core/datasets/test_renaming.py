@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_cellclass.core.common.errors import DatasetError, OutputError, Progress
+from napari_cellclass.core.common.errors import DatasetError, OutputError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.datasets.renaming import JOURNAL, rename_images, undo_renaming
 from napari_cellclass.core.datasets.tile_provenance import COLUMNS, read_tile_list, write_tile_list
 
@@ -185,7 +186,7 @@ def test_a_kill_at_any_point_can_be_completed_or_reversed(
 def test_a_renaming_tells_how_far_it_is(tmp_path: Path) -> None:
     fill(tmp_path, "x.png", "y.png")
     reports: list[Progress] = []
-    rename_images(tmp_path, "n", reports.append)
+    rename_images(tmp_path, "n", Task(reports.append))
     assert [(r.done, r.total) for r in reports] == [(1, 2), (2, 2)] * 2
 
 

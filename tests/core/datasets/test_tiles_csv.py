@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from napari_cellclass.core.common.errors import CancelledError, DatasetError, Progress
+from napari_cellclass.core.common.errors import CancelledError, DatasetError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_labelled, read_tiles_csv
@@ -34,7 +35,7 @@ def write(frame: pd.DataFrame, folder: Path) -> Path:
 
 def test_every_line_becomes_a_tile(listed: pd.DataFrame, tmp_path: Path) -> None:
     reports: list[Progress] = []
-    data = read_tiles_csv(write(listed, tmp_path), reports.append)
+    data = read_tiles_csv(write(listed, tmp_path), Task(reports.append))
     assert data.scheme.names == ("long", "round")
     assert len(data) == 12
     assert [update.done for update in reports] == [1, 2]
@@ -96,7 +97,7 @@ def test_a_model_fixes_the_classes(listed: pd.DataFrame, tmp_path: Path) -> None
 
 def test_reading_a_list_can_be_cancelled(listed: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(CancelledError):
-        read_tiles_csv(write(listed, tmp_path), cancelled=lambda: True)
+        read_tiles_csv(write(listed, tmp_path), Task(cancelled=lambda: True))
 
 
 @pytest.mark.parametrize(

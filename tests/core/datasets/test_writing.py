@@ -10,6 +10,7 @@ import pytest
 
 from napari_cellclass.core.common.errors import CancelledError, DatasetError, OutputError
 from napari_cellclass.core.common.files import whole_folder
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.detection import is_dataset_folder, read_dataset_folder
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.datasets.writing import write_class_folders
@@ -81,7 +82,7 @@ def test_writing_tiles_can_be_cancelled(tmp_path: Path) -> None:
     seen = []
     with pytest.raises(CancelledError):
         write_class_folders(
-            tmp_path, field(), TileGrid.regular((32, 48), 16), ["a"] * 6, seen.append, lambda: len(seen) == 2
+            tmp_path, field(), TileGrid.regular((32, 48), 16), ["a"] * 6, Task(seen.append, lambda: len(seen) == 2)
         )
     assert len(list((tmp_path / "a").iterdir())) == 2
 

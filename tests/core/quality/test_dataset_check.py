@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from napari_cellclass.core.common.errors import CancelledError, DatasetError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset, read_folders
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -212,7 +213,7 @@ def test_a_check_can_be_cancelled_while_it_looks_at_tiles(folder: Path) -> None:
     phases: list[str] = []
     with pytest.raises(CancelledError):
         check_folder(
-            folder, cut, progress=lambda p: phases.append(p.phase), cancelled=lambda: phases.count("reading") == 10
+            folder, cut, task=Task(lambda p: phases.append(p.phase), lambda: phases.count("reading") == 10)
         )
 
 

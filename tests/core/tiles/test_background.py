@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_cellclass.core.common.errors import CancelledError, ParamsError, Progress
+from napari_cellclass.core.common.errors import CancelledError, ParamsError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.background import FieldLevels, background_scores, keep
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -103,10 +104,10 @@ def test_progress_is_told_and_cancelling_stops() -> None:
     source = SourceImage(field(True))
     grid = TileGrid.regular(source.shape, 32)
     reports: list[Progress] = []
-    background_scores(source, grid, "mean", reports.append)
+    background_scores(source, grid, "mean", Task(reports.append))
     assert [(r.done, r.total) for r in reports] == [(i, 4) for i in (1, 2, 3, 4)]
     with pytest.raises(CancelledError):
-        background_scores(source, grid, "mean", cancelled=lambda: True)
+        background_scores(source, grid, "mean", Task(cancelled=lambda: True))
 
 
 def test_levels_are_those_of_the_field() -> None:

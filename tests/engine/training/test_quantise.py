@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import CancelledError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
 from napari_cellclass.core.models.int8_report import Quantised
 from napari_cellclass.engine.inference.engines import Engine, precision
@@ -35,8 +36,7 @@ def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeyp
         place=np.arange(len(tiles)), spec=spec, golden=tiles[:4], batch=lambda rows: spec.apply(tiles[rows])
     )
     run = SimpleNamespace(
-        train=np.arange(0, 40), val=np.arange(40, 300), pixels=pixels, data=data, cancelled=lambda: False,
-        progress=lambda update: None,
+        train=np.arange(0, 40), val=np.arange(40, 300), pixels=pixels, data=data, task=NO_TASK,
     )  # fmt: skip
     return run, {name: good.member(name) for name in ("model.xml", "model.bin")}, prob[40:]
 
@@ -122,6 +122,6 @@ def test_whatever_goes_wrong_the_training_is_not_lost(case: Case, monkeypatch: p
 
 def test_cancelling_stops_it(case: Case) -> None:
     run, *more = case
-    run.cancelled = lambda: True
+    run.task = Task(cancelled=lambda: True)
     with pytest.raises(CancelledError, match="nothing was written"):
         quantise(run, *more, None)

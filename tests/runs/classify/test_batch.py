@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.verbs import ClassifyParams
 from napari_cellclass.core.plates.tables import read_plate_table
@@ -47,8 +48,10 @@ def test_a_cancelled_run_keeps_finished_images(tmp_path: Path, ihc_field_file: P
     report = classify_files(
         params,
         open_bundle(ihc_model),
-        progress=lambda update: done.append(update.done) if update.phase == "images" else None,
-        cancelled=lambda: bool(done),
+        Task(
+            lambda update: done.append(update.done) if update.phase == "images" else None,
+            lambda: bool(done),
+        ),
     )
     assert report.cancelled
     assert len(report.outcomes) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.prefetch import taking_turns
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
@@ -93,7 +94,7 @@ def test_a_slow_network_is_cancelled_within_a_few_tiles(ihc_model: Path, in_turn
     source = ihc_field()
     grid = TileGrid.regular(source.shape, 32)
     with taking_turns(in_turn):
-        result = classify_field(source, open_bundle(ihc_model), slow, grid, cancelled=lambda: slow.tiles >= 24)
+        result = classify_field(source, open_bundle(ihc_model), slow, grid, Task(cancelled=lambda: slow.tiles >= 24))
     assert not result.complete
     assert 0 < len(result.table) <= slow.tiles <= 24 + 3 * 8
 
@@ -119,7 +120,7 @@ def test_a_cancelled_field_keeps_finished_tiles_and_says_so(ihc_model: Path) -> 
     asked: list[int] = []
     with open_engine(bundle) as engine:
         whole = classify_field(source, bundle, engine, grid)
-        part = classify_field(source, bundle, engine, grid, cancelled=lambda: asked.append(1) or len(asked) > 3)
+        part = classify_field(source, bundle, engine, grid, Task(cancelled=lambda: asked.append(1) or len(asked) > 3))
     assert whole.complete
     assert not part.complete
     assert 0 < len(part.table) < 256

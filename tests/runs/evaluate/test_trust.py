@@ -12,6 +12,7 @@ from PIL import Image
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import CancelledError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import read_folders
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.params.prepare import SliceParams
@@ -99,7 +100,7 @@ def test_other_data_is_not_split(data: Any, tmp_path: Path) -> None:
 def test_a_stress_test_can_be_cancelled(data: Any) -> None:
     seen: list[int] = []
     with pytest.raises(CancelledError):
-        stress_test(data, Threshold(), Scale(0, 255), lambda p: seen.append(p.done), lambda: len(seen) == 3)
+        stress_test(data, Threshold(), Scale(0, 255), Task(lambda p: seen.append(p.done), lambda: len(seen) == 3))
     assert seen == [1, 2, 3]
 
 

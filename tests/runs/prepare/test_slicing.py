@@ -13,7 +13,8 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_cellclass.core.common.errors import CancelledError, DatasetError, OutputError, ParamsError, Progress
+from napari_cellclass.core.common.errors import CancelledError, DatasetError, OutputError, ParamsError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
@@ -186,11 +187,11 @@ def test_cancelling_keeps_what_was_finished_and_lists_exactly_that(plate: Path, 
         asked += 1
         return asked > 15
 
-    report = slice_images(SliceParams(images=[plate], out=out, tile_px=32), cancelled=cancelled)
+    report = slice_images(SliceParams(images=[plate], out=out, tile_px=32), Task(cancelled=cancelled))
     assert report.cancelled
     assert 0 < len(check(out)) < 24
     with pytest.raises(CancelledError):
-        slice_images(SliceParams(images=[plate], out=tmp_path / "no", tile_px=32), cancelled=lambda: True)
+        slice_images(SliceParams(images=[plate], out=tmp_path / "no", tile_px=32), Task(cancelled=lambda: True))
     assert not (tmp_path / "no").exists()
 
 
@@ -200,7 +201,7 @@ def test_an_interrupt_keeps_what_was_finished_and_lists_exactly_that(plate: Path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        slice_images(SliceParams(images=[plate], out=tmp_path / "out", tile_px=32), interrupt)
+        slice_images(SliceParams(images=[plate], out=tmp_path / "out", tile_px=32), Task(interrupt))
     assert len(check(tmp_path / "out")) == 12
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("slice")]
 

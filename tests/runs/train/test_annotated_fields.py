@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.runs.train import annotated_fields
@@ -23,8 +24,7 @@ def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it
     tiles = pd.DataFrame({"y0": [0, 32], "x0": [0, 64], "y1": [32, 64], "x1": [32, 96], "class_name": ["p", "q"]})
     one = AnnotatedField(source, "a/b", tiles)
     monkeypatch.setattr(annotated_fields, "_WHOLE_BYTES", 1)
-    quiet = (lambda update: None, lambda: False)
-    table = pd.read_csv(write_annotated_fields([one, one], tmp_path, None, *quiet))
+    table = pd.read_csv(write_annotated_fields([one, one], tmp_path, None, NO_TASK))
     assert table["group"].tolist() == ["a_b", "a_b", "a_b (2)", "a_b (2)"]
     written = read_image(table["path"][0])
     assert written.dtype == np.float32
@@ -32,9 +32,9 @@ def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it
     np.testing.assert_array_equal(written.read(32, 64, 64, 96), pixels[32:64, 64:96])
     assert (written.read(0, 64, 32, 96) == 0).all()
     monkeypatch.setattr(annotated_fields, "_WHOLE_BYTES", 1 << 20)
-    table = pd.read_csv(write_annotated_fields([one], tmp_path, "^(a)", *quiet))
+    table = pd.read_csv(write_annotated_fields([one], tmp_path, "^(a)", NO_TASK))
     assert read_image(table["path"][0]).image_id == source.image_id
     assert set(table["group"]) == {"a"}
     own = AnnotatedField(source, "a/b", tiles, Path(table["path"][0]))
     (tmp_path / "other").mkdir()
-    assert pd.read_csv(write_annotated_fields([own], tmp_path / "other", None, *quiet))["path"][0] == table["path"][0]
+    assert pd.read_csv(write_annotated_fields([own], tmp_path / "other", None, NO_TASK))["path"][0] == table["path"][0]

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from napari_cellclass.cli.main import VERBS, build_parser, main
-from napari_cellclass.core.common.errors import CancelledError, EngineError, Progress
+from napari_cellclass.core.common.errors import CancelledError, EngineError
+from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.training.write_model import partial_path
@@ -84,7 +85,7 @@ def test_the_command_gives_back_the_parameters(tmp_path: Path) -> None:
 def test_a_training_reports_its_epochs_and_writes_the_model(folders: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     out = tmp_path / "m.cellclass"
-    assert train_in_child(params(folders, out, augment="flips", class_weights=False), told.append) == out
+    assert train_in_child(params(folders, out, augment="flips", class_weights=False), Task(told.append)) == out
     assert [p.done for p in told if p.phase == "training"] == [1, 2, 3]
     manifest = open_bundle(out).manifest
     assert manifest.training["augment"] == "flips"
@@ -106,7 +107,7 @@ def test_cancel_ends_the_child_within_a_second_and_leaves_nothing(folders: Path,
     asked: list[float] = []
     progress, _ = after_epochs(2, lambda: asked.append(time.perf_counter()))
     with pytest.raises(CancelledError):
-        train_in_child(params(folders, out, epochs=5000), progress, lambda: bool(asked))
+        train_in_child(params(folders, out, epochs=5000), Task(progress, lambda: bool(asked)))
     assert time.perf_counter() - asked[0] < 1.0
     assert not children()
     assert names(tmp_path) == ["m.cellclass"]
@@ -116,7 +117,7 @@ def test_cancel_ends_the_child_within_a_second_and_leaves_nothing(folders: Path,
 def test_stop_keeps_the_epoch_of_the_lowest_validation_loss(folders: Path, tmp_path: Path) -> None:
     stop: list[bool] = []
     progress, told = after_epochs(4, lambda: stop.append(True))
-    out = train_in_child(params(folders, tmp_path / "m.cellclass", epochs=5000), progress, stopped=lambda: bool(stop))
+    out = train_in_child(params(folders, tmp_path / "m.cellclass", epochs=5000), Task(progress), stopped=lambda: bool(stop))
     losses = [p.metrics["val_loss"] for p in told if p.phase == "training"]
     bundle = open_bundle(out)
     kept = int(np.argmin(losses)) + 1
@@ -132,7 +133,7 @@ def test_a_killed_child_is_told_and_its_best_model_is_kept(folders: Path, tmp_pa
     out.write_bytes(b"the model of yesterday")
     progress, _ = after_epochs(3, lambda: [p.kill() for p in children()])
     with pytest.raises(EngineError) as caught:
-        train_in_child(params(folders, out, epochs=5000), progress)
+        train_in_child(params(folders, out, epochs=5000), Task(progress))
     text = str(caught.value)
     assert text.startswith("the training process was killed in epoch ")
     assert "the best model so far is kept as m.rescued.cellclass" in text
@@ -149,10 +150,11 @@ def test_a_killed_child_is_told_and_its_best_model_is_kept(folders: Path, tmp_pa
 def test_the_child_ends_when_its_parent_is_killed(folders: Path, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\n"
+        "from napari_cellclass.core.common.task import Task\n"
         "from napari_cellclass.core.params.verbs import TrainParams\n"
         "from napari_cellclass.runs.train.child import train_in_child\n"
         f"how = TrainParams(data=Path({str(folders)!r}), out=Path({str(tmp_path / 'm.cellclass')!r}), epochs=5000)\n"
-        "train_in_child(how, lambda p: print(p.phase, p.done, flush=True))\n"
+        "train_in_child(how, Task(lambda p: print(p.phase, p.done, flush=True)))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

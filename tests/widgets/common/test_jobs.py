@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from qtpy.QtWidgets import QWidget
 
-from napari_cellclass.core.common.errors import CancelledError, CellClassError, Progress
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 
 
@@ -38,8 +39,8 @@ def finish(qtbot: Any, function: Callable[..., Any], cancel: bool = False, **kwa
 
 
 def test_the_answer_arrives_in_the_windows_thread(qtbot: Any) -> None:
-    def work(value: int, progress: Any, cancelled: Any) -> tuple[int, str]:
-        progress(Progress("half", 1, 2))
+    def work(value: int, task: Task) -> tuple[int, str]:
+        task.progress("half", 1, 2)
         return value * 2, threading.current_thread().name
 
     events = finish(qtbot, work, value=21)
@@ -51,7 +52,7 @@ def test_the_answer_arrives_in_the_windows_thread(qtbot: Any) -> None:
 
 @pytest.mark.parametrize("error", [CellClassError("what, value, do"), RuntimeError("boom"), KeyboardInterrupt()])
 def test_whatever_is_raised_ends_as_one_failure(qtbot: Any, error: BaseException) -> None:
-    def work(progress: Any, cancelled: Any) -> None:
+    def work(task: Task) -> None:
         raise error
 
     events = finish(qtbot, work)
@@ -64,22 +65,22 @@ def test_whatever_is_raised_ends_as_one_failure(qtbot: Any, error: BaseException
 
 
 def test_a_cancelled_job_says_so_and_nothing_else(qtbot: Any) -> None:
-    def work(progress: Any, cancelled: Any) -> None:
-        while not cancelled():
+    def work(task: Task) -> None:
+        while True:
+            task.check()
             time.sleep(0.01)
-        raise CancelledError("cancelled")
 
     assert [kind for kind, _ in finish(qtbot, work, cancel=True)] == ["cancelled", "finished"]
 
 
 def test_a_job_without_listeners_ends_too(qtbot: Any) -> None:
-    job = start_job(lambda progress, cancelled: 1)
+    job = start_job(lambda task: 1)
     assert job.wait(5)
     qtbot.waitUntil(lambda: not job.running, timeout=5000)
 
 
 def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot: Any) -> None:
-    def work(ends: threading.Event, progress: Any, cancelled: Any) -> None:
+    def work(ends: threading.Event, task: Task) -> None:
         ends.wait(10)
 
     before = gc.get_freeze_count()
@@ -96,7 +97,7 @@ def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot
 
 def test_nothing_is_sent_to_a_widget_that_is_gone(qtbot: Any) -> None:
     ends, owner = threading.Event(), QWidget()
-    job = start_job(lambda progress, cancelled: ends.wait(10), owner=owner)
+    job = start_job(lambda task: ends.wait(10), owner=owner)
     events = record(job)
     owner.deleteLater()
     qtbot.waitUntil(lambda: is_gone(owner), timeout=5000)
@@ -118,8 +119,8 @@ def test_python_ends_quietly_while_a_job_still_runs() -> None:
 import time
 from qtpy.QtWidgets import QApplication
 from napari_cellclass.widgets.common.jobs import start_job
-def work(progress, cancelled):
-    while not cancelled():
+def work(task):
+    while not task.cancelled():
         time.sleep(0.01)
 app = QApplication([])
 job = start_job(work)

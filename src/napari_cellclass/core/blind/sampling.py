@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.blind.container import png
-from napari_cellclass.core.common.errors import CancelCheck, CancelledError, ParamsError, Progress, ProgressCallback
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.images.display import as_rgb, stretched
 
@@ -69,9 +70,7 @@ def _turns(keys: NDArray[Any]) -> NDArray[np.int64]:
     return turn
 
 
-def draw_pictures(
-    data: TileDataset, places: NDArray[np.int64], progress: ProgressCallback, cancelled: CancelCheck
-) -> list[bytes]:
+def draw_pictures(data: TileDataset, places: NDArray[np.int64], task: Task) -> list[bytes]:
     """Read tiles and give each as a PNG, with the contrast rule of :class:`~napari_cellclass.core.blind.session.BlindSession`.
 
     Raises
@@ -79,15 +78,14 @@ def draw_pictures(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     found: dict[int, bytes] = {}
     for number in np.unique(data.image[places]):
         source = data.read(data.paths[number])
         for place in places[data.image[places] == number].tolist():
-            if cancelled():
-                raise CancelledError("cancelled while drawing the tiles")
+            task.check("cancelled while drawing the tiles")
             pixels = source.read(*(int(v) for v in data.boxes[place]))
             found[place] = png(as_rgb(stretched(pixels, together=source.rgb)))
-            progress(Progress("drawing the tiles", len(found), len(places)))
+            task.progress("drawing the tiles", len(found), len(places))
     return [found[int(place)] for place in places]

@@ -27,14 +27,9 @@ from napari_cellclass.core.blind.container import (
     write_file,
 )
 from napari_cellclass.core.blind.sampling import draw_pictures, draw_tiles, hide_repeats
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ParamsError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.journal import MALFORMED, Journal, JournalFile
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.history import Entry
@@ -101,8 +96,7 @@ class BlindSession:
         params: BlindParams,
         network: Network | None = None,
         network_name: str = "",
-        progress: ProgressCallback = no_progress,
-        cancelled: CancelCheck = never_cancelled,
+        task: Task = NO_TASK,
     ) -> BlindSession:
         """Draw tiles, as many of each class as there are, from as many groups as there are, and seal them.
 
@@ -127,13 +121,13 @@ class BlindSession:
         ImageError, OutputError
             A tile cannot be read; the file cannot be written.
         CancelledError
-            ``cancelled`` said so.
+            The task was cancelled.
         """
         seed = int.from_bytes(os.urandom(8)) if params.seed is None else params.seed
         rng = np.random.default_rng(seed)
         places = draw_tiles(data, params.tiles, rng)
         prob = network(places) if network else None
-        pictures = draw_pictures(data, places, progress, cancelled)
+        pictures = draw_pictures(data, places, task)
         order = hide_repeats(data.labels[places], params.repeats, rng)
         sealed = {
             "salt": secrets.token_hex(32),

@@ -1,9 +1,6 @@
-"""What every room agrees on: errors that speak to users, progress, and cancelling."""
+"""Errors whose text is written for users."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
 
@@ -53,36 +50,3 @@ class EngineError(CellClassError):
 
 class CancelledError(CellClassError):
     """The user cancelled; what was finished is kept by whoever raised this."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One report from a long function.
-
-    Parameters
-    ----------
-    phase
-        What is being done, in a word or two: ``"reading"``, ``"training"``, ``"classifying"``.
-    done, total
-        Steps finished and steps in all; ``total`` is 0 where it is unknown.
-    metrics
-        Numbers worth showing beside the bar, such as ``loss`` or ``tiles_per_s``.
-    """
-
-    phase: str
-    done: int
-    total: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-ProgressCallback = Callable[[Progress], None]
-CancelCheck = Callable[[], bool]
-
-
-def no_progress(progress: Progress) -> None:
-    """Ignore a report: the default of every ``progress=``."""
-
-
-def never_cancelled() -> bool:
-    """Go on: the default of every ``cancelled=``."""
-    return False

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from napari_cellclass.core.common.errors import CancelCheck, never_cancelled
+from napari_cellclass.core.common.task import NO_TASK, Task
 
 Item = TypeVar("Item")
 _LOOK_S = 0.1
@@ -28,7 +28,7 @@ class _End:
 
 
 @contextlib.contextmanager
-def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_cancelled) -> Iterator[Iterator[Item]]:
+def ahead(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterator[Iterator[Item]]:
     """Take items in a thread that ends with the block, so many ahead of those that are asked for.
 
     Parameters
@@ -37,8 +37,8 @@ def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_canc
         Are made by the thread alone, in their order. An error is raised where its item would have come.
     count
         How many may wait.
-    cancelled
-        Asked ten times a second and for each item; when it says so, no more is given.
+    task
+        Checked ten times a second and for each item; when it was cancelled, no more is given.
     """
     ready: queue.Queue[Item | _Error | _End] = queue.Queue(count)
     stop = threading.Event()
@@ -59,7 +59,7 @@ def ahead(items: Iterable[Item], count: int, cancelled: CancelCheck = never_canc
             put(_Error(error))
 
     def given() -> Iterator[Item]:
-        while not cancelled():
+        while not task.cancelled():
             try:
                 item = ready.get(timeout=_LOOK_S)
             except queue.Empty:

@@ -8,14 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    DatasetError,
-    Progress,
-    ProgressCallback,
-)
+from napari_cellclass.core.common.errors import CellClassError, DatasetError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tile_provenance import TileOrigin, TileOrigins
 from napari_cellclass.core.images.reading import is_image_name, list_images
 from napari_cellclass.core.images.source import SourceImage
@@ -145,12 +139,11 @@ def usable_images(
     folders: dict[str, list[Path]],
     group_by: str | None,
     read: ReadImage,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
     origins: TileOrigins | None = None,
 ) -> OpenedImages:
     """Open the images of each class, see :func:`open_images`, and sort out those that cannot be used."""
-    entries, unreadable = open_images(folders, group_by, read, progress, cancelled, origins)
+    entries, unreadable = open_images(folders, group_by, read, task, origins)
     entries, odd = alike(entries)
     entries, doubled, contested = unlike(entries)
     return OpenedImages(tuple(entries), tuple(unreadable), tuple(odd), tuple(doubled), tuple(contested))
@@ -160,8 +153,7 @@ def open_images(
     folders: dict[str, list[Path]],
     group_by: str | None,
     read: ReadImage,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
     origins: TileOrigins | None = None,
 ) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
     """Open the images of each class; give them, and (path, reason) of those that cannot be read.
@@ -172,8 +164,7 @@ def open_images(
     entries, skipped = [], []
     pairs = [(name, path) for name, paths in folders.items() for path in paths]
     for done, (name, path) in enumerate(pairs):
-        if cancelled():
-            raise CancelledError("cancelled while reading the images")
+        task.check("cancelled while reading the images")
         try:
             source = read(path)
             found = origins.find(path, source.image_id) if origins else None
@@ -186,7 +177,7 @@ def open_images(
                 group = found.group if found else f"{name}/{group}"
             # The pixels just read are dropped; a data set may be larger than memory.
             entries.append(ImageEntry(path, name, group, _reopened(source, path, read), found))
-        progress(Progress("reading", done + 1, len(pairs)))
+        task.progress("reading", done + 1, len(pairs))
     return entries, skipped
 
 

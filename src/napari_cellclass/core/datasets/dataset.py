@@ -14,13 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    DatasetError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import (
     Opened,
     ReadImage,
@@ -142,14 +137,12 @@ class TileDataset:
             for place in index[self.image[index] == number]:
                 yield int(place), source.read(*(int(v) for v in self.boxes[place]))
 
-    def levels(
-        self, spec: PreprocessSpec, cancelled: CancelCheck = never_cancelled
-    ) -> Callable[[int], NDArray[np.float64] | None]:
+    def levels(self, spec: PreprocessSpec, task: Task = NO_TASK) -> Callable[[int], NDArray[np.float64] | None]:
         """Give a function from a tile's place to its field's levels, see :func:`field_levels`.
 
         Each image is read once more, where ``spec`` asks for its percentiles.
         """
-        found = functools.cache(lambda image: field_levels(spec, self.read(self.paths[image]), cancelled))
+        found = functools.cache(lambda image: field_levels(spec, self.read(self.paths[image]), task))
         return lambda place: None if spec.percentiles is None else found(int(self.image[place]))
 
     def take(self, places: NDArray[np.int64]) -> TileDataset:
@@ -181,8 +174,7 @@ def read_folders(
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of class folders, every image read once to know that it can be.
@@ -199,8 +191,8 @@ def read_folders(
         Opens an image.
     classes
         The classes of a model: the folders must be among them, and labels count in their order.
-    progress, cancelled
-        Called once per image.
+    task
+        Reports and is checked once per image.
     opened
         Told which images can be used, before anything is raised for want of them.
 
@@ -215,11 +207,11 @@ def read_folders(
     DatasetError
         Too few classes or images, or folders that are no class of the model.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     folders = class_folders(folder, classes)
     origins = TileOrigins([folder, *(folder / name for name in folders)])
-    images = usable_images(folders, group_by, read, progress, cancelled, origins)
+    images = usable_images(folders, group_by, read, task, origins)
     opened(images)
     entries, skipped = images.entries, images.skipped
     scheme = ClassScheme(tuple(classes or folders))

@@ -21,8 +21,9 @@ from typing import Literal
 
 import pandas as pd
 
-from napari_cellclass.core.common.errors import DatasetError, OutputError, Progress, ProgressCallback, no_progress
+from napari_cellclass.core.common.errors import DatasetError, OutputError
 from napari_cellclass.core.common.files import output_error, write_json, write_text
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.naming import folder_images, number_width, safe_prefix
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, as_text, read_tile_list
 
@@ -59,7 +60,7 @@ class Renaming:
         write_json(self.folder / JOURNAL, content)
 
 
-def rename_images(folder: Path, prefix: str | None = None, progress: ProgressCallback = no_progress) -> Renaming:
+def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK) -> Renaming:
     """Give the images of a folder, or of each of its class folders, numbers in natural order: ``PREFIX_0001.tif``.
 
     A renaming that was interrupted is completed instead. A list of tiles there is kept right.
@@ -70,7 +71,7 @@ def rename_images(folder: Path, prefix: str | None = None, progress: ProgressCal
         Holds images, or one sub-folder per class.
     prefix
         What names begin with; the class, or the folder's name, when None.
-    progress
+    task
         Called once per file and step.
 
     Returns
@@ -95,16 +96,16 @@ def rename_images(folder: Path, prefix: str | None = None, progress: ProgressCal
             return renaming
         renaming.save("aside")
     if state == "aside":
-        _step(renaming, lambda i: (folder / renaming.moves[i][0], renaming.aside(i)), progress, "setting aside")
+        _step(renaming, lambda i: (folder / renaming.moves[i][0], renaming.aside(i)), task, "setting aside")
         renaming.save("placing")
-    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][1]), progress, "renaming")
+    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][1]), task, "renaming")
     for name, _, after in renaming.lists:
         write_text(folder / name, after)
     renaming.save("done")
     return renaming
 
 
-def undo_renaming(folder: Path, progress: ProgressCallback = no_progress) -> Renaming:
+def undo_renaming(folder: Path, task: Task = NO_TASK) -> Renaming:
     """Give the images of a folder the names back that they had before the last renaming, finished or not.
 
     Files that were deleted since are passed over.
@@ -125,9 +126,9 @@ def undo_renaming(folder: Path, progress: ProgressCallback = no_progress) -> Ren
         renaming = _reversible(renaming)
         renaming.save("placing")
     if state != "aside":
-        _step(renaming, lambda i: (folder / renaming.moves[i][1], renaming.aside(i)), progress, "setting aside")
+        _step(renaming, lambda i: (folder / renaming.moves[i][1], renaming.aside(i)), task, "setting aside")
         renaming.save("aside")
-    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][0]), progress, "renaming")
+    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][0]), task, "renaming")
     for name, before, _ in renaming.lists:
         write_text(folder / name, before)
     try:
@@ -183,7 +184,7 @@ def _reversible(renaming: Renaming) -> Renaming:
     return replace(renaming, moves=moves, lists=tuple((name, before, now) for name, now, before in back))
 
 
-def _step(renaming: Renaming, ends: Callable[[int], tuple[Path, Path]], progress: ProgressCallback, phase: str) -> None:
+def _step(renaming: Renaming, ends: Callable[[int], tuple[Path, Path]], task: Task, phase: str) -> None:
     """Move every file that has not been moved yet."""
     total = len(renaming.moves)
     for index in range(total):
@@ -195,7 +196,7 @@ def _step(renaming: Renaming, ends: Callable[[int], tuple[Path, Path]], progress
                 start.rename(end)
         except OSError as error:
             raise output_error(end, error) from error
-        progress(Progress(phase, index + 1, total))
+        task.progress(phase, index + 1, total)
 
 
 def _read(folder: Path) -> tuple[Renaming, State] | None:

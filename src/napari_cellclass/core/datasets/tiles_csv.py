@@ -11,13 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    DatasetError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import (
     ImageEntry,
     Opened,
@@ -46,8 +41,7 @@ def read_labelled(
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     opened: Opened = no_look,
 ) -> TileDataset:
     """Make a data set of class folders or of a list of tiles, whichever ``data`` is.
@@ -56,14 +50,13 @@ def read_labelled(
     :func:`read_tiles_csv`.
     """
     if is_tiles_csv(data):
-        return read_tiles_csv(data, progress, cancelled, group_by=group_by, read=read, classes=classes, opened=opened)
-    return read_folders(data, grid, group_by, read, classes, progress, cancelled, opened)
+        return read_tiles_csv(data, task, group_by=group_by, read=read, classes=classes, opened=opened)
+    return read_folders(data, grid, group_by, read, classes, task, opened)
 
 
 def read_tiles_csv(
     path: Path,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     *,
     group_by: str | None = None,
     read: ReadImage = read_image,
@@ -80,8 +73,8 @@ def read_tiles_csv(
     ----------
     path
         The CSV file. Its paths are absolute or relative to its folder; boxes are half-open px.
-    progress, cancelled
-        Called once per image.
+    task
+        Reports and is checked once per image.
     group_by
         Pattern on the image's file name, see :func:`group_name`; it goes before the column group. Without
         either, the image is the group.
@@ -104,7 +97,7 @@ def read_tiles_csv(
         The file lacks a column or has a wrong line, has too few classes or none of the model's, or no image
         of a class can be used.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     frame = read_table(path)
     cut = is_tile_list(frame)
@@ -120,7 +113,7 @@ def read_tiles_csv(
     files = [path.parent / text for text in frame["path"]]
     sources = [origins.find(file) for file in files]
     groups = _groups(frame, [o.name if o else f for o, f in zip(sources, files, strict=True)], group_by)
-    images = usable_images({"": list(dict.fromkeys(files))}, None, read, progress, cancelled)
+    images = usable_images({"": list(dict.fromkeys(files))}, None, read, task)
     opened(images)
     entries, skipped = images.entries, images.skipped
     number = {entry.path: i for i, entry in enumerate(entries)}

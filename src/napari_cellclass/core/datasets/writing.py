@@ -8,16 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    DatasetError,
-    OutputError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError, OutputError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.naming import safe_prefix, tile_place
 from napari_cellclass.core.datasets.tile_provenance import (
     COLUMNS,
@@ -36,8 +28,7 @@ def write_class_folders(
     source: SourceImage,
     grid: TileGrid,
     class_names: Sequence[str],
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> list[Path]:
     """Cut tiles out of a field, e.g. ``stained/field_r00_c03.png``, with a ``tiles.csv`` that says where each is from.
 
@@ -49,8 +40,8 @@ def write_class_folders(
         The field and its N tiles. Bit depth and channels are kept: PNG where it can hold them, else TIFF.
     class_names
         N names; tiles of an empty one are left out.
-    progress, cancelled
-        Called once per tile.
+    task
+        Reports and is checked once per tile.
 
     Returns
     -------
@@ -65,7 +56,7 @@ def write_class_folders(
     OutputError
         A file is there already, or cannot be written.
     CancelledError
-        ``cancelled`` said so; the tiles written so far stay, but are not listed.
+        The task was cancelled; the tiles written so far stay, but are not listed.
     """
     folder = Path(folder)
     places = [i for i, name in enumerate(class_names) if name]
@@ -89,15 +80,14 @@ def write_class_folders(
     origin = (source.path or Path(source.name)).as_posix()
     rows: list[dict[str, Any]] = []
     for done, (place, name) in enumerate(zip(places, names, strict=True)):
-        if cancelled():
-            raise CancelledError("cancelled while the tiles were written")
+        task.check("cancelled while the tiles were written")
         box = [int(v) for v in grid.boxes[place]]
         pixels = storable(source.read(*box[:2], *box[2:]))
         content = SourceImage(pixels, name).image_id
         write_tile(folder / name, pixels, source, content)
         row = (name, class_names[place], origin, int(grid.row[place]), int(grid.col[place]), *box, 0, stem, content)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
-        progress(Progress("writing tiles", done + 1, len(places)))
+        task.progress("writing tiles", done + 1, len(places))
     write_tile_list(folder, pd.concat([before, pd.DataFrame(rows)], ignore_index=True))
     return [*(folder / name for name in names), folder / TILE_LIST]
 

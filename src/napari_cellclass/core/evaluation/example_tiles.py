@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck, CancelledError, never_cancelled
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins
 from napari_cellclass.core.evaluation.results import Evaluation
@@ -96,9 +96,7 @@ def panel_places(
     return places.astype(np.int64)
 
 
-def read_panel(
-    evaluation: Evaluation, places: NDArray[np.int64], cancelled: CancelCheck = never_cancelled
-) -> tuple[PanelTile, ...]:
+def read_panel(evaluation: Evaluation, places: NDArray[np.int64], task: Task = NO_TASK) -> tuple[PanelTile, ...]:
     """Read the tiles of a page, each image opened once.
 
     Raises
@@ -106,7 +104,7 @@ def read_panel(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     data, said, confidence = evaluation.data, evaluation.predicted, evaluation.confidence
     names = (*data.scheme.names, "")
@@ -114,8 +112,7 @@ def read_panel(
     for number in np.unique(data.image[places]):
         source = data.read(data.paths[number])
         for place in places[data.image[places] == number].tolist():
-            if cancelled():
-                raise CancelledError("cancelled while the tiles were read")
+            task.check("cancelled while the tiles were read")
             found[place] = PanelTile(
                 place,
                 crop_pixels(source, data.boxes[place]),

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.task import NO_TASK, Task
 
 if TYPE_CHECKING:
     from napari_cellclass.core.images.source import SourceImage
@@ -85,7 +78,7 @@ class PassingHash:
                 stop = min(end, y1)
                 self._add(pixels[self._next - y0 : stop - y0], stop)
 
-    def finish(self, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled) -> str:
+    def finish(self, task: Task = NO_TASK) -> str:
         """Read what is left and give the hash.
 
         Raises
@@ -93,12 +86,11 @@ class PassingHash:
         ImageError
             The pixels cannot be read.
         CancelledError
-            ``cancelled`` said so.
+            The task was cancelled.
         """
         while self._band < len(self._bands):
-            if cancelled():
-                raise CancelledError("cancelled while the image was read")
-            progress(Progress("reading the image", self._band, len(self._bands)))
+            task.check("cancelled while the image was read")
+            task.progress("reading the image", self._band, len(self._bands))
             end = self._bands[self._band][1]
             self._source.passed(self._next, again=True)
             self._add(self._source.read(self._next, 0, end, self._source.shape[1]), end)

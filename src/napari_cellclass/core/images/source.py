@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ImageError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.content_hash import PassingHash
 
 _KEPT_BYTES = 1 << 30
@@ -165,26 +160,25 @@ class SourceImage:
 
     def identify(
         self,
-        progress: ProgressCallback = no_progress,
-        cancelled: CancelCheck = never_cancelled,
+        task: Task = NO_TASK,
         passing: PassingHash | None = None,
     ) -> None:
         """Find :attr:`image_id`, which reads the pixels, with a way to watch and to stop it.
 
         Parameters
         ----------
-        progress, cancelled
-            To watch and to stop it.
+        task
+            Reports the rows that were read, and may be cancelled.
         passing
             Has been told the rows that were read anyway; the rest is read now.
 
         Raises
         ------
         CancelledError
-            ``cancelled`` said so.
+            The task was cancelled.
         """
         if self.known_id is None:
-            self.__dict__["image_id"] = (passing or PassingHash(self)).finish(progress, cancelled)
+            self.__dict__["image_id"] = (passing or PassingHash(self)).finish(task)
 
 
 class _Channels:

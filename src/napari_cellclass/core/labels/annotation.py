@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck, ImageError, ProgressCallback, never_cancelled, no_progress
+from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels import class_edits
 from napari_cellclass.core.labels.class_edits import RESERVED_KEYS
@@ -309,8 +310,7 @@ def earlier_labels(
     source: SourceImage,
     grid: TileGrid,
     journal: Journal,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> tuple[ImageKey, Annotation | None]:
     """Name an image by its content, and bring back the labels that it has from an earlier time, or None.
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    DatasetError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import Finding
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.quality.shortcuts import LEAST_GROUPS, evenly, says_something, shortcut_test
 from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
@@ -22,9 +15,7 @@ _MOST_TILES = 300
 _OF_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
 
 
-def classes_by_brightness(
-    data: TileDataset, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> Finding | None:
+def classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | None:
     """Say so where classes are told apart by their brightness and contrast, but not by their texture.
 
     Two linear models are tried on groups that they have not seen, on up to 300 tiles: one is given every channel's
@@ -37,25 +28,24 @@ def classes_by_brightness(
     ----------
     data
         The tiles, all splits.
-    progress, cancelled
-        Called once per tile.
+    task
+        Reports and is checked once per tile.
 
     Raises
     ------
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     if len(np.unique(data.groups.astype(str))) < LEAST_GROUPS:
         return None
     some = data.take(evenly(len(data), _MOST_TILES))
     rows = {}
     for place, tile in some.tiles(np.arange(len(some))):
-        if cancelled():
-            raise CancelledError("cancelled while the brightness was looked at")
+        task.check("cancelled while the brightness was looked at")
         rows[place] = texture_features(tile[None])[0]
-        progress(Progress("looking at brightness", len(rows), len(some)))
+        task.progress("looking at brightness", len(rows), len(some))
     values = np.stack([rows[i] for i in range(len(some))])
     by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)
     try:

@@ -11,14 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    DatasetError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import Finding, counted, some
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import OpenedImages, ReadImage
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, GridOf, TileDataset
 from napari_cellclass.core.datasets.renaming import JOURNAL
@@ -85,8 +80,7 @@ def check_folder(
     grid: GridOf | None = None,
     group_by: str | None = None,
     read: ReadImage = read_image,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     val_fraction: float = 0.25,
 ) -> DataReport:
     """Check class folders or a list of tiles by doing what training does, and looking at every tile.
@@ -95,8 +89,8 @@ def check_folder(
     ----------
     path, grid, group_by, read
         See :func:`read_labelled`.
-    progress, cancelled
-        Called once per image, then every 64 tiles.
+    task
+        Reports and is checked once per image, then every 64 tiles.
     val_fraction
         Part of the groups that training will hold out.
 
@@ -105,7 +99,7 @@ def check_folder(
     DatasetError
         ``path`` is neither a folder nor a list, or ``group_by`` does not fit.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     listed = is_tiles_csv(path)
     if not listed and not path.is_dir():
@@ -114,7 +108,7 @@ def check_folder(
     findings = [] if listed else list(_entries(path))
     data: TileDataset | None = None
     try:
-        data = read_labelled(path, grid, group_by, read, progress=progress, cancelled=cancelled, opened=seen.append)
+        data = read_labelled(path, grid, group_by, read, task=task, opened=seen.append)
     except DatasetError as error:
         findings.append(Finding("error", "not-trainable", str(error)))
     findings += [finding for images in seen for finding in _left_out(images, listed)]
@@ -125,7 +119,7 @@ def check_folder(
         except DatasetError as error:
             findings.append(Finding("error", "not-trainable", str(error)))
         findings += check_dataset(data)
-        stats = measure_tiles(data, progress, cancelled)
+        stats = measure_tiles(data, task)
         intensity = intensity_table(data, stats)
         findings += _pixels(data, stats)
         findings += _near_duplicates(data, stats)

@@ -11,15 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
 from napari_cellclass.core.common.findings import Finding
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.plates.wells import plate_of, tile_place, wells_of
 from napari_cellclass.core.quality.confounds import file_format, image_shapes
@@ -85,9 +78,7 @@ class Shortcut:
         return self.held_out or self.all_groups
 
 
-def shortcut_features(
-    data: TileDataset, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> dict[str, NDArray[np.float64]]:
+def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDArray[np.float64]]:
     """Read every tile and give the features of every shortcut: float64, shape (N, F) by name of :data:`TITLES`.
 
     A tile with NaN or infinite pixels has NaN among its features. File size is left out where the images are no
@@ -98,15 +89,14 @@ def shortcut_features(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     rows: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
-        if cancelled():
-            raise CancelledError("cancelled while the shortcuts were measured")
+        task.check("cancelled while the shortcuts were measured")
         rows[place] = channel_stats(tile[None])[0], texture_features(tile[None])[0]
         if done % 16 == 0 or done == len(data):
-            progress(Progress("measuring shortcuts", done, len(data)))
+            task.progress("measuring shortcuts", done, len(data))
     stats = np.stack([rows[i][0] for i in range(len(data))])
     features = {
         "brightness": stats[:, 0],

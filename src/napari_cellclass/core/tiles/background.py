@@ -9,15 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    ParamsError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.streaming import rows_of_tiles
@@ -84,8 +77,7 @@ def background_scores(
     source: SourceImage,
     grid: TileGrid,
     rule: BackgroundRule,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> NDArray[np.float32]:
     """Score every tile; the more a tile shows, the higher its score.
 
@@ -100,8 +92,8 @@ def background_scores(
         ``focus``: variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) divided by the mean, which
         makes up for brightness (Sun, Duthaler and Nelson, Microsc. Res. Tech. 65, 139, 2004).
         ``none``: 1 for every tile.
-    progress, cancelled
-        Called once per row of tiles.
+    task
+        Reports and is checked once per row of tiles.
 
     Returns
     -------
@@ -113,7 +105,7 @@ def background_scores(
     ImageError
         The pixels cannot be read.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     scores = np.ones(len(grid), np.float32)
     if rule == "none" or len(grid) == 0:
@@ -121,11 +113,10 @@ def background_scores(
     score = _scorer(rule, FieldLevels.of(source))
     rows = np.unique(grid.boxes[:, 0])
     for done, (places, tiles) in enumerate(rows_of_tiles(source, grid), 1):
-        if cancelled():
-            raise CancelledError("cancelled while looking for background")
+        task.check("cancelled while looking for background")
         for place, tile in zip(places, tiles, strict=True):
             scores[place] = score(_grey(tile))
-        progress(Progress("looking for background", done, len(rows)))
+        task.progress("looking for background", done, len(rows))
     return scores
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_cellclass.core.common.errors import CancelCheck, CancelledError, ModelError, never_cancelled
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 
 NormalisationName = Literal["range", "percentiles"]
@@ -144,9 +145,7 @@ class PreprocessSpec(BaseModel):
         return x
 
 
-def field_levels(
-    spec: PreprocessSpec, source: SourceImage, cancelled: CancelCheck = never_cancelled
-) -> NDArray[np.float64] | None:
+def field_levels(spec: PreprocessSpec, source: SourceImage, task: Task = NO_TASK) -> NDArray[np.float64] | None:
     """Find the grey values of a field that become 0 and 1.
 
     Of a field of more than 4 million pixels 16 x 16 evenly spaced squares are read, 4 million pixels in all, so
@@ -158,7 +157,7 @@ def field_levels(
         Says whether, and which percentiles.
     source
         The field: the whole image, whichever of its tiles are wanted.
-    cancelled
+    task
         Asked once per square.
 
     Returns
@@ -171,14 +170,13 @@ def field_levels(
     ImageError
         The pixels cannot be read.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     if spec.percentiles is None:
         return None
     parts = []
     for y0, y1, x0, x1 in _sampled_boxes(source.shape):
-        if cancelled():
-            raise CancelledError("cancelled while the field's range was measured")
+        task.check("cancelled while the field's range was measured")
         parts.append(source.read(y0, x0, y1, x1).reshape(-1, source.channels).copy())
     sample = np.concatenate(parts)
     return np.array([_two_percentiles(sample[:, c], spec.percentiles) for c in range(source.channels)])

@@ -8,14 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.tiles.preprocess import resize_tiles
 
@@ -62,9 +55,7 @@ class TileStats:
     thumbs: NDArray[np.int8]
 
 
-def measure_tiles(
-    data: TileDataset, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> TileStats:
+def measure_tiles(data: TileDataset, task: Task = NO_TASK) -> TileStats:
     """Read every tile once and measure it.
 
     Raises
@@ -72,21 +63,20 @@ def measure_tiles(
     ImageError
         A file has become unreadable since the data set was made.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     n, channels = len(data), data.channels
     mean, sd = np.full((n, channels), np.nan), np.full((n, channels), np.nan)
     saturated, flat = np.zeros(n, np.float32), np.zeros(n, bool)
     hashes, thumbs = np.zeros(n, np.uint64), np.zeros((n, THUMB_PX * THUMB_PX), np.int8)
     for done, (place, tile) in enumerate(data.tiles(np.arange(n)), 1):
-        if cancelled():
-            raise CancelledError("cancelled while the tiles were measured")
+        task.check("cancelled while the tiles were measured")
         mean[place], sd[place] = channel_stats(tile[None])[0]
         saturated[place] = _saturated(tile)
         flat[place] = bool((tile == tile[:1, :1]).all())
         hashes[place], thumbs[place] = looks(tile)
         if done % 64 == 0 or done == n:
-            progress(Progress("looking at the tiles", done, n))
+            task.progress("looking at the tiles", done, n)
     return TileStats(mean, sd, saturated, flat, hashes, thumbs)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelledError, Progress
 from napari_cellclass.core.models.texture_decision import (
     LEAST,
     LIMIT,
@@ -74,10 +73,9 @@ def _described(
 ) -> NDArray[np.float32]:
     parts = []
     for start in range(0, len(rows), _BATCH):
-        if run.cancelled():
-            raise CancelledError("cancelled while texture was looked at; nothing was written")
+        run.task.check("cancelled while texture was looked at; nothing was written")
         parts.append(features(run.pixels.batch(rows[start : start + _BATCH])))
-        run.progress(Progress("looking at texture", min(start + _BATCH, len(rows)), len(rows)))
+        run.task.progress("looking at texture", min(start + _BATCH, len(rows)), len(rows))
     return np.concatenate(parts)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback, never_cancelled, no_progress
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.texture_decision import TextureHead
@@ -26,8 +26,7 @@ def write_ensemble(
     params: TrainParams,
     out: Path,
     *,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> ModelBundle:
     """Write one bundle whose network holds those of several and averages their softmax.
 
@@ -48,17 +47,17 @@ def write_ensemble(
     OutputError
         The bundle cannot be written.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     started = time.perf_counter()
-    pixels = load_pixels(data, params, progress, cancelled)
+    pixels = load_pixels(data, params, task)
     model = averaged([load_network(member) for member in members])
     heads = [TextureHead.of(member.manifest.training) for member in members]
     seeds = [
         {"seed": member.manifest.training["seed"], "id": member.model_id, "texture": head is not None and head.joined}
         for member, head in zip(members, heads, strict=True)
     ]
-    run = TrainingRun(model, data, pixels, params, progress, cancelled, never_cancelled, started, members=seeds)
+    run = TrainingRun(model, data, pixels, params, task, lambda: False, started, members=seeds)
     histories = pd.concat([member.table("history.csv") for member in members])
     mean = histories.groupby("epoch", as_index=False).mean()[HISTORY]
     run.history = mean.to_dict("records")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelledError, EngineError, Progress
+from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.models.bundle import INT8_MEMBERS
 from napari_cellclass.core.models.int8_report import Quantised, compare
 from napari_cellclass.core.params.verbs import TrainParams
@@ -77,7 +77,7 @@ def quantise(
         return Int8Network(Quantised.refused(_NOT_FAST))
     place, data = run.pixels.place[run.val], run.data
     try:
-        run.progress(Progress("making the int8 network", 0, 0))
+        run.task.progress("making the int8 network")
         rows = run.train[np.unique(np.linspace(0, len(run.train) - 1, _MOST_TILES).astype(np.int64))]
         made = quantised_members(members, partial(_tile, run, rows), len(rows))
         model = read_network(*(made[name] for name in INT8_MEMBERS))
@@ -100,8 +100,7 @@ def quantise(
 
 
 def _tile(run: TrainingRun, rows: NDArray[np.int64], number: int) -> NDArray[np.float32]:
-    if run.cancelled():
-        raise CancelledError("cancelled while the int8 network was made; nothing was written")
+    run.task.check("cancelled while the int8 network was made; nothing was written")
     return run.pixels.batch(rows[number : number + 1])
 
 

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    DatasetError,
-    ModelError,
-    Progress,
-    ProgressCallback,
-)
+from napari_cellclass.core.common.errors import DatasetError, ModelError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.params.verbs import NetworkName, TrainParams
 from napari_cellclass.core.tiles.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, channel_mismatch, grey_range
@@ -104,9 +98,7 @@ def input_size(tile_px: tuple[int, int], network: NetworkName, input_px: int | N
     return max(1, round(tile_px[0] * scale)), max(1, round(tile_px[1] * scale))
 
 
-def load_pixels(
-    data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
-) -> TilePixels:
+def load_pixels(data: TileDataset, params: TrainParams, task: Task) -> TilePixels:
     """Read the training and validation tiles of a data set, each once.
 
     Raises
@@ -116,9 +108,9 @@ def load_pixels(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
-    raw, nonfinite = _read(data, _spec(data, params, []), progress, cancelled)
+    raw, nonfinite = _read(data, _spec(data, params, []), task)
     places = np.array(sorted(raw), np.int64)
     _check_classes(data, places)
     spec = _spec(data, params, [raw[p] for p in places if data.split[p] == TRAIN])
@@ -136,26 +128,23 @@ def load_pixels(
     return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats, hashes, thumbs)
 
 
-def _read(
-    data: TileDataset, spec: PreprocessSpec, progress: ProgressCallback, cancelled: CancelCheck
-) -> tuple[dict[int, NDArray[np.generic]], list[int]]:
+def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int, NDArray[np.generic]], list[int]]:
     """Read tiles by place, at their field's range where ``spec`` asks for it; and the places of bad ones."""
     wanted = np.flatnonzero(np.isin(data.split.astype(str), (TRAIN, VALIDATION)))
     if len(wanted) == 0:
         raise DatasetError("there is no tile to train on; add images or cut smaller tiles")
     raw: dict[int, NDArray[np.generic]] = {}
     nonfinite = []
-    levels = data.levels(spec, cancelled)
+    levels = data.levels(spec, task)
     for done, (place, tile) in enumerate(data.tiles(wanted), 1):
-        if cancelled():
-            raise CancelledError("cancelled while reading the tiles")
+        task.check("cancelled while reading the tiles")
         if is_finite(tile[None])[0]:
             levelled = spec.level(tile, levels(place))
             raw[place] = levelled.astype(levelled.dtype.newbyteorder("="))
         else:
             nonfinite.append(place)
         if done % 64 == 0 or done == len(wanted):
-            progress(Progress("reading tiles", done, len(wanted)))
+            task.progress("reading tiles", done, len(wanted))
     return raw, nonfinite
 
 

@@ -13,17 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    EngineError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.common.prefetch import ahead
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.texture_decision import TextureHead
@@ -56,9 +49,8 @@ def train(
     params: TrainParams,
     out: Path,
     *,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
-    stopped: CancelCheck | None = None,
+    task: Task = NO_TASK,
+    stopped: Callable[[], bool] | None = None,
 ) -> ModelBundle:
     """Train a network once and write its bundle.
 
@@ -73,11 +65,9 @@ def train(
         How to train; ``seed`` is this run's, ``runs`` is not looked at.
     out
         The ``.cellclass`` file to write.
-    progress
-        Told ``"reading tiles"``, then ``"training"`` once per epoch with loss, accuracy, val_loss,
-        val_accuracy, seconds and seconds_left, and ``"epoch"`` within epochs.
-    cancelled
-        Asked once per batch.
+    task
+        Reports ``"reading tiles"``, then ``"training"`` once per epoch with loss, accuracy, val_loss,
+        val_accuracy, seconds and seconds_left, and ``"epoch"`` within epochs; checked once per batch.
     stopped
         Asked once per epoch: ends training early and keeps the epoch of the lowest validation loss. The
         starting program may also say so, see :mod:`napari_cellclass.engine.common.parent_process`. A training that runs
@@ -93,7 +83,7 @@ def train(
     EngineError
         The loss is no longer a number, the export answers differently from Keras, or NNCF is needed and missing.
     CancelledError
-        ``cancelled`` said so; nothing was written.
+        The task was cancelled; nothing was written.
     OutputError
         The bundle cannot be written.
     """
@@ -103,7 +93,7 @@ def train(
     told = listen()
     started = time.perf_counter()
     initial = open_initial(params, data)
-    pixels = load_pixels(data, params, progress, cancelled)
+    pixels = load_pixels(data, params, task)
     pixels = pixels if initial is None else same_pixels(pixels, initial, params.grey_range)
     keras = import_keras()
     import tensorflow as tf
@@ -116,14 +106,13 @@ def train(
     )  # fmt: skip
     if initial is not None:
         take_weights(model, initial)
-    run = TrainingRun(model, data, pixels, params, progress, cancelled, stopped or told.is_set, started)
+    run = TrainingRun(model, data, pixels, params, task, stopped or told.is_set, started)
     checkpoint = Checkpoint(out)
     try:
         run.fit(checkpoint)
         kept = run.keep()
         join_texture(run)
-        if cancelled():
-            raise CancelledError("cancelled before the model was written; nothing was written")
+        task.check("cancelled before the model was written; nothing was written")
         return write_model(run, kept, run.val_prob, out)
     except tf.errors.OpError as error:
         reason = str(error).strip().splitlines()[0]
@@ -154,9 +143,8 @@ class TrainingRun:
     data: TileDataset
     pixels: TilePixels
     params: TrainParams
-    progress: ProgressCallback
-    cancelled: CancelCheck
-    stopped: CancelCheck
+    task: Task
+    stopped: Callable[[], bool]
     started: float
     best: BestEpoch | None = None
     history: list[dict[str, float]] = field(default_factory=list)
@@ -203,8 +191,7 @@ class TrainingRun:
             row = dict(zip(HISTORY, (epoch, loss, accuracy, val_loss, val_accuracy, now - start), strict=True))
             self.history.append(row)
             left = (now - begun) / epoch * (self.epochs - epoch)
-            told = {name: row[name] for name in HISTORY[1:]} | {"seconds_left": left}
-            self.progress(Progress("training", epoch, self.epochs, told))
+            self.task.progress("training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left)
             if self.best is None or val_loss < self.best.val_loss:
                 self.best = BestEpoch(epoch, val_loss, self.model.get_weights(), self.val_prob)
             if epoch == self.epochs or self.stopped():
@@ -225,8 +212,7 @@ class TrainingRun:
         loss = accuracy = math.nan
         with ahead(self._batches(rng), 1) as batches:  # tiles are varied while the step before is computed
             for batch, (x, y, weights) in enumerate(batches, 1):
-                if self.cancelled():
-                    raise CancelledError(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
+                self.task.check(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
                 sums = step(x, y, weights)
                 self._check_loss(epoch, float(sums.sum()))
                 seen += len(x)
@@ -235,7 +221,7 @@ class TrainingRun:
                 if time.perf_counter() - told > _REPORT_EVERY_S:
                     told = time.perf_counter()
                     metrics = {"epoch": epoch, "epochs": self.epochs, "loss": loss, "accuracy": accuracy}
-                    self.progress(Progress("epoch", batch, self.steps, metrics))
+                    self.task.progress("epoch", batch, self.steps, **metrics)
         return loss, accuracy
 
     def _batches(
@@ -252,8 +238,7 @@ class TrainingRun:
         """Give the probabilities (n, K) of some tiles."""
         parts = []
         for start in range(0, len(rows), 32):
-            if self.cancelled():
-                raise CancelledError("cancelled while validating; nothing was written")
+            self.task.check("cancelled while validating; nothing was written")
             parts.append(self.answers(self.pixels.batch(rows[start : start + 32])))
         return np.concatenate(parts)
 

@@ -13,16 +13,9 @@ from typing import Any
 import pandas as pd
 
 import napari_cellclass
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    OutputError,
-    ParamsError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import OutputError, ParamsError
 from napari_cellclass.core.common.files import write_json
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import ClassifyParams, PrecisionName
 from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
@@ -97,8 +90,7 @@ class RunReport:
 def classify_files(
     params: ClassifyParams,
     model: ModelBundle,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> RunReport:
     """Classify images, and write the tables of each and those of all.
 
@@ -112,10 +104,9 @@ def classify_files(
         Images, settings and the folder to write to.
     model
         The opened model.
-    progress
-        Told the finished images; with one image, the finished tiles.
-    cancelled
-        Asked between images, and between batches of tiles when run in this process.
+    task
+        Reports the finished images or, with one image, the finished tiles. Checked between images, and between
+        batches of tiles when run in this process.
 
     Raises
     ------
@@ -146,7 +137,7 @@ def classify_files(
         remove_left_overs(params.out)
         jobs = [replace(job, run=run) for job in jobs]
         try:
-            _collect(jobs, params, model, outcomes, progress, cancelled)
+            _collect(jobs, params, model, outcomes, task)
         except BaseException:  # Ctrl-C above all
             with contextlib.suppress(OutputError):
                 _write(report())
@@ -161,17 +152,16 @@ def _collect(
     params: ClassifyParams,
     model: ModelBundle,
     outcomes: dict[str, FileOutcome],
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> None:
     failed = kept = 0
-    with contextlib.closing(_runner(jobs, params, model, progress, cancelled)) as results:
+    with contextlib.closing(_runner(jobs, params, model, task)) as results:
         for outcome in results:
             if not outcome.cancelled:
                 outcomes[outcome.stem] = outcome
                 failed, kept = failed + bool(outcome.error), kept + outcome.kept
-                progress(Progress("images", len(outcomes), len(jobs), {"failed": failed, "kept": kept}))
-            if cancelled():
+                task.progress("images", len(outcomes), len(jobs), failed=failed, kept=kept)
+            if task.cancelled():
                 break
 
 
@@ -179,8 +169,7 @@ def _runner(
     jobs: Sequence[FileJob],
     params: ClassifyParams,
     model: ModelBundle,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> Generator[FileOutcome]:
     if params.scheduler is not None:
         try:
@@ -189,20 +178,18 @@ def _runner(
             raise ParamsError(
                 '--scheduler needs Dask distributed; install it with pip install "napari-cellclass[cluster]"'
             ) from error
-        return classify_on_cluster(jobs, model, params.scheduler, cancelled)
+        return classify_on_cluster(jobs, model, params.scheduler, task)
     if params.workers > 1:
-        return classify_in_processes(jobs, params.workers, cancelled)
-    return _classify_here(jobs, progress, cancelled)
+        return classify_in_processes(jobs, params.workers, task)
+    return _classify_here(jobs, task)
 
 
-def _classify_here(
-    jobs: Sequence[FileJob], progress: ProgressCallback, cancelled: CancelCheck
-) -> Generator[FileOutcome]:
+def _classify_here(jobs: Sequence[FileJob], task: Task) -> Generator[FileOutcome]:
     try:
         for job in jobs:
-            if cancelled():
+            if task.cancelled():
                 return
-            yield classify_file(job, progress if len(jobs) == 1 else no_progress, cancelled)
+            yield classify_file(job, task if len(jobs) == 1 else task.silent())
     finally:
         close_network()
 

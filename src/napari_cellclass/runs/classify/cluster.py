@@ -13,15 +13,8 @@ from typing import Any
 from distributed import Client, Security, WorkerPlugin, as_completed, get_worker
 
 import napari_cellclass
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    EngineError,
-    OutputError,
-    ParamsError,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, EngineError, OutputError, ParamsError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.runs.classify.field_files import RECORD
 from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, attempt, failure, while_run_lasts
@@ -71,7 +64,7 @@ class ModelPlugin(WorkerPlugin):
 
 
 def classify_on_cluster(
-    jobs: Sequence[FileJob], model: ModelBundle, address: str, cancelled: CancelCheck
+    jobs: Sequence[FileJob], model: ModelBundle, address: str, task: Task
 ) -> Generator[FileOutcome]:
     """Classify images on a Dask cluster, and give each outcome as soon as it is there.
 
@@ -86,8 +79,8 @@ def classify_on_cluster(
         Sent to every worker once.
     address
         ``tcp://host:port`` or ``tls://host:port``; certificates are those of Dask's own configuration.
-    cancelled
-        Asked all the time.
+    task
+        Checked all the time.
 
     Raises
     ------
@@ -103,7 +96,7 @@ def classify_on_cluster(
         futures = client.map(_work, jobs, key=keys, plugin=plugin, retries=_RETRIES, pure=False)
         by_key = dict(zip(keys, jobs, strict=True))
         try:
-            for future in _finished(client, futures, address, cancelled):
+            for future in _finished(client, futures, address, task):
                 yield _visible(_outcome(future, by_key[future.key]), by_key[future.key])
                 future.release()
         finally:
@@ -143,9 +136,9 @@ def _send_model(client: Client, plugin: ModelPlugin) -> None:
         ) from error
 
 
-def _finished(client: Client, futures: Sequence[Any], address: str, cancelled: CancelCheck) -> Iterator[Any]:
+def _finished(client: Client, futures: Sequence[Any], address: str, task: Task) -> Iterator[Any]:
     left, finished = len(futures), as_completed(futures, loop=client.loop)
-    while left and not cancelled():
+    while left and not task.cancelled():
         if finished.has_ready():
             left -= 1
             yield next(finished)
@@ -197,7 +190,7 @@ def _work(job: FileJob, plugin: str) -> FileOutcome:
         job, model_file=str(worker.plugins[plugin].path), threads=job.threads or max(1, int(worker.state.nthreads))
     )
     try:
-        return attempt(here, no_progress, while_run_lasts(job))
+        return attempt(here, Task(cancelled=while_run_lasts(job)))
     except CancelledError:
         return FileOutcome(job.image, job.stem, cancelled=True)
     except (EngineError, OutputError):

@@ -12,14 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_cellclass
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ModelError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.content_hash import PassingHash
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -79,8 +73,7 @@ def classify_field(
     bundle: ModelBundle,
     engine: Predictor,
     grid: TileGrid,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     finished: FinishedCallback | None = None,
 ) -> FieldResult:
     """Run a network on every tile of a field; its pixels are read once, while the network computes.
@@ -91,10 +84,9 @@ def classify_field(
         The field and its tiles.
     bundle, engine
         The model, and what runs it.
-    progress
-        Told the finished tiles, with ``tiles_per_s`` and ``seconds_left``.
-    cancelled
-        Asked all the time, also from other threads; when it says so, the finished tiles are returned.
+    task
+        Reports the finished tiles, with ``tiles_per_s`` and ``seconds_left``. It is checked all the time, also from
+        other threads; when it was cancelled, the finished tiles are returned.
     finished
         Told places in the grid (n,) and confidences (n, K) of tiles as they are finished, in the grid's order.
 
@@ -108,14 +100,14 @@ def classify_field(
     if source.channels != bundle.preprocess.channels:
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
     start = time.perf_counter()
-    levels = field_levels(bundle.preprocess, source, cancelled)
+    levels = field_levels(bundle.preprocess, source, task)
     known = "image_id" in source.__dict__
     passing = None if known else PassingHash(source)
     seen = _Seen.nothing(len(grid), len(bundle.scheme), source.channels)
-    tell = _teller(progress, len(grid))
+    tell = _teller(task, len(grid))
     tell(0)
     batches = batches_of_tiles(source, grid, _BATCH, passing)
-    results = classified(batches, lambda tiles: engine.predict(tiles, levels), cancelled)
+    results = classified(batches, lambda tiles: engine.predict(tiles, levels), task)
     with contextlib.closing(results):
         for looked in results:
             prob = bundle.calibrated(looked.prob) if len(looked.prob) else looked.prob
@@ -125,7 +117,7 @@ def classify_field(
             tell(seen.count)
     complete = bool(seen.done.all())
     if passing is not None and complete:
-        source.identify(progress, cancelled, passing)
+        source.identify(task, passing)
     warnings = tuple(_all_warnings(seen, source, bundle, grid))
     record = run_record(source, bundle, grid, engine) | _levels_record(levels)
     record |= {"complete": complete, "warnings": list(warnings)}
@@ -163,7 +155,7 @@ class _Seen:
             self.high = max(self.high, float(looked.extremes[finite, 1].max()))
 
 
-def _teller(progress: ProgressCallback, total: int) -> Callable[[int], None]:
+def _teller(task: Task, total: int) -> Callable[[int], None]:
     """Make what reports the finished tiles, not more often than anybody can see."""
     start = reported = time.perf_counter()
 
@@ -171,10 +163,10 @@ def _teller(progress: ProgressCallback, total: int) -> Callable[[int], None]:
         nonlocal reported
         now = time.perf_counter()
         if done == 0:
-            progress(Progress("classifying", 0, total))
+            task.progress("classifying", 0, total)
         elif now - reported > _REPORT_EVERY_S or done == total:
             reported, rate = now, done / max(1e-9, now - start)
-            progress(Progress("classifying", done, total, {"tiles_per_s": rate, "seconds_left": (total - done) / rate}))
+            task.progress("classifying", done, total, tiles_per_s=rate, seconds_left=(total - done) / rate)
 
     return tell
 

@@ -6,23 +6,16 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    ModelError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, ModelError
 from napari_cellclass.core.common.prefetch import taking_turns
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import UNSURE
@@ -191,12 +184,10 @@ def close_network() -> None:
     _network.close()
 
 
-def classify_file(
-    job: FileJob, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> FileOutcome:
+def classify_file(job: FileJob, task: Task = NO_TASK) -> FileOutcome:
     """Classify one image and write its tables; nothing raised, the outcome tells."""
     try:
-        return attempt(job, progress, cancelled)
+        return attempt(job, task)
     except CancelledError:
         return FileOutcome(job.image, job.stem, cancelled=True)
     except Exception as error:  # noqa: BLE001 - one image must not take the others down
@@ -212,32 +203,32 @@ def failure(job: FileJob, error: BaseException, trace: str = "") -> FileOutcome:
     return FileOutcome(job.image, job.stem, error=" ".join(told.split()), traceback=trace)
 
 
-def attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -> FileOutcome:
+def attempt(job: FileJob, task: Task) -> FileOutcome:
     """Classify one image and write its tables, unless complete ones are there that would be the same.
 
     Raises
     ------
     CancelledError
-        ``cancelled`` said so, or the run that the image belongs to has ended; nothing was written.
+        The task was cancelled, or the run that the image belongs to has ended; nothing was written.
     CellClassError
         In one line, what the user can mend.
     """
     with taking_turns(job.threads == 1):
-        return _attempt(job, progress, cancelled)
+        return _attempt(job, task)
 
 
-def _attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -> FileOutcome:
+def _attempt(job: FileJob, task: Task) -> FileOutcome:
     source = _source(job)
     if (Path(job.out) / f"{job.stem}{RECORD}").exists():  # else the pixels are read once, while they are classified
-        source.identify(no_progress, cancelled)
+        source.identify(task.silent())
         known = finished_summary(Path(job.out), job.stem, _signature(source, job))
         if known is not None:
             return _outcome(job, known, kept=True)
     edge: Any = job.edge  # checked by ClassifyParams
     with _network.of(job) as (bundle, engine):
         grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
-        result = classify_field(source, bundle, engine, grid, progress, cancelled)
-    if not result.complete or cancelled():
+        result = classify_field(source, bundle, engine, grid, task)
+    if not result.complete or task.cancelled():
         raise CancelledError("cancelled before the field was finished")
     table = result.table.unsure_at(job.error_rate, bundle.manifest.calibration)
     if len(table) != len(grid):
@@ -250,7 +241,7 @@ def _attempt(job: FileJob, progress: ProgressCallback, cancelled: CancelCheck) -
     return _outcome(job, summary, seconds=round(result.seconds, 3))
 
 
-def while_run_lasts(job: FileJob) -> CancelCheck:
+def while_run_lasts(job: FileJob) -> Callable[[], bool]:
     """Make a check that says so, within a second, when the run that an image belongs to has ended."""
     state = {"asked": time.monotonic(), "ended": False}
 

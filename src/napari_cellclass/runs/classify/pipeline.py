@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck
 from napari_cellclass.core.common.prefetch import ahead, turns_are_taken
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.tiles.statistics import sampled_stats
 
 _AHEAD = 2  # batches that wait
@@ -45,7 +45,7 @@ class Looked:
     extremes: NDArray[np.float64]
 
 
-def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck) -> Generator[Looked]:
+def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[Looked]:
     """Classify batches of tiles, in their order.
 
     Within :func:`~napari_cellclass.core.common.prefetch.taking_turns` no threads are started: a batch is read and classified,
@@ -57,8 +57,8 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
         Are read in a thread of their own, two ahead.
     predict
         Gives probabilities of tiles (n, h, w, C); called from two threads.
-    cancelled
-        Asked every few tiles and ten times a second; when it says so, no more is given.
+    task
+        Checked every few tiles and ten times a second; when it was cancelled, no more is given.
 
     Yields
     ------
@@ -71,12 +71,12 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
         The pixels cannot be read.
     """
     if turns_are_taken():
-        yield from _in_turn(batches, predict, cancelled)
+        yield from _in_turn(batches, predict, task)
         return
-    with ahead(batches, _AHEAD, cancelled) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
+    with ahead(batches, _AHEAD, task) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
         running: deque[tuple[int, Future[Looked]]] = deque()
         for places, tiles in ready:
-            running.append((len(places), pool.submit(_look, places, tiles, predict, cancelled)))
+            running.append((len(places), pool.submit(_look, places, tiles, predict, task)))
             if len(running) > _AT_ONCE:
                 wanted, result = running.popleft()
                 looked = result.result()
@@ -90,21 +90,21 @@ def classified(batches: Iterator[Batch], predict: Predict, cancelled: CancelChec
                 return
 
 
-def _in_turn(batches: Iterator[Batch], predict: Predict, cancelled: CancelCheck) -> Generator[Looked]:
-    while not cancelled():
+def _in_turn(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[Looked]:
+    while not task.cancelled():
         batch = next(batches, None)
         if batch is None:
             return
-        looked = _look(*batch, predict, cancelled)
+        looked = _look(*batch, predict, task)
         yield looked
         if len(looked.places) < len(batch[0]):
             return
 
 
-def _look(places: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, cancelled: CancelCheck) -> Looked:
+def _look(places: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, task: Task) -> Looked:
     parts = []
     for start in range(0, len(tiles), _PART):
-        if cancelled():
+        if task.cancelled():
             break
         part = tiles[start : start + _PART]
         with np.errstate(all="ignore"):

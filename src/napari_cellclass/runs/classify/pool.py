@@ -14,7 +14,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from napari_cellclass.core.common.errors import CancelCheck, EngineError
+from napari_cellclass.core.common.errors import EngineError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, classify_file, failure
 from napari_cellclass.runs.common.interrupts import deaf_children
 
@@ -30,7 +31,7 @@ def engine_threads(workers: int) -> int:
     return max(1, (os.cpu_count() or 1) // workers)
 
 
-def classify_in_processes(jobs: Sequence[FileJob], workers: int, cancelled: CancelCheck) -> Generator[FileOutcome]:
+def classify_in_processes(jobs: Sequence[FileJob], workers: int, task: Task) -> Generator[FileOutcome]:
     """Classify images in several processes, and give each outcome as soon as it is there.
 
     When a process is killed, the images that were in work are classified again, each by itself in a new
@@ -46,16 +47,16 @@ def classify_in_processes(jobs: Sequence[FileJob], workers: int, cancelled: Canc
     waiting = deque(jobs)
     in_a_row = 0  # processes that were lost since one has last ended an image
     with _few_threads(engine_threads(workers)):
-        while waiting and not cancelled():
+        while waiting and not task.cancelled():
             suspects: list[FileJob] = []
-            for outcome in _stream(waiting, min(workers, len(waiting)), suspects, cancelled):
+            for outcome in _stream(waiting, min(workers, len(waiting)), suspects, task):
                 in_a_row = 0
                 yield outcome
             for job in suspects:
-                if cancelled():
+                if task.cancelled():
                     return
                 killed: list[FileJob] = []
-                for outcome in _stream(deque([job]), 1, killed, cancelled):
+                for outcome in _stream(deque([job]), 1, killed, task):
                     in_a_row = 0
                     yield outcome
                 if killed:
@@ -72,9 +73,7 @@ def _killed() -> EngineError:
     return EngineError("the process that classified it was killed, perhaps for lack of memory; try fewer --workers")
 
 
-def _stream(
-    waiting: deque[FileJob], workers: int, suspects: list[FileJob], cancelled: CancelCheck
-) -> Generator[FileOutcome]:
+def _stream(waiting: deque[FileJob], workers: int, suspects: list[FileJob], task: Task) -> Generator[FileOutcome]:
     """Give outcomes until all are done, or a process was killed: what was in work then goes to ``suspects``."""
     running: dict[Future[FileOutcome], FileJob] = {}
     broken = False
@@ -90,7 +89,7 @@ def _stream(
                     suspects.append(job)
                     broken = True
             done, _ = wait(running, _LOOK_EVERY_S, FIRST_COMPLETED)
-            if cancelled():
+            if task.cancelled():
                 return
             for future in done:
                 job = running.pop(future)
@@ -153,4 +152,4 @@ def _interrupted() -> bool:
 
 
 def _in_worker(job: FileJob) -> FileOutcome:
-    return classify_file(job, cancelled=_interrupted)
+    return classify_file(job, Task(cancelled=_interrupted))

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ParamsError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import ReadImage
 from napari_cellclass.core.datasets.dataset import GridOf, TileDataset
 from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
@@ -45,8 +40,7 @@ def cutter(params: CheckParams | TrainParams) -> GridOf | None:
 def settled(
     params: TrainParams,
     data: TileDataset,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> tuple[TrainParams, tuple[str, ...]]:
     """Decide what the parameters leave open: whether tiles are standardised; and say so where that is not the rule.
 
@@ -59,13 +53,13 @@ def settled(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     if params.standardise != "auto":
         return params, ()
     if params.initial is not None:  # models without a word about it had none
         chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
         return params.model_copy(update={"standardise": chosen}), ()
-    finding = classes_by_brightness(data, progress, cancelled)
+    finding = classes_by_brightness(data, task)
     chosen = "tile" if finding is None else "none"
     return params.model_copy(update={"standardise": chosen}), () if finding is None else (finding.text,)

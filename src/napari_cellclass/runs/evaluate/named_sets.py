@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ParamsError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.task import NO_TASK, Progress, Task
 from napari_cellclass.core.datasets.class_images import ReadImage
 from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
 from napari_cellclass.core.evaluation.results import EvaluatedSet
@@ -95,8 +90,7 @@ def evaluate_sets(
     *,
     shortcuts: bool = False,
     stress: bool = False,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> tuple[EvaluatedSet, ...]:
     """Evaluate a model on every test set, and see whether that is to be trusted.
 
@@ -108,23 +102,25 @@ def evaluate_sets(
         See :func:`~napari_cellclass.core.datasets.dataset.group_name`; opens an image.
     shortcuts, stress
         Whether to test these, see :func:`~napari_cellclass.runs.evaluate.trust.examine`.
-    progress, cancelled
-        Called and asked per image and batch of tiles.
+    task
+        Reports and is checked per image and batch of tiles.
 
     Raises
     ------
     DatasetError, ModelError, ImageError
         See :func:`~napari_cellclass.runs.evaluate.test_sets.evaluate_folder`.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     found = []
     for one in sets:
-
-        def told(update: Progress, name: str = one.name) -> None:
-            progress(update if len(sets) == 1 else replace(update, phase=f"{name}: {update.phase}"))
-
-        evaluation = evaluate_folder(one.path, bundle, engine, group_by, read, told, cancelled)
-        trust = examine(evaluation, bundle, engine, shortcuts, stress, told, cancelled)
+        named = task if len(sets) == 1 else task.mapped(partial(_with_name, one.name))
+        evaluation = evaluate_folder(one.path, bundle, engine, group_by, read, named)
+        trust = examine(evaluation, bundle, engine, shortcuts, stress, named)
         found.append(EvaluatedSet(one.name, one.path, evaluation, trust.alarms, trust.shortcuts, trust.stress))
     return tuple(found)
+
+
+def _with_name(name: str, update: Progress) -> Progress:
+    """Put the name of a test set before what is being done with it."""
+    return replace(update, phase=f"{name}: {update.phase}")

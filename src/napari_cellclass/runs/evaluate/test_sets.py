@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    DatasetError,
-    ModelError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError, ModelError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import ReadImage
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
@@ -44,8 +36,7 @@ def evaluate_folder(
     engine: Predictor,
     group_by: str | None = None,
     read: ReadImage = read_image,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> Evaluation:
     """Classify labelled tiles, of class folders or a TILES.csv, and compare.
 
@@ -54,18 +45,17 @@ def evaluate_folder(
     DatasetError, ModelError, ImageError
         See :func:`read_test_set`; images with other channels than the model's.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
-    data = read_test_tiles(folder, bundle, group_by, None, read, progress, cancelled)
-    return evaluate_set(data, bundle, engine, progress, cancelled, str(folder))
+    data = read_test_tiles(folder, bundle, group_by, None, read, task)
+    return evaluate_set(data, bundle, engine, task, str(folder))
 
 
 def evaluate_set(
     data: TileDataset,
     bundle: ModelBundle,
     engine: Predictor,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     name: str = "the test set",
 ) -> Evaluation:
     """Classify labelled tiles that were read before, and compare; ``name`` is told in errors.
@@ -75,11 +65,11 @@ def evaluate_set(
     DatasetError, ModelError, ImageError
         No tile has finite pixels; other channels than the model's; a file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{name}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
-    prob = bundle.calibrated(predict_dataset(data, engine, progress, cancelled, bundle.preprocess))
+    prob = bundle.calibrated(predict_dataset(data, engine, task, bundle.preprocess))
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{name} has no tile with finite pixels; check the images")
     # Where every file is one tile, a table of files would be a table of tiles.
@@ -94,8 +84,7 @@ def read_test_tiles(
     group_by: str | None = None,
     tile_px: int | None = None,
     read: ReadImage = read_image,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> TileDataset:
     """Make a data set that a model can be tested on, in the order of its classes.
 
@@ -107,7 +96,7 @@ def read_test_tiles(
         See :func:`evaluate_folder`.
     """
     size = bundle.manifest.tile_px if tile_px is None else (tile_px, tile_px)
-    data = read_test_set(folder, size, bundle.scheme.names, group_by, read, progress, cancelled)
+    data = read_test_set(folder, size, bundle.scheme.names, group_by, read, task)
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
     return data
@@ -119,8 +108,7 @@ def read_test_set(
     classes: Sequence[str],
     group_by: str | None = None,
     read: ReadImage = read_image,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> TileDataset:
     """Read labelled tiles to test a model on, of class folders or a TILES.csv.
 
@@ -132,21 +120,20 @@ def read_test_set(
     DatasetError
         See :func:`read_labelled`.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
 
     def cut(source: SourceImage) -> TileGrid:
         fits = source.shape[0] >= tile_px[0] and source.shape[1] >= tile_px[1]
         return TileGrid.regular(source.shape, tile_px if fits else source.shape)
 
-    return read_labelled(folder, cut, group_by, read, classes, progress, cancelled).originals()
+    return read_labelled(folder, cut, group_by, read, classes, task).originals()
 
 
 def predict_dataset(
     data: TileDataset,
     engine: Predictor,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     spec: PreprocessSpec | None = None,
     change: ChangeTile | None = None,
 ) -> NDArray[np.float32]:
@@ -156,7 +143,7 @@ def predict_dataset(
     """
     prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
     waiting: list[tuple[int, NDArray[Any]]] = []
-    levels = None if spec is None else data.levels(spec, cancelled)
+    levels = None if spec is None else data.levels(spec, task)
 
     def flush() -> None:
         if waiting:
@@ -166,13 +153,12 @@ def predict_dataset(
             waiting.clear()
 
     for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
-        if cancelled():
-            raise CancelledError("cancelled while classifying the test tiles")
+        task.check("cancelled while classifying the test tiles")
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
         pixels = tile if spec is None or levels is None else spec.level(tile, levels(place))
         waiting.append((place, pixels if change is None else change(place, pixels)))
         if done % _BATCH == 0 or done == len(data):
-            progress(Progress("classifying", done, len(data)))
+            task.progress("classifying", done, len(data))
     flush()
     return prob

@@ -12,15 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    DatasetError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import Finding
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -68,8 +62,7 @@ def examine(
     engine: Predictor,
     shortcuts: bool = False,
     stress: bool = False,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> Trust:
     """Find the alarms of an evaluation and, where asked for, test shortcuts and stress.
 
@@ -81,7 +74,7 @@ def examine(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     data = split_like(evaluation.data, bundle)
     held = data.where(VALIDATION) if (data.split != "").any() else np.arange(len(data))
@@ -92,13 +85,13 @@ def examine(
     table = stressed = None
     if shortcuts:
         some = data.take(evenly(len(data), MOST_TILES))
-        found = shortcut_test(some, shortcut_features(some, progress, cancelled))
+        found = shortcut_test(some, shortcut_features(some, task))
         alarms += shortcut_alarms(found, report.balanced_accuracy)
         table = shortcut_table(found, report.balanced_accuracy)
     if stress:
         spec = bundle.preprocess
         part = data.take(held[evenly(len(held), MOST_STRESSED)])
-        stressed = stress_test(part, engine, Scale(spec.low, spec.high), progress, cancelled, spec)
+        stressed = stress_test(part, engine, Scale(spec.low, spec.high), task, spec)
     return Trust(tuple(alarms), table, stressed)
 
 
@@ -164,8 +157,7 @@ def stress_test(
     data: TileDataset,
     engine: Predictor,
     scale: Scale,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
     spec: PreprocessSpec | None = None,
 ) -> pd.DataFrame:
     """Classify tiles that were changed in every way and degree of :data:`PERTURBATIONS`.
@@ -180,8 +172,8 @@ def stress_test(
         Grey values for black and white.
     spec
         Of a model that brings each field to its own range: tiles are changed after that.
-    progress, cancelled
-        Called once per level, and asked once per tile.
+    task
+        Reports once per level, and is checked once per tile.
 
     Returns
     -------
@@ -193,13 +185,13 @@ def stress_test(
     ImageError
         A file has become unreadable.
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     """
     steps = [(one, level) for one in PERTURBATIONS for level in one.levels if level != one.neutral]
 
     def measured(done: int, change: Any) -> dict[str, float | None]:
-        prob = predict_dataset(data, engine, cancelled=cancelled, spec=spec, change=change)
-        progress(Progress("stress test", done, len(steps) + 1))
+        prob = predict_dataset(data, engine, task=task, spec=spec, change=change)
+        task.progress("stress test", done, len(steps) + 1)
         value = evaluate(prob, data.labels, list(data.groups), data.scheme.names).balanced_accuracy
         return {"balanced_accuracy": value.value, "lo": value.lo, "hi": value.hi}
 

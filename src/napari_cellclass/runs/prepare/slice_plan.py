@@ -10,15 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    OutputError,
-    ParamsError,
-    Progress,
-    ProgressCallback,
-)
+from napari_cellclass.core.common.errors import CellClassError, OutputError, ParamsError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import (
     angle_mark,
     folder_images,
@@ -100,7 +93,7 @@ def open_source(path: Path, params: SliceParams) -> SourceImage:
     return read_image(path, t=params.t, z=params.z, scene=params.scene)
 
 
-def plan_slices(params: SliceParams, progress: ProgressCallback, cancelled: CancelCheck) -> SlicePlan:
+def plan_slices(params: SliceParams, task: Task) -> SlicePlan:
     """Find the images, give them names that are free, and check that nothing is in the way.
 
     Raises
@@ -122,9 +115,8 @@ def plan_slices(params: SliceParams, progress: ProgressCallback, cancelled: Canc
     namer = _Namer(params, listed, len(images))
     jobs = []
     for done, (class_name, path) in enumerate(images):
-        if cancelled():
-            raise CancelledError("cancelled before anything was written")
-        progress(Progress("looking at images", done, len(images)))
+        task.check("cancelled before anything was written")
+        task.progress("looking at images", done, len(images))
         origin = origins.find(path)
         if origin is not None and origin.angle:
             continue  # copies of copies are not wanted

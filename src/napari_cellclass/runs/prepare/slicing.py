@@ -17,16 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import CancelledError, CellClassError
 from napari_cellclass.core.common.files import check_writable
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.tile_provenance import COLUMNS, TILE_LIST, write_tile_list
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
@@ -90,9 +83,7 @@ class SliceReport:
         return text + (f"; they are in {self.out}, listed in {TILE_LIST}" if tiles or copies else "; none was written")
 
 
-def slice_images(
-    params: SliceParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> SliceReport:
+def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
     """Cut images into tiles, write them with their rotated copies, and list all in ``tiles.csv``, last.
 
     Tiles of an image that turns out to be damaged are removed again; when cancelled or interrupted, those that
@@ -102,10 +93,8 @@ def slice_images(
     ----------
     params
         Images, settings and the folder to write to; tiles there already are added to.
-    progress
-        Told the finished images; with one image, the finished tiles.
-    cancelled
-        Asked between tiles.
+    task
+        Reports the finished images or, with one image, the finished tiles; checked between tiles.
 
     Raises
     ------
@@ -114,9 +103,9 @@ def slice_images(
     OutputError
         A file exists and ``force`` is not given, or ``tiles.csv`` cannot be written.
     CancelledError
-        ``cancelled`` said so before anything was written.
+        The task was cancelled before anything was written.
     """
-    plan = plan_slices(params, progress, cancelled)
+    plan = plan_slices(params, task)
     out = Path(params.out or ".")
     check_writable(out / TILE_LIST)
     written = _Written(out, plan.listed)
@@ -126,12 +115,13 @@ def slice_images(
     try:
         with _pool() as pool:
             for job in plan.jobs:
-                if stopped := cancelled():
+                if stopped := task.cancelled():
                     break
-                told = progress if total == 1 else no_progress
-                outcome, stopped = _slice_image(job, params, written, pool, told, cancelled)
+                outcome, stopped = _slice_image(
+                    job, params, written, pool, task if total == 1 else task.silent()
+                )
                 outcomes.append(outcome)
-                progress(Progress("slicing", len(outcomes), total, {"failed": sum(bool(o.error) for o in outcomes)}))
+                task.progress("slicing", len(outcomes), total, failed=sum(bool(o.error) for o in outcomes))
                 if stopped:
                     break
     finally:
@@ -189,8 +179,7 @@ def _slice_image(
     params: SliceParams,
     written: _Written,
     pool: ThreadPoolExecutor,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> tuple[SliceOutcome, bool]:
     """Cut one image; give what became of it, and whether it was cancelled."""
     outcome = SliceOutcome(job.path, job.class_name, error=job.error)
@@ -198,7 +187,7 @@ def _slice_image(
         return outcome, False
     first = len(written.rows)
     try:
-        dropped = _cut(job, params, written, pool, progress, cancelled)
+        dropped = _cut(job, params, written, pool, task)
     except CancelledError:
         return _counted(outcome, job, written.rows[first:]), True
     except CellClassError as error:
@@ -223,33 +212,32 @@ def _cut(
     params: SliceParams,
     written: _Written,
     pool: ThreadPoolExecutor,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> int:
     """Write the tiles of one image; give how many were dropped as background."""
     source = open_source(job.path, params)
     everything = params.grid(source)
-    scores = background_scores(source, everything, params.background, progress, cancelled)
+    scores = background_scores(source, everything, params.background, task)
     kept = keep(scores, params.background, params.background_limit)
     grid = everything.take(kept)
-    task = _TileTask(job, params, source, grid, tile_suffix(source, params.format), written)
+    write = _TileWriter(job, params, source, grid, tile_suffix(source, params.format), written)
     waiting: deque[list[Future[None]]] = deque()
     done, total = 0, len(grid) * (1 + len(params.angles))
     try:
         for places, tiles in rows_of_tiles(source, grid):
             waiting.append(
                 [
-                    pool.submit(task, place, tile, angle)
+                    pool.submit(write, place, tile, angle)
                     for place, tile in zip(places.tolist(), tiles, strict=True)
                     for angle in (0, *params.angles)
                 ]
             )
             while len(waiting) > _WAITING_ROWS:
-                done += _finish(waiting.popleft(), cancelled)
-                progress(Progress("slicing", done, total))
+                done += _finish(waiting.popleft(), task)
+                task.progress("slicing", done, total)
         while waiting:
-            done += _finish(waiting.popleft(), cancelled)
-            progress(Progress("slicing", done, total))
+            done += _finish(waiting.popleft(), task)
+            task.progress("slicing", done, total)
     finally:
         left = [future for row in waiting for future in row]
         for future in left:
@@ -260,13 +248,12 @@ def _cut(
     return int((~kept).sum())
 
 
-def _finish(futures: list[Future[None]], cancelled: CancelCheck) -> int:
+def _finish(futures: list[Future[None]], task: Task) -> int:
     """Wait for a row of tiles; when cancelled, for those only that are being written."""
     try:
         for future in as_completed(futures):
             future.result()
-            if cancelled():
-                raise CancelledError("cancelled while slicing")
+            task.check("cancelled while slicing")
     finally:
         for future in futures:
             if not future.cancel():
@@ -275,7 +262,7 @@ def _finish(futures: list[Future[None]], cancelled: CancelCheck) -> int:
 
 
 @dataclass(frozen=True)
-class _TileTask:
+class _TileWriter:
     """Writes a tile, or one of its rotated copies; called in threads."""
 
     job: SliceJob

@@ -14,16 +14,10 @@ import pandas as pd
 import tifffile
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    DatasetError,
-    Progress,
-    ProgressCallback,
-)
+from napari_cellclass.core.common.errors import CellClassError, DatasetError
 from napari_cellclass.core.common.files import output_error
 from napari_cellclass.core.common.locks import scratch_folder
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.class_images import group_name
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -84,13 +78,13 @@ class TrainRequest:
 
 
 @contextlib.contextmanager
-def data_on_disk(request: TrainRequest, progress: ProgressCallback, cancelled: CancelCheck) -> Iterator[TrainParams]:
+def data_on_disk(request: TrainRequest, task: Task) -> Iterator[TrainParams]:
     """Give parameters whose data are on disk, for as long as the block lasts."""
     if not request.fields:
         yield request.params
         return
     with scratch_folder() as folder:
-        table = write_annotated_fields(request.fields, folder, request.params.group_by, progress, cancelled)
+        table = write_annotated_fields(request.fields, folder, request.params.group_by, task)
         yield request.params.model_copy(update={"data": table})
 
 
@@ -98,8 +92,7 @@ def write_annotated_fields(
     fields: Sequence[AnnotatedField],
     folder: Path,
     group_by: str | None,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> Path:
     """Write annotated fields so that another process can read them, with a table of their tiles.
 
@@ -135,9 +128,8 @@ def write_annotated_fields(
     names = unique_file_names([field.name for field in labelled])
     tables = []
     for done, (field, name) in enumerate(zip(labelled, names, strict=True)):
-        progress(Progress("writing fields", done, len(labelled)))
-        if cancelled():
-            raise CancelledError("cancelled while the fields were written")
+        task.progress("writing fields", done, len(labelled))
+        task.check("cancelled while the fields were written")
         own = field.path if _same_pixels(field) and _same_group(field, name, group_by) else None
         path = own or _write_field(field, folder / f"{name}.tif")
         table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])

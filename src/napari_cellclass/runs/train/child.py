@@ -14,20 +14,13 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    EngineError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.common.files import output_error
+from napari_cellclass.core.common.task import NO_TASK, Progress, Task
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.verbs import AS_PUBLISHED, TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN, STOP
@@ -40,9 +33,8 @@ _INTERRUPTED = 130
 
 def train_in_child(
     params: TrainParams,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
-    stopped: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
+    stopped: Callable[[], bool] | None = None,
 ) -> Path:
     """Train in a child process, and wait for it.
 
@@ -50,10 +42,9 @@ def train_in_child(
     ----------
     params
         As for the command ``train``; how it reports is chosen here.
-    progress
-        Told what the child tells, see :func:`napari_cellclass.engine.training.train.train`.
-    cancelled
-        The child is gone within a second of its saying so, and leaves nothing behind.
+    task
+        Reports what the child reports, see :func:`napari_cellclass.engine.training.train.train`. When it is
+        cancelled, the child is gone within a second and leaves nothing behind.
     stopped
         Asks the child to end after the epoch that is running and to keep the best one.
 
@@ -65,14 +56,14 @@ def train_in_child(
     Raises
     ------
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     EngineError
         What the child said went wrong, or that it was killed; then the best model so far is kept
         beside ``params.out``, and the text says where.
     """
     child = _Child(params)
     try:
-        _follow(child, progress, cancelled, stopped)
+        _follow(child, task, stopped)
     except BaseException as error:
         child.end()
         if not isinstance(error, EngineError):
@@ -82,19 +73,16 @@ def train_in_child(
     return params.out
 
 
-def experiment_in_child(
-    params: ExperimentParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> Path:
+def experiment_in_child(params: ExperimentParams, task: Task = NO_TASK) -> Path:
     """Run an experiment in a child process, and wait for it; called again, it goes on where it was left.
 
     Parameters
     ----------
     params
         As for the command ``experiment``; how it reports is chosen here.
-    progress
-        Told what the child tells; metrics ``run`` and ``runs`` count the trainings.
-    cancelled
-        The child is gone within a second of its saying so; finished trainings are kept.
+    task
+        Reports what the child reports; metrics ``run`` and ``runs`` count the trainings. When it is cancelled, the
+        child is gone within a second; finished trainings are kept.
 
     Returns
     -------
@@ -104,13 +92,13 @@ def experiment_in_child(
     Raises
     ------
     CancelledError
-        ``cancelled`` said so.
+        The task was cancelled.
     EngineError
         What the child said went wrong, or that it was killed; finished trainings are kept.
     """
     child = _Child(params)
     try:
-        _follow(child, progress, cancelled, never_cancelled)
+        _follow(child, task)
     finally:
         child.end()
         for unfinished in (params.out / "models").glob("*.partial.cellclass"):
@@ -118,18 +106,17 @@ def experiment_in_child(
     return params.out
 
 
-def _follow(child: _Child, progress: ProgressCallback, cancelled: CancelCheck, stopped: CancelCheck) -> None:
-    """Tell what a child tells, until it has ended or is no longer wanted."""
+def _follow(child: _Child, task: Task, stopped: Callable[[], bool] | None = None) -> None:
+    """Pass on what a child reports, until it has ended or the task was cancelled."""
     asked_to_stop = False
     while (event := child.next_event()) is not None:
-        if cancelled():
-            raise CancelledError("cancelled; what was not finished is lost")
-        if not asked_to_stop and stopped():
+        task.check("cancelled; what was not finished is lost")
+        if stopped is not None and not asked_to_stop and stopped():
             asked_to_stop = True
             child.ask_to_stop()
         if event.get("event") == "progress":
             child.where = Progress(event["phase"], event["done"], event["total"], event["metrics"])
-            progress(child.where)
+            task.report(child.where)
     child.check_end()
 
 

@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
 from napari_cellclass.core.common.files import check_writable, write_json, write_text
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group, split_by_tile, split_fold
 from napari_cellclass.core.datasets.subsampling import fewer_tiles, shuffled_labels
@@ -40,7 +35,7 @@ from napari_cellclass.engine.training.quantise import check_quantiser
 from napari_cellclass.runs.common.dataset_opening import cutter, reader, settled
 from napari_cellclass.runs.train.parallel import Job, train_ahead
 from napari_cellclass.runs.train.repeats import Repeats, Trained, tables_of, train_or_take, write_table
-from napari_cellclass.runs.train.train import copies_in_tests, labelled, read_tests
+from napari_cellclass.runs.train.train import copies_in_tests, count_runs, read_tests
 
 _MOST_EPOCHS = 4  # times those asked for, on few tiles
 _FEWEST_TILES = 2  # of a class, on a learning curve
@@ -75,9 +70,7 @@ class Experiment:
     warnings: tuple[str, ...]
 
 
-def run_experiment(
-    params: ExperimentParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> Experiment:
+def run_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experiment:
     """Train repeatedly, train what it is compared with, and judge; called again, go on where it was left.
 
     Models go to ``OUT/models``. After every training its tables, and after every part ``verdict.json`` and
@@ -87,21 +80,19 @@ def run_experiment(
     ----------
     params
         What is trained on, how, and which comparisons are made.
-    progress
-        Told of the trainings one by one; metrics ``run`` and ``runs`` count them.
-    cancelled
-        Asked once per batch.
+    task
+        Reports the trainings one by one; metrics ``run`` and ``runs`` count them. Checked once per batch.
 
     Raises
     ------
     ParamsError, DatasetError, ModelError, OutputError, EngineError, ImageError
         One line each; see there.
     CancelledError
-        ``cancelled`` said so; finished trainings are kept.
+        The task was cancelled; finished trainings are kept.
     """
     check_writable(params.out / "verdict.json")
     check_quantiser(params)
-    work = _Work(params, progress, cancelled)
+    work = _Work(params, task)
     work.train_ahead()
     work.repeat()
     result = work.judge()
@@ -117,8 +108,7 @@ class _Work:
     """An experiment under way: its splits, what is trained, and what is known so far."""
 
     params: ExperimentParams
-    progress: ProgressCallback
-    cancelled: CancelCheck
+    task: Task
     trainings: int = 0
     taken: int = 0
     made: frozenset[Path] = frozenset()
@@ -128,19 +118,17 @@ class _Work:
 
     def __post_init__(self) -> None:
         params, self.how = self.params, self.params.training()
-        self.data = read_labelled(
-            params.data, cutter(params), params.group_by, reader(params), None, self.progress, self.cancelled
-        )
+        self.data = read_labelled(params.data, cutter(params), params.group_by, reader(params), None, self.task)
         if params.folds is None:
             splits = [split_by_group(self.data, params.val_fraction)]
         else:
             splits = [split_fold(self.data, fold, params.folds) for fold in range(params.folds)]
-        tests = read_tests(params, self.data, self.progress, self.cancelled)
-        self.how, told = settled(self.how, self.data, self.progress, self.cancelled)
+        tests = read_tests(params, self.data, self.task)
+        self.how, told = settled(self.how, self.data, self.task)
         self.warnings = (
             *told,
             *(one.text for one in check_dataset(splits[0]) if one.severity == "warning"),
-            *copies_in_tests(splits[0], tests, self.progress, self.cancelled).values(),
+            *copies_in_tests(splits[0], tests, self.task).values(),
         )
         named = dict(zip(set_names(list(tests)), tests.values(), strict=True))
         self.folds = [Repeats.of(split, named) for split in splits]
@@ -157,15 +145,15 @@ class _Work:
     def train(self, data: TileDataset, name: str, seed: int, **changes: Any) -> Trained:
         """Train or take one model."""
         how = self.how_to(name, seed, **changes)
-        told = labelled(self.progress, self.trainings, self.total)
-        trained = train_or_take(data, how, told, self.cancelled)
+        told = count_runs(self.task, self.trainings, self.total)
+        trained = train_or_take(data, how, told)
         self.trainings += 1
         self.taken += trained.taken and how.out not in self.made
         return trained
 
     def train_ahead(self) -> None:
         """Train what will be asked for, several at once, where that is wanted."""
-        self.made = train_ahead(list(self._jobs()), self.params.workers, self.progress, self.cancelled)
+        self.made = train_ahead(list(self._jobs()), self.params.workers, self.task)
 
     def _jobs(self) -> Iterator[Job]:
         """Give all trainings, named and seeded as the parts below ask for them."""
@@ -193,7 +181,7 @@ class _Work:
 
     def add(self, repeats: Repeats, trained: Trained, data: TileDataset | None = None) -> None:
         """Test one model."""
-        repeats.add(trained, self.progress, self.cancelled, data)
+        repeats.add(trained, self.task, data)
 
     def write(self, **tables: pd.DataFrame) -> None:
         """Keep tables, and write them at once."""

@@ -12,15 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    EngineError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import EngineError
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN
@@ -34,8 +27,7 @@ Job = tuple[TileDataset, TrainParams]
 def train_ahead(
     jobs: Sequence[Job],
     workers: int,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> frozenset[Path]:
     """Train what is not there yet, ``workers`` at once; the models are then taken as if they had been there.
 
@@ -48,10 +40,9 @@ def train_ahead(
         Split data, and how to train on it and where to.
     workers
         Processes; with 1 nothing is done here.
-    progress
-        Told ``"trainings"`` after each.
-    cancelled
-        Asked ten times a second; the workers end after the batch that is running.
+    task
+        Reports ``"trainings"`` after each, and is checked ten times a second; when it was cancelled, the workers end
+        after the batch that is running.
 
     Returns
     -------
@@ -63,7 +54,7 @@ def train_ahead(
     CellClassError
         What went wrong in a worker; trainings that were finished are kept.
     CancelledError
-        ``cancelled`` said so; trainings that were finished are kept.
+        The task was cancelled; trainings that were finished are kept.
     """
     todo = [job for job in jobs if finished_model(*job) is None] if workers > 1 else []
     if not todo:
@@ -76,7 +67,7 @@ def train_ahead(
         with deaf_children():
             waiting: set[Future[None]] = {pool.submit(_train, data, params) for data, params in todo}
         try:
-            _collect(waiting, len(todo), progress, cancelled)
+            _collect(waiting, len(todo), task)
         except BaseException as error:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -89,16 +80,15 @@ def train_ahead(
     return frozenset(params.out for _, params in todo)
 
 
-def _collect(waiting: set[Future[None]], total: int, progress: ProgressCallback, cancelled: CancelCheck) -> None:
-    progress(Progress("trainings", 0, total))
+def _collect(waiting: set[Future[None]], total: int, task: Task) -> None:
+    task.progress("trainings", 0, total)
     while waiting:
         done, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
         for future in done:
             future.result()
         if done:
-            progress(Progress("trainings", total - len(waiting), total))
-        if cancelled():
-            raise CancelledError("cancelled; finished trainings are kept")
+            task.progress("trainings", total - len(waiting), total)
+        task.check("cancelled; finished trainings are kept")
 
 
 def _processors() -> int:
@@ -131,4 +121,4 @@ def _end_with(parent: Any) -> None:
 def _train(data: TileDataset, params: TrainParams) -> None:
     from napari_cellclass.engine.training.train import train
 
-    train(data, params, params.out, cancelled=_stop.is_set)
+    train(data, params, params.out, task=Task(cancelled=_stop.is_set))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback, never_cancelled, no_progress
 from napari_cellclass.core.common.findings import counted, some
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.params.verbs import TrainParams
@@ -72,8 +72,7 @@ class TrainingPreview:
 def preview(
     data: TileDataset,
     params: TrainParams,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> TrainingPreview:
     """Split a data set as training will, read its test sets, count tiles, and prepare some of them.
 
@@ -84,11 +83,11 @@ def preview(
     """
     data = split_by_group(data, params.val_fraction)
     tests = [
-        read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, progress, cancelled)
+        read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, task)
         for folder in params.test
     ]
-    params, told = settled(params, data, progress, cancelled)
-    part, pixels = _sample(data, params, progress, cancelled)
+    params, told = settled(params, data, task)
+    part, pixels = _sample(data, params, task)
     trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
     rng = np.random.default_rng(params.seed)
     tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
@@ -161,9 +160,7 @@ def _seen_before(data: TileDataset, test: TileDataset) -> str:
     )
 
 
-def _sample(
-    data: TileDataset, params: TrainParams, progress: ProgressCallback, cancelled: CancelCheck
-) -> tuple[TileDataset, TilePixels]:
+def _sample(data: TileDataset, params: TrainParams, task: Task) -> tuple[TileDataset, TilePixels]:
     """Take some training tiles and their pixels, drawn with the training's seed."""
     chosen = np.random.default_rng(params.seed).permutation(data.where(TRAIN))
     # In turn from each class, so that a rare one is seen; and a validation tile each, which are asked for.
@@ -174,4 +171,4 @@ def _sample(
     chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
     held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
     part = data.take(np.concatenate([chosen, held]))
-    return part, load_pixels(part, params, progress, cancelled)
+    return part, load_pixels(part, params, task)

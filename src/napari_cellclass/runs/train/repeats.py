@@ -12,14 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ModelError,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.evaluation.repeats import (
     MEASURES,
@@ -52,8 +47,7 @@ class Trained:
 def train_or_take(
     data: TileDataset,
     params: TrainParams,
-    progress: ProgressCallback = no_progress,
-    cancelled: CancelCheck = never_cancelled,
+    task: Task = NO_TASK,
 ) -> Trained:
     """Take the model at ``params.out`` if it is what this training would give, else train.
 
@@ -74,7 +68,7 @@ def train_or_take(
     model = finished_model(data, params)
     if model is not None:
         return Trained(model, True)
-    model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+    model = train(data, params, params.out, task=task)
     KnownModels().remember(model)
     return Trained(model, False)
 
@@ -136,8 +130,7 @@ class Repeats:
     def add(
         self,
         trained: Trained,
-        progress: ProgressCallback = no_progress,
-        cancelled: CancelCheck = never_cancelled,
+        task: Task = NO_TASK,
         data: TileDataset | None = None,
     ) -> None:
         """Test one more run on every set, and on what it was trained on, where that is not ``self.data``.
@@ -147,15 +140,15 @@ class Repeats:
         ImageError
             A file has become unreadable.
         CancelledError
-            ``cancelled`` said so.
+            The task was cancelled.
         """
         model, number = trained.model, len(self.models) + 1
         seen = self.data if data is None else data
         own = seen.take(seen.where(TRAIN)).originals()
         with open_engine(model) as engine:
-            trained_on = predict_dataset(own, engine, progress, cancelled, model.preprocess)
+            trained_on = predict_dataset(own, engine, task, model.preprocess)
             found = {
-                name: evaluate_set(one, model, engine, progress, cancelled, name) for name, one in self.sets.items()
+                name: evaluate_set(one, model, engine, task, name) for name, one in self.sets.items()
             }
         scores = model.manifest.scores
         about = {

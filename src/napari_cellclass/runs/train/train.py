@@ -8,17 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    DatasetError,
-    OutputError,
-    ParamsError,
-    Progress,
-    ProgressCallback,
-    never_cancelled,
-    no_progress,
-)
+from napari_cellclass.core.common.errors import DatasetError, OutputError, ParamsError
 from napari_cellclass.core.common.files import check_writable, write_json
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
@@ -53,9 +45,7 @@ class TrainResult:
     taken: int = 0
 
 
-def train_folders(
-    params: TrainParams, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
-) -> TrainResult:
+def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     """Train on class folders, or on the tiles that a TILES.csv lists, and write the model.
 
     With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …; an
@@ -69,7 +59,7 @@ def train_folders(
     ParamsError, DatasetError, ModelError, OutputError, EngineError
         One line each; see there.
     CancelledError
-        ``cancelled`` said so; the models of finished runs are kept.
+        The task was cancelled; the models of finished runs are kept.
     """
     if params.out.suffix != SUFFIX:
         raise ParamsError(f"--out {str(params.out)!r}: a model's name ends in {SUFFIX}")
@@ -78,26 +68,26 @@ def train_folders(
     check_writable(params.out)
     check_quantiser(params)
     read = reader(params)
-    data = read_labelled(params.data, cutter(params), params.group_by, read, progress=progress, cancelled=cancelled)
+    data = read_labelled(params.data, cutter(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)
-    params, told = settled(params, data, progress, cancelled)
+    params, told = settled(params, data, task)
     warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
-    tests = read_tests(params, data, progress, cancelled)
-    copies = copies_in_tests(data, tests, progress, cancelled)
+    tests = read_tests(params, data, task)
+    copies = copies_in_tests(data, tests, task)
     warnings = tuple(dict.fromkeys((*warnings, *copies.values())))
     if params.runs == 1:
         from napari_cellclass.engine.training.train import train
 
-        model = train(data, params, params.out, progress=progress, cancelled=cancelled)
+        model = train(data, params, params.out, task=task)
         KnownModels().remember(model)
-        return TrainResult((model,), data, _test(model, tests, copies, params, progress, cancelled), warnings)
-    repeats = _train_runs(data, tests, params, progress, cancelled)
+        return TrainResult((model,), data, _test(model, tests, copies, params, task), warnings)
+    repeats = _train_runs(data, tests, params, task)
     models, names = list(repeats.models), set_names(list(tests))
     if params.ensemble:
         from napari_cellclass.engine.training.ensemble import write_ensemble
 
-        models.insert(0, write_ensemble(models, data, params, params.out, progress=progress, cancelled=cancelled))
-        found = _test(models[0], tests, copies, params, progress, cancelled)
+        models.insert(0, write_ensemble(models, data, params, params.out, task=task))
+        found = _test(models[0], tests, copies, params, task)
     else:
         found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}
         _write_tests(found, copies, params.out)
@@ -106,15 +96,11 @@ def train_folders(
     return TrainResult(tuple(models), data, found, warnings, run_tables(repeats), repeats.taken)
 
 
-def read_tests(
-    params: TrainParams, data: TileDataset, progress: ProgressCallback, cancelled: CancelCheck
-) -> dict[Path, TileDataset]:
+def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path, TileDataset]:
     """Read the test sets, so that what is wrong with one is told before hours of training."""
     found: dict[Path, TileDataset] = {}
     for folder in params.test:
-        found[folder] = read_test_set(
-            folder, data.tile_px, data.scheme.names, params.group_by, reader(params), progress, cancelled
-        )
+        found[folder] = read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, reader(params), task)
         if found[folder].channels != data.channels:
             raise DatasetError(
                 f"{folder} has {found[folder].channels} channel(s), but {params.data} has {data.channels}; test on "
@@ -123,17 +109,15 @@ def read_tests(
     return found
 
 
-def copies_in_tests(
-    data: TileDataset, tests: dict[Path, TileDataset], progress: ProgressCallback, cancelled: CancelCheck
-) -> dict[Path, str]:
+def copies_in_tests(data: TileDataset, tests: dict[Path, TileDataset], task: Task) -> dict[Path, str]:
     """Say which test sets hold tiles that look like training tiles, a sentence each; each tile is read once."""
     if not tests:
         return {}
     train = data.take(data.where(TRAIN))
-    own = measure_tiles(train, progress, cancelled)
+    own = measure_tiles(train, task)
     found = {}
     for folder, test in tests.items():
-        other = measure_tiles(test, progress, cancelled)
+        other = measure_tiles(test, task)
         finding = copies_across(
             np.concatenate([own.hashes, other.hashes]),
             np.concatenate([own.thumbs, other.thumbs]),
@@ -150,19 +134,18 @@ def _train_runs(
     data: TileDataset,
     tests: dict[Path, TileDataset],
     params: TrainParams,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> Repeats:
     repeats = Repeats.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
     each = [
         params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run, params.ensemble)})
         for run in range(params.runs)
     ]
-    made = train_ahead([(data, one) for one in each], params.workers, progress, cancelled)
+    made = train_ahead([(data, one) for one in each], params.workers, task)
     for run, one in enumerate(each):
-        told = labelled(progress, run, params.runs)
-        trained = train_or_take(data, one, told, cancelled)
-        repeats.add(replace(trained, taken=trained.taken and one.out not in made), told, cancelled)
+        counted = count_runs(task, run, params.runs)
+        trained = train_or_take(data, one, counted)
+        repeats.add(replace(trained, taken=trained.taken and one.out not in made), counted)
         for name, table in run_tables(repeats).items():
             write_table(table, run_file(params.out, name))
     return repeats
@@ -178,16 +161,12 @@ def _test(
     tests: dict[Path, TileDataset],
     copies: dict[Path, str],
     params: TrainParams,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> dict[str, Evaluation]:
     if not tests:
         return {}
     with open_engine(model) as engine:
-        found = {
-            str(folder): evaluate_set(data, model, engine, progress, cancelled, str(folder))
-            for folder, data in tests.items()
-        }
+        found = {str(folder): evaluate_set(data, model, engine, task, str(folder)) for folder, data in tests.items()}
     _write_tests(found, copies, params.out)
     return found
 
@@ -211,12 +190,9 @@ def _run_path(out: Path, run: int, ensemble: bool) -> Path:
     return out if run == 0 and not ensemble else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
 
 
-def labelled(progress: ProgressCallback, run: int, runs: int) -> ProgressCallback:
-    """Add the number of the run, and how many there are, to what is told."""
+def count_runs(task: Task, run: int, runs: int) -> Task:
+    """Add the number of the run, and how many there are, to the metrics of every report."""
     if runs == 1:
-        return progress
-
-    def report(update: Progress) -> None:
-        progress(replace(update, metrics={"run": run + 1, "runs": runs, **update.metrics}))
-
-    return report
+        return task
+    count = {"run": run + 1, "runs": runs}
+    return task.mapped(lambda update: replace(update, metrics={**count, **update.metrics}))

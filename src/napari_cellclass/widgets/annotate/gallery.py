@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.core.common.errors import CancelCheck, CancelledError, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import crop_pixels
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.active_learning import ranked
@@ -36,14 +36,11 @@ _ICON_PX = 84
 _PLACE_ROLE = Qt.ItemDataRole.UserRole
 
 
-def _crops(
-    source: SourceImage, boxes: NDArray[Any], progress: ProgressCallback, cancelled: CancelCheck
-) -> list[NDArray[np.uint8]]:
+def _crops(source: SourceImage, boxes: NDArray[Any], task: Task) -> list[NDArray[np.uint8]]:
     """Read a page of crops away from the window."""
     crops = []
     for box in boxes:
-        if cancelled():
-            raise CancelledError("another page was asked for")
+        task.check("another page was asked for")
         crops.append(crop_pixels(source, box))
     return crops
 

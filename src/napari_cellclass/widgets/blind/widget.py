@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.blind.results import BlindResult
 from napari_cellclass.core.blind.session import BlindSession, Reading
-from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Progress
 from napari_cellclass.viewer.features.blind_view import BlindView
 from napari_cellclass.widgets.blind import work
 from napari_cellclass.widgets.blind.results import BlindResults

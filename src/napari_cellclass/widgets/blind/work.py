@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.blind.container import SUFFIX
 from napari_cellclass.core.blind.results import BlindResult, reveal
 from napari_cellclass.core.blind.session import BlindSession, default_folder
-from napari_cellclass.core.common.errors import CancelCheck, Progress, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -46,9 +46,7 @@ class BlindRequest:
     params: BlindParams
 
 
-def draw(
-    request: BlindRequest, progress: ProgressCallback, cancelled: CancelCheck
-) -> tuple[BlindSession, tuple[str, ...]]:
+def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ...]]:
     """Read the test tiles, draw and seal a session; give it with what its reader should know.
 
     Raises
@@ -61,20 +59,18 @@ def draw(
     if request.model is None:
         tiles = TileParams.checked(tile_px=request.tile_px)
         grid = tiles.grid if request.tile_px else None
-        data = read_labelled(request.data, grid, request.group_by, progress=progress, cancelled=cancelled).originals()
-        session = BlindSession.draw(path, data, request.params, progress=progress, cancelled=cancelled)
+        data = read_labelled(request.data, grid, request.group_by, task=task).originals()
+        session = BlindSession.draw(path, data, request.params, task=task)
         return session, tuple(_warnings(data, None))
-    progress(Progress("opening the model", 0, 0))
+    task.progress("opening the model")
     model = load_model(request.model)
-    data = read_test_tiles(
-        request.data, model, request.group_by, request.tile_px, progress=progress, cancelled=cancelled
-    )
+    data = read_test_tiles(request.data, model, request.group_by, request.tile_px, task=task)
     with open_engine(model, "auto") as engine:
 
         def answers(places: NDArray[np.int64]) -> NDArray[np.float32]:
-            return model.calibrated(predict_dataset(data.take(places), engine, progress, cancelled, model.preprocess))
+            return model.calibrated(predict_dataset(data.take(places), engine, task, model.preprocess))
 
-        session = BlindSession.draw(path, data, request.params, answers, request.model.name, progress, cancelled)
+        session = BlindSession.draw(path, data, request.params, answers, request.model.name, task)
     return session, tuple(_warnings(data, model))
 
 
@@ -90,13 +86,13 @@ def _warnings(data: TileDataset, model: ModelBundle | None) -> Iterator[str]:
             )
 
 
-def results(session: BlindSession, progress: ProgressCallback, cancelled: CancelCheck) -> BlindResult:
+def results(session: BlindSession, task: Task) -> BlindResult:
     """Reveal a session, see :func:`~napari_cellclass.core.blind.results.reveal`."""
-    progress(Progress("comparing", 0, 0))
+    task.progress("comparing")
     return reveal(session)
 
 
-def export(result: BlindResult, path: Path, progress: ProgressCallback, cancelled: CancelCheck) -> list[Path]:
+def export(result: BlindResult, path: Path, task: Task) -> list[Path]:
     """Write the results, see :meth:`BlindResult.write`."""
-    progress(Progress("writing", 0, 0))
+    task.progress("writing")
     return result.write(path)

@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import ClassifyParams

@@ -12,14 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    CancelledError,
-    CellClassError,
-    OutputError,
-    Progress,
-    ProgressCallback,
-)
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, OutputError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.coco import SUFFIX as COCO_SUFFIX
 from napari_cellclass.core.interchange.coco import write_table_coco
@@ -129,9 +123,9 @@ class EngineKeeper:
         self._engine = self._key = None
 
 
-def load(path: Path, answers: KerasAnswers | None, progress: ProgressCallback, cancelled: CancelCheck) -> ModelBundle:
+def load(path: Path, answers: KerasAnswers | None, task: Task) -> ModelBundle:
     """Open a model away from the window; a ``.keras`` file may be converted, which takes seconds."""
-    progress(Progress("opening the model", 0, 0))
+    task.progress("opening the model")
     model = load_model(path, answers)
     _ = model.sha256  # here, where it may take a while
     warm_up()
@@ -143,22 +137,19 @@ def prepare(
     engine: EngineName,
     precision: PrecisionName,
     keeper: EngineKeeper,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> None:
     """Make the network ready before anybody asks for a run; a defect is told by the run.
 
     Not TensorFlow's, which takes a process of its own, and memory.
     """
-    progress(Progress("starting the network", 0, 0))
+    task.progress("starting the network")
     if engine != "tensorflow":
         with contextlib.suppress(CellClassError):
             keeper.prepare(model, engine, usable_precision(model, precision, engine)[0])
 
 
-def run(
-    request: ClassifyRequest, keeper: EngineKeeper, live: LiveMap, progress: ProgressCallback, cancelled: CancelCheck
-) -> tuple[FieldResult, NewMap]:
+def run(request: ClassifyRequest, keeper: EngineKeeper, live: LiveMap, task: Task) -> tuple[FieldResult, NewMap]:
     """Classify a field as requested, and make the layers of its map; tiles go to ``live`` as they are finished.
 
     Raises
@@ -168,7 +159,7 @@ def run(
     CancelledError
         Cancelled before the first tile was finished.
     """
-    progress(Progress("starting the network", 0, 0))
+    task.progress("starting the network")
     precision, why = usable_precision(request.model, request.precision, request.engine)
     source, manifest = request.source, request.model.manifest
     tile_px = manifest.tile_px
@@ -182,7 +173,7 @@ def run(
         grid = grid.from_row_nearest(request.centre[0])
     live.begin(grid, request.model.scheme)
     with keeper.using(request.model, request.engine, precision) as engine:
-        result = classify_field(request.source, request.model, engine, grid, progress, cancelled, live.add)
+        result = classify_field(request.source, request.model, engine, grid, task, live.add)
     result = replace(result, table=result.table.take(np.argsort(result.table.grid.tile_id)))
     result = replace(result, warnings=(why, *result.warnings)) if why else result
     if len(result.table) == 0:
@@ -197,8 +188,7 @@ def export(
     path: Path,
     visible: tuple[bool, ...],
     min_confidence: float,
-    progress: ProgressCallback,
-    cancelled: CancelCheck,
+    task: Task,
 ) -> Path:
     """Write a map; the suffix chooses CSV, GeoJSON, COCO (``.coco.json``), WSInfer's CSV, or a picture.
 
@@ -207,7 +197,7 @@ def export(
     OutputError
         The file cannot be written.
     """
-    progress(Progress(f"writing {path.name}", 0, 0))
+    task.progress(f"writing {path.name}")
     kind = path.suffix.lower()
     if path.name.lower().endswith(COCO_SUFFIX):
         write_table_coco(table, path, source.name)

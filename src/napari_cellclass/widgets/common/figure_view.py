@@ -11,7 +11,7 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
-from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.report.curves import Look, draw_curves
 from napari_cellclass.widgets.common.jobs import Job, start_job
 
@@ -22,11 +22,11 @@ _LEAST_MS = 500
 Draw = Callable[[Look], NDArray[np.uint8]]
 
 
-def _render(draw: Draw, look: Look, progress: ProgressCallback, cancelled: CancelCheck) -> NDArray[np.uint8]:
+def _render(draw: Draw, look: Look, task: Task) -> NDArray[np.uint8]:
     return draw(look)
 
 
-def warm_up(progress: ProgressCallback, cancelled: CancelCheck) -> None:
+def warm_up(task: Task) -> None:
     """Import what draws, while a user still looks around."""
     draw_curves((), 1, Look(100, 100))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Progress
 from napari_cellclass.widgets.common.jobs import Job, start_long_job
 from napari_cellclass.widgets.common.text import Sentence
 
@@ -42,7 +43,7 @@ class JobPanel(QWidget):
         return self.job is not None and self.job.running
 
     def run(self, function: Callable[..., Any], returned: Callable[[Any], None], **kwargs: Any) -> None:
-        """Run ``function(**kwargs, progress=…, cancelled=…)`` and give ``returned`` what it returns.
+        """Run ``function(**kwargs, task=…)`` and give ``returned`` what it returns.
 
         What it raises is shown as a sentence; nothing happens while another job runs.
         """

@@ -11,8 +11,9 @@ from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
 
-from napari_cellclass.core.common.errors import CancelledError, CellClassError, Progress
+from napari_cellclass.core.common.errors import CancelledError, CellClassError
 from napari_cellclass.core.common.files import write_crash_log
+from napari_cellclass.core.common.task import Progress, Task
 
 _log = logging.getLogger(__name__)
 _running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
@@ -62,11 +63,12 @@ class Job(QObject):
         from napari.qt.threading import create_worker
 
         outcome: list[tuple[str, Any]] = []
+        task = Task(self._report, self._cancelled)
 
         def run() -> None:
             # Nothing may leave this function as an exception: what a thread raises is lost or shown raw.
             try:
-                value = function(**kwargs, progress=self._report, cancelled=self._cancelled)
+                value = function(**kwargs, task=task)
                 outcome.append(("returned", value))
             except CancelledError:
                 outcome.append(("cancelled", None))
@@ -122,7 +124,7 @@ def _let_collect(job: Job) -> None:
 
 
 def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
-    """Run ``function(**kwargs, progress=…, cancelled=…)`` in a thread.
+    """Run ``function(**kwargs, task=…)`` in a thread.
 
     Parameters
     ----------

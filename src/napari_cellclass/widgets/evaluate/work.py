@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck, Progress, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.example_tiles import PanelTile, field_of_tile, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -48,7 +48,7 @@ class TileInField:
     tile: PanelTile
 
 
-def run(request: EvaluateRequest, progress: ProgressCallback, cancelled: CancelCheck) -> Evaluated:
+def run(request: EvaluateRequest, task: Task) -> Evaluated:
     """Evaluate as the command does.
 
     Raises
@@ -57,36 +57,30 @@ def run(request: EvaluateRequest, progress: ProgressCallback, cancelled: CancelC
         In one line, what the user can mend.
     """
     params = request.params
-    progress(Progress("starting the network", 0, 0))
+    task.progress("starting the network")
     model = load_model(params.model, request.answers or KerasAnswers.of(params))
     precision, why = usable_precision(model, params.precision, params.engine)
     with open_engine(model, params.engine, precision=precision) as engine:
         sets = evaluate_sets(
             request.sets, model, engine, params.group_by,
-            shortcuts=params.shortcuts, stress=params.stress, progress=progress, cancelled=cancelled,
+            shortcuts=params.shortcuts, stress=params.stress, task=task,
         )  # fmt: skip
     return Evaluated(model, sets, precision, why)
 
 
-def tiles(
-    evaluation: Evaluation, places: NDArray[Any], progress: ProgressCallback, cancelled: CancelCheck
-) -> tuple[PanelTile, ...]:
+def tiles(evaluation: Evaluation, places: NDArray[Any], task: Task) -> tuple[PanelTile, ...]:
     """Read tiles to be shown."""
-    return read_panel(evaluation, places, cancelled)
+    return read_panel(evaluation, places, task)
 
 
-def open_tile(
-    evaluation: Evaluation, tile: PanelTile, progress: ProgressCallback, cancelled: CancelCheck
-) -> TileInField:
+def open_tile(evaluation: Evaluation, tile: PanelTile, task: Task) -> TileInField:
     """Read the field of a tile."""
     path, box = field_of_tile(evaluation.data, tile.place)
     return TileInField(Picture.of(evaluation.data.read(path)), box, tile)
 
 
-def write_kit(
-    model: ModelBundle, sets: Sequence[EvaluatedSet], out: Path, progress: ProgressCallback, cancelled: CancelCheck
-) -> Path:
+def write_kit(model: ModelBundle, sets: Sequence[EvaluatedSet], out: Path, task: Task) -> Path:
     """Write the kit for a paper to a folder."""
-    progress(Progress("writing the kit", 0, 0))
-    save_kit(model, sets, out, cancelled=cancelled)
+    task.progress("writing the kit")
+    save_kit(model, sets, out, task=task)
     return out

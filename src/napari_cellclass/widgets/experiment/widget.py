@@ -10,7 +10,8 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_cellclass.core.common.errors import CellClassError, Progress
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.widgets.common.close_guard import CloseGuard

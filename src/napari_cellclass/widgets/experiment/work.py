@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField, TrainRequest, data_on_disk
 from napari_cellclass.runs.train.child import experiment_in_child
@@ -46,7 +46,7 @@ class Found:
 
 
 def run(
-    params: ExperimentParams, fields: tuple[AnnotatedField, ...], progress: ProgressCallback, cancelled: CancelCheck
+    params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task
 ) -> Found:
     """Run an experiment, or go on with it.
 
@@ -55,11 +55,11 @@ def run(
     CellClassError
         In one line, what the user can mend.
     CancelledError
-        ``cancelled`` said so; the child is gone, finished trainings are kept.
+        The task was cancelled; the child is gone, finished trainings are kept.
     """
-    with data_on_disk(TrainRequest(params, fields), progress, cancelled) as ready:
+    with data_on_disk(TrainRequest(params, fields), task) as ready:
         assert isinstance(ready, ExperimentParams)
-        out = experiment_in_child(ready, progress, cancelled)
+        out = experiment_in_child(ready, task)
     return Found(out, json.loads((out / "verdict.json").read_text(encoding="utf-8")))
 
 

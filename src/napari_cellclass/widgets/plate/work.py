@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck, CancelledError, Progress, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import safe_prefix
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -64,7 +64,7 @@ class FieldInView:
     new: NewMap
 
 
-def run(request: PlateRequest, progress: ProgressCallback, cancelled: CancelCheck) -> PlateResult:
+def run(request: PlateRequest, task: Task) -> PlateResult:
     """Classify as the command does.
 
     Raises
@@ -72,22 +72,21 @@ def run(request: PlateRequest, progress: ProgressCallback, cancelled: CancelChec
     CellClassError
         In one line, what the user can mend.
     """
-    progress(Progress("opening the model", 0, 0))
+    task.progress("opening the model")
     params = request.params
     model = load_model(params.model, request.answers or KerasAnswers.of(params))
-    written = _write_layers(request.layers, params.out / LAYER_FOLDER, cancelled)
+    written = _write_layers(request.layers, params.out / LAYER_FOLDER, task)
     params = params.model_copy(update={"images": [path for path in params.images if path != Path()] + written})
-    progress(Progress("images", 0, 0))
-    report = classify_files(params, model, progress, cancelled)
+    task.progress("images")
+    report = classify_files(params, model, task)
     save_plate(report.wells, params.out / PLATE_FIGURE)
     return PlateResult(request, report, plate_colours())
 
 
-def _write_layers(layers: tuple[SourceImage, ...], folder: Path, cancelled: CancelCheck) -> list[Path]:
+def _write_layers(layers: tuple[SourceImage, ...], folder: Path, task: Task) -> list[Path]:
     paths: list[Path] = []
     for source in layers:
-        if cancelled():
-            raise CancelledError("cancelled before the first image")
+        task.check("cancelled before the first image")
         stem, number = safe_prefix(source.name), 1
         while (path := folder / f"{stem}{'' if number == 1 else f'_{number}'}{tile_suffix(source)}") in paths:
             number += 1
@@ -97,9 +96,7 @@ def _write_layers(layers: tuple[SourceImage, ...], folder: Path, cancelled: Canc
     return paths
 
 
-def open_field(
-    params: ClassifyParams, image: str, stem: str, progress: ProgressCallback, cancelled: CancelCheck
-) -> FieldInView:
+def open_field(params: ClassifyParams, image: str, stem: str, task: Task) -> FieldInView:
     """Read a field and the table that was written of it, and make the layers of its map.
 
     Raises
@@ -107,7 +104,7 @@ def open_field(
     ImageError, DatasetError
         The image or the table cannot be read.
     """
-    progress(Progress("opening the field", 0, 0))
+    task.progress("opening the field")
     source = read_image(Path(image), t=params.t, z=params.z, scene=params.scene)
     table = read_tile_geojson(params.out / f"{stem}{GEOJSON}")
     new = build_map(table, source, plain_field(source), OverlayStyle())

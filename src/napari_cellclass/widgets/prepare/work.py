@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CancelCheck, ProgressCallback
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import folder_images
 from napari_cellclass.core.datasets.renaming import Renaming, rename_images, undo_renaming
 from napari_cellclass.core.images.reading import read_image
@@ -74,7 +74,7 @@ class SliceLook:
     picture: Picture | None
 
 
-def look(params: SliceParams, shown: bool, progress: ProgressCallback, cancelled: CancelCheck) -> SliceLook:
+def look(params: SliceParams, shown: bool, task: Task) -> SliceLook:
     """Lay the tiles over the first image and score them.
 
     Raises
@@ -84,11 +84,11 @@ def look(params: SliceParams, shown: bool, progress: ProgressCallback, cancelled
     """
     source = open_source(first_image(params.images[0]), params)
     grid = params.grid(source)
-    scores = background_scores(source, grid, params.background, progress, cancelled)
+    scores = background_scores(source, grid, params.background, task)
     return SliceLook(source, grid, scores, None if shown else Picture.of(source))
 
 
-def open_picture(path: Path, progress: ProgressCallback, cancelled: CancelCheck) -> Picture:
+def open_picture(path: Path, task: Task) -> Picture:
     """Read an image to be shown."""
     return Picture.of(read_image(path))
 
@@ -100,16 +100,16 @@ def first_image(path: Path) -> Path:
     return next(iter(folder_images(path).values()))[0]
 
 
-def rename(folder: Path, prefix: str | None, progress: ProgressCallback, cancelled: CancelCheck) -> Renaming:
+def rename(folder: Path, prefix: str | None, task: Task) -> Renaming:
     """Give the images of a folder numbers; :func:`undo` takes that back, so there is no cancelling."""
-    return rename_images(folder, prefix, progress)
+    return rename_images(folder, prefix, task)
 
 
-def undo(folder: Path, progress: ProgressCallback, cancelled: CancelCheck) -> Renaming:
+def undo(folder: Path, task: Task) -> Renaming:
     """Give the images their names back."""
-    return undo_renaming(folder, progress)
+    return undo_renaming(folder, task)
 
 
-def check(params: CheckParams, progress: ProgressCallback, cancelled: CancelCheck) -> DataReport:
+def check(params: CheckParams, task: Task) -> DataReport:
     """Check a data set as the command does."""
-    return check_folder(params.data, cutter(params), params.group_by, reader(params), progress, cancelled)
+    return check_folder(params.data, cutter(params), params.group_by, reader(params), task)

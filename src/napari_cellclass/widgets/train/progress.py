@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellclass.core.common.errors import Progress
+from napari_cellclass.core.common.task import Progress
 from napari_cellclass.report.curves import best_epoch, draw_curves
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.layout import row_of

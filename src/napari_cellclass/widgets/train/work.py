@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,8 @@ from typing import Any
 import pandas as pd
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.errors import (
-    CancelCheck,
-    ProgressCallback,
-)
 from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
 from napari_cellclass.report.curves import save_curves
@@ -51,7 +48,7 @@ class Trained:
         return cls(model, history, model.evaluation()["validation"], tiles, tests)
 
 
-def look(request: TrainRequest, progress: ProgressCallback, cancelled: CancelCheck) -> TrainingPreview:
+def look(request: TrainRequest, task: Task) -> TrainingPreview:
     """Count the tiles of a training set by split, and prepare some as the network will see them.
 
     Raises
@@ -59,14 +56,14 @@ def look(request: TrainRequest, progress: ProgressCallback, cancelled: CancelChe
     CellClassError
         In one line, why these tiles cannot be trained on.
     """
-    with data_on_disk(request, progress, cancelled) as params:
+    with data_on_disk(request, task) as params:
         data = read_labelled(
-            params.data, cutter(params), params.group_by, reader(params), progress=progress, cancelled=cancelled
+            params.data, cutter(params), params.group_by, reader(params), task=task
         )
-        return preview(data, params, progress, cancelled)
+        return preview(data, params, task)
 
 
-def train(request: TrainRequest, stopped: CancelCheck, progress: ProgressCallback, cancelled: CancelCheck) -> Trained:
+def train(request: TrainRequest, stopped: Callable[[], bool], task: Task) -> Trained:
     """Train in a child process.
 
     Raises
@@ -74,13 +71,13 @@ def train(request: TrainRequest, stopped: CancelCheck, progress: ProgressCallbac
     CellClassError
         In one line, what the user can mend.
     CancelledError
-        ``cancelled`` said so; the child is gone.
+        The task was cancelled; the child is gone.
     """
-    with data_on_disk(request, progress, cancelled) as params:
-        return Trained.opened(train_in_child(params, progress, cancelled, stopped), bool(params.test))
+    with data_on_disk(request, task) as params:
+        return Trained.opened(train_in_child(params, task, stopped), bool(params.test))
 
 
-def save_history(trained: Trained, path: Path, progress: ProgressCallback, cancelled: CancelCheck) -> list[Path]:
+def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
     """Write the curves beside each other as PNG and CSV.
 
     Raises
