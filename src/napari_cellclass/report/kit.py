@@ -27,9 +27,7 @@ KIT_PANEL = PanelChoice(2 * PAGE, "random")
 """A paper shows tiles that nobody has chosen."""
 
 
-def save_sets(
-    sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, task: Task = NO_TASK
-) -> None:
+def save_sets(sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, task: Task = NO_TASK) -> None:
     """Write figures and tables: of one test set to ``out``, of several to a folder each and a summary over all.
 
     Parameters

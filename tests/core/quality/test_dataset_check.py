@@ -212,9 +212,7 @@ def test_a_list_of_tiles_is_checked_too(folder: Path) -> None:
 def test_a_check_can_be_cancelled_while_it_looks_at_tiles(folder: Path) -> None:
     phases: list[str] = []
     with pytest.raises(CancelledError):
-        check_folder(
-            folder, cut, task=Task(lambda p: phases.append(p.phase), lambda: phases.count("reading") == 10)
-        )
+        check_folder(folder, cut, task=Task(lambda p: phases.append(p.phase), lambda: phases.count("reading") == 10))
 
 
 def test_the_quick_check_reads_no_pixels(folder: Path) -> None:

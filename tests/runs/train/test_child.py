@@ -117,7 +117,9 @@ def test_cancel_ends_the_child_within_a_second_and_leaves_nothing(folders: Path,
 def test_stop_keeps_the_epoch_of_the_lowest_validation_loss(folders: Path, tmp_path: Path) -> None:
     stop: list[bool] = []
     progress, told = after_epochs(4, lambda: stop.append(True))
-    out = train_in_child(params(folders, tmp_path / "m.cellclass", epochs=5000), Task(progress), stopped=lambda: bool(stop))
+    out = train_in_child(
+        params(folders, tmp_path / "m.cellclass", epochs=5000), Task(progress), stopped=lambda: bool(stop)
+    )
     losses = [p.metrics["val_loss"] for p in told if p.phase == "training"]
     bundle = open_bundle(out)
     kept = int(np.argmin(losses)) + 1

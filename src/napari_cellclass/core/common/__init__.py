@@ -1,1 +1,1 @@
-"""Errors, progress and cancelling, atomic files, locks, limits, prefetching, journals: knows neither images nor labels."""
+"""Errors, tasks, atomic files, locks, limits, prefetching, journals and CSV tables; knows neither images nor labels."""

@@ -71,8 +71,8 @@ class Task:
         """Report progress; see :class:`Progress`."""
         self.report(Progress(phase, done, total, metrics))
 
-    def track(self, items: Iterable[Item], phase: str, total: int | None = None) -> Iterator[Item]:
-        """Yield items, with a check before each and a report after each.
+    def track(self, items: Iterable[Item], phase: str, total: int | None = None, every: int = 1) -> Iterator[Item]:
+        """Yield items, with a check before each and a report after each or, less often, after some.
 
         Parameters
         ----------
@@ -82,6 +82,8 @@ class Task:
             What the loop does, see :class:`Progress`.
         total
             How many items there are; by default their length, or unknown.
+        every
+            A report follows every so many items, and the last one.
 
         Raises
         ------
@@ -93,7 +95,8 @@ class Task:
         for done, item in enumerate(items, 1):
             self.check(f"cancelled while {phase}")
             yield item
-            self.progress(phase, done, total)
+            if done % every == 0 or done == total:
+                self.progress(phase, done, total)
 
     def mapped(self, change: Callable[[Progress], Progress]) -> Task:
         """Return a task whose reports are changed on their way to this one."""

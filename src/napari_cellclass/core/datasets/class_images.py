@@ -163,8 +163,7 @@ def open_images(
     """
     entries, skipped = [], []
     pairs = [(name, path) for name, paths in folders.items() for path in paths]
-    for done, (name, path) in enumerate(pairs):
-        task.check("cancelled while reading the images")
+    for name, path in task.track(pairs, "reading"):
         try:
             source = read(path)
             found = origins.find(path, source.image_id) if origins else None
@@ -177,7 +176,6 @@ def open_images(
                 group = found.group if found else f"{name}/{group}"
             # The pixels just read are dropped; a data set may be larger than memory.
             entries.append(ImageEntry(path, name, group, _reopened(source, path, read), found))
-        task.progress("reading", done + 1, len(pairs))
     return entries, skipped
 
 

@@ -72,7 +72,7 @@ def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK)
     prefix
         What names begin with; the class, or the folder's name, when None.
     task
-        Called once per file and step.
+        Reports once per file and step; it is not checked, as a renaming is finished or undone.
 
     Returns
     -------

@@ -79,15 +79,13 @@ def write_class_folders(
         raise OutputError(f"{folder / there} is there already; choose another folder")
     origin = (source.path or Path(source.name)).as_posix()
     rows: list[dict[str, Any]] = []
-    for done, (place, name) in enumerate(zip(places, names, strict=True)):
-        task.check("cancelled while the tiles were written")
+    for place, name in task.track(list(zip(places, names, strict=True)), "writing tiles"):
         box = [int(v) for v in grid.boxes[place]]
         pixels = storable(source.read(*box[:2], *box[2:]))
         content = SourceImage(pixels, name).image_id
         write_tile(folder / name, pixels, source, content)
         row = (name, class_names[place], origin, int(grid.row[place]), int(grid.col[place]), *box, 0, stem, content)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
-        task.progress("writing tiles", done + 1, len(places))
     write_tile_list(folder, pd.concat([before, pd.DataFrame(rows)], ignore_index=True))
     return [*(folder / name for name in names), folder / TILE_LIST]
 

@@ -42,10 +42,8 @@ def classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | 
         return None
     some = data.take(evenly(len(data), _MOST_TILES))
     rows = {}
-    for place, tile in some.tiles(np.arange(len(some))):
-        task.check("cancelled while the brightness was looked at")
+    for place, tile in task.track(some.tiles(np.arange(len(some))), "measuring brightness", len(some)):
         rows[place] = texture_features(tile[None])[0]
-        task.progress("looking at brightness", len(rows), len(some))
     values = np.stack([rows[i] for i in range(len(some))])
     by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)
     try:

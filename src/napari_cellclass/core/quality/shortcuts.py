@@ -92,11 +92,9 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
         The task was cancelled.
     """
     rows: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
-        task.check("cancelled while the shortcuts were measured")
+    tiles = data.tiles(np.arange(len(data)))
+    for place, tile in task.track(tiles, "measuring shortcuts", len(data), every=16):
         rows[place] = channel_stats(tile[None])[0], texture_features(tile[None])[0]
-        if done % 16 == 0 or done == len(data):
-            task.progress("measuring shortcuts", done, len(data))
     stats = np.stack([rows[i][0] for i in range(len(data))])
     features = {
         "brightness": stats[:, 0],

@@ -111,12 +111,10 @@ def background_scores(
     if rule == "none" or len(grid) == 0:
         return scores
     score = _scorer(rule, FieldLevels.of(source))
-    rows = np.unique(grid.boxes[:, 0])
-    for done, (places, tiles) in enumerate(rows_of_tiles(source, grid), 1):
-        task.check("cancelled while looking for background")
+    rows = len(np.unique(grid.boxes[:, 0]))
+    for places, tiles in task.track(rows_of_tiles(source, grid), "looking for background", rows):
         for place, tile in zip(places, tiles, strict=True):
             scores[place] = score(_grey(tile))
-        task.progress("looking for background", done, len(rows))
     return scores
 
 

@@ -158,7 +158,7 @@ def field_levels(spec: PreprocessSpec, source: SourceImage, task: Task = NO_TASK
     source
         The field: the whole image, whichever of its tiles are wanted.
     task
-        Asked once per square.
+        Checked once per square.
 
     Returns
     -------

@@ -69,14 +69,11 @@ def measure_tiles(data: TileDataset, task: Task = NO_TASK) -> TileStats:
     mean, sd = np.full((n, channels), np.nan), np.full((n, channels), np.nan)
     saturated, flat = np.zeros(n, np.float32), np.zeros(n, bool)
     hashes, thumbs = np.zeros(n, np.uint64), np.zeros((n, THUMB_PX * THUMB_PX), np.int8)
-    for done, (place, tile) in enumerate(data.tiles(np.arange(n)), 1):
-        task.check("cancelled while the tiles were measured")
+    for place, tile in task.track(data.tiles(np.arange(n)), "measuring the tiles", n, every=64):
         mean[place], sd[place] = channel_stats(tile[None])[0]
         saturated[place] = _saturated(tile)
         flat[place] = bool((tile == tile[:1, :1]).all())
         hashes[place], thumbs[place] = looks(tile)
-        if done % 64 == 0 or done == n:
-            task.progress("looking at the tiles", done, n)
     return TileStats(mean, sd, saturated, flat, hashes, thumbs)
 
 

@@ -136,15 +136,12 @@ def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int
     raw: dict[int, NDArray[np.generic]] = {}
     nonfinite = []
     levels = data.levels(spec, task)
-    for done, (place, tile) in enumerate(data.tiles(wanted), 1):
-        task.check("cancelled while reading the tiles")
+    for place, tile in task.track(data.tiles(wanted), "reading tiles", len(wanted), every=64):
         if is_finite(tile[None])[0]:
             levelled = spec.level(tile, levels(place))
             raw[place] = levelled.astype(levelled.dtype.newbyteorder("="))
         else:
             nonfinite.append(place)
-        if done % 64 == 0 or done == len(wanted):
-            task.progress("reading tiles", done, len(wanted))
     return raw, nonfinite
 
 

@@ -191,7 +191,9 @@ class TrainingRun:
             row = dict(zip(HISTORY, (epoch, loss, accuracy, val_loss, val_accuracy, now - start), strict=True))
             self.history.append(row)
             left = (now - begun) / epoch * (self.epochs - epoch)
-            self.task.progress("training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left)
+            self.task.progress(
+                "training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left
+            )
             if self.best is None or val_loss < self.best.val_loss:
                 self.best = BestEpoch(epoch, val_loss, self.model.get_weights(), self.val_prob)
             if epoch == self.epochs or self.stopped():

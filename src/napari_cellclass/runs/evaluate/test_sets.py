@@ -152,13 +152,11 @@ def predict_dataset(
             )
             waiting.clear()
 
-    for done, (place, tile) in enumerate(data.tiles(np.arange(len(data))), 1):
-        task.check("cancelled while classifying the test tiles")
+    tiles = data.tiles(np.arange(len(data)))
+    for place, tile in task.track(tiles, "classifying", len(data), every=_BATCH):
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
         pixels = tile if spec is None or levels is None else spec.level(tile, levels(place))
         waiting.append((place, pixels if change is None else change(place, pixels)))
-        if done % _BATCH == 0 or done == len(data):
-            task.progress("classifying", done, len(data))
     flush()
     return prob

@@ -190,7 +190,7 @@ def stress_test(
     steps = [(one, level) for one in PERTURBATIONS for level in one.levels if level != one.neutral]
 
     def measured(done: int, change: Any) -> dict[str, float | None]:
-        prob = predict_dataset(data, engine, task=task, spec=spec, change=change)
+        prob = predict_dataset(data, engine, task.silent(), spec=spec, change=change)
         task.progress("stress test", done, len(steps) + 1)
         value = evaluate(prob, data.labels, list(data.groups), data.scheme.names).balanced_accuracy
         return {"balanced_accuracy": value.value, "lo": value.lo, "hi": value.hi}

@@ -117,9 +117,7 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
             for job in plan.jobs:
                 if stopped := task.cancelled():
                     break
-                outcome, stopped = _slice_image(
-                    job, params, written, pool, task if total == 1 else task.silent()
-                )
+                outcome, stopped = _slice_image(job, params, written, pool, task if total == 1 else task.silent())
                 outcomes.append(outcome)
                 task.progress("slicing", len(outcomes), total, failed=sum(bool(o.error) for o in outcomes))
                 if stopped:

@@ -147,9 +147,7 @@ class Repeats:
         own = seen.take(seen.where(TRAIN)).originals()
         with open_engine(model) as engine:
             trained_on = predict_dataset(own, engine, task, model.preprocess)
-            found = {
-                name: evaluate_set(one, model, engine, task, name) for name, one in self.sets.items()
-            }
+            found = {name: evaluate_set(one, model, engine, task, name) for name, one in self.sets.items()}
         scores = model.manifest.scores
         about = {
             "run": number, "seed": model.manifest.training["seed"], "model": model.path.name,

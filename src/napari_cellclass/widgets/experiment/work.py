@@ -45,9 +45,7 @@ class Found:
         return "\n".join([*lines, *(f"Left out: {text}." for text in self.verdict["notes"])])
 
 
-def run(
-    params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task
-) -> Found:
+def run(params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task) -> Found:
     """Run an experiment, or go on with it.
 
     Raises

@@ -57,9 +57,7 @@ def look(request: TrainRequest, task: Task) -> TrainingPreview:
         In one line, why these tiles cannot be trained on.
     """
     with data_on_disk(request, task) as params:
-        data = read_labelled(
-            params.data, cutter(params), params.group_by, reader(params), task=task
-        )
+        data = read_labelled(params.data, cutter(params), params.group_by, reader(params), task=task)
         return preview(data, params, task)
 
 
