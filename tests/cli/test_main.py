@@ -511,7 +511,7 @@ def test_a_run_writes_over_no_file_that_is_of_no_run(
     shutil.copy(ihc_field_file, image)
     (tmp_path / name).write_text("mine")
     line = refused(capsys, "classify", image, "--model", ihc_model, "--out", tmp_path, "--progress", "none")
-    assert f"{name} is of no run of classify, but would be written over" in line
+    assert f"{name} was not written by classify, but would be written over" in line
     assert (tmp_path / name).read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["img.png", name])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table
 from napari_cellclass.report.plate import plate_colours, plate_figure, save_plate
 
@@ -13,7 +14,8 @@ CLASSES = ("a", "b", "c")
 
 def wells_of(*names: str, tiles: int = 10):
     rows = [
-        FieldRow(f"{name}.tif", name, "done", tiles, {"a": i, "b": tiles - i}, 0, 0.9) for i, name in enumerate(names)
+        FieldRow(f"{name}.tif", name, "done", FieldSummary(tiles, {"a": i, "b": tiles - i}, 0, 0.9))
+        for i, name in enumerate(names)
     ]
     rows.append(FieldRow("B02.tif", "B02", "failed"))
     return well_table(field_table(rows, CLASSES, WellList()), CLASSES)

@@ -40,13 +40,13 @@ def run_classify(
     for text in report.warnings:
         warn(text)
     for outcome in report.outcomes:
-        for text in outcome.warnings:
+        for text in outcome.summary.warnings:
             warn(f"{Path(outcome.image).name}: {text}")
     for outcome in report.failed:
         fail(outcome.error)
     done = len(report.outcomes) - len(report.failed)
-    kept = f", {report.kept} of them before" if report.kept else ""
-    say(f"{done} of {len(report.outcomes)} images classified{kept}; tables and report.json are in {params.out}")
+    reused = f", {report.reused} of them before" if report.reused else ""
+    say(f"{done} of {len(report.outcomes)} images classified{reused}; tables and report.json are in {params.out}")
     if figure:
         say(f"{len(report.wells)} wells are in wells.csv and {PLATE_FIGURE}")
     return report

@@ -217,7 +217,7 @@ def _classify(params: ClassifyParams, reporter: Reporter) -> int:
 
     report = run_classify(params, reporter.task, reporter.say, reporter.warn, reporter.fail)
     failed, images = len(report.failed), len(report.outcomes)
-    reporter.event("done", out=params.out, images=images, failed=failed, kept=report.kept)
+    reporter.event("done", out=params.out, images=images, failed=failed, kept=report.reused)
     if failed:
         return SOME_FAILED if failed < images else BAD_INPUT
     return OK

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
+from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.tables import (
     FieldRow,
     WellList,
@@ -20,7 +21,8 @@ CLASSES = ("n", "puncta")
 
 def row(name: str, n: int, puncta: int, no_class: int, mean: float | None, unsure: int | None = None) -> FieldRow:
     total = n + puncta + no_class + (unsure or 0)
-    return FieldRow(f"/p/{name}", Path(name).stem, "done", total, {"n": n, "puncta": puncta}, no_class, mean, unsure)
+    found = FieldSummary(total, {"n": n, "puncta": puncta}, no_class, mean, unsure)
+    return FieldRow(f"/p/{name}", Path(name).stem, "done", found)
 
 
 ROWS = [

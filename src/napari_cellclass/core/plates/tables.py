@@ -14,6 +14,7 @@ from napari_cellclass.core.common.csv_safe import escape_formulas, unescape_form
 from napari_cellclass.core.common.csv_tables import find_column, read_table
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
 from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.inputs import FIELD_TABLE, WELL_TABLE
 from napari_cellclass.core.plates.wells import Well, parse_well, site_of, well_of
 
@@ -32,22 +33,14 @@ class FieldRow:
         Its path, and what the names of its tables begin with.
     state
         ``"done"``, ``"failed"``, or ``"open"`` where the run was cancelled before.
-    tiles, counts, no_class
-        All tiles, those of each class, and those that could not be classified.
-    mean_confidence
-        Of the classified tiles; None where there is none.
-    unsure
-        Tiles called unsure; None where no error rate was chosen.
+    summary
+        What was found in it; None unless ``"done"``.
     """
 
     image: str
     stem: str
     state: FieldState
-    tiles: int = 0
-    counts: Mapping[str, int] | None = None
-    no_class: int = 0
-    mean_confidence: float | None = None
-    unsure: int | None = None
+    summary: FieldSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -129,12 +122,13 @@ def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, 
         "site": None if well is None else site_of(PurePath(row.image).name),
         "state": row.state,
     }
-    if row.state != "done" or row.counts is None:
+    found = row.summary
+    if row.state != "done" or found is None or found.counts is None:
         return told
-    counts = {f"n_{name}": row.counts.get(name, 0) for name in classes}
-    parts = {f"fraction_{name}": row.counts.get(name, 0) / max(1, row.tiles) for name in classes}
-    rest = {"mean_confidence": row.mean_confidence, "unsure": row.unsure, "no_class": row.no_class}
-    return told | {"tiles": row.tiles} | counts | parts | rest
+    counts = {f"n_{name}": found.counts.get(name, 0) for name in classes}
+    fractions = {f"fraction_{name}": found.counts.get(name, 0) / max(1, found.tiles) for name in classes}
+    rest = {"mean_confidence": found.mean_confidence, "unsure": found.unsure, "no_class": found.no_class}
+    return told | {"tiles": found.tiles} | counts | fractions | rest
 
 
 def _columns(classes: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import ClassifyParams, PrecisionName
 from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
-from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_left_overs
-from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, classify_file, close_network
+from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files
+from napari_cellclass.runs.classify.field_job import FieldJob, FieldOutcome, run_job
 from napari_cellclass.runs.classify.folder_lock import locked_folder
 from napari_cellclass.runs.classify.pool import classify_in_processes, engine_threads
 from napari_cellclass.runs.common.engine_access import usable_precision
+from napari_cellclass.runs.common.engine_cache import EngineCache
 
-__all__ = ["FileOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
+__all__ = ["FieldOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +41,11 @@ class RunReport:
     out
         The folder of the tables.
     outcomes
-        Of the images that were looked at, in the order they were given.
+        Of the images that were processed, in the order they were given.
     fields, wells
-        See :mod:`napari_cellclass.core.plates.tables`; ``fields`` has a row for every image, looked at or not.
+        See :mod:`napari_cellclass.core.plates.tables`; ``fields`` has a row for every image, processed or not.
     cancelled
-        Whether some images were not looked at.
+        Whether some images were not processed.
     precision
         That of the network, in all images.
     warnings
@@ -54,7 +55,7 @@ class RunReport:
     model_id: str
     classes: tuple[str, ...]
     out: Path
-    outcomes: tuple[FileOutcome, ...]
+    outcomes: tuple[FieldOutcome, ...]
     fields: pd.DataFrame
     wells: pd.DataFrame
     cancelled: bool = False
@@ -62,14 +63,14 @@ class RunReport:
     warnings: tuple[str, ...] = ()
 
     @property
-    def failed(self) -> tuple[FileOutcome, ...]:
+    def failed(self) -> tuple[FieldOutcome, ...]:
         """The images without tables."""
         return tuple(outcome for outcome in self.outcomes if outcome.error)
 
     @property
-    def kept(self) -> int:
+    def reused(self) -> int:
         """How many had complete tables of the same model and settings already."""
-        return sum(outcome.kept for outcome in self.outcomes)
+        return sum(outcome.reused for outcome in self.outcomes)
 
     def to_json(self) -> dict[str, Any]:
         """Give the content of ``report.json``."""
@@ -78,12 +79,12 @@ class RunReport:
             "model_id": self.model_id,
             "given": len(self.fields),
             "images": len(self.outcomes),
-            "kept": self.kept,
+            "kept": self.reused,
             "failed": len(self.failed),
             "cancelled": self.cancelled,
             "precision": self.precision,
             "warnings": list(self.warnings),
-            "results": [asdict(outcome) for outcome in self.outcomes],
+            "results": [outcome.to_json() for outcome in self.outcomes],
         }
 
 
@@ -121,20 +122,20 @@ def classify_files(
     if params.wells is not None and params.wells.resolve() == (params.out / WELL_TABLE).resolve():
         raise ParamsError(f"--wells {params.wells} would be written over by the run's own table; rename it")
     wells = WellList.read(params.wells)
-    # Here and once, so that all fields of a plate are classified alike, whichever machine has which.
-    precision, why = usable_precision(model, params.precision, params.engine)
+    # Here and once, so that all fields of a plate are classified in one precision, whichever machine has which.
+    precision, warning = usable_precision(model, params.precision, params.engine)
     params = params.model_copy(update={"precision": precision})
     jobs = _jobs(params, model)
     wells.check([job.image for job in jobs])
     check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])
-    outcomes: dict[str, FileOutcome] = {}
+    outcomes: dict[str, FieldOutcome] = {}
 
     def report() -> RunReport:
         found = _report(jobs, outcomes, model, wells, params.out)
-        return replace(found, precision=precision, warnings=(why,) if why else ())
+        return replace(found, precision=precision, warnings=(warning,) if warning else ())
 
     with locked_folder(params.out) as run:
-        remove_left_overs(params.out)
+        remove_temporary_files(params.out)
         jobs = [replace(job, run=run) for job in jobs]
         try:
             _collect(jobs, params, model, outcomes, task)
@@ -148,29 +149,29 @@ def classify_files(
 
 
 def _collect(
-    jobs: Sequence[FileJob],
+    jobs: Sequence[FieldJob],
     params: ClassifyParams,
     model: ModelBundle,
-    outcomes: dict[str, FileOutcome],
+    outcomes: dict[str, FieldOutcome],
     task: Task,
 ) -> None:
-    failed = kept = 0
+    failed = reused = 0
     with contextlib.closing(_runner(jobs, params, model, task)) as results:
         for outcome in results:
             if not outcome.cancelled:
                 outcomes[outcome.stem] = outcome
-                failed, kept = failed + bool(outcome.error), kept + outcome.kept
-                task.progress("images", len(outcomes), len(jobs), failed=failed, kept=kept)
+                failed, reused = failed + bool(outcome.error), reused + outcome.reused
+                task.progress("images", len(outcomes), len(jobs), failed=failed, kept=reused)
             if task.cancelled():
                 break
 
 
 def _runner(
-    jobs: Sequence[FileJob],
+    jobs: Sequence[FieldJob],
     params: ClassifyParams,
     model: ModelBundle,
     task: Task,
-) -> Generator[FileOutcome]:
+) -> Generator[FieldOutcome]:
     if params.scheduler is not None:
         try:
             from napari_cellclass.runs.classify.cluster import classify_on_cluster
@@ -184,18 +185,16 @@ def _runner(
     return _classify_here(jobs, task)
 
 
-def _classify_here(jobs: Sequence[FileJob], task: Task) -> Generator[FileOutcome]:
-    try:
+def _classify_here(jobs: Sequence[FieldJob], task: Task) -> Generator[FieldOutcome]:
+    with contextlib.closing(EngineCache()) as engines:
         for job in jobs:
             if task.cancelled():
                 return
-            yield classify_file(job, task if len(jobs) == 1 else task.silent())
-    finally:
-        close_network()
+            yield run_job(job, engines, task if len(jobs) == 1 else task.silent())
 
 
 def _report(
-    jobs: Sequence[FileJob], outcomes: dict[str, FileOutcome], model: ModelBundle, wells: WellList, out: Path
+    jobs: Sequence[FieldJob], outcomes: dict[str, FieldOutcome], model: ModelBundle, wells: WellList, out: Path
 ) -> RunReport:
     classes = tuple(model.scheme.names)
     ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
@@ -205,15 +204,12 @@ def _report(
     )
 
 
-def _row(job: FileJob, outcome: FileOutcome | None) -> FieldRow:
+def _row(job: FieldJob, outcome: FieldOutcome | None) -> FieldRow:
     if outcome is None:
         return FieldRow(job.image, job.stem, "open")
     if outcome.error:
         return FieldRow(job.image, job.stem, "failed")
-    return FieldRow(
-        job.image, job.stem, "done", outcome.tiles, outcome.counts, outcome.no_class, outcome.mean_confidence,
-        outcome.unsure,
-    )  # fmt: skip
+    return FieldRow(job.image, job.stem, "done", outcome.summary)
 
 
 def _write(report: RunReport) -> None:
@@ -221,10 +217,10 @@ def _write(report: RunReport) -> None:
     write_json(report.out / REPORT, report.to_json())
 
 
-def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FileJob]:
+def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FieldJob]:
     images = find_images(params.images)
     manifest = model.manifest
-    common = FileJob(
+    common = FieldJob(
         image="", stem="", model=str(model.path.resolve()), model_id=model.model_id, out=str(params.out.resolve()),
         overlap=manifest.overlap if params.overlap is None else params.overlap,
         edge=manifest.edge if params.edge is None else params.edge,
@@ -255,9 +251,9 @@ def output_stems(images: Sequence[Path]) -> list[str]:
     chosen = [names[0](path) for path in images]
     for name in names[1:]:
         # Case is ignored, as some file systems do.
-        often = Counter(stem.casefold() for stem in chosen)
+        count = Counter(stem.casefold() for stem in chosen)
         chosen = [
-            stem if often[stem.casefold()] == 1 else name(path) for stem, path in zip(chosen, images, strict=True)
+            stem if count[stem.casefold()] == 1 else name(path) for stem, path in zip(chosen, images, strict=True)
         ]
     return chosen
 

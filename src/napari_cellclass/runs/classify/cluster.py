@@ -1,4 +1,4 @@
-"""Images classified by a Dask cluster that exists already; imported only where one is asked for."""
+"""Images classified on an existing Dask cluster; imported only where one is asked for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from napari_cellclass.core.common.errors import CancelledError, CellClassError, 
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.runs.classify.field_files import RECORD
-from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, attempt, failure, while_run_lasts
-from napari_cellclass.runs.classify.folder_lock import await_lock
+from napari_cellclass.runs.classify.field_job import (
+    FieldJob,
+    FieldOutcome,
+    classify_and_write,
+    failed_outcome,
+    run_ended_check,
+)
+from napari_cellclass.runs.classify.folder_lock import wait_for_lock
+from napari_cellclass.runs.common.engine_cache import EngineCache
 
 _CONNECT_S = 10
 _TLS = (
@@ -26,13 +33,14 @@ _TLS = (
     "scheduler runs"
 )
 _RETRIES = 2
-_LOOK_EVERY_S = 0.05
+_POLL_S = 0.05
 # What a shared folder may take to show a file that another machine has just written.
 _SHARED_S = 10.0
+_engines = EngineCache()  # of a worker, shared by its threads
 
 
 class ModelPlugin(WorkerPlugin):
-    """Brings the model to every worker, once, also to those that join or are restarted later.
+    """Sends the model to every worker, once, also to those that join or are restarted later.
 
     Parameters
     ----------
@@ -64,12 +72,11 @@ class ModelPlugin(WorkerPlugin):
 
 
 def classify_on_cluster(
-    jobs: Sequence[FileJob], model: ModelBundle, address: str, task: Task
-) -> Generator[FileOutcome]:
+    jobs: Sequence[FieldJob], model: ModelBundle, address: str, task: Task
+) -> Generator[FieldOutcome]:
     """Classify images on a Dask cluster, and give each outcome as soon as it is there.
 
-    A worker that is lost is made up for by Dask, which sends its images to others; what goes wrong otherwise than
-    by the image itself is tried again, twice.
+    Dask sends the images of a worker that is lost to others; an error that is not the image's own is retried twice.
 
     Parameters
     ----------
@@ -80,7 +87,7 @@ def classify_on_cluster(
     address
         ``tcp://host:port`` or ``tls://host:port``; certificates are those of Dask's own configuration.
     task
-        Checked all the time.
+        Checked 20 times a second.
 
     Raises
     ------
@@ -145,42 +152,42 @@ def _finished(client: Client, futures: Sequence[Any], address: str, task: Task) 
         elif client.status == "closed":
             raise EngineError(f"the Dask scheduler {address} was lost; what was finished is kept, run again")
         else:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
 
-def _outcome(future: Any, job: FileJob) -> FileOutcome:
+def _outcome(future: Any, job: FieldJob) -> FieldOutcome:
     if future.cancelled():
-        return failure(job, EngineError("the Dask cluster gave it up; run again"), "cancelled by the cluster")
+        return failed_outcome(job, EngineError("the Dask cluster cancelled it; run again"), "cancelled by the cluster")
     error = future.exception()
     if error is None:
-        outcome: FileOutcome = future.result()
-        return failure(job, _no_run()) if outcome.cancelled else outcome
+        outcome: FieldOutcome = future.result()
+        return failed_outcome(job, _run_ended()) if outcome.cancelled else outcome
     trace = traceback.format_exception(type(error), error, future.traceback())
-    return failure(job, error, "".join(trace))
+    return failed_outcome(job, error, "".join(trace))
 
 
-def _visible(outcome: FileOutcome, job: FileJob) -> FileOutcome:
+def _visible(outcome: FieldOutcome, job: FieldJob) -> FieldOutcome:
     """Make sure that the tables that a worker has written are where this machine looks for them."""
     if outcome.error:
         return outcome
     record, end = Path(job.out) / f"{job.stem}{RECORD}", time.monotonic() + _SHARED_S
     while not record.is_file():
         if time.monotonic() > end:
-            return failure(job, OutputError(
-                f"a worker wrote {record}, but it is not to be seen here; give an --out that all machines share"
+            return failed_outcome(job, OutputError(
+                f"a worker wrote {record}, but it cannot be seen here; give an --out that all machines share"
             ))  # fmt: skip
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_S)
     return outcome
 
 
-def _no_run() -> EngineError:
-    return EngineError("a worker took the run for ended, as the lock in the folder of results was gone; run again")
+def _run_ended() -> EngineError:
+    return EngineError("a worker stopped, as the lock file in the folder of results was gone; run again")
 
 
-def _work(job: FileJob, plugin: str) -> FileOutcome:
-    """Classify one image on a worker; what is not the image's own fault is raised, for Dask to try again."""
+def _work(job: FieldJob, plugin: str) -> FieldOutcome:
+    """Classify one image on a worker; an error that is not the image's own is raised, for Dask to retry."""
     worker = get_worker()
-    if not await_lock(Path(job.out), _SHARED_S):
+    if not wait_for_lock(Path(job.out), _SHARED_S):
         raise OutputError(
             f"the worker {worker.address} does not see what this run has written to {job.out}; give an --out that all "
             "machines share"
@@ -190,10 +197,10 @@ def _work(job: FileJob, plugin: str) -> FileOutcome:
         job, model_file=str(worker.plugins[plugin].path), threads=job.threads or max(1, int(worker.state.nthreads))
     )
     try:
-        return attempt(here, Task(cancelled=while_run_lasts(job)))
+        return classify_and_write(here, _engines, Task(cancelled=run_ended_check(job)))
     except CancelledError:
-        return FileOutcome(job.image, job.stem, cancelled=True)
+        return FieldOutcome(job.image, job.stem, cancelled=True)
     except (EngineError, OutputError):
         raise
     except CellClassError as error:
-        return failure(job, error)
+        return failed_outcome(job, error)

@@ -19,9 +19,9 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.drift import STATISTICS, constant_output, drift_warnings
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
 from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
-from napari_cellclass.core.tiles.resampling import other_scale
+from napari_cellclass.core.tiles.resampling import other_scale, rescaled_tile
 from napari_cellclass.core.tiles.streaming import batches_of_tiles
 from napari_cellclass.runs.classify.pipeline import Looked, classified
 
@@ -66,6 +66,32 @@ class FieldResult:
     complete: bool
     warnings: tuple[str, ...]
     seconds: float
+
+
+def field_grid(
+    source: SourceImage, model: ModelBundle, overlap: float, edge: EdgeRule, resample: bool = False
+) -> TileGrid:
+    """Lay the tiles of a model over a field.
+
+    Parameters
+    ----------
+    source, model
+        The field, and the model whose tile size is used.
+    overlap, edge
+        See :meth:`TileGrid.regular`.
+    resample
+        Whether the tiles are to cover the same area as those of the model, where the field has another pixel size.
+
+    Raises
+    ------
+    ImageError, ModelError
+        The pixel size of the field or of the model is not known, but needed.
+    """
+    manifest = model.manifest
+    tile_px = manifest.tile_px
+    if resample:
+        tile_px = rescaled_tile(tile_px, manifest.pixel_size_um, source.pixel_size_um, source.name)
+    return TileGrid.regular(source.shape, tile_px, overlap, edge)
 
 
 def classify_field(

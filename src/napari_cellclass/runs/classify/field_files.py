@@ -1,16 +1,18 @@
-"""The files of one classified field: complete ones are told from truncated, changed and outdated ones."""
+"""The files of one classified field: written, and checked for being complete, unchanged and up to date."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import napari_cellclass
 from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.common.files import output_error, write_json
+from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.inputs import FIELD_TABLE, PLATE_FIGURE, WELL_TABLE
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.runs.classify.folder_lock import LOCK
@@ -28,9 +30,7 @@ def signature(image_id: str, model_id: str, parameters: Mapping[str, Any]) -> di
     }
 
 
-def write_field(
-    table: TileTable, folder: Path, stem: str, signed: Mapping[str, Any], summary: Mapping[str, Any]
-) -> None:
+def write_field(table: TileTable, folder: Path, stem: str, signed: Mapping[str, Any], summary: FieldSummary) -> None:
     """Write ``STEM.tiles.csv``, ``STEM.geojson`` and, last, ``STEM.run.json`` with the hashes of the two.
 
     Parameters
@@ -42,7 +42,7 @@ def write_field(
     signed
         What :func:`signature` gave.
     summary
-        What a later run tells of the field without classifying it.
+        What a later run reports of the field without classifying it.
 
     Raises
     ------
@@ -54,20 +54,21 @@ def write_field(
     hashes = {suffix[1:]: _hash(folder / f"{stem}{suffix}") for suffix in (TABLE, GEOJSON)}
     if None in hashes.values():
         raise OutputError(f"{folder / stem}{TABLE} was removed while it was written; run again")
-    own = {"signature": dict(signed), "files": hashes, "summary": dict(summary)}
+    own = {"signature": dict(signed), "files": hashes, "summary": asdict(summary)}
     write_json(folder / f"{stem}{RECORD}", {**table.record, **own})
 
 
-def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the summary of a field whose files are whole, unchanged and signed alike; else None."""
+def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> FieldSummary | None:
+    """Give the summary of a field whose files are whole, unchanged and of an equal signature; else None."""
     try:
         record = json.loads((folder / f"{stem}{RECORD}").read_text(encoding="utf-8"))
         same = record["signature"] == signed
         whole = all(record["files"][suffix[1:]] == _hash(folder / f"{stem}{suffix}") for suffix in (TABLE, GEOJSON))
-        summary = record["summary"]
+        found = record["summary"]
+        summary = FieldSummary(**{**found, "warnings": tuple(found["warnings"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return summary if same and whole and isinstance(summary, dict) else None
+    return summary if same and whole else None
 
 
 def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) -> None:
@@ -95,7 +96,7 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
             raise OutputError(
                 f"{whole / name} is an image to classify, but would be written over; choose another folder"
             )
-    if folder.is_dir() and not _is_of_a_run(folder):
+    if folder.is_dir() and not _holds_results(folder):
         try:
             there = {path.name for path in folder.iterdir()}  # once: a plate has thousands of names
         except OSError as error:
@@ -103,12 +104,12 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
         for name in names:
             if name in there:
                 raise OutputError(
-                    f"{folder / name} is of no run of classify, but would be written over; move it, or choose another "
-                    "folder"
+                    f"{folder / name} was not written by classify, but would be written over; move it, or choose "
+                    "another folder"
                 )
 
 
-def _is_of_a_run(folder: Path) -> bool:
+def _holds_results(folder: Path) -> bool:
     """Tell whether a run has written to a folder, be it one that was killed at its first file."""
     if (folder / LOCK).exists() or any(folder.glob(f"*{RECORD}")):
         return True
@@ -118,7 +119,7 @@ def _is_of_a_run(folder: Path) -> bool:
         return False
 
 
-def remove_left_overs(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files of a run that was killed; only while no other run writes to the folder."""
     for path in folder.glob(".tmp-*"):
         if path.is_file():

@@ -1,39 +1,34 @@
-"""One image of a run, from its path to its tables: a plain function of paths and settings, sent anywhere."""
+"""One image of a run, from its path to its tables: paths and settings only, so that any process can do it."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from napari_cellclass.core.common.errors import CancelledError, CellClassError, ModelError
 from napari_cellclass.core.common.prefetch import taking_turns
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.labels.classes import UNSURE
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.resampling import rescaled_tile
-from napari_cellclass.runs.classify.field import classify_field
+from napari_cellclass.runs.classify.field import classify_field, field_grid
 from napari_cellclass.runs.classify.field_files import RECORD, finished_summary, signature, write_field
-from napari_cellclass.runs.classify.folder_lock import still_ours
-from napari_cellclass.runs.common.engine_access import Engine, load_model, open_engine
+from napari_cellclass.runs.classify.folder_lock import holds_lock
+from napari_cellclass.runs.common.engine_access import load_model
+from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
 
-_ASK_EVERY_S = 1.0
+_CHECK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
-class FileJob:
+class FieldJob:
     """One image to classify: paths and settings only, so that it can be sent anywhere.
 
     Parameters
@@ -47,7 +42,7 @@ class FileJob:
     model_file
         Where this machine has the model, if elsewhere.
     overlap, edge, channels, error_rate, resample, plane, engine, precision, threads
-        As of ``classify``; ``plane`` is (t, z, scene), ``precision`` is settled.
+        As of ``classify``; ``plane`` is (t, z, scene); ``precision`` is the resolved one.
     """
 
     image: str
@@ -70,8 +65,8 @@ class FileJob:
     def parameters(self) -> dict[str, Any]:
         """Give the settings that decide the tables, JSON-able."""
         t, z, scene = self.plane
-        unusual: dict[str, Any] = {"resample": True} if self.resample else {}
-        unusual |= {"precision": self.precision} if self.precision != "f32" else {}
+        non_default: dict[str, Any] = {"resample": True} if self.resample else {}
+        non_default |= {"precision": self.precision} if self.precision != "f32" else {}
         return {
             "overlap": float(self.overlap),
             "edge": self.edge,
@@ -79,24 +74,40 @@ class FileJob:
             "error_rate": self.error_rate,
             "plane": {"t": t, "z": z, "scene": scene},
             "engine": "openvino" if self.engine == "auto" else self.engine,
-        } | unusual
+        } | non_default
+
+    @property
+    def engine_key(self) -> EngineKey:
+        """What decides the engine; fields of one key share it."""
+        return EngineKey(self.model_id, self.engine, self.precision, self.threads)
+
+    def load_model(self) -> ModelBundle:
+        """Open the model, where this machine has it.
+
+        Raises
+        ------
+        ModelError
+            It is damaged, or another one than the run began with.
+        """
+        model = load_model(Path(self.model_file or self.model))
+        if model.model_id != self.model_id:
+            raise ModelError(f"{self.model} was replaced by another model while the run went on; run again")
+        return model
 
 
 @dataclass(frozen=True)
-class FileOutcome:
+class FieldOutcome:
     """What became of one image; ``error`` is empty when its tables are there.
 
     Parameters
     ----------
     image, stem
         As in its job.
-    tiles, counts, no_class, mean_confidence, unsure
-        See :class:`~napari_cellclass.core.plates.tables.FieldRow`.
-    warnings
-        Sentences that a user should read.
+    summary
+        What was found; all of its numbers are 0 or None where there are no tables.
     seconds
         Time the network took.
-    kept
+    reused
         Whether complete tables of the same image, model and settings were there already.
     cancelled
         Whether it was cut short; its tables were not written.
@@ -106,104 +117,51 @@ class FileOutcome:
 
     image: str
     stem: str
-    tiles: int = 0
-    counts: dict[str, int] | None = None
-    no_class: int = 0
-    mean_confidence: float | None = None
-    unsure: int | None = None
-    warnings: tuple[str, ...] = ()
+    summary: FieldSummary = field(default_factory=FieldSummary)
     seconds: float = 0.0
-    kept: bool = False
+    reused: bool = False
     cancelled: bool = False
     error: str = ""
     traceback: str = ""
 
-
-@dataclass(eq=False)
-class _OpenModel:
-    """A model and its engine, closed when nobody uses it and another one has taken its place."""
-
-    bundle: ModelBundle
-    engine: Engine
-    users: int = 0
-    retired: bool = False
-
-    def close_if_unused(self) -> None:
-        if self.retired and self.users == 0:
-            self.engine.close()
-
-
-class _Network:
-    """The network of the last model, opened once per process whatever the number of images and threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: tuple[str, str, str, int | None] | None = None
-        self._open: _OpenModel | None = None
-
-    @contextlib.contextmanager
-    def of(self, job: FileJob) -> Iterator[tuple[ModelBundle, Engine]]:
-        """Give the model of a job and what runs it, open for as long as the block lasts."""
-        with self._lock:
-            key = (job.model_id, job.engine, job.precision, job.threads)
-            if self._open is None or self._key != key:
-                self._retire()
-                self._open, self._key = self._load(job), key
-            held = self._open
-            held.users += 1
-        try:
-            yield held.bundle, held.engine
-        finally:
-            with self._lock:
-                held.users -= 1
-                held.close_if_unused()
-
-    def close(self) -> None:
-        """Let go of the model."""
-        with self._lock:
-            self._retire()
-
-    def _load(self, job: FileJob) -> _OpenModel:
-        bundle = load_model(Path(job.model_file or job.model))
-        if bundle.model_id != job.model_id:
-            raise ModelError(f"{job.model} was replaced by another model while the run went on; run again")
-        return _OpenModel(bundle, open_engine(bundle, job.engine, job.threads, job.precision))
-
-    def _retire(self) -> None:
-        held, self._open, self._key = self._open, None, None
-        if held is not None:
-            held.retired = True
-            held.close_if_unused()
+    def to_json(self) -> dict[str, Any]:
+        """Give the entry of ``report.json``."""
+        return {
+            "image": self.image,
+            "stem": self.stem,
+            **asdict(self.summary),
+            "seconds": self.seconds,
+            "kept": self.reused,
+            "cancelled": self.cancelled,
+            "error": self.error,
+            "traceback": self.traceback,
+        }
 
 
-_network = _Network()
-
-
-def close_network() -> None:
-    """Free the network that images of this process were classified with."""
-    _network.close()
-
-
-def classify_file(job: FileJob, task: Task = NO_TASK) -> FileOutcome:
-    """Classify one image and write its tables; nothing raised, the outcome tells."""
+def run_job(
+    job: FieldJob,
+    engines: EngineCache,
+    task: Task = NO_TASK,
+) -> FieldOutcome:
+    """Classify one image and write its tables; nothing is raised, errors are in the outcome."""
     try:
-        return attempt(job, task)
+        return classify_and_write(job, engines, task)
     except CancelledError:
-        return FileOutcome(job.image, job.stem, cancelled=True)
+        return FieldOutcome(job.image, job.stem, cancelled=True)
     except Exception as error:  # noqa: BLE001 - one image must not take the others down
-        return failure(job, error)
+        return failed_outcome(job, error)
 
 
-def failure(job: FileJob, error: BaseException, trace: str = "") -> FileOutcome:
+def failed_outcome(job: FieldJob, error: BaseException, trace: str = "") -> FieldOutcome:
     """Say in one line, with the image's name, why there are no tables of it."""
     name = Path(job.image).name
     text = str(error) if isinstance(error, CellClassError) else f"unexpected {type(error).__name__}: {error}"
-    told = text if name in text else f"{name}: {text}"
+    named = text if name in text else f"{name}: {text}"
     trace = trace or "".join(traceback.format_exception(error))
-    return FileOutcome(job.image, job.stem, error=" ".join(told.split()), traceback=trace)
+    return FieldOutcome(job.image, job.stem, error=" ".join(named.split()), traceback=trace)
 
 
-def attempt(job: FileJob, task: Task) -> FileOutcome:
+def classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> FieldOutcome:
     """Classify one image and write its tables, unless complete ones are there that would be the same.
 
     Raises
@@ -214,94 +172,66 @@ def attempt(job: FileJob, task: Task) -> FileOutcome:
         In one line, what the user can mend.
     """
     with taking_turns(job.threads == 1):
-        return _attempt(job, task)
+        return _classify_and_write(job, engines, task)
 
 
-def _attempt(job: FileJob, task: Task) -> FileOutcome:
+def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> FieldOutcome:
     source = _source(job)
     if (Path(job.out) / f"{job.stem}{RECORD}").exists():  # else the pixels are read once, while they are classified
         source.identify(task.silent())
         known = finished_summary(Path(job.out), job.stem, _signature(source, job))
         if known is not None:
-            return _outcome(job, known, kept=True)
+            return FieldOutcome(job.image, job.stem, known, reused=True)
     edge: Any = job.edge  # checked by ClassifyParams
-    with _network.of(job) as (bundle, engine):
-        grid = TileGrid.regular(source.shape, _tile_px(source, bundle, job), job.overlap, edge)
-        result = classify_field(source, bundle, engine, grid, task)
+    with engines.use(job.engine_key, job.load_model) as (model, engine):
+        grid = field_grid(source, model, job.overlap, edge, job.resample)
+        result = classify_field(source, model, engine, grid, task)
     if not result.complete or task.cancelled():
         raise CancelledError("cancelled before the field was finished")
-    table = result.table.unsure_at(job.error_rate, bundle.manifest.calibration)
+    table = result.table.unsure_at(job.error_rate, model.manifest.calibration)
     if len(table) != len(grid):
         raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
-    if job.run and not still_ours(Path(job.out), job.run):
+    if job.run and not holds_lock(Path(job.out), job.run):
         raise CancelledError("the run has ended")  # another one may be writing there by now
     table = replace(table, record=_record(table, job))
-    summary = _summary(table, result.warnings + _plane_notes(source))
+    summary = FieldSummary.of(table, result.warnings + _plane_notes(source))
     write_field(table, Path(job.out), job.stem, _signature(source, job), summary)
-    return _outcome(job, summary, seconds=round(result.seconds, 3))
+    return FieldOutcome(job.image, job.stem, summary, seconds=round(result.seconds, 3))
 
 
-def while_run_lasts(job: FileJob) -> Callable[[], bool]:
+def run_ended_check(job: FieldJob) -> Callable[[], bool]:
     """Make a check that says so, within a second, when the run that an image belongs to has ended."""
-    state = {"asked": time.monotonic(), "ended": False}
+    state = {"checked": time.monotonic(), "ended": False}
 
     def ended() -> bool:
         now = time.monotonic()
-        if not state["ended"] and now - state["asked"] > _ASK_EVERY_S:
-            state.update(asked=now, ended=not still_ours(Path(job.out), job.run))
+        if not state["ended"] and now - state["checked"] > _CHECK_EVERY_S:
+            state.update(checked=now, ended=not holds_lock(Path(job.out), job.run))
         return bool(state["ended"])
 
     return ended
 
 
-def _tile_px(source: SourceImage, bundle: ModelBundle, job: FileJob) -> tuple[int, int]:
-    known = bundle.manifest
-    if not job.resample:
-        return known.tile_px
-    return rescaled_tile(known.tile_px, known.pixel_size_um, source.pixel_size_um, source.name)
-
-
-def _source(job: FileJob) -> SourceImage:
+def _source(job: FieldJob) -> SourceImage:
     t, z, scene = job.plane
     source = read_image(Path(job.image), t=t, z=z, scene=scene)
     return source.select(job.channels) if job.channels else source
 
 
-def _signature(source: SourceImage, job: FileJob) -> dict[str, Any]:
+def _signature(source: SourceImage, job: FieldJob) -> dict[str, Any]:
     return signature(source.image_id, job.model_id, job.parameters())
 
 
-def _record(table: TileTable, job: FileJob) -> dict[str, Any]:
-    """Say what was done, whichever machine did it."""
+def _record(table: TileTable, job: FieldJob) -> dict[str, Any]:
+    """Name the model by the path that was given, whichever machine classified the field."""
     model: Any = table.record["model"]
     return {**table.record, "model": {**model, "path": job.model}}
-
-
-def _summary(table: TileTable, warnings: tuple[str, ...]) -> dict[str, Any]:
-    counts = table.counts()
-    sure = np.isfinite(table.confidence)
-    per_class = {
-        name: int(n) for name, n in zip(counts["class_name"][:-1], counts["tiles"][:-1], strict=True)
-    }  # the last row are those without a class
-    return {
-        "tiles": len(table),
-        "counts": per_class,
-        "no_class": int((~sure).sum()),
-        "mean_confidence": float(table.confidence[sure].mean(dtype=np.float64)) if sure.any() else None,
-        "unsure": per_class.get(UNSURE),
-        "warnings": list(warnings),
-    }
-
-
-def _outcome(job: FileJob, summary: dict[str, Any], kept: bool = False, seconds: float = 0.0) -> FileOutcome:
-    told = {**summary, "warnings": tuple(summary["warnings"])}
-    return FileOutcome(job.image, job.stem, kept=kept, seconds=seconds, **told)
 
 
 def _plane_notes(source: SourceImage) -> tuple[str, ...]:
     lengths = dict(zip(source.source_axes, source.source_shape, strict=False))
     return tuple(
-        f"axis {axis} has {lengths.get(axis, '?')} planes; plane {index} was taken, choose with --{axis.lower()}"
+        f"axis {axis} has {lengths.get(axis, '?')} planes; plane {index} was read, choose with --{axis.lower()}"
         for axis, index in source.plane.items()
         if lengths.get(axis, 2) > 1 and axis in "TZ"
     )

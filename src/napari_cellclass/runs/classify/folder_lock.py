@@ -18,20 +18,20 @@ from napari_cellclass.core.common.files import output_error
 from napari_cellclass.core.common.locks import NO_LOCKS, try_lock
 
 LOCK = ".napari-cellclass.lock"
-_LOOK_EVERY_S = 0.2
+_POLL_S = 0.2
 
 
 @contextlib.contextmanager
 def locked_folder(out: Path) -> Iterator[str]:
     """Keep other runs from writing to a folder while the block lasts; make the folder where it is missing.
 
-    The lock is the operating system's and ends with the process, however that ends. The file tells process and
+    The lock is the operating system's and ends with the process, however that ends. The file names process and
     machine, for another machine that shares the folder but perhaps not its locks.
 
     Yields
     ------
     str
-        A token of this run, see :func:`still_ours`.
+        A token of this run, see :func:`holds_lock`.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def locked_folder(out: Path) -> Iterator[str]:
     except OSError as error:
         raise output_error(out, error) from error
     try:
-        _tell(number, token, out)
+        _write_owner(number, token, out)
         yield token
     finally:
         with contextlib.suppress(OSError):  # Windows does not remove an open file
@@ -57,8 +57,8 @@ def locked_folder(out: Path) -> Iterator[str]:
                 path.unlink()
 
 
-def _tell(number: int, token: str, out: Path) -> None:
-    """Write into the lock who holds it."""
+def _write_owner(number: int, token: str, out: Path) -> None:
+    """Write process, machine and token into the lock file."""
     about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "token": token}
     try:
         os.ftruncate(number, 0)
@@ -68,18 +68,18 @@ def _tell(number: int, token: str, out: Path) -> None:
         raise output_error(out, error) from error
 
 
-def still_ours(out: Path, token: str) -> bool:
-    """Tell whether the run with this token still holds the folder: it may have ended, and another one begun."""
-    return _about(out / LOCK).get("token") == token
+def holds_lock(out: Path, token: str) -> bool:
+    """Say whether the run with this token still holds the folder: it may have ended, and another one begun."""
+    return _read_owner(out / LOCK).get("token") == token
 
 
-def await_lock(out: Path, seconds: float) -> bool:
-    """Wait for a lock that another machine has just made to be seen here; tell whether it is."""
+def wait_for_lock(out: Path, seconds: float) -> bool:
+    """Wait until a lock file that another machine has just written can be seen here; say whether it can."""
     end = time.monotonic() + seconds
-    while not _about(out / LOCK):
+    while not _read_owner(out / LOCK):
         if time.monotonic() > end:
             return False
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_S)
     return True
 
 
@@ -87,14 +87,14 @@ def _acquire(path: Path, out: Path) -> int:
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            told = _about(path)
+            owner = _read_owner(path)
             try:
                 try_lock(number)
             except OSError as error:
-                if error.errno not in NO_LOCKS or _alive(told):
-                    raise _in_use(out, told) from error
-            if told and told.get("host") != socket.gethostname():
-                raise _in_use(out, told)  # a lock of another machine may not be seen here
+                if error.errno not in NO_LOCKS or _alive(owner):
+                    raise _in_use(out, owner) from error
+            if owner and owner.get("host") != socket.gethostname():
+                raise _in_use(out, owner)  # a lock of another machine may not be seen here
             if _is_same(number, path):
                 return number
         except BaseException:
@@ -110,12 +110,12 @@ def _is_same(number: int, path: Path) -> bool:
         return False
 
 
-def _alive(told: dict[str, Any]) -> bool:
-    """Tell whether the process that is named runs, where the file system knows no locks."""
-    if os.name == "nt" or not isinstance(told.get("pid"), int):
-        return bool(told)
+def _alive(owner: dict[str, Any]) -> bool:
+    """Say whether the owning process runs, where the file system has no locks."""
+    if os.name == "nt" or not isinstance(owner.get("pid"), int):
+        return bool(owner)
     try:
-        os.kill(told["pid"], 0)
+        os.kill(owner["pid"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -123,14 +123,14 @@ def _alive(told: dict[str, Any]) -> bool:
     return True
 
 
-def _in_use(out: Path, told: dict[str, Any]) -> OutputError:
-    who = f"process {told.get('pid', '?')} on {told.get('host', '?')}, since {told.get('since', '?')}"
-    here = told.get("host") == socket.gethostname() or not told
+def _in_use(out: Path, owner: dict[str, Any]) -> OutputError:
+    who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}, since {owner.get('since', '?')}"
+    here = owner.get("host") == socket.gethostname() or not owner
     hint = "wait for it to end" if here else f"wait for it to end, or delete {out / LOCK} if it has crashed"
     return OutputError(f"another run is writing to {out} ({who}); {hint}, or choose another --out")
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _read_owner(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

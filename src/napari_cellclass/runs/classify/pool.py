@@ -1,4 +1,4 @@
-"""Images classified in processes of this machine, whatever becomes of one of these."""
+"""Images classified by worker processes on this machine; a worker that is killed costs one image at most."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from typing import Any
 
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.runs.classify.field_job import FileJob, FileOutcome, classify_file, failure
-from napari_cellclass.runs.common.interrupts import deaf_children
+from napari_cellclass.runs.classify.field_job import FieldJob, FieldOutcome, failed_outcome, run_job
+from napari_cellclass.runs.common.engine_cache import EngineCache
+from napari_cellclass.runs.common.interrupts import interrupts_blocked
 
-_LOOK_EVERY_S = 0.2
-_MOST_LOST = 3  # then it is not the images
-_WINDOWS_MOST = 61  # handles that Windows waits for at once
-# Libraries of matrix products start a thread per core in each process, unless told before they are loaded.
+_POLL_S = 0.2
+_MAX_LOST = 3  # more are not the fault of the images
+_WINDOWS_MAX = 61  # handles that Windows waits for at once
+# Libraries of matrix products start a thread per core in each process, unless limited before they are loaded.
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def engine_threads(workers: int) -> int:
-    """Share the cores out among so many processes."""
+    """Give the threads of each of so many processes, so that together they use all cores."""
     return max(1, (os.cpu_count() or 1) // workers)
 
 
-def classify_in_processes(jobs: Sequence[FileJob], workers: int, task: Task) -> Generator[FileOutcome]:
+def classify_in_processes(jobs: Sequence[FieldJob], workers: int, task: Task) -> Generator[FieldOutcome]:
     """Classify images in several processes, and give each outcome as soon as it is there.
 
-    When a process is killed, the images that were in work are classified again, each by itself in a new
-    process: one that kills that as well has failed, the others go on.
+    When a process is killed, the images that were being classified are classified again, each alone in a new
+    process: an image whose process is killed again has failed, the others go on.
 
     Raises
     ------
@@ -43,29 +44,29 @@ def classify_in_processes(jobs: Sequence[FileJob], workers: int, task: Task) -> 
         Processes are lost whatever the image.
     """
     if sys.platform == "win32":
-        workers = min(workers, _WINDOWS_MOST)
+        workers = min(workers, _WINDOWS_MAX)
     waiting = deque(jobs)
-    in_a_row = 0  # processes that were lost since one has last ended an image
-    with _few_threads(engine_threads(workers)):
+    consecutive = 0  # processes lost since an image was last finished
+    with _limited_threads(engine_threads(workers)):
         while waiting and not task.cancelled():
-            suspects: list[FileJob] = []
+            suspects: list[FieldJob] = []
             for outcome in _stream(waiting, min(workers, len(waiting)), suspects, task):
-                in_a_row = 0
+                consecutive = 0
                 yield outcome
             for job in suspects:
                 if task.cancelled():
                     return
-                killed: list[FileJob] = []
+                killed: list[FieldJob] = []
                 for outcome in _stream(deque([job]), 1, killed, task):
-                    in_a_row = 0
+                    consecutive = 0
                     yield outcome
                 if killed:
-                    in_a_row += 1
-                    yield failure(job, _killed())
-                if in_a_row >= _MOST_LOST:
+                    consecutive += 1
+                    yield failed_outcome(job, _killed())
+                if consecutive >= _MAX_LOST:
                     raise EngineError(
-                        f"{in_a_row} worker processes were lost one after the other; run with --workers 1, and if that "
-                        "is a script of your own that started them, put what it does under if __name__ == '__main__'"
+                        f"{consecutive} worker processes were lost one after the other; run with --workers 1, and if "
+                        "that is a script of your own that started them, put its code under if __name__ == '__main__'"
                     )
 
 
@@ -73,9 +74,9 @@ def _killed() -> EngineError:
     return EngineError("the process that classified it was killed, perhaps for lack of memory; try fewer --workers")
 
 
-def _stream(waiting: deque[FileJob], workers: int, suspects: list[FileJob], task: Task) -> Generator[FileOutcome]:
-    """Give outcomes until all are done, or a process was killed: what was in work then goes to ``suspects``."""
-    running: dict[Future[FileOutcome], FileJob] = {}
+def _stream(waiting: deque[FieldJob], workers: int, suspects: list[FieldJob], task: Task) -> Generator[FieldOutcome]:
+    """Give outcomes until all are done, or a process was killed: its images then go to ``suspects``."""
+    running: dict[Future[FieldOutcome], FieldJob] = {}
     broken = False
     with _pool(workers) as pool:
         while running or (waiting and not broken):
@@ -83,12 +84,12 @@ def _stream(waiting: deque[FileJob], workers: int, suspects: list[FileJob], task
             while waiting and not broken and len(running) < 3 * workers:
                 job = waiting.popleft()
                 try:
-                    with deaf_children():
+                    with interrupts_blocked():
                         running[pool.submit(_in_worker, job)] = job
                 except BrokenProcessPool:
                     suspects.append(job)
                     broken = True
-            done, _ = wait(running, _LOOK_EVERY_S, FIRST_COMPLETED)
+            done, _ = wait(running, _POLL_S, FIRST_COMPLETED)
             if task.cancelled():
                 return
             for future in done:
@@ -117,8 +118,8 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextlib.contextmanager
-def _few_threads(threads: int) -> Iterator[None]:
-    """Let processes that are started meanwhile use so many threads; ours were counted when it began."""
+def _limited_threads(threads: int) -> Iterator[None]:
+    """Limit the threads of processes that are started meanwhile; this process has read its own limit already."""
     before = {name: os.environ.get(name) for name in _BLAS}
     os.environ.update({name: str(threads) for name, value in before.items() if value is None})
     try:
@@ -129,20 +130,21 @@ def _few_threads(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+_engines = EngineCache()  # in a worker of the pool: as long as it lives
 _stop: Any = None  # in a worker of the pool: set when the run was interrupted
 
 
 def _begin_worker(stop: Any) -> None:
-    """Let the parent alone answer Ctrl-C, and end with it even when it was killed."""
+    """Leave Ctrl-C to the parent, and end with it even when it was killed."""
     global _stop  # noqa: PLW0603 - a pool's initializer has no other place to leave it
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: Any) -> None:
+def _exit_with(parent: Any) -> None:
     parent.join()
     os._exit(1)
 
@@ -151,5 +153,5 @@ def _interrupted() -> bool:
     return _stop is not None and _stop.is_set()
 
 
-def _in_worker(job: FileJob) -> FileOutcome:
-    return classify_file(job, Task(cancelled=_interrupted))
+def _in_worker(job: FieldJob) -> FieldOutcome:
+    return run_job(job, _engines, Task(cancelled=_interrupted))

@@ -1,4 +1,4 @@
-"""Ctrl-C, which a terminal sends to all processes of a run, though the first one alone answers it."""
+"""Ctrl-C, which a terminal sends to all processes of a run, though the first one alone handles it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def deaf_children() -> Iterator[None]:
-    """Let processes that are started meanwhile never hear of Ctrl-C, not even while they import; ours waits so long."""
+def interrupts_blocked() -> Iterator[None]:
+    """Start child processes with SIGINT blocked, so that Ctrl-C does not end them while they import.
+
+    In this process an interrupt is delivered after the block.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

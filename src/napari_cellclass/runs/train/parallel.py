@@ -17,7 +17,7 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN
-from napari_cellclass.runs.common.interrupts import deaf_children
+from napari_cellclass.runs.common.interrupts import interrupts_blocked
 from napari_cellclass.runs.train.repeats import finished_model
 
 _LOOK_S = 0.1
@@ -64,7 +64,7 @@ def train_ahead(
     stop = context.Event()
     threads = max(1, _processors() // count)
     with ProcessPoolExecutor(count, context, initializer=_begin_worker, initargs=(stop, threads)) as pool:
-        with deaf_children():
+        with interrupts_blocked():
             waiting: set[Future[None]] = {pool.submit(_train, data, params) for data, params in todo}
         try:
             _collect(waiting, len(todo), task)

@@ -27,6 +27,7 @@ from napari_cellclass.core.params.verbs import ClassifyParams
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.runs.classify.field import FieldResult
 from napari_cellclass.runs.common.engine_access import KerasAnswers, NeedsAnswersError
+from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.viewer.common.layers import (
     image_from_layers,
     matrix_of,
@@ -80,7 +81,7 @@ class ClassifyWidget(DockedWidget):
         self._run_when_ready = False
         self._live: LiveMap | None = None
         self._painted = 0.0
-        self._keeper = work.EngineKeeper()
+        self._engines = EngineCache()
         self._build()
         self._connect()
         self._busy(False)
@@ -198,7 +199,7 @@ class ClassifyWidget(DockedWidget):
             self.run()
         else:
             how = {name: self.tiles[name].value for name in ("engine", "precision")}
-            start_job(work.prepare, model=model, keeper=self._keeper, **how)
+            start_job(work.prepare, model=model, engines=self._engines, **how)
 
     def _model_failed(self, error: CellClassError, path: Path) -> None:
         if isinstance(error, NeedsAnswersError):
@@ -228,7 +229,7 @@ class ClassifyWidget(DockedWidget):
         self._live = LiveMap(self.viewer, self.map, request.over)
         self._painted = 0.0
         self._paint_timer.start()
-        self.job = start_long_job(work.run, owner=self, request=request, keeper=self._keeper, live=self._live)
+        self.job = start_long_job(work.run, owner=self, request=request, engines=self._engines, live=self._live)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(self._finished)
         self.job.failed.connect(lambda error: self._say(str(error), bad=True))
@@ -341,7 +342,7 @@ class ClassifyWidget(DockedWidget):
             self.job.wait(5)
         self._end_live()
         self._disconnect()
-        self._keeper.close()
+        self._engines.close()
 
 
 def _form(*rows: tuple[str, QWidget]) -> QFormLayout:

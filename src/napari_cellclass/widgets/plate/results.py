@@ -162,7 +162,7 @@ class PlateResults(QWidget):
         report = self.result.report
         done = int((report.fields["state"] == "done").sum())
         text = f"{done:,} of {counted(len(report.fields), 'image')} classified"
-        text += f", {report.kept:,} of them before" if report.kept else ""
+        text += f", {report.reused:,} of them before" if report.reused else ""
         text += f"; {counted(len(report.wells), 'well')}." if len(report.wells) else "; no well is in the names."
         return text
 
