@@ -123,8 +123,8 @@ def test_with_one_thread_a_process_starts_none_to_read_or_to_classify(
             assert main([*words, "--out", str(tmp_path / threads), "--threads", threads]) == 0
         named[threads] = {name.split("_")[0] for name in started}
         started.clear()
-    assert not {"ahead", "classify"} & named["1"]
-    assert {"ahead", "classify"} <= named["2"]
+    assert not {"prefetch", "classify"} & named["1"]
+    assert {"prefetch", "classify"} <= named["2"]
     one, two = (next((tmp_path / threads).glob("*.tiles.csv")).read_bytes() for threads in ("1", "2"))
     assert one == two
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from napari_cellclass.core.common.prefetch import OneAhead, ahead, taking_turns
+from napari_cellclass.core.common.prefetch import ResumablePrefetch, prefetch, single_threaded
 from napari_cellclass.core.common.task import Task
 
 
@@ -20,12 +20,12 @@ def test_items_come_in_order_and_never_more_than_allowed_are_made() -> None:
             made.append(i)
             yield i
 
-    taken = []
-    with ahead(numbers(), 2) as items:
+    received = []
+    with prefetch(numbers(), 2) as items:
         for item in items:
-            taken.append(item)
-            assert len(made) - len(taken) <= 3  # two wait, and one could not be put
-    assert taken == list(range(50))
+            received.append(item)
+            assert len(made) - len(received) <= 3  # two wait, and one could not be put
+    assert received == list(range(50))
 
 
 def test_an_error_comes_after_the_items_before_it_and_no_thread_stays() -> None:
@@ -33,25 +33,25 @@ def test_an_error_comes_after_the_items_before_it_and_no_thread_stays() -> None:
         yield 1
         raise ValueError("no second")
 
-    before, taken = threading.active_count(), []
-    with pytest.raises(ValueError, match="no second"), ahead(broken(), 2) as items:
-        taken += items
+    before, received = threading.active_count(), []
+    with pytest.raises(ValueError, match="no second"), prefetch(broken(), 2) as items:
+        received += items
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("leave", ["break", "cancel"])
 def test_leaving_early_ends_the_thread(leave: str) -> None:
-    before, taken = threading.active_count(), []
-    with ahead(iter(int, 1), 1, Task(cancelled=lambda: leave == "cancel" and len(taken) == 3)) as items:
+    before, received = threading.active_count(), []
+    with prefetch(iter(int, 1), 1, Task(cancelled=lambda: leave == "cancel" and len(received) == 3)) as items:
         for item in items:
-            taken.append(item)
-            if leave == "break" and len(taken) == 3:
+            received.append(item)
+            if leave == "break" and len(received) == 3:
                 break
-    assert len(taken) == 3
+    assert len(received) == 3
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("way", [lambda items: ahead(items, 1), lambda items: OneAhead(items).taken()])
+@pytest.mark.parametrize("way", [lambda items: prefetch(items, 1), lambda items: ResumablePrefetch(items).remaining()])
 def test_what_a_maker_held_is_freed_with_its_error(way: Callable[[Iterator[int]], Any]) -> None:
     class Large:
         pass
@@ -77,7 +77,7 @@ def test_what_a_maker_held_is_freed_with_its_error(way: Callable[[Iterator[int]]
         gc.enable()
 
 
-def test_one_ahead_is_taken_up_where_a_block_ended_and_leaves_no_thread() -> None:
+def test_a_resumable_prefetch_goes_on_where_a_block_ended_and_leaves_no_thread() -> None:
     before, makers = threading.active_count(), set()
 
     def numbers() -> Iterator[int]:
@@ -85,19 +85,19 @@ def test_one_ahead_is_taken_up_where_a_block_ended_and_leaves_no_thread() -> Non
             makers.add(threading.current_thread().name)
             yield i
 
-    one, taken = OneAhead(numbers()), []
+    one, received = ResumablePrefetch(numbers()), []
     for count in (1, 3, 9):
-        with one.taken() as items:
+        with one.remaining() as items:
             for item in items:
-                taken.append(item)
-                if len(taken) >= count:
+                received.append(item)
+                if len(received) >= count:
                     break
         assert threading.active_count() == before
-    assert taken == list(range(9))
-    assert any(name.startswith("ahead") for name in makers)
+    assert received == list(range(9))
+    assert any(name.startswith("prefetch") for name in makers)
 
 
-def test_one_ahead_makes_the_next_while_one_is_worked_on() -> None:
+def test_a_resumable_prefetch_makes_the_next_while_one_is_worked_on() -> None:
     made = threading.Event()
 
     def numbers() -> Iterator[int]:
@@ -105,13 +105,13 @@ def test_one_ahead_makes_the_next_while_one_is_worked_on() -> None:
         made.set()
         yield 1
 
-    with OneAhead(numbers()).taken() as items:
+    with ResumablePrefetch(numbers()).remaining() as items:
         assert next(items) == 0
         assert made.wait(10)
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_one_ahead_starts_no_thread_for_few_items_or_where_turns_are_taken(few: bool) -> None:
+def test_a_resumable_prefetch_starts_no_thread_where_none_is_wanted(few: bool) -> None:
     makers = set()
 
     def numbers() -> Iterator[int]:
@@ -119,18 +119,18 @@ def test_one_ahead_starts_no_thread_for_few_items_or_where_turns_are_taken(few: 
             makers.add(threading.current_thread())
             yield i
 
-    with taking_turns(not few), OneAhead(numbers()).taken(few) as items:
+    with single_threaded(not few), ResumablePrefetch(numbers()).remaining(use_thread=not few) as items:
         assert list(items) == [0, 1, 2]
     assert makers == {threading.current_thread()}
 
 
-def test_an_error_of_one_ahead_comes_after_the_items_before_it() -> None:
+def test_an_error_of_a_resumable_prefetch_comes_after_the_items_before_it() -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise ValueError("no second")
 
-    one = OneAhead(broken())
-    with one.taken() as items:
+    one = ResumablePrefetch(broken())
+    with one.remaining() as items:
         assert next(items) == 1
-    with pytest.raises(ValueError, match="no second"), one.taken() as items:
+    with pytest.raises(ValueError, match="no second"), one.remaining() as items:
         next(items)

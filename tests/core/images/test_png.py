@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.common.prefetch import taking_turns
+from napari_cellclass.core.common.prefetch import single_threaded
 from napari_cellclass.core.images import png as readers_png
 from napari_cellclass.core.images.reading import read_image
 
@@ -132,10 +132,10 @@ def test_rows_are_inflated_in_a_thread_while_filters_are_undone_unless_turns_are
     monkeypatch.setattr(readers_png, "_filtered_strips", watched)
     before = threading.active_count()
     assert_array_equal(read_image(tmp_path / "a.png").read(0, 0, 45, 30), pixels)
-    assert "ahead" in seen
+    assert "prefetch" in seen
     assert threading.active_count() == before
     seen.clear()
-    with taking_turns():
+    with single_threaded():
         assert_array_equal(read_image(tmp_path / "a.png").read(0, 0, 45, 30), pixels)
     assert seen == {threading.current_thread().name}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.common.prefetch import taking_turns
+from napari_cellclass.core.common.prefetch import single_threaded
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import open_bundle
@@ -93,7 +93,7 @@ def test_a_slow_network_is_cancelled_within_a_few_tiles(ihc_model: Path, in_turn
     slow = Blind(0.01)
     source = ihc_field()
     grid = TileGrid.regular(source.shape, 32)
-    with taking_turns(in_turn):
+    with single_threaded(in_turn):
         result = classify_field(source, open_bundle(ihc_model), slow, grid, Task(cancelled=lambda: slow.tiles >= 24))
     assert not result.complete
     assert 0 < len(result.table) <= slow.tiles <= 24 + 3 * 8
@@ -109,7 +109,7 @@ def test_an_error_of_the_reader_ends_the_run_as_it_is(ihc_model: Path, in_turn: 
 
     source = SourceImage(Broken(ihc_field().data))
     before = threading.active_count()
-    with pytest.raises(ImageError, match="bad sector"), taking_turns(in_turn):
+    with pytest.raises(ImageError, match="bad sector"), single_threaded(in_turn):
         classify_field(source, open_bundle(ihc_model), Blind(), TileGrid.regular(source.shape, 32))
     assert threading.active_count() == before
 
@@ -135,7 +135,7 @@ def test_a_process_with_one_core_starts_no_threads_and_gives_the_same(ihc_model:
     with open_engine(bundle, threads=1) as engine:
         together = classify_field(source, bundle, engine, grid).table
         engine.predict, predict = lambda *a: threads.add(threading.get_ident()) or predict(*a), engine.predict
-        with taking_turns():
+        with single_threaded():
             in_turn = classify_field(source, bundle, engine, grid).table
     assert threads == {threading.get_ident()}
     np.testing.assert_array_equal(in_turn.prob, together.prob)

@@ -1,14 +1,13 @@
-"""What is told of data or of a training: how bad, a stable code, a plain sentence, the files."""
+"""Findings of a data set or of a training: a severity, a stable code, a plain sentence, the files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 @dataclass(frozen=True)

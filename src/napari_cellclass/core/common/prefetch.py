@@ -1,4 +1,4 @@
-"""Making the next items in a thread while one is worked on."""
+"""Prefetching: the next items are made in a thread while the caller works on one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 from napari_cellclass.core.common.task import NO_TASK, Task
 
 Item = TypeVar("Item")
-_LOOK_S = 0.1
-_TURNS: ContextVar[bool] = ContextVar("taking_turns", default=False)
+_POLL_S = 0.1
+_SINGLE_THREADED: ContextVar[bool] = ContextVar("single_threaded", default=False)
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,22 @@ class _End:
 
 
 @contextlib.contextmanager
-def ahead(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterator[Iterator[Item]]:
-    """Take items in a thread that ends with the block, so many ahead of those that are asked for.
+def prefetch(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterator[Iterator[Item]]:
+    """Make items in a thread that ends with the block, up to ``count`` before they are asked for.
 
     Parameters
     ----------
     items
-        Are made by the thread alone, in their order. An error is raised where its item would have come.
+        Iterated by the thread alone, in order. An error is raised where its item would have come.
     count
-        How many may wait.
+        How many items may wait.
     task
-        Checked ten times a second and for each item; when it was cancelled, no more is given.
+        Checked ten times a second and for each item; when it was cancelled, the items end.
+
+    Yields
+    ------
+    iterator
+        The items.
     """
     ready: queue.Queue[Item | _Error | _End] = queue.Queue(count)
     stop = threading.Event()
@@ -46,22 +51,22 @@ def ahead(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterator[I
     def put(item: Item | _Error | _End) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
-                return ready.put(item, timeout=_LOOK_S)
+                return ready.put(item, timeout=_POLL_S)
 
-    def make() -> None:
+    def produce() -> None:
         try:
             for item in items:
                 put(item)
                 if stop.is_set():
                     return
             put(_End())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
             put(_Error(error))
 
-    def given() -> Iterator[Item]:
+    def consume() -> Iterator[Item]:
         while not task.cancelled():
             try:
-                item = ready.get(timeout=_LOOK_S)
+                item = ready.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
             if isinstance(item, _End):
@@ -70,45 +75,45 @@ def ahead(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterator[I
                 try:
                     raise item.error
                 finally:
-                    del item  # the error's traceback leads here: a circle, and what its frames hold would stay
+                    del item  # the error's traceback refers to this frame: a cycle that would keep its frames alive
             yield item
 
-    maker = threading.Thread(target=make, name="ahead", daemon=True)
-    maker.start()
+    producer = threading.Thread(target=produce, name="prefetch", daemon=True)
+    producer.start()
     try:
-        yield given()
+        yield consume()
     finally:
         stop.set()
-        maker.join()
+        producer.join()
 
 
 @contextlib.contextmanager
-def taking_turns(on: bool = True) -> Iterator[None]:
-    """Let what the thread that enters this block calls read and work by turns, without threads to help it.
+def single_threaded(on: bool = True) -> Iterator[None]:
+    """Make what the calling thread does within the block read and compute one after the other, without helper threads.
 
     For a process that has one core to itself, where threads would only wait for each other.
     """
-    before = _TURNS.set(on)
+    before = _SINGLE_THREADED.set(on)
     try:
         yield
     finally:
-        _TURNS.reset(before)
+        _SINGLE_THREADED.reset(before)
 
 
-def turns_are_taken() -> bool:
-    """Say whether the caller is within such a block."""
-    return _TURNS.get()
+def is_single_threaded() -> bool:
+    """Return whether the caller is within :func:`single_threaded`."""
+    return _SINGLE_THREADED.get()
 
 
-class OneAhead(Generic[Item]):
-    """Items whose next one is made in a thread while one is worked on, for as long as a block lasts.
+class ResumablePrefetch(Generic[Item]):
+    """Items of which the next one is made in a thread while the caller works on one, block by block.
 
-    Other than with :func:`ahead`, the item that waits when a block ends is the first of the next block.
+    Unlike with :func:`prefetch`, the item that waits when a block ends is the first of the next block.
 
     Parameters
     ----------
     items
-        Are made by one thread at a time, in their order. An error is raised where its item would have come.
+        Iterated by one thread at a time, in order. An error is raised where its item would have come.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -116,13 +121,13 @@ class OneAhead(Generic[Item]):
         self._waiting: Future[Item | _End] | None = None
 
     @contextlib.contextmanager
-    def taken(self, few: bool = False) -> Iterator[Iterator[Item]]:
-        """Give the items that have not been given yet; no thread is left after the block, or started for ``few``."""
-        if few or turns_are_taken():
-            yield self._in_turn()
+    def remaining(self, use_thread: bool = True) -> Iterator[Iterator[Item]]:
+        """Yield an iterator over the items not given yet; its thread, if any, ends with the block."""
+        if not use_thread or is_single_threaded():
+            yield self._sequential()
         else:
-            with ThreadPoolExecutor(1, "ahead") as pool:
-                yield self._from(pool)
+            with ThreadPoolExecutor(1, "prefetch") as pool:
+                yield self._prefetched(pool)
 
     def _make(self) -> Item | _End:
         return next(self._items, _End())
@@ -132,13 +137,13 @@ class OneAhead(Generic[Item]):
         try:
             return self._make() if waiting is None else waiting.result()
         finally:
-            del waiting  # an error's traceback leads here: a circle, and what its frames hold would stay
+            del waiting  # an error's traceback refers to this frame: a cycle that would keep its frames alive
 
-    def _in_turn(self) -> Iterator[Item]:
+    def _sequential(self) -> Iterator[Item]:
         while not isinstance(item := self._first(), _End):
             yield item
 
-    def _from(self, pool: ThreadPoolExecutor) -> Iterator[Item]:
+    def _prefetched(self, pool: ThreadPoolExecutor) -> Iterator[Item]:
         while not isinstance(item := self._first(), _End):
             self._waiting = pool.submit(self._make)
             yield item

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.prefetch import OneAhead
+from napari_cellclass.core.common.prefetch import ResumablePrefetch
 from napari_cellclass.core.images.planes import LazyPlane
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -103,7 +103,7 @@ class PngPlane(LazyPlane):
 
     def _begin(self) -> None:
         """Go to the file's beginning."""
-        self._inflated: OneAhead[Sequence[bytes]] | None = None
+        self._inflated: ResumablePrefetch[Sequence[bytes]] | None = None
         self._first = self._rows = 0  # the first row that is kept, and the first that is not decoded yet
         self._above = bytes(self._header.row_bytes - 1)
         self._kept = self._room(-1)
@@ -141,10 +141,10 @@ class PngPlane(LazyPlane):
     def _decode_to(self, y1: int) -> None:
         header = self._header
         if self._inflated is None:
-            self._inflated = OneAhead(self._filtered())
+            self._inflated = ResumablePrefetch(self._filtered())
         try:
             # Rows are inflated while the filters of those above are undone.
-            with self._inflated.taken(few=header.height * header.row_bytes <= _STRIP_BYTES) as strips:
+            with self._inflated.remaining(header.height * header.row_bytes > _STRIP_BYTES) as strips:
                 while self._rows < y1:
                     filtered, rows = next(strips), min(self._strip_rows, header.height - self._rows)
                     strip = self._kept[self._rows - self._first :][: rows + 1]

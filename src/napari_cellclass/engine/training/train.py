@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.findings import Finding
-from napari_cellclass.core.common.prefetch import ahead
+from napari_cellclass.core.common.prefetch import prefetch
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -212,7 +212,7 @@ class TrainingRun:
     def _train_epoch(self, epoch: int, step: Step, rng: np.random.Generator) -> tuple[float, float]:
         told, seen, total = time.perf_counter(), 0, np.zeros(2)
         loss = accuracy = math.nan
-        with ahead(self._batches(rng), 1) as batches:  # tiles are varied while the step before is computed
+        with prefetch(self._batches(rng), 1) as batches:  # tiles are varied while the step before is computed
             for batch, (x, y, weights) in enumerate(batches, 1):
                 self.task.check(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
                 sums = step(x, y, weights)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellclass.core.common.errors import CancelledError, CellClassError, ModelError
-from napari_cellclass.core.common.prefetch import taking_turns
+from napari_cellclass.core.common.prefetch import single_threaded
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -171,7 +171,7 @@ def classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Field
     CellClassError
         In one line, what the user can mend.
     """
-    with taking_turns(job.threads == 1):
+    with single_threaded(job.threads == 1):
         return _classify_and_write(job, engines, task)
 
 

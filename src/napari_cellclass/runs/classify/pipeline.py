@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.prefetch import ahead, turns_are_taken
+from napari_cellclass.core.common.prefetch import is_single_threaded, prefetch
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.tiles.statistics import sampled_stats
 
-_AHEAD = 2  # batches that wait
+_PREFETCH = 2  # batches that wait
 _AT_ONCE = 2  # batches that are classified, so that the network does not wait between them
 _PART = 8  # tiles; between parts a run can be cancelled
 
@@ -48,13 +48,13 @@ class Looked:
 def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[Looked]:
     """Classify batches of tiles, in their order.
 
-    Within :func:`~napari_cellclass.core.common.prefetch.taking_turns` no threads are started: a batch is read and classified,
+    Within :func:`~napari_cellclass.core.common.prefetch.single_threaded` no threads are started: a batch is read and classified,
     then the next one.
 
     Parameters
     ----------
     batches
-        Are read in a thread of their own, two ahead.
+        Read in a thread of their own, two batches prefetched.
     predict
         Gives probabilities of tiles (n, h, w, C); called from two threads.
     task
@@ -70,10 +70,10 @@ def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Genera
     ImageError
         The pixels cannot be read.
     """
-    if turns_are_taken():
+    if is_single_threaded():
         yield from _in_turn(batches, predict, task)
         return
-    with ahead(batches, _AHEAD, task) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
+    with prefetch(batches, _PREFETCH, task) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
         running: deque[tuple[int, Future[Looked]]] = deque()
         for places, tiles in ready:
             running.append((len(places), pool.submit(_look, places, tiles, predict, task)))
