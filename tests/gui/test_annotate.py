@@ -19,7 +19,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QInputDialog, QMessageBox, QScrollArea
 
 from napari_cellclass.core.images.reading import read_image
-from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED, UNSURE
+from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 
@@ -91,7 +92,7 @@ def drag(viewer: Any, qtbot: Any, points: list[QPoint], modifier: Any = Qt.Keybo
 
 def journal_labels(annotate: Any) -> np.ndarray:
     """What a fresh process would restore."""
-    found = annotate.journal.restore(annotate.annotation.image, annotate.annotation.grid)
+    found = Annotation.restore(annotate.annotation.image, annotate.annotation.grid, annotate.journal)
     return np.asarray(found.labels)
 
 
@@ -467,7 +468,7 @@ def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
     annotate.parent().title.close_button.click()
     assert not viewer.canvas.overlays.text.visible
     press(viewer, qtbot, Qt.Key.Key_2)
-    found = journal.restore(annotate.annotation.image, annotate.annotation.grid)
+    found = Annotation.restore(annotate.annotation.image, annotate.annotation.grid, journal)
     assert np.asarray(found.labels).tolist() == labels.tolist()
     assert any("labels" in layer.name for layer in viewer.layers)
 

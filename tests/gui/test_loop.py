@@ -13,7 +13,8 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QMessageBox
 
-from napari_cellclass.core.labels.annotation import UNLABELLED, open_annotation
+from napari_cellclass.core.labels.annotation import Annotation, open_annotation
+from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.bundle import open_bundle
 
 pytestmark = pytest.mark.training
@@ -84,7 +85,7 @@ def check_training_set(model: Path, annotate: Any, tmp_path: Path) -> None:
     """Labels equal the journal equal the saved file equal the training set."""
     a = annotate.annotation
     labels = np.asarray(a.labels)
-    np.testing.assert_array_equal(annotate.journal.restore(a.image, a.grid).labels, labels)
+    np.testing.assert_array_equal(Annotation.restore(a.image, a.grid, annotate.journal).labels, labels)
     a.save(tmp_path / "saved.tiles.json")
     np.testing.assert_array_equal(open_annotation(tmp_path / "saved.tiles.json", annotate.journal).labels, labels)
     bundle = open_bundle(model)

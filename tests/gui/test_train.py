@@ -18,8 +18,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.labels.annotation import Annotation, ImageKey
+from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -150,7 +151,7 @@ def annotate(viewer: Any, folder: Path, seed: int, tiles: int = 36) -> Any:
     grid = TileGrid.regular(source.shape, TILE)
     key = ImageKey(source.image_id, source.name, None)
     annotation = Annotation(key, grid, ClassScheme(("plain", "spotty")), Journal(folder))
-    annotation.label_many(np.arange(tiles), spotty[:tiles].astype(np.int16))
+    annotation.label(np.arange(tiles), spotty[:tiles].astype(np.int16))
     viewer.add_image(pixels, name=source.name)
     layer = viewer.add_shapes(name=f"{source.name} labels")
     layer.metadata["napari_cellclass"] = {"kind": "annotation", "annotation": annotation, "source": source}
@@ -283,7 +284,7 @@ def test_one_field_only_is_loudly_warned_of_and_one_class_is_refused(
     assert "accuracy will look better than it is" in train.warning.text()
     scroll_to(train, train.warning)
     screenshot("train-warning-small")
-    layer.metadata["napari_cellclass"]["annotation"].label_many(np.arange(36), np.zeros(36, np.int16))
+    layer.metadata["napari_cellclass"]["annotation"].label(np.arange(36), np.zeros(36, np.int16))
     click(qtbot, train.train_button)
     finished(qtbot, train)
     assert "all labelled tiles are 'plain'; label tiles of at least two classes" in text(train)

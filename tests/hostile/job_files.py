@@ -25,6 +25,7 @@ from napari_cellclass.core.datasets.tiles_csv import read_tiles_csv
 from napari_cellclass.core.interchange.coco import read_coco, write_table_coco
 from napari_cellclass.core.interchange.geojson import read_geojson
 from napari_cellclass.core.interchange.tile_tables import read_table_csv, read_tile_geojson, write_wsinfer_csv
+from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
 from napari_cellclass.core.labels.points_and_boxes import read_boxes_csv, read_points_csv
@@ -165,8 +166,7 @@ def use_journal(folder: Path, path: Path) -> None:
     """Restore what a journal holds."""
     journal = Journal(folder)
     journal.path("abc").write_bytes(path.read_bytes())
-    journal.summary("abc")
-    journal.restore(ImageKey("abc", "x.png"), GRID)
+    Annotation.restore(ImageKey("abc", "x.png"), GRID, journal)
 
 
 def use_renaming(folder: Path, path: Path) -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests._sessions import labelled
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.journal import Journal
-from napari_cellclass.core.labels.annotation import Annotation, ImageKey
+from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.tiles.grid import TileGrid
 
 HERE = Path(__file__).parent
@@ -93,13 +95,12 @@ def test_a_clock_that_goes_backwards_loses_no_label_and_changes_no_order(
     labels.label(3, 1)
     labels.label(4, 1)
     labels.undo()
-    again = Journal(tmp_path).restore(image, grid)
+    again = Annotation.restore(image, grid, Journal(tmp_path))
     assert again is not None
     np.testing.assert_array_equal(again.labels, labels.labels)
     assert again.labels[3] == 1
     assert again.labels[4] == 0
-    (summary,) = journal.summary("abc")
-    assert summary.labelled == 20
+    assert labelled(journal, "abc") == [20]
 
 
 def test_results_are_whole_whatever_the_clock_says(

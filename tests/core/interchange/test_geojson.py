@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.interchange.geojson import Placement, read_geojson, write_geojson
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
-from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
 from napari_cellclass.core.labels.regions import Region, Regions, bridged, from_regions, signed_area, unbridged
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid

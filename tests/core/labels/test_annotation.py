@@ -8,24 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests._sessions import misfits, sessions
 
 from napari_cellclass.core.common.errors import CellClassError, DatasetError, GridError, ImageError, ParamsError
 from napari_cellclass.core.common.journal import Journal
-from napari_cellclass.core.labels.annotation import (
-    CONFLICT,
-    UNLABELLED,
-    UNSURE,
-    Annotation,
-    Change,
-    ImageKey,
-    grid_from_layout,
-    grid_key,
-    grid_layout,
-    open_annotation,
-)
+from napari_cellclass.core.labels.annotation import Annotation, open_annotation
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.history import LabelChange
+from napari_cellclass.core.labels.label_file import ImageKey
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.core.labels.tile_labels import grid_around_points
 from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.grid_layout import grid_from_layout, grid_key, grid_layout
 
 IMAGE = ImageKey("cafe01", "field.png")
 GRID = TileGrid.regular((60, 80), 10)  # 6 x 8 tiles
@@ -43,11 +37,12 @@ def annotation(journal: Journal) -> Annotation:
 
 
 def state(annotation: Annotation) -> tuple[Any, ...]:
-    return annotation.labels.tolist(), annotation.scheme, annotation.can_undo, annotation.can_redo
+    history = annotation.history
+    return annotation.labels.tolist(), annotation.scheme, bool(history.undo_stack), bool(history.redo_stack)
 
 
 def again(annotation: Annotation, grid: TileGrid | None = None) -> Annotation:
-    found = annotation.journal.restore(annotation.image, grid or annotation.grid)
+    found = Annotation.restore(annotation.image, grid or annotation.grid, annotation.journal)
     assert found is not None
     return found
 
@@ -56,7 +51,7 @@ def test_a_label_tells_what_changed_and_labels_cannot_be_written_to(annotation: 
     view = annotation.labels
     annotation.label(3, 1)
     change = annotation.label([5, 3, 5], 2)
-    assert (change.places.tolist(), change.before.tolist(), change.after.tolist()) == ([3, 5], [1, -1], [2, 2])
+    assert (change.tile_indices.tolist(), change.before.tolist(), change.after.tolist()) == ([3, 5], [1, -1], [2, 2])
     assert view[[3, 5]].tolist() == [2, 2]
     assert view.dtype == np.int16
     with pytest.raises(ValueError, match="read-only"):
@@ -66,14 +61,14 @@ def test_a_label_tells_what_changed_and_labels_cannot_be_written_to(annotation: 
 def test_a_label_that_is_there_already_is_no_step(annotation: Annotation) -> None:
     annotation.label([1, 2], 0)
     annotation.undo()
-    assert len(annotation.label([1, 2], UNLABELLED).places) == 0
-    assert annotation.can_redo
-    assert len(annotation.label([], 0).places) == 0
+    assert len(annotation.label([1, 2], UNLABELLED).tile_indices) == 0
+    assert annotation.history.redo_stack
+    assert len(annotation.label([], 0).tile_indices) == 0
 
 
 def test_many_labels_are_one_step_and_the_last_of_a_place_counts(annotation: Annotation) -> None:
-    change = annotation.label_many([4, 1, 4], [0, UNSURE, 2])
-    assert change.places.tolist() == [1, 4]
+    change = annotation.label([4, 1, 4], [0, UNSURE, 2])
+    assert change.tile_indices.tolist() == [1, 4]
     assert annotation.labels[[1, 4]].tolist() == [UNSURE, 2]
     annotation.undo()
     assert (annotation.labels == UNLABELLED).all()
@@ -114,7 +109,7 @@ def test_undo_and_redo_without_end_and_across_sessions(annotation: Annotation) -
 
 
 def test_classes_change_with_their_tiles_and_all_can_be_undone(annotation: Annotation) -> None:
-    annotation.label_many([0, 1, 2, 3], [0, 1, 2, UNSURE])
+    annotation.label([0, 1, 2, 3], [0, 1, 2, UNSURE])
     annotation.add_class("mitotic")
     assert (annotation.scheme.names[3], annotation.scheme.keys[3]) == ("mitotic", "4")
     assert annotation.scheme.colours[3] not in annotation.scheme.colours[:3]
@@ -129,7 +124,7 @@ def test_classes_change_with_their_tiles_and_all_can_be_undone(annotation: Annot
     assert back.classes_changed
     assert state(annotation)[:2] == before
     change = annotation.remove_class(1)
-    assert change.places.tolist() == [1, 2, 4]
+    assert change.tile_indices.tolist() == [1, 2, 4]
     assert change.before.tolist() == [1, 2, 3]
     assert change.after.tolist() == [UNLABELLED, 1, 2]
     annotation.undo()
@@ -142,7 +137,7 @@ def test_classes_change_with_their_tiles_and_all_can_be_undone(annotation: Annot
     undone = annotation.undo()
     assert undone is not None
     assert undone.classes_changed
-    assert len(undone.places) == 0
+    assert len(undone.tile_indices) == 0
     assert state(annotation)[:2] == before
 
 
@@ -164,7 +159,9 @@ def test_classes_change_with_their_tiles_and_all_can_be_undone(annotation: Annot
 def test_wrong_classes_are_refused_in_one_line_and_not_journaled(annotation: Annotation, call: Any, text: str) -> None:
     with pytest.raises(ParamsError, match=text):
         call(annotation)
-    assert again(annotation).scheme == annotation.scheme if annotation.can_undo else annotation.scheme == SCHEME
+    assert (
+        again(annotation).scheme == annotation.scheme if annotation.history.undo_stack else annotation.scheme == SCHEME
+    )
     with pytest.raises(IndexError):
         annotation.remove_class(9)
 
@@ -179,7 +176,7 @@ def test_the_thirtieth_class_does_not_get_the_key_for_unsure(annotation: Annotat
 
 
 def test_counts_and_frame_tell_of_the_grid(annotation: Annotation) -> None:
-    annotation.label_many([0, 9, 10, 11], [1, 1, UNSURE, CONFLICT])
+    annotation.label([0, 9, 10, 11], [1, 1, UNSURE, CONFLICT])
     counts = dict(annotation.counts().itertuples(index=False))
     assert counts == {"round": 0, "long": 2, "dead": 0, "(unsure)": 1, "(conflict)": 1, "(unlabelled)": 44}
     frame = annotation.frame()
@@ -188,13 +185,13 @@ def test_counts_and_frame_tell_of_the_grid(annotation: Annotation) -> None:
 
 
 def test_a_region_neither_shifts_nor_loses_labels(annotation: Annotation, tmp_path: Path) -> None:
-    annotation.label_many([0, 20, 30], [0, 1, 2])
+    annotation.label([0, 20, 30], [0, 1, 2])
     region = GRID.take([30, 20, 21])
     part = again(annotation, region)
     assert part.labels.tolist() == [2, 1, UNLABELLED]
     assert part.counts()["tiles"].sum() == 3
     part.label(2, 0)
-    assert [sorted(change.places) for change in (part.undo(), part.undo()) if change] == [[2], [0, 1]]
+    assert [sorted(change.tile_indices) for change in (part.undo(), part.undo()) if change] == [[2], [0, 1]]
     part.redo()
     part.redo()
     part.save(tmp_path / "part.tiles.json")
@@ -210,7 +207,7 @@ def test_a_region_neither_shifts_nor_loses_labels(annotation: Annotation, tmp_pa
 
 
 def test_a_file_is_one_sorted_json_without_nan(annotation: Annotation, tmp_path: Path) -> None:
-    annotation.label_many([30, 2, 11], [2, 0, UNSURE])
+    annotation.label([30, 2, 11], [2, 0, UNSURE])
     path = tmp_path / "new" / "field.tiles.json"
     annotation.save(path)
     content = json.loads(path.read_text(), parse_constant=pytest.fail)
@@ -230,7 +227,7 @@ def test_an_opened_file_is_journaled_from_its_first_change(annotation: Annotatio
     assert again(annotation).labels[0] == 1
     opened.label(7, 2)
     assert again(annotation).labels[[0, 7]].tolist() == [0, 2]
-    assert annotation.journal.restore(IMAGE, GRID, annotation.session).labels[0] == 1
+    assert sessions(annotation.journal, IMAGE.image_id)[annotation.session].store.labels[0] == 1
     opened.undo()
     assert opened.undo() is None
 
@@ -340,7 +337,7 @@ def test_different_grids_have_different_keys_and_loose_tiles_none() -> None:
 CALLS = st.one_of(
     st.tuples(st.just("label"), st.lists(st.integers(0, 11), max_size=4), st.integers(-3, 4)),
     st.tuples(
-        st.just("label_many"), st.lists(st.tuples(st.integers(0, 11), st.integers(-3, 4)), min_size=1, max_size=5)
+        st.just("label each"), st.lists(st.tuples(st.integers(0, 11), st.integers(-3, 4)), min_size=1, max_size=5)
     ),
     st.tuples(st.sampled_from(["undo", "redo"])),
     st.tuples(st.just("add_class"), st.sampled_from(["a", "b", "c", "d"])),
@@ -351,9 +348,10 @@ CALLS = st.one_of(
 )
 
 
-def play(annotation: Annotation, call: tuple[Any, ...]) -> Change | None:
+def play(annotation: Annotation, call: tuple[Any, ...]) -> LabelChange | None:
     name, *arguments = call
-    if name == "label_many":
+    if name == "label each":
+        name = "label"
         arguments = [list(part) for part in zip(*arguments[0], strict=True)]
     try:
         return getattr(annotation, name)(*arguments)
@@ -371,20 +369,21 @@ def test_any_sequence_equals_the_replay_of_its_journal(
     start = state(annotation)[:2]
     for call in calls:
         if call[0] == "restart":
-            annotation = annotation.journal.restore(IMAGE, annotation.grid) or annotation
+            annotation = Annotation.restore(IMAGE, annotation.grid, annotation.journal) or annotation
             continue
         before, scheme = annotation.labels.copy(), annotation.scheme
         change = play(annotation, call)
         if change is not None:
             expected = before.copy()
-            expected[change.places] = change.after
+            expected[change.tile_indices] = change.after
             np.testing.assert_array_equal(expected, annotation.labels)
-            np.testing.assert_array_equal(before[change.places], change.before)
+            np.testing.assert_array_equal(before[change.tile_indices], change.before)
             assert (change.before != change.after).all()
             assert change.classes_changed == (annotation.scheme is not scheme)
-    found = annotation.journal.restore(IMAGE, annotation.grid)
+    found = Annotation.restore(IMAGE, annotation.grid, annotation.journal)
     assert (state(found) if found else state(annotation)) == state(annotation)
-    assert annotation.skipped == 0
+    if found:
+        assert misfits(annotation.journal, IMAGE.image_id, annotation.session) == 0
     annotation.save(folder / "a.tiles.json")
     opened = open_annotation(folder / "a.tiles.json", annotation.journal)
     assert state(opened)[:2] == state(annotation)[:2]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
-from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
 from napari_cellclass.core.labels.tile_labels import (
     from_csv,
     from_mask,

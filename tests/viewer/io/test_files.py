@@ -19,8 +19,9 @@ from napari_cellclass.core.common.errors import CellClassError, OutputError
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.labels.annotation import Annotation, ImageKey
+from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.layers import KEY, matrix_of, transform_of
@@ -175,7 +176,7 @@ def annotate(viewer: ViewerModel, folder: Path, place: dict) -> Annotation:
     source = SourceImage(image.data[..., None], "field.tif")
     grid = TileGrid.regular((40, 48), 8)
     annotation = Annotation(ImageKey(source.image_id, "field.tif"), grid, SCHEME, Journal(folder))
-    annotation.label_many(np.arange(20), np.arange(20) % 5 - 2)
+    annotation.label(np.arange(20), np.arange(20) % 5 - 2)
     AnnotationLayers(viewer, annotation, source, FieldLayer.of(image))
     viewer.layers.selection = set(of_kind(viewer, "annotation"))
     return annotation

@@ -27,12 +27,11 @@ from napari_cellclass.core.blind.container import (
     write_file,
 )
 from napari_cellclass.core.blind.sampling import draw_pictures, draw_tiles, hide_repeats
-from napari_cellclass.core.common.errors import ParamsError
-from napari_cellclass.core.common.journal import MALFORMED, Journal, JournalFile
+from napari_cellclass.core.common.errors import MALFORMED_JSON, ParamsError
+from napari_cellclass.core.common.journal import Entry, Journal, JournalFile
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.labels.history import Entry
 from napari_cellclass.core.params.verbs import BlindParams
 
 _SESSION = "session"  # the journal of what concerns no single reader
@@ -74,7 +73,7 @@ class BlindSession:
             self.scheme = ClassScheme.from_json(self.header["classes"])
             self.tiles, self.repeats = int(self.header["tiles"]), int(self.header["repeats"])
             self.created = datetime.fromisoformat(self.header["created"])
-        except MALFORMED as error:
+        except MALFORMED_JSON as error:
             raise BlindError(f"{path} is damaged ({error}); restore the file") from error
         self.journal = Journal(self.path.with_suffix(".readings"))
 
@@ -276,11 +275,11 @@ class Reading:
         self.answers: list[Answer] = []
         self._looked: dict[int, float] = {}
         self._hash: str | None = None
-        entries, self._mark = session.journal.read(self._id)
+        entries, self._position = session.journal.read(self._id)
         try:
             for entry in entries:
                 self._replay(entry)
-        except MALFORMED as error:
+        except MALFORMED_JSON as error:
             raise BlindError(f"the answers of {reader} are damaged ({error}); restore {self.file}") from error
         self._order = session.order_of(reader)
 
@@ -292,7 +291,7 @@ class Reading:
     @property
     def began(self) -> bool:
         """Whether there is any answer, or was."""
-        return self._mark is not None
+        return self._position is not None
 
     @property
     def complete(self) -> bool:
@@ -351,17 +350,17 @@ class Reading:
     def _write(self, entries: list[Entry]) -> None:
         if not self.began:
             entries = [{"do": "start", "reader": self.reader, "seal": self.session.seal}, *entries]
-        with self.session.journal.writing(self._id) as file:
+        with self.session.journal.open_locked(self._id) as file:
             self._check_alone(file)
-            self._mark = file.append([entry | {"t": round(time.time(), 3)} for entry in entries])
+            self._position = file.append([entry | {"t": round(time.time(), 3)} for entry in entries])
         for entry in entries:
             self._replay(entry)
 
     def _check_alone(self, file: JournalFile) -> None:
-        if self._mark is None:
+        if self._position is None:
             alone = not self.session.journal.entries(self._id)
         else:
-            news = file.news(self._mark)
+            news = file.read_since(self._position)
             alone = news is not None and not news[0]
         if not alone:
             raise BlindError(f"another window has gone on with the reading of {self.reader}; press Start again")

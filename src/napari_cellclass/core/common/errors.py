@@ -50,3 +50,7 @@ class EngineError(CellClassError):
 
 class CancelledError(CellClassError):
     """The user cancelled; what was finished is kept by whoever raised this."""
+
+
+MALFORMED_JSON = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
+"""What reading the parts of damaged JSON raises."""

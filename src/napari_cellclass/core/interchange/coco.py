@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.errors import MALFORMED_JSON, DatasetError
 from napari_cellclass.core.common.files import write_text
-from napari_cellclass.core.common.journal import MALFORMED
 from napari_cellclass.core.interchange.geojson import load_geojson
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes
@@ -120,7 +119,7 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
         rows = [row for row in content["annotations"] if row["image_id"] == image]
         names = tuple(categories[row["category_id"]] for row in rows)
         xywh = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    except MALFORMED as error:
+    except MALFORMED_JSON as error:
         raise DatasetError(f"{path} is no COCO file ({type(error).__name__}: {error}); export it again") from error
     if not np.isfinite(xywh).all() or (xywh[:, 2:] <= 0).any():
         raise DatasetError(f"{path} holds a box without an area; correct or remove it")

@@ -1,40 +1,38 @@
-"""Labels of the tiles of one field: every one on disk before it counts, every step undoable."""
+"""Labels of the tiles of one field: each on disk before it counts, every step undoable."""
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.common.errors import ImageError, ParamsError
+from napari_cellclass.core.common.journal import Entry, Journal, JournalFile, ReadPosition
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels import class_edits
-from napari_cellclass.core.labels.class_edits import RESERVED_KEYS
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.labels.history import CONFLICT, UNLABELLED, UNSURE, Change, Entry, grouped
-from napari_cellclass.core.labels.label_file import SUFFIX, AnnotationFile, ImageKey
-from napari_cellclass.core.labels.session import LabelLog
+from napari_cellclass.core.labels.history import History, LabelChange, Step
+from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE, tiles_by_label
+from napari_cellclass.core.labels.session_store import last_session, start_entry
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.grid_layout import grid_from_layout, grid_key, grid_layout
-
-__all__ = [
-    "CONFLICT", "RESERVED_KEYS", "SUFFIX", "UNLABELLED", "UNSURE", "Annotation", "Change", "ImageKey",
-    "earlier_labels", "grid_from_layout", "grid_key", "grid_layout", "open_annotation",
-]  # fmt: skip
+from napari_cellclass.core.tiles.grid_layout import grid_key
 
 
 class Annotation:
     """Labels of the tiles of one image, journaled; the only record that changes.
 
     Labels belong to tile ids of a grid's layout, so a region of interest, which leaves tiles out, neither
-    shifts nor loses them. Another process that restored the same session shares its steps: its entries
-    are taken over before a change is made.
+    shifts nor loses them. Neither memory nor journal changes without the other: a change is planned, written
+    to disk, and then made. Another process that restored the same session shares its steps: its entries
+    are replayed before a change is made.
 
     Parameters
     ----------
@@ -51,135 +49,108 @@ class Annotation:
     """
 
     def __init__(self, image: ImageKey, grid: TileGrid, scheme: ClassScheme, journal: Journal) -> None:
-        self._log = LabelLog(image, grid, scheme, journal)
+        grid_key(grid)  # raises where the grid cannot be written to a journal
+        self.image = image
+        self.grid = grid
+        self.journal = journal
+        self.session = _new_session()
+        self.history = History(grid.tile_id, scheme)
+        self._position: ReadPosition | None = None  # None until the journal knows of this session
 
     @classmethod
-    def restored(
-        cls, image: ImageKey, grid: TileGrid, journal: Journal, session: str | None = None
-    ) -> Annotation | None:
-        """Go on with a session, see :meth:`Journal.restore`."""
-        log = LabelLog.restored(image, grid, journal, session)
-        if log is None:
+    def restore(cls, image: ImageKey, grid: TileGrid, journal: Journal) -> Annotation | None:
+        """Continue the last session of an image's grid, with its labels, classes and steps.
+
+        Parameters
+        ----------
+        image
+            Its ``image_id`` names the journal's file.
+        grid
+            The grid, or a region of it; labels outside the region are kept.
+        journal
+            Where the session is.
+
+        Returns
+        -------
+        Annotation or None
+            None where there is nothing to restore.
+        """
+        entries, position = journal.read(image.image_id)
+        found = last_session(entries, grid)
+        if found is None:
             return None
-        annotation = cls.__new__(cls)
-        annotation._log = log
+        annotation = cls(image, grid, found[1].scheme, journal)
+        annotation.session, annotation.history = found
+        annotation._position = position
         return annotation
-
-    @property
-    def image(self) -> ImageKey:
-        """Which image the labels belong to."""
-        return self._log.image
-
-    @property
-    def grid(self) -> TileGrid:
-        """The N tiles."""
-        return self._log.grid
-
-    @property
-    def journal(self) -> Journal:
-        """Where every change goes."""
-        return self._log.journal
-
-    @property
-    def session(self) -> str:
-        """Id of the sitting in the journal."""
-        return self._log.session
 
     @property
     def scheme(self) -> ClassScheme:
         """The classes now; another object whenever they change."""
-        return self._log.history.scheme
+        return self.history.scheme
 
     @property
     def labels(self) -> NDArray[np.int16]:
-        """int16, shape (N,): label of each place of the grid; a read-only view that follows changes."""
-        return self._log.history.store.labels
+        """int16, shape (N,): label of each tile of the grid; a read-only view that follows changes."""
+        return self.history.store.labels
 
-    @property
-    def skipped(self) -> int:
-        """Journal entries that did not fit and were left out: 0 unless the file was damaged."""
-        return self._log.history.skipped
+    def labels_of(self, tile_ids: ArrayLike) -> NDArray[np.int16]:
+        """Labels of tile ids, int16, in the grid or outside its region."""
+        return self.history.store.get(np.asarray(tile_ids, np.int64))
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
-        return bool(self._log.history.done)
+    # -- changes -----------------------------------------------------------------------------------
 
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a step that was taken back."""
-        return bool(self._log.history.undone)
-
-    def label(self, places: ArrayLike, label: int) -> Change:
-        """Give places one label: one step, on disk before this returns.
+    def label(self, tile_indices: ArrayLike, labels: ArrayLike) -> LabelChange:
+        """Label tiles in one step, on disk before this returns.
 
         Parameters
         ----------
-        places
-            Places in the grid, one or many.
-        label
-            A place in ``scheme.names``, or ``UNLABELLED``, ``UNSURE``, ``CONFLICT``.
+        tile_indices
+            Indices into the grid, one or many; the last label counts where a tile is named twice.
+        labels
+            One label for all, or one for each: class indices, or ``UNLABELLED``, ``UNSURE``, ``CONFLICT``.
 
         Raises
         ------
         OutputError
             The journal cannot be written; then no label was changed.
         ParamsError
-            Another process changed the classes since; see :meth:`refresh`.
+            Another process changed the classes: they and its labels are there now, nothing else was done.
         IndexError, ValueError
-            No such place or label.
+            No such tile or label.
         """
-        places = np.atleast_1d(np.asarray(places, np.int64)).ravel()
-        return self.label_many(places, np.full(len(places), label))
-
-    def label_many(self, places: ArrayLike, labels: ArrayLike) -> Change:
-        """Give places their labels, (M,) each, in one step; the last one counts where a place comes twice.
-
-        Raises
-        ------
-        OutputError, ParamsError, IndexError, ValueError
-            See :meth:`label`.
-        """
-        places, after = np.asarray(places, np.int64), np.asarray(labels, np.int64)
-        if places.shape != after.shape or places.ndim != 1:
-            raise ValueError(f"{places.shape} places and {after.shape} labels are not one list each")
-        if len(places) and not (places.min() >= 0 and places.max() < len(self.grid)):
-            raise IndexError(f"a place is outside 0..{len(self.grid) - 1}")
-        if len(places) > 1:
-            places, last = np.unique(places[::-1], return_index=True)
+        indices = np.atleast_1d(np.asarray(tile_indices, np.int64)).ravel()
+        after = np.broadcast_to(np.asarray(labels, np.int64), indices.shape)
+        if len(indices) and not (indices.min() >= 0 and indices.max() < len(self.grid)):
+            raise IndexError(f"a tile index is outside 0..{len(self.grid) - 1}")
+        if len(indices) > 1:
+            indices, last = np.unique(indices[::-1], return_index=True)
             after = after[::-1][last]
 
         def entry() -> Entry | None:
             if len(after) and not (after.min() >= CONFLICT and after.max() < len(self.scheme)):
                 raise ValueError(f"a label is outside {CONFLICT}..{len(self.scheme) - 1}")
-            new = self.labels[places] != after
+            new = self.labels[indices] != after
             if not new.any():
                 return None
-            return {
-                "do": "label",
-                "set": grouped(self._log.history.store.ids[places[new]], after[new].astype(np.int16)),
-            }
+            ids = self.history.store.ids[indices[new]]
+            return {"do": "label", "set": tiles_by_label(ids, after[new].astype(np.int16))}
 
-        return self._write(entry)
+        return self._record(entry) or LabelChange.none()
 
-    def undo(self) -> Change | None:
-        """Take back the last step, of labels or classes; None where there is none.
+    def undo(self) -> LabelChange | None:
+        """Undo the last step, of labels or classes; None where there is none.
 
         Raises
         ------
         OutputError
             See :meth:`label`.
         """
-        return self._back_or_forth("undo")
+        return self._undo_or_redo("undo")
 
-    def redo(self) -> Change | None:
-        """Do again what :meth:`undo` took back last; None where there is nothing, or a new step came since."""
-        return self._back_or_forth("redo")
-
-    def refresh(self) -> Change:
-        """Take over what another process did in this session since; nothing in most cases."""
-        change = self._log.write(lambda: None, any_classes=True) if self._log.started else None
-        return Change.none() if change is None else change
+    def redo(self) -> LabelChange | None:
+        """Redo what :meth:`undo` undid last; None where there is nothing, or a new step came since."""
+        return self._undo_or_redo("redo")
 
     def add_class(self, name: str, colour: str | None = None, key: str | None = None) -> None:
         """Add a class at the end; the first free colour and key where none is given, no key for ``""``.
@@ -187,11 +158,11 @@ class Annotation:
         Raises
         ------
         ParamsError
-            The name is empty or taken, the colour is not ``#RRGGBB``, the key is taken, ``0`` or ``u``.
+            The name is empty or in use, the colour is not ``#RRGGBB``, the key is in use, ``0`` or ``u``.
         OutputError
             See :meth:`label`.
         """
-        self._write(lambda: class_edits.added(self.scheme, name, colour, key))
+        self._record(lambda: class_edits.add_class(self.scheme, name, colour, key))
 
     def change_class(
         self, index: int, name: str | None = None, colour: str | None = None, key: str | None = None
@@ -205,9 +176,9 @@ class Annotation:
         IndexError
             No such class.
         """
-        self._write(lambda: class_edits.changed(self.scheme, index, name, colour, key))
+        self._record(lambda: class_edits.change_class(self.scheme, index, name, colour, key))
 
-    def merge_class(self, index: int, into: int) -> Change:
+    def merge_class(self, index: int, into: int) -> LabelChange:
         """Give the tiles of a class to another one and remove it; the classes after it move up by one.
 
         Raises
@@ -219,9 +190,9 @@ class Annotation:
         IndexError, ValueError
             No such class, or both are the same.
         """
-        return self._write(lambda: class_edits.without(self.scheme, index, into))
+        return self._record(lambda: class_edits.remove_class(self.scheme, index, into)) or LabelChange.none()
 
-    def remove_class(self, index: int) -> Change:
+    def remove_class(self, index: int) -> LabelChange:
         """Remove a class; its tiles become ``UNLABELLED`` and the classes after it move up by one.
 
         Raises
@@ -229,7 +200,91 @@ class Annotation:
         ParamsError, OutputError, IndexError
             See :meth:`merge_class`.
         """
-        return self._write(lambda: class_edits.without(self.scheme, index, None))
+        return self._record(lambda: class_edits.remove_class(self.scheme, index, None)) or LabelChange.none()
+
+    def _undo_or_redo(self, direction: Literal["undo", "redo"]) -> LabelChange | None:
+        if self._position is None:
+            return None  # there is no step, and nothing is written before the first change
+        stack = self.history.undo_stack if direction == "undo" else self.history.redo_stack
+        return self._record(lambda: {"do": direction, "of": stack[-1].number} if stack else None, any_classes=True)
+
+    def _record(self, build: Callable[[], Entry | None], any_classes: bool = False) -> LabelChange | None:
+        """Replay what other processes wrote, journal the entry that ``build`` gives, then change memory.
+
+        Parameters
+        ----------
+        build
+            Gives the entry for the state as it is then, or None for nothing; may raise.
+        any_classes
+            Whether the entry makes sense after another process changed the classes.
+
+        Returns
+        -------
+        LabelChange or None
+            What differs from before the call; None where nothing was done.
+
+        Raises
+        ------
+        OutputError
+            The journal cannot be written; then nothing was changed.
+        ParamsError
+            Another process changed the classes: they and its labels are there now, nothing else was done.
+        """
+        history = self.history
+        before, scheme = None, history.scheme
+        with self.journal.open_locked(self.image.image_id) as file:
+            news = self._read_news(file)
+            if news:
+                before = history.store.labels.copy()
+                history.replay(news)
+                if history.scheme is not scheme and not any_classes:
+                    raise ParamsError("another window changed the classes of this image; check them and try again")
+            entry = build()
+            if entry is not None:
+                if entry["do"] in ("label", "classes"):
+                    entry["n"] = history.last_number + 1
+                direction, step = history.plan(entry)
+                self._append(file, entry)
+        if entry is None and before is None:
+            return None
+        if entry is not None:
+            if before is None and step.schemes is None:
+                history.commit(direction, step)
+                return self._change_of(step, undone=direction == "undo")
+            before = history.store.labels.copy() if before is None else before
+            history.commit(direction, step)
+        assert before is not None
+        return LabelChange.between(before, history.store.labels, history.scheme is not scheme)
+
+    def _read_news(self, file: JournalFile) -> list[Entry]:
+        """Read what other processes have added to this session."""
+        if self._position is None:
+            return []
+        news = file.read_since(self._position)
+        if news is None:
+            # Someone removed the journal. A new session begins with all labels; as its steps are gone on
+            # disk, they go in memory too.
+            self.session, self._position = _new_session(), None
+            self.history.undo_stack.clear()
+            self.history.redo_stack.clear()
+            return []
+        entries, self._position = news
+        return [entry for entry in entries if entry.get("s") == self.session]
+
+    def _append(self, file: JournalFile, entry: Entry) -> None:
+        entries = [entry | {"s": self.session, "t": round(time.time(), 3)}]
+        if self._position is None:
+            entries.insert(0, start_entry(self.session, self.image, self.grid, self.history))
+        self._position = file.append(entries)
+
+    def _change_of(self, step: Step, undone: bool) -> LabelChange:
+        """Give what a step of labels alone has changed in the grid: faster than comparing all labels."""
+        indices = self.history.store.indices_of(step.ids)
+        before, after = (step.after, step.before) if undone else (step.before, step.after)
+        inside = indices >= 0
+        return LabelChange(indices[inside], before[inside], after[inside])
+
+    # -- tables and files --------------------------------------------------------------------------
 
     def counts(self) -> pd.DataFrame:
         """Tiles of the grid per class: columns class_name, tiles; last "(unsure)", "(conflict)", "(unlabelled)"."""
@@ -240,39 +295,28 @@ class Annotation:
 
     def frame(self) -> pd.DataFrame:
         """One row per tile of the grid that has a class: tile_id, row, col, y0, x0, y1, x1 (px), class_name."""
-        places = np.flatnonzero(self.labels >= 0)
-        boxes = self.grid.boxes[places]
-        columns: dict[str, Any] = {"tile_id": self._log.history.store.ids[places]}
-        columns |= {"row": self.grid.row[places], "col": self.grid.col[places]}
+        indices = np.flatnonzero(self.labels >= 0)
+        boxes = self.grid.boxes[indices]
+        columns: dict[str, Any] = {"tile_id": self.history.store.ids[indices]}
+        columns |= {"row": self.grid.row[indices], "col": self.grid.col[indices]}
         columns |= {name: boxes[:, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
-        columns["class_name"] = np.array(self.scheme.names, object)[self.labels[places]]
+        columns["class_name"] = np.array(self.scheme.names, object)[self.labels[indices]]
         return pd.DataFrame(columns)
 
     def save(self, path: Path) -> None:
-        """Write labels, classes, grid and the image's id as one JSON file, ``NAME.tiles.json``, whole or not at all.
+        """Write labels, classes, grid and the image's id as one JSON file, ``NAME.tiles.json``, atomically.
 
         Raises
         ------
         OutputError
             It cannot be written.
         """
-        ids, labels = self._log.history.store.labelled()
+        ids, labels = self.history.store.labelled()
         AnnotationFile(self.image, self.grid, self.scheme, ids, labels).write(Path(path))
 
-    def labels_of(self, tile_ids: ArrayLike) -> NDArray[np.int16]:
-        """Labels of tile ids, int16, in the grid or left out by its region."""
-        return self._log.history.store.get(np.asarray(tile_ids, np.int64))
 
-    def _back_or_forth(self, what: str) -> Change | None:
-        def entry() -> Entry | None:
-            stack = self._log.history.done if what == "undo" else self._log.history.undone
-            return {"do": what, "of": stack[-1].number} if stack else None
-
-        return self._log.write(entry, any_classes=True) if self._log.started else None
-
-    def _write(self, build: Callable[[], Entry | None]) -> Change:
-        change = self._log.write(build)
-        return Change.none() if change is None else change
+def _new_session() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def open_annotation(path: Path, journal: Journal, image: ImageKey | None = None) -> Annotation:
@@ -285,7 +329,7 @@ def open_annotation(path: Path, journal: Journal, image: ImageKey | None = None)
     journal
         Gets the changes from here on, the first with all labels of the file.
     image
-        The image that the labels are for; None takes the file's word.
+        The image that the labels must be of; None accepts any.
 
     Raises
     ------
@@ -295,26 +339,26 @@ def open_annotation(path: Path, journal: Journal, image: ImageKey | None = None)
         It is of another image.
     """
     path = Path(path)
-    found = AnnotationFile.read(path)
-    if image is not None and image.image_id != found.image.image_id:
+    file = AnnotationFile.read(path)
+    if image is not None and image.image_id != file.image.image_id:
         raise ImageError(
-            f"{path} labels the image {found.image.name} ({found.image.image_id}), not {image.name} "
+            f"{path} labels the image {file.image.name} ({file.image.image_id}), not {image.name} "
             f"({image.image_id}); open that image, or choose the file of this one"
         )
-    annotation = Annotation(image or found.image, found.grid, found.scheme, journal)
-    annotation._log.history.store.set(found.ids, found.labels)
+    annotation = Annotation(image or file.image, file.grid, file.scheme, journal)
+    annotation.history.store.set(file.ids, file.labels)
     return annotation
 
 
-def earlier_labels(
+def restore_annotation(
     source: SourceImage,
     grid: TileGrid,
     journal: Journal,
     task: Task = NO_TASK,
 ) -> tuple[ImageKey, Annotation | None]:
-    """Name an image by its content, and bring back the labels that it has from an earlier time, or None.
+    """Identify an image by its content, and restore its last annotation, or None.
 
-    Every pixel is read to know the image, and a long journal takes a while: no work for a window's thread.
+    Every pixel is read to identify the image, and a long journal takes a while: not for a window's thread.
 
     Raises
     ------
@@ -322,4 +366,4 @@ def earlier_labels(
         The image or the journal cannot be read.
     """
     image = ImageKey(source.image_id, source.name, source.path)
-    return image, journal.restore(image, grid)
+    return image, Annotation.restore(image, grid, journal)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import GridError, ImageError, ParamsError
-from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED, UNSURE, Annotation
+from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.core.labels.tile_labels import Conflict
 from napari_cellclass.core.stats.agreement import cohen_kappa
 from napari_cellclass.core.stats.metrics import confusion_matrix

@@ -7,21 +7,22 @@ import string
 from collections.abc import Mapping, Sequence
 
 from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.journal import Entry
 from napari_cellclass.core.labels.classes import ClassScheme, palette
-from napari_cellclass.core.labels.history import UNLABELLED, Entry
+from napari_cellclass.core.labels.label_store import UNLABELLED
 
-RESERVED_KEYS = "0u"
+_RESERVED_KEYS = "0u"
 """Keys that clear a tile and mark it unsure; no class can have them."""
-_KEYS = "".join(key for key in string.digits + string.ascii_lowercase if key not in RESERVED_KEYS)
+_KEYS = "".join(key for key in string.digits + string.ascii_lowercase if key not in _RESERVED_KEYS)
 
 
-def added(scheme: ClassScheme, name: str, colour: str | None, key: str | None) -> Entry:
+def add_class(scheme: ClassScheme, name: str, colour: str | None, key: str | None) -> Entry:
     """Add a class at the end; the first free colour and key where none is given, no key for ``""``.
 
     Raises
     ------
     ParamsError
-        The name is empty or taken, the colour is not ``#RRGGBB``, the key is taken, ``0`` or ``u``.
+        The name is empty or in use, the colour is not ``#RRGGBB``, the key is in use, ``0`` or ``u``.
     """
     free = (c for c in palette(2 * len(scheme) + 13) if c not in scheme.colours)
     row = {
@@ -33,13 +34,15 @@ def added(scheme: ClassScheme, name: str, colour: str | None, key: str | None) -
     return _entry([*scheme.to_json(), row], range(len(scheme)))
 
 
-def changed(scheme: ClassScheme, index: int, name: str | None, colour: str | None, key: str | None) -> Entry | None:
+def change_class(
+    scheme: ClassScheme, index: int, name: str | None, colour: str | None, key: str | None
+) -> Entry | None:
     """Rename or recolour a class, or give it another key; None where nothing would change.
 
     Raises
     ------
     ParamsError
-        See :func:`added`.
+        See :func:`add_class`.
     IndexError
         No such class.
     """
@@ -54,8 +57,8 @@ def changed(scheme: ClassScheme, index: int, name: str | None, colour: str | Non
     return _entry([*rows[:index], row, *rows[index + 1 :]], range(len(rows)))
 
 
-def without(scheme: ClassScheme, index: int, into: int | None) -> Entry:
-    """Remove a class; its tiles go to the class ``into``, or lose their label where that is None.
+def remove_class(scheme: ClassScheme, index: int, into: int | None) -> Entry:
+    """Remove a class; its tiles go to the class ``into``, or lose ttarget label where that is None.
 
     Raises
     ------
@@ -65,19 +68,19 @@ def without(scheme: ClassScheme, index: int, into: int | None) -> Entry:
         No such class, or both are the same.
     """
     _check_index(scheme, index)
-    heir = UNLABELLED
+    target = UNLABELLED
     if into is not None:
         _check_index(scheme, into)
         if index == into:
             raise ValueError(f"class {index} cannot be merged into itself")
-        heir = into - (into > index)
+        target = into - (into > index)
     rows = scheme.to_json()
-    mapping = [heir if old == index else old - (old > index) for old in range(len(rows))]
+    mapping = [target if old == index else old - (old > index) for old in range(len(rows))]
     return _entry(rows[:index] + rows[index + 1 :], mapping)
 
 
 def _entry(rows: Sequence[Mapping[str, str]], mapping: Sequence[int]) -> Entry:
-    ClassScheme.from_json([dict(row) for row in rows])  # speaks to the user of a doubled or missing name
+    ClassScheme.from_json([dict(row) for row in rows])  # tells the user of a duplicate or empty name
     return {"do": "classes", "classes": list(rows), "map": list(mapping)}
 
 
@@ -90,7 +93,7 @@ def _check(row: Mapping[str, str], other_keys: Sequence[str]) -> None:
     name, colour, key = row["name"], row["colour"], row["key"]
     if not re.fullmatch("#[0-9A-Fa-f]{6}", colour):
         raise ParamsError(f"the colour {colour!r} of class {name!r} is not possible; write it as #RRGGBB")
-    if len(key) > 1 or (key and key in RESERVED_KEYS):
+    if len(key) > 1 or (key and key in _RESERVED_KEYS):
         raise ParamsError(f"the key {key!r} of class {name!r} is not possible; use one letter or digit except 0 and u")
     if key and key in other_keys:
         raise ParamsError(f"the key {key!r} is another class's; choose a free one for {name!r}")

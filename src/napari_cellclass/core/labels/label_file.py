@@ -15,7 +15,7 @@ from napari_cellclass.core.common.errors import CellClassError, DatasetError
 from napari_cellclass.core.common.files import write_json
 from napari_cellclass.core.common.limits import limit, variable
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.labels.history import CONFLICT
+from napari_cellclass.core.labels.label_store import CONFLICT
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_from_layout, grid_layout
 

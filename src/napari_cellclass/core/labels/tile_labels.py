@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.measure import points_in_poly
 
 from napari_cellclass.core.common.errors import GridError, ParamsError
-from napari_cellclass.core.labels.annotation import CONFLICT, UNLABELLED
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
 from napari_cellclass.core.tiles.grid import TileGrid
 

@@ -294,8 +294,3 @@ def tell_class_in_status_bar(layer: Layer, describe: Callable[[int], str] | None
         return status
 
     layer.get_status = get_status
-
-
-def is_map(layer: Layer) -> bool:
-    """Tell whether a layer is a map of ours, by its metadata."""
-    return isinstance(layer.metadata.get(KEY), dict) and layer.metadata[KEY].get("kind") == "map"

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.labels.annotation import CONFLICT, UNSURE, Annotation, Change
+from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.core.labels.history import LabelChange
+from napari_cellclass.core.labels.label_store import CONFLICT, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
 from napari_cellclass.viewer.common.in_view import text_colour
 from napari_cellclass.viewer.common.keys import Action, bind_keys
@@ -112,12 +114,12 @@ class AnnotationLayers:
             colours[_FIRST_CLASS + i] = (*(v / 255 for v in scheme.rgb(i)), 1.0)
         self.map.colormap = DirectLabelColormap(color_dict=colours)
 
-    def repaint(self, change: Change | None = None) -> None:
+    def repaint(self, change: LabelChange | None = None) -> None:
         """Show what a change did; everything when None."""
         if change is None:
             self.map.data = self._pixels()
-        elif len(change.places):
-            where, values = self._dots(change.places, pixel_values(change.after))
+        elif len(change.tile_indices):
+            where, values = self._dots(change.tile_indices, pixel_values(change.after))
             self.map.data_setitem(where, values)  # uploads these pixels only
 
     def go_to(self, place: int, follow: bool = True) -> None:

@@ -196,7 +196,7 @@ class FilesPanel(QWidget):
         ours = np.array([annotation.scheme.index(name) for name in names] or [0])
         places = np.flatnonzero(found.labels != -1)
         labels = np.where(found.labels >= 0, ours[np.maximum(found.labels, 0)], found.labels)[places]
-        self._owner.apply(lambda a: a.label_many(places, labels))
+        self._owner.apply(lambda a: a.label(places, labels))
         self._owner.drop_placeholders()
         self._owner.classes_changed()
         conflicts = f"; {len(found.conflicts)} are claimed by two classes and left out" if found.conflicts else ""
@@ -224,7 +224,7 @@ class FilesPanel(QWidget):
                 annotation.add_class(name)
         labels, conflicts = merge(annotation, other)
         places = np.flatnonzero(labels != annotation.labels)
-        self._owner.apply(lambda a: a.label_many(places, labels[places]))
+        self._owner.apply(lambda a: a.label(places, labels[places]))
         self._owner.classes_changed()
         self.report.setText(f"{len(places):,} tiles changed, {len(conflicts)} are in conflict.")
 

@@ -13,11 +13,14 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QLabel, QMessageBox, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.images.display import crop_pixels
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.labels.annotation import UNLABELLED, UNSURE, Annotation, Change, ImageKey, earlier_labels
+from napari_cellclass.core.labels.annotation import Annotation, restore_annotation
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.history import LabelChange
+from napari_cellclass.core.labels.label_file import ImageKey
+from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
+from napari_cellclass.core.labels.session_store import user_journal
 from napari_cellclass.core.params.verbs import TileParams
 from napari_cellclass.core.predictions.active_learning import Policy, ranked
 from napari_cellclass.core.predictions.table import TileTable
@@ -63,7 +66,7 @@ class AnnotateWidget(DockedWidget):
         super().__init__()
         self.viewer = napari_viewer
         look_after_removals(self, napari_viewer)
-        self.journal = Journal()
+        self.journal = user_journal()
         self.annotation: Annotation | None = None
         self.layers: AnnotationLayers | None = None
         self.source: SourceImage | None = None
@@ -154,7 +157,7 @@ class AnnotateWidget(DockedWidget):
         over = FieldLayer.of(layers[0])
         self.start_button.setEnabled(False)
         self._say("Looking for earlier labels of this image …")
-        self._job = job = start_job(earlier_labels, owner=self, source=source, grid=grid, journal=self.journal)
+        self._job = job = start_job(restore_annotation, owner=self, source=source, grid=grid, journal=self.journal)
         job.returned.connect(lambda found: self._looked(job, found, source, grid, over))
         job.failed.connect(lambda error: self._say(str(error), True))
         job.finished.connect(lambda: self.start_button.setEnabled(True))
@@ -203,18 +206,18 @@ class AnnotateWidget(DockedWidget):
         return self.apply(lambda annotation: annotation.label(places, label))
 
     def apply(self, action: Any) -> bool:
-        """Change the annotation and show what changed."""
+        """LabelChange the annotation and show what changed."""
         if self.annotation is None or self.layers is None:
             return False
         try:
-            change: Change | None = action(self.annotation)
+            change: LabelChange | None = action(self.annotation)
         except CellClassError as error:
             self._say(str(error), True)
             return False
         if change is not None:
             self.layers.repaint(change)
-            if len(change.places) < _BULK:
-                self._times.extend([time.monotonic()] * len(change.places))
+            if len(change.tile_indices) < _BULK:
+                self._times.extend([time.monotonic()] * len(change.tile_indices))
         self._counts_timer.start()
         return True
 
@@ -271,7 +274,7 @@ class AnnotateWidget(DockedWidget):
         rows = [i for i, tile in enumerate(table.grid.tile_id) if place_of.get(int(tile), -1) in wanted]
         rows = [i for i in rows if table.class_index[i] >= 0]
         chosen = np.array([place_of[int(table.grid.tile_id[i])] for i in rows], np.int64)
-        self.apply(lambda a: a.label_many(chosen, ours[table.class_index[rows]].astype(np.int16)))
+        self.apply(lambda a: a.label(chosen, ours[table.class_index[rows]].astype(np.int16)))
         self.drop_placeholders()
         self.classes_changed()
         self._say(f"{len(rows):,} tiles have taken the map's class.")

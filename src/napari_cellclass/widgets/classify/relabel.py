@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.labels.annotation import Annotation, ImageKey, earlier_labels
+from napari_cellclass.core.labels.annotation import Annotation, restore_annotation
+from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.overlay import describe_tile
 from napari_cellclass.viewer.common.session import MapView
@@ -109,7 +110,7 @@ class RelabelPanel(QWidget):
             return
         self._waiting = [(place, table.scheme.names[label])]
         self._say("Looking for earlier labels of this image …", False)
-        job = start_job(earlier_labels, owner=self, source=source, grid=table.grid, journal=annotate.journal)
+        job = start_job(restore_annotation, owner=self, source=source, grid=table.grid, journal=annotate.journal)
         job.returned.connect(lambda found: self._opened(annotate, found, source, table.grid))
         job.failed.connect(self._failed)
 
