@@ -14,7 +14,7 @@ import pytest
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.runs.evaluate.named_sets import named_paths
+from napari_cellclass.runs.evaluate.named_sets import parse_test_sets
 
 GROUP_BY = r"_(c\d+)"
 
@@ -99,11 +99,11 @@ def test_what_a_model_does_not_tell_is_left_out_of_the_methods(written: Path, ih
     from napari_cellclass.core.models.texture_decision import TextureHead
     from napari_cellclass.report.methods import methods_text
     from napari_cellclass.runs.common.engine_access import open_engine
-    from napari_cellclass.runs.evaluate.named_sets import evaluate_sets
+    from napari_cellclass.runs.evaluate.named_sets import evaluate_test_sets
 
     bundle = open_bundle(ihc_model)
     with open_engine(bundle) as engine:
-        sets = evaluate_sets(named_paths([str(ihc_model.parent / "test")]), bundle, engine)
+        sets = evaluate_test_sets(parse_test_sets([str(ihc_model.parent / "test")]), bundle, engine)
     bare = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": {}, "data": {}, "versions": {}}))
     text = methods_text(bare, sets)
     for word in ("trained on", "seed", "epoch", "Split", "standardised", "tensorflow", "None"):
@@ -131,9 +131,9 @@ def test_one_set_is_written_straight_to_the_folder(tmp_path: Path, ihc_model: Pa
 def test_sets_are_called_as_they_are_named_or_by_as_much_of_their_path_as_tells_them_apart(tmp_path: Path) -> None:
     (tmp_path / "a=b").mkdir()
     words = ["plate 1/test", "plate 2/test", "own=plate 3/test", str(tmp_path / "a=b"), "x/tiles.csv", "x/field.csv"]
-    found = [one.name for one in named_paths(words)]
+    found = [one.name for one in parse_test_sets(words)]
     assert found == ["plate 1_test", "plate 2_test", "own", "a=b", "x", "field"]
-    assert named_paths(["own=plate 3/test"])[0].path == Path("plate 3/test")
+    assert parse_test_sets(["own=plate 3/test"])[0].path == Path("plate 3/test")
 
 
 @pytest.mark.parametrize(
@@ -149,5 +149,5 @@ def test_sets_are_called_as_they_are_named_or_by_as_much_of_their_path_as_tells_
 )
 def test_a_name_that_cannot_be_is_refused_in_one_line(words: list[str], complaint: str) -> None:
     with pytest.raises(ParamsError, match=complaint) as caught:
-        named_paths(words)
+        parse_test_sets(words)
     assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.verbs import TrainParams
-from napari_cellclass.runs.common.dataset_opening import cutter
+from napari_cellclass.runs.common.dataset_opening import grid_maker
 from napari_cellclass.runs.train.repeats import finished_model
 
 pytestmark = pytest.mark.training
@@ -55,7 +55,7 @@ def runs(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of one training, tested on its own tiles."""
     out = tmp_path_factory.mktemp("runs") / "m.cellclass"
     said = command("train", folders, "--out", out, "--runs", 2, "--test", folders, *HOW)
-    assert "0 of 2 runs were there already" in said
+    assert "0 of 2 runs were reused" in said
     assert "2 runs, mean balanced accuracy" in said
     return out
 
@@ -87,7 +87,7 @@ def test_runs_are_taken_up_where_they_were_left(runs: Path, folders: Path, tmp_p
     second.write_bytes(second.read_bytes()[:-100])  # as a crash leaves it
     before = kept.stat().st_mtime_ns
     said = command("train", folders, "--out", kept, "--runs", 2, "--test", folders, *HOW)
-    assert "1 of 2 runs were there already" in said
+    assert "1 of 2 runs were reused" in said
     assert kept.stat().st_mtime_ns == before
     assert open_bundle(second).member("model.bin") == weights
     for name in ("m_runs.csv", "m_tiles.csv", "m_spread.csv"):
@@ -102,7 +102,7 @@ def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, chang
 
     def found(**values: Any) -> Any:
         params = TrainParams.checked(**same | values)
-        data = read_labelled(folders, cutter(params))
+        data = read_labelled(folders, grid_maker(params))
         return finished_model(split_by_group(data, params.val_fraction), params)
 
     assert found() is not None
@@ -112,11 +112,11 @@ def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, chang
 def test_a_model_of_other_pixels_is_not_taken(runs: Path, folders: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(folders, tmp_path / "other"))
     params = TrainParams.checked(data=other, out=runs, tile_px=16, epochs=2, standardise="tile")
-    assert finished_model(split_by_group(read_labelled(other, cutter(params))), params) is not None
+    assert finished_model(split_by_group(read_labelled(other, grid_maker(params))), params) is not None
     pixels = np.array(Image.open(other / "grain" / "g0.png"))
     pixels[0, 0] += 1
     Image.fromarray(pixels).save(other / "grain" / "g0.png")
-    assert finished_model(split_by_group(read_labelled(other, cutter(params))), params) is None
+    assert finished_model(split_by_group(read_labelled(other, grid_maker(params))), params) is None
 
 
 def test_an_experiment_writes_its_verdict_with_every_piece_of_evidence(made: tuple[Path, str]) -> None:
@@ -144,7 +144,7 @@ def test_an_experiment_goes_on_where_it_was_left_and_says_the_same(
     out = Path(shutil.copytree(made[0], tmp_path / "out"))
     (out / "models" / "shuffled01.cellclass").unlink()
     words = ["experiment", folders, "--out", out, "--runs", 2, "--repeats", 1, "--sizes", "0.34,0.67", *HOW]
-    assert "5 of 6 trainings were there already" in command(*words)
+    assert "5 of 6 trainings were reused" in command(*words)
     before, after = (json.loads((folder / "verdict.json").read_text()) for folder in (made[0], out))
     assert before["sentences"] == after["sentences"]
     assert before["numbers"] == after["numbers"]
@@ -157,14 +157,14 @@ def test_workers_train_at_once_take_what_is_there_and_come_to_the_same(
     (out / "models").mkdir(parents=True)
     shutil.copy2(made[0] / "models" / "run01.cellclass", out / "models")
     words = ["experiment", folders, "--out", out, "--runs", 2, "--repeats", 1, "--sizes", "0.34,0.67", *HOW]
-    assert "1 of 6 trainings were there already" in command(*words, "--workers", 2)
+    assert "1 of 6 trainings were reused" in command(*words, "--workers", 2)
     one_by_one = {path.name for path in (made[0] / "models").iterdir()}
     assert {path.name for path in (out / "models").iterdir()} == one_by_one
     for name in one_by_one:
         expected, found = (open_bundle(folder / "models" / name) for folder in (made[0], out))
         np.testing.assert_allclose(found.golden[1], expected.golden[1], atol=1e-3)
         assert found.manifest.training["seed"] == expected.manifest.training["seed"]
-    assert "6 of 6 trainings were there already" in command(*words)
+    assert "6 of 6 trainings were reused" in command(*words)
 
 
 def test_runs_of_workers_that_were_killed_are_gone_on_with(runs: Path, folders: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_runs_of_workers_that_were_killed_are_gone_on_with(runs: Path, folders: 
     assert alive == []  # nobody goes on unseen
     there = finished(tmp_path)
     before = {path.name: path.stat().st_mtime_ns for path in there}
-    assert f"{len(there)} of 4 runs were there already" in command(*words)
+    assert f"{len(there)} of 4 runs were reused" in command(*words)
     assert before.items() <= {path.name: path.stat().st_mtime_ns for path in finished(tmp_path)}.items()
     for name in ("m.cellclass", "m_run02.cellclass"):  # those that were trained one after the other, undisturbed
         expected, found = (open_bundle(folder / name) for folder in (runs.parent, tmp_path))

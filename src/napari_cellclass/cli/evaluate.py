@@ -22,11 +22,11 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
     from napari_cellclass.core.evaluation.results import check_evaluation_folder
     from napari_cellclass.core.models.known_models import KnownModels
     from napari_cellclass.report.kit import save_kit, save_sets
-    from napari_cellclass.runs.common.dataset_opening import reader
+    from napari_cellclass.runs.common.dataset_opening import image_reader
     from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
-    from napari_cellclass.runs.evaluate.named_sets import evaluate_sets, named_paths
+    from napari_cellclass.runs.evaluate.named_sets import evaluate_test_sets, parse_test_sets
 
-    paths = named_paths(params.data)
+    paths = parse_test_sets(params.data)
     model = load_model(params.model, KerasAnswers.of(params))
     KnownModels().introduce(model, say)
     for one in paths:
@@ -38,8 +38,8 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
     if why:
         say(f"warning: {why}")
     with open_engine(model, params.engine, precision=precision) as engine:
-        sets = evaluate_sets(
-            paths, model, engine, params.group_by, reader(params),
+        sets = evaluate_test_sets(
+            paths, model, engine, params.group_by, image_reader(params),
             shortcuts=params.shortcuts, stress=params.stress, task=task,
         )  # fmt: skip
     panel = PanelChoice(params.panel, params.panel_order, params.seed)

@@ -29,7 +29,7 @@ def experiment(
     save_runs(tables, {name: params.out / f"{name}.csv" for name in tables})
     title = f"{params.data.name}: {verdict.word}"
     save_both(experiment_figure(tables, title, verdict.evidence.chance), params.out / "experiment.png")
-    say(f"{result.taken} of {result.trainings} trainings were there already, trained alike to their end: taken")
+    say(f"{result.reused} of {result.trainings} trainings were reused: trained before with the same data and settings")
     say(f"Verdict: {verdict.word}. {verdict.meaning[0].upper()}{verdict.meaning[1:]}.")
     for text in (*verdict.sentences, *spread_lines(tables["spread"])):
         say(f"  - {text}")

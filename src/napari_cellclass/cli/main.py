@@ -189,12 +189,12 @@ def _train(params: TrainParams, reporter: Reporter) -> int:
 def _check(params: CheckParams, reporter: Reporter) -> int:
     from napari_cellclass.core.common.files import check_writable, write_json
     from napari_cellclass.core.quality.dataset_check import check_folder
-    from napari_cellclass.runs.common.dataset_opening import cutter, reader
+    from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
 
-    grid = cutter(params)
+    grid = grid_maker(params)
     if params.out is not None:
         check_writable(params.out)
-    report = check_folder(params.data, grid, params.group_by, reader(params), reporter.task)
+    report = check_folder(params.data, grid, params.group_by, image_reader(params), reporter.task)
     for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
         texts = [finding.text for finding in report.findings if finding.severity == severity]
         if texts:

@@ -33,7 +33,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
         from napari_cellclass.report.runs_figures import save_runs
 
         save_runs(result.tables, {name: run_file(params.out, name) for name in result.tables})
-        say(f"{result.taken} of {params.runs} runs were there already, trained alike to their end: taken")
+        say(f"{result.reused} of {params.runs} runs were reused: trained before with the same data and settings")
     for path, reason in result.data.skipped:
         say(f"left out: {path}: {reason}")
     for model in result.models:

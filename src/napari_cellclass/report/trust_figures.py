@@ -63,7 +63,7 @@ def stress_figure(table: pd.DataFrame, classes: int) -> Figure:
     Parameters
     ----------
     table
-        See :func:`~napari_cellclass.runs.evaluate.trust.stress_test`.
+        See :func:`~napari_cellclass.runs.evaluate.trust.measure_robustness`.
     classes
         How many classes there are to guess among.
     """

@@ -11,7 +11,7 @@ from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.quality.brightness import classes_by_brightness
-from napari_cellclass.runs.common.dataset_opening import cutter, settled
+from napari_cellclass.runs.common.dataset_opening import grid_maker, resolve_auto_settings
 
 
 def fields(folder: Path, brighter: float, smoother: float, groups: int = 5) -> TileDataset:
@@ -23,7 +23,7 @@ def fields(folder: Path, brighter: float, smoother: float, groups: int = 5) -> T
             grain = gaussian_filter(rng.standard_normal((64, 64)), sigma)
             pixels = gain * (60 + 12 * grain / grain.std())
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name}{i}.png")
-    return read_labelled(folder, cutter(params(folder)))
+    return read_labelled(folder, grid_maker(params(folder)))
 
 
 def params(folder: Path, **more: object) -> TrainParams:
@@ -32,7 +32,7 @@ def params(folder: Path, **more: object) -> TrainParams:
 
 def test_brightness_is_kept_where_it_alone_tells_the_classes_apart(tmp_path: Path) -> None:
     data = fields(tmp_path, 2, 0)
-    how, (told,) = settled(params(tmp_path), data)
+    how, (told,) = resolve_auto_settings(params(tmp_path), data)
     assert how.standardise == "none"
     assert "brightness and contrast alone reach 1.00 on held-out groups" in told
     assert "Check that all classes were exposed alike" in told
@@ -43,7 +43,7 @@ def test_tiles_are_brought_to_one_brightness_where_texture_serves_as_well(
     tmp_path: Path, brighter: float, smoother: float
 ) -> None:
     data = fields(tmp_path, brighter, smoother)
-    how, told = settled(params(tmp_path), data)
+    how, told = resolve_auto_settings(params(tmp_path), data)
     assert (how.standardise, told) == ("tile", ())
 
 
@@ -54,4 +54,4 @@ def test_with_few_groups_nothing_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("chosen", ["tile", "none"])
 def test_what_a_user_chose_stays(tmp_path: Path, chosen: str) -> None:
     asked = params(tmp_path, standardise=chosen)
-    assert settled(asked, fields(tmp_path, 2, 0)) == (asked, ())
+    assert resolve_auto_settings(asked, fields(tmp_path, 2, 0)) == (asked, ())

@@ -20,7 +20,12 @@ from napari_cellclass.core.stats.metrics import evaluate
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, Scale
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, predict_dataset
-from napari_cellclass.runs.evaluate.trust import examine, images_of_training, split_like, stress_test
+from napari_cellclass.runs.evaluate.trust import (
+    measure_robustness,
+    run_trust_checks,
+    split_as_trained,
+    training_images_in,
+)
 from napari_cellclass.runs.prepare.slicing import slice_images
 
 
@@ -62,7 +67,9 @@ def evaluation(data: Any) -> Evaluation:
 
 
 def test_a_network_that_learned_the_exposure_falls_with_it_and_stands_the_rest(data: Any) -> None:
-    table = stress_test(data, Threshold(), Scale(0, 255)).set_index(["perturbation", "level"])["balanced_accuracy"]
+    table = measure_robustness(data, Threshold(), Scale(0, 255)).set_index(["perturbation", "level"])[
+        "balanced_accuracy"
+    ]
     assert table["none", 0] == table["gain", 1] == 1
     assert table["gain", 0.5] == table["gain", 2.0] == 0.5
     for steady in (("blur", 2.0), ("noise", 0.2), ("jpeg", 40), ("rotation", 45)):
@@ -71,7 +78,7 @@ def test_a_network_that_learned_the_exposure_falls_with_it_and_stands_the_rest(d
 
 
 def test_its_shortcut_is_an_alarm_and_stands_in_the_table(data: Any) -> None:
-    trust = examine(evaluation(data), bundle(data), Threshold(), shortcuts=True)
+    trust = run_trust_checks(evaluation(data), bundle(data), Threshold(), shortcuts=True)
     assert "shortcut-brightness" in {alarm.code for alarm in trust.alarms}
     assert trust.shortcuts is not None
     table = trust.shortcuts.set_index("name")["balanced_accuracy"]
@@ -81,26 +88,28 @@ def test_its_shortcut_is_an_alarm_and_stands_in_the_table(data: Any) -> None:
 
 def test_on_its_own_data_a_network_is_compared_on_the_tiles_it_has_not_seen(data: Any) -> None:
     split = split_by_group(data)
-    again = split_like(data, bundle(data, split))
+    again = split_as_trained(data, bundle(data, split))
     assert again.split.tolist() == split.split.tolist()
     told = evaluation(data)
     wrong = np.where(split.split == "validation", 1 - data.labels, data.labels)  # remembers, and is wrong elsewhere
     remembered = Evaluation(data, np.eye(2, dtype=np.float32)[wrong], told.report)
-    found = {alarm.code for alarm in examine(remembered, bundle(data, split), Threshold()).alarms}
+    found = {alarm.code for alarm in run_trust_checks(remembered, bundle(data, split), Threshold()).alarms}
     assert found >= {"trained-on", "memorised", "nothing-learned"}
 
 
 def test_other_data_is_not_split(data: Any, tmp_path: Path) -> None:
     other = bundle(data, split_by_group(data))
     other.manifest.data["images"] = [{**one, "id": "x" + one["id"]} for one in other.manifest.data["images"]]
-    assert not (split_like(data, other).split != "").any()
-    assert examine(evaluation(data), other, Threshold()).alarms == ()
+    assert not (split_as_trained(data, other).split != "").any()
+    assert run_trust_checks(evaluation(data), other, Threshold()).alarms == ()
 
 
 def test_a_stress_test_can_be_cancelled(data: Any) -> None:
     seen: list[int] = []
     with pytest.raises(CancelledError):
-        stress_test(data, Threshold(), Scale(0, 255), Task(lambda p: seen.append(p.done), lambda: len(seen) == 3))
+        measure_robustness(
+            data, Threshold(), Scale(0, 255), Task(lambda p: seen.append(p.done), lambda: len(seen) == 3)
+        )
     assert seen == [1, 2, 3]
 
 
@@ -135,5 +144,5 @@ def test_tiles_cut_from_fields_that_a_model_has_seen_are_known(tmp_path: Path) -
     cut = [read_folders(tmp_path / f"tiles{i}") for i in range(2)]
     other = SimpleNamespace(manifest=SimpleNamespace(data={"images": [{"path": str(tmp_path / "x.png"), "id": "x"}]}))
     for test, trained in ((cut[0], fields), (fields, cut[0]), (cut[0], cut[1])):
-        assert images_of_training(test, bundle(trained, split_by_group(trained))) == tuple(test.paths)
-        assert images_of_training(test, other) == ()
+        assert training_images_in(test, bundle(trained, split_by_group(trained))) == tuple(test.paths)
+        assert training_images_in(test, other) == ()

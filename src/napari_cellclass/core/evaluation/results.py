@@ -75,7 +75,7 @@ class EvaluatedSet:
     alarms
         In plain words.
     shortcuts, stress
-        See :class:`~napari_cellclass.runs.evaluate.trust.Trust`; None where not asked for.
+        See :class:`~napari_cellclass.runs.evaluate.trust.TrustChecks`; None where not asked for.
     """
 
     name: str

@@ -16,13 +16,13 @@ from napari_cellclass.core.params.verbs import PlaneParams, TrainParams
 from napari_cellclass.core.quality.brightness import classes_by_brightness
 
 
-def reader(params: PlaneParams) -> ReadImage:
+def image_reader(params: PlaneParams) -> ReadImage:
     """Give what opens the plane of an image that is asked for."""
     # No function of its own, so that another process can be given it.
     return functools.partial(read_image, t=params.t, z=params.z, scene=params.scene)
 
 
-def cutter(params: CheckParams | TrainParams) -> GridOf | None:
+def grid_maker(params: CheckParams | TrainParams) -> GridOf | None:
     """Give what cuts a field into tiles, or None where every image is a tile.
 
     Raises
@@ -37,7 +37,7 @@ def cutter(params: CheckParams | TrainParams) -> GridOf | None:
     return params.grid
 
 
-def settled(
+def resolve_auto_settings(
     params: TrainParams,
     data: TileDataset,
     task: Task = NO_TASK,

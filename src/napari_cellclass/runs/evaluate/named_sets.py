@@ -17,20 +17,20 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.evaluate.test_sets import evaluate_folder
-from napari_cellclass.runs.evaluate.trust import examine
+from napari_cellclass.runs.evaluate.trust import run_trust_checks
 
 _NOT_IN_NAMES = set('/\\:*?"<>|')
 
 
 @dataclass(frozen=True)
-class NamedPath:
+class NamedTestSet:
     """A test set that is still to be read: class folders or a TILES.csv."""
 
     name: str
     path: Path
 
 
-def named_paths(words: Sequence[str]) -> tuple[NamedPath, ...]:
+def parse_test_sets(words: Sequence[str]) -> tuple[NamedTestSet, ...]:
     """Read ``NAME=PATH`` or ``PATH``; without a name it is the folder's, with those above it where names are alike.
 
     A word that is a path with ``=`` in it, is a path.
@@ -40,11 +40,11 @@ def named_paths(words: Sequence[str]) -> tuple[NamedPath, ...]:
     ParamsError
         A name is no name for a folder, or is given twice.
     """
-    return with_names([_named(word) for word in words])
+    return name_test_sets([_named(word) for word in words])
 
 
-def with_names(found: Sequence[NamedPath]) -> tuple[NamedPath, ...]:
-    """Name the test sets that have no name yet, and check the others; see :func:`named_paths`."""
+def name_test_sets(found: Sequence[NamedTestSet]) -> tuple[NamedTestSet, ...]:
+    """Name the test sets that have no name yet, and check the others; see :func:`parse_test_sets`."""
     given = [one.name for one in found if one.name]
     for name in given:
         if not name.strip(" .") or set(name) & _NOT_IN_NAMES:
@@ -57,13 +57,13 @@ def with_names(found: Sequence[NamedPath]) -> tuple[NamedPath, ...]:
     return tuple(one if one.name else replace(one, name=next(own)) for one in found)
 
 
-def _named(word: str) -> NamedPath:
+def _named(word: str) -> NamedTestSet:
     name, equals, path = word.partition("=")
     if not equals or Path(word).exists():
-        return NamedPath("", Path(word))
+        return NamedTestSet("", Path(word))
     if not name or not path:
         raise ParamsError(f"{word!r} is no NAME=FOLDER; give both, or only the folder")
-    return NamedPath(name, Path(path))
+    return NamedTestSet(name, Path(path))
 
 
 def _own_names(paths: Sequence[Path]) -> Iterator[str]:
@@ -81,8 +81,8 @@ def _folder(path: Path) -> Path:
     return path.parent if path.stem == "tiles" else path.with_suffix("")
 
 
-def evaluate_sets(
-    sets: Sequence[NamedPath],
+def evaluate_test_sets(
+    sets: Sequence[NamedTestSet],
     bundle: ModelBundle,
     engine: Predictor,
     group_by: str | None = None,
@@ -101,7 +101,7 @@ def evaluate_sets(
     group_by, read
         See :func:`~napari_cellclass.core.datasets.dataset.group_name`; opens an image.
     shortcuts, stress
-        Whether to test these, see :func:`~napari_cellclass.runs.evaluate.trust.examine`.
+        Whether to test these, see :func:`~napari_cellclass.runs.evaluate.trust.run_trust_checks`.
     task
         Reports and is checked per image and batch of tiles.
 
@@ -116,7 +116,7 @@ def evaluate_sets(
     for one in sets:
         named = task if len(sets) == 1 else task.mapped(partial(_with_name, one.name))
         evaluation = evaluate_folder(one.path, bundle, engine, group_by, read, named)
-        trust = examine(evaluation, bundle, engine, shortcuts, stress, named)
+        trust = run_trust_checks(evaluation, bundle, engine, shortcuts, stress, named)
         found.append(EvaluatedSet(one.name, one.path, evaluation, trust.alarms, trust.shortcuts, trust.stress))
     return tuple(found)
 

@@ -48,10 +48,10 @@ def evaluate_folder(
         The task was cancelled.
     """
     data = read_test_tiles(folder, bundle, group_by, None, read, task)
-    return evaluate_set(data, bundle, engine, task, str(folder))
+    return evaluate_dataset(data, bundle, engine, task, str(folder))
 
 
-def evaluate_set(
+def evaluate_dataset(
     data: TileDataset,
     bundle: ModelBundle,
     engine: Predictor,

@@ -34,11 +34,11 @@ from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, predict_dataset
 
 # Every tile is classified about 20 times.
-MOST_STRESSED = 1000
+MAX_PERTURBED_TILES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Trust:
+class TrustChecks:
     """What was found out about an evaluated model.
 
     Parameters
@@ -48,7 +48,7 @@ class Trust:
     shortcuts
         See :func:`~napari_cellclass.core.quality.shortcuts.shortcut_table`; None where not asked for.
     stress
-        See :func:`stress_test`; None where not asked for.
+        See :func:`measure_robustness`; None where not asked for.
     """
 
     alarms: tuple[Finding, ...]
@@ -56,14 +56,14 @@ class Trust:
     stress: pd.DataFrame | None
 
 
-def examine(
+def run_trust_checks(
     evaluation: Evaluation,
     bundle: ModelBundle,
     engine: Predictor,
     shortcuts: bool = False,
     stress: bool = False,
     task: Task = NO_TASK,
-) -> Trust:
+) -> TrustChecks:
     """Find the alarms of an evaluation and, where asked for, test shortcuts and stress.
 
     Tiles that the model was trained on are told of. Where all tiles are from its own data set, they are split as
@@ -76,7 +76,7 @@ def examine(
     CancelledError
         The task was cancelled.
     """
-    data = split_like(evaluation.data, bundle)
+    data = split_as_trained(evaluation.data, bundle)
     held = data.where(VALIDATION) if (data.split != "").any() else np.arange(len(data))
     report = _report(evaluation, held)
     alarms = [*_trained_on(data, bundle), *training_alarms((), report, data)]
@@ -90,12 +90,12 @@ def examine(
         table = shortcut_table(found, report.balanced_accuracy)
     if stress:
         spec = bundle.preprocess
-        part = data.take(held[evenly(len(held), MOST_STRESSED)])
-        stressed = stress_test(part, engine, Scale(spec.low, spec.high), task, spec)
-    return Trust(tuple(alarms), table, stressed)
+        part = data.take(held[evenly(len(held), MAX_PERTURBED_TILES)])
+        stressed = measure_robustness(part, engine, Scale(spec.low, spec.high), task, spec)
+    return TrustChecks(tuple(alarms), table, stressed)
 
 
-def split_like(data: TileDataset, bundle: ModelBundle) -> TileDataset:
+def split_as_trained(data: TileDataset, bundle: ModelBundle) -> TileDataset:
     """Split the tiles as in the training of a model, if all of them were there, by image hash and box."""
     table = bundle.table("split.csv")
     ids = {one["path"]: one["id"] for one in bundle.manifest.data.get("images", ())}
@@ -118,7 +118,7 @@ def _report(evaluation: Evaluation, places: NDArray[np.int64]) -> EvalReport:
     return evaluate(evaluation.prob[places], data.labels[places], data.groups[places].tolist(), data.scheme.names)
 
 
-def images_of_training(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ...]:
+def training_images_in(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ...]:
     """Give the images that a model has seen: with the same pixels, or cut from a field that it has seen tiles of."""
     images = bundle.manifest.data.get("images", ())
     ids, trained = {one["id"] for one in images}, _fields([Path(one["path"]) for one in images])
@@ -144,7 +144,7 @@ def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
 
 
 def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
-    seen = images_of_training(data, bundle)
+    seen = training_images_in(data, bundle)
     if seen:
         text = f"{len(seen)} of {len(data.paths)} images are from the training of the model, so the accuracy over all "
         text += "of them says nothing about new fields"
@@ -153,7 +153,7 @@ def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
         yield Finding("warning", "trained-on", text, seen)
 
 
-def stress_test(
+def measure_robustness(
     data: TileDataset,
     engine: Predictor,
     scale: Scale,

@@ -32,9 +32,9 @@ from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.learning_curve import LearningCurve, advice, fit_learning_curve
 from napari_cellclass.engine.training.quantise import check_quantiser
-from napari_cellclass.runs.common.dataset_opening import cutter, reader, settled
-from napari_cellclass.runs.train.parallel import Job, train_ahead
-from napari_cellclass.runs.train.repeats import Repeats, Trained, tables_of, train_or_take, write_table
+from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
+from napari_cellclass.runs.train.parallel import Job, train_in_parallel
+from napari_cellclass.runs.train.repeats import RepeatedRuns, Trained, result_tables, train_or_reuse, write_table
 from napari_cellclass.runs.train.train import copies_in_tests, count_runs, read_tests
 
 _MOST_EPOCHS = 4  # times those asked for, on few tiles
@@ -53,7 +53,7 @@ class Experiment:
         What was written as CSV, by the files' names.
     data
         The tiles, split as in the first run.
-    trainings, taken
+    trainings, reused
         How many trainings it rests on, and how many of them were there already.
     notes
         What was left out, and why.
@@ -65,7 +65,7 @@ class Experiment:
     tables: dict[str, pd.DataFrame]
     data: TileDataset
     trainings: int
-    taken: int
+    reused: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -93,7 +93,7 @@ def run_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experiment
     check_writable(params.out / "verdict.json")
     check_quantiser(params)
     work = _Work(params, task)
-    work.train_ahead()
+    work.train_in_parallel()
     work.repeat()
     result = work.judge()
     for wanted, part in ((params.null, work.shuffle), (params.curve, work.shrink), (params.pair, work.by_tile)):
@@ -110,7 +110,7 @@ class _Work:
     params: ExperimentParams
     task: Task
     trainings: int = 0
-    taken: int = 0
+    reused: int = 0
     made: frozenset[Path] = frozenset()
     notes: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -118,20 +118,22 @@ class _Work:
 
     def __post_init__(self) -> None:
         params, self.how = self.params, self.params.training()
-        self.data = read_labelled(params.data, cutter(params), params.group_by, reader(params), None, self.task)
+        self.data = read_labelled(
+            params.data, grid_maker(params), params.group_by, image_reader(params), None, self.task
+        )
         if params.folds is None:
             splits = [split_by_group(self.data, params.val_fraction)]
         else:
             splits = [split_fold(self.data, fold, params.folds) for fold in range(params.folds)]
         tests = read_tests(params, self.data, self.task)
-        self.how, told = settled(self.how, self.data, self.task)
+        self.how, told = resolve_auto_settings(self.how, self.data, self.task)
         self.warnings = (
             *told,
             *(one.text for one in check_dataset(splits[0]) if one.severity == "warning"),
             *copies_in_tests(splits[0], tests, self.task).values(),
         )
         named = dict(zip(set_names(list(tests)), tests.values(), strict=True))
-        self.folds = [Repeats.of(split, named) for split in splits]
+        self.folds = [RepeatedRuns.of(split, named) for split in splits]
         self.first = splits[0]
         self.total = params.runs * len(splits) + params.repeats * (
             params.null + params.curve * len(self._parts()) + (params.pair and self._pairable())
@@ -146,14 +148,14 @@ class _Work:
         """Train or take one model."""
         how = self.how_to(name, seed, **changes)
         told = count_runs(self.task, self.trainings, self.total)
-        trained = train_or_take(data, how, told)
+        trained = train_or_reuse(data, how, told)
         self.trainings += 1
-        self.taken += trained.taken and how.out not in self.made
+        self.reused += trained.reused and how.out not in self.made
         return trained
 
-    def train_ahead(self) -> None:
+    def train_in_parallel(self) -> None:
         """Train what will be asked for, several at once, where that is wanted."""
-        self.made = train_ahead(list(self._jobs()), self.params.workers, self.task)
+        self.made = train_in_parallel(list(self._jobs()), self.params.workers, self.task)
 
     def _jobs(self) -> Iterator[Job]:
         """Give all trainings, named and seeded as the parts below ask for them."""
@@ -179,7 +181,7 @@ class _Work:
     def _tile_fraction(self) -> float:
         return self.params.val_fraction if self.params.folds is None else 1 / self.params.folds
 
-    def add(self, repeats: Repeats, trained: Trained, data: TileDataset | None = None) -> None:
+    def add(self, repeats: RepeatedRuns, trained: Trained, data: TileDataset | None = None) -> None:
         """Test one model."""
         repeats.add(trained, self.task, data)
 
@@ -195,11 +197,11 @@ class _Work:
             for number, repeats in enumerate(self.folds, 1):
                 self.add(repeats, self.train(repeats.data, self._run_name(run, number), run))
             self.answers, runs, history = _together(self.folds)
-            self.write(**tables_of(runs, self.answers, history))
+            self.write(**result_tables(runs, self.answers, history))
 
     def shuffle(self) -> None:
         """Train on shuffled labels."""
-        repeats = Repeats.of(self.first)
+        repeats = RepeatedRuns.of(self.first)
         for i in range(self.params.repeats):
             data = shuffled_labels(self.first, self.params.seed + i)
             self.add(repeats, self.train(data, f"shuffled{i + 1:02d}", i), data)
@@ -222,7 +224,7 @@ class _Work:
         for part in self._parts():
             for i in range(self.params.repeats):
                 data = fewer_tiles(self.first, part, self.params.seed + i)
-                repeats = Repeats.of(data)
+                repeats = RepeatedRuns.of(data)
                 trained = self.train(data, f"part{part:g}_{i + 1:02d}", i, epochs=self._epochs(part))
                 self.add(repeats, trained)
                 about = {"part": part, "tiles": trained.model.manifest.data["n_train"]}
@@ -245,7 +247,7 @@ class _Work:
         parts, rows = [], []
         for i in range(self.params.repeats):
             data = split_by_tile(self.data, self._tile_fraction(), self.params.seed + i)
-            repeats = Repeats.of(data)
+            repeats = RepeatedRuns.of(data)
             self.add(repeats, self.train(data, f"bytile{i + 1:02d}", i))
             parts += repeats.answers()
             rows.append(repeats.runs())
@@ -264,7 +266,7 @@ class _Work:
         ]
         self.write(verdicts=pd.DataFrame(alone))
         result = Experiment(
-            verdict, dict(self.tables), self.first, self.trainings, self.taken, tuple(self.notes), self.warnings
+            verdict, dict(self.tables), self.first, self.trainings, self.reused, tuple(self.notes), self.warnings
         )
         self._write(result)
         return result
@@ -344,7 +346,7 @@ def _within(estimate: Estimate) -> Estimate:
     return Estimate(estimate.value, max(0.0, estimate.lo), min(1.0, estimate.hi))
 
 
-def _together(folds: Sequence[Repeats]) -> tuple[list[SetAnswers], pd.DataFrame, pd.DataFrame]:
+def _together(folds: Sequence[RepeatedRuns]) -> tuple[list[SetAnswers], pd.DataFrame, pd.DataFrame]:
     """Put the folds of cross-validated runs together: answers, a row per run, and mean histories."""
     if len(folds) == 1:
         return folds[0].answers(), folds[0].runs(), folds[0].history()

@@ -24,7 +24,7 @@ _LOOK_S = 0.1
 Job = tuple[TileDataset, TrainParams]
 
 
-def train_ahead(
+def train_in_parallel(
     jobs: Sequence[Job],
     workers: int,
     task: Task = NO_TASK,

@@ -18,7 +18,7 @@ from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.tiles.histograms import GreyHistogram
 from napari_cellclass.engine.training.augment import training_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
-from napari_cellclass.runs.common.dataset_opening import settled
+from napari_cellclass.runs.common.dataset_opening import resolve_auto_settings
 from napari_cellclass.runs.evaluate.test_sets import read_test_set
 
 SHOWN = 25
@@ -86,7 +86,7 @@ def preview(
         read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, task)
         for folder in params.test
     ]
-    params, told = settled(params, data, task)
+    params, told = resolve_auto_settings(params, data, task)
     part, pixels = _sample(data, params, task)
     trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
     rng = np.random.default_rng(params.seed)

@@ -30,7 +30,7 @@ from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 from napari_cellclass.runs.common.engine_access import open_engine
-from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_set, predict_dataset
+from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, predict_dataset
 
 # What a model's manifest tells of its training, but what does not decide its weights.
 _NO_MATTER = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
@@ -41,10 +41,10 @@ class Trained:
     """A model, and whether it was there already."""
 
     model: ModelBundle
-    taken: bool
+    reused: bool
 
 
-def train_or_take(
+def train_or_reuse(
     data: TileDataset,
     params: TrainParams,
     task: Task = NO_TASK,
@@ -101,7 +101,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
 
 
 @dataclass(eq=False)
-class Repeats:
+class RepeatedRuns:
     """What is known of the runs so far: their models, and their answers to every test set.
 
     Parameters
@@ -115,14 +115,14 @@ class Repeats:
     data: TileDataset
     sets: dict[str, TileDataset]
     models: list[ModelBundle] = field(default_factory=list)
-    taken: int = 0
+    reused: int = 0
     first: dict[str, Evaluation] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     histories: list[pd.DataFrame] = field(default_factory=list)
     prob: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: TileDataset, tests: Mapping[str, TileDataset] | None = None) -> Repeats:
+    def of(cls, data: TileDataset, tests: Mapping[str, TileDataset] | None = None) -> RepeatedRuns:
         """Begin, with the data's own held-out tiles as the first set."""
         held = data.take(data.where(VALIDATION)).originals()
         return cls(data, {VALIDATION_SET: held, **(tests or {})})
@@ -147,7 +147,7 @@ class Repeats:
         own = seen.take(seen.where(TRAIN)).originals()
         with open_engine(model) as engine:
             trained_on = predict_dataset(own, engine, task, model.preprocess)
-            found = {name: evaluate_set(one, model, engine, task, name) for name, one in self.sets.items()}
+            found = {name: evaluate_dataset(one, model, engine, task, name) for name, one in self.sets.items()}
         scores = model.manifest.scores
         about = {
             "run": number, "seed": model.manifest.training["seed"], "model": model.path.name,
@@ -162,7 +162,7 @@ class Repeats:
             self.prob.setdefault(name, []).append(model.own_answers(evaluation.prob))
         self.first = self.first or found
         self.models.append(model)
-        self.taken += trained.taken
+        self.reused += trained.reused
 
     def runs(self) -> pd.DataFrame:
         """One row per run and test set."""
@@ -190,12 +190,12 @@ def balanced_accuracy(prob: NDArray[Any], data: TileDataset) -> float:
     return float(accuracies(confusion)[1])
 
 
-def run_tables(repeats: Repeats) -> dict[str, pd.DataFrame]:
+def repeated_run_tables(repeats: RepeatedRuns) -> dict[str, pd.DataFrame]:
     """Give the tables of finished runs by the end of a file's name: runs, histories, tiles, spread and curves."""
-    return tables_of(repeats.runs(), repeats.answers(), repeats.history())
+    return result_tables(repeats.runs(), repeats.answers(), repeats.history())
 
 
-def tables_of(runs: pd.DataFrame, answers: Sequence[SetAnswers], history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def result_tables(runs: pd.DataFrame, answers: Sequence[SetAnswers], history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Add spread, tiles and mean curves to the tables of runs and epochs."""
     return {
         "runs": runs,

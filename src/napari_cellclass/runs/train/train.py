@@ -22,19 +22,20 @@ from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.quality.near_duplicates import copies_across
 from napari_cellclass.core.tiles.statistics import measure_tiles
 from napari_cellclass.engine.training.quantise import check_quantiser
-from napari_cellclass.runs.common.dataset_opening import cutter, reader, settled
+from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
 from napari_cellclass.runs.common.engine_access import open_engine
-from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_set, read_test_set
-from napari_cellclass.runs.train.parallel import train_ahead
-from napari_cellclass.runs.train.repeats import Repeats, run_tables, train_or_take, write_table
+from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, read_test_set
+from napari_cellclass.runs.train.parallel import train_in_parallel
+from napari_cellclass.runs.train.repeats import RepeatedRuns, repeated_run_tables, train_or_reuse, write_table
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
     """The models of all runs, the first of them, or their ensemble, under the name that was asked for.
 
-    ``warnings`` are those of the data: what would make the figures mislead. ``tables`` are those of several runs, see
-    :func:`napari_cellclass.runs.train.repeats.run_tables`, and ``taken`` says how many of these were there already.
+    ``warnings`` are about the data: what would make the figures mislead. ``tables`` are those of several runs, see
+    :func:`~napari_cellclass.runs.train.repeats.repeated_run_tables`, and ``reused`` says how many of them had been
+    trained before.
     """
 
     models: tuple[ModelBundle, ...]
@@ -42,7 +43,7 @@ class TrainResult:
     tests: dict[str, Evaluation]
     warnings: tuple[str, ...] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    taken: int = 0
+    reused: int = 0
 
 
 def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
@@ -67,10 +68,10 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
     check_writable(params.out)
     check_quantiser(params)
-    read = reader(params)
-    data = read_labelled(params.data, cutter(params), params.group_by, read, task=task)
+    read = image_reader(params)
+    data = read_labelled(params.data, grid_maker(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)
-    params, told = settled(params, data, task)
+    params, told = resolve_auto_settings(params, data, task)
     warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
     tests = read_tests(params, data, task)
     copies = copies_in_tests(data, tests, task)
@@ -93,14 +94,16 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         _write_tests(found, copies, params.out)
     for model in models:
         KnownModels().remember(model)
-    return TrainResult(tuple(models), data, found, warnings, run_tables(repeats), repeats.taken)
+    return TrainResult(tuple(models), data, found, warnings, repeated_run_tables(repeats), repeats.reused)
 
 
 def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path, TileDataset]:
     """Read the test sets, so that what is wrong with one is told before hours of training."""
     found: dict[Path, TileDataset] = {}
     for folder in params.test:
-        found[folder] = read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, reader(params), task)
+        found[folder] = read_test_set(
+            folder, data.tile_px, data.scheme.names, params.group_by, image_reader(params), task
+        )
         if found[folder].channels != data.channels:
             raise DatasetError(
                 f"{folder} has {found[folder].channels} channel(s), but {params.data} has {data.channels}; test on "
@@ -135,18 +138,18 @@ def _train_runs(
     tests: dict[Path, TileDataset],
     params: TrainParams,
     task: Task,
-) -> Repeats:
-    repeats = Repeats.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
+) -> RepeatedRuns:
+    repeats = RepeatedRuns.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
     each = [
         params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run, params.ensemble)})
         for run in range(params.runs)
     ]
-    made = train_ahead([(data, one) for one in each], params.workers, task)
+    made = train_in_parallel([(data, one) for one in each], params.workers, task)
     for run, one in enumerate(each):
         counted = count_runs(task, run, params.runs)
-        trained = train_or_take(data, one, counted)
-        repeats.add(replace(trained, taken=trained.taken and one.out not in made), counted)
-        for name, table in run_tables(repeats).items():
+        trained = train_or_reuse(data, one, counted)
+        repeats.add(replace(trained, reused=trained.reused and one.out not in made), counted)
+        for name, table in repeated_run_tables(repeats).items():
             write_table(table, run_file(params.out, name))
     return repeats
 
@@ -166,7 +169,9 @@ def _test(
     if not tests:
         return {}
     with open_engine(model) as engine:
-        found = {str(folder): evaluate_set(data, model, engine, task, str(folder)) for folder, data in tests.items()}
+        found = {
+            str(folder): evaluate_dataset(data, model, engine, task, str(folder)) for folder, data in tests.items()
+        }
     _write_tests(found, copies, params.out)
     return found
 

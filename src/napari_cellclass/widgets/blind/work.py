@@ -20,7 +20,7 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import BlindParams, TileParams
 from napari_cellclass.runs.common.engine_access import load_model, open_engine
 from napari_cellclass.runs.evaluate.test_sets import predict_dataset, read_test_tiles
-from napari_cellclass.runs.evaluate.trust import images_of_training
+from napari_cellclass.runs.evaluate.trust import training_images_in
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _warnings(data: TileDataset, model: ModelBundle | None) -> Iterator[str]:
     if len(np.unique(data.boxes[:, 2:] - data.boxes[:, :2], axis=0)) > 1:
         yield "the tiles differ in size, which may give a class away; cut them all alike"
     if model is not None:
-        seen = images_of_training(data, model)
+        seen = training_images_in(data, model)
         if seen:
             yield (
                 f"{len(seen)} of the {len(data.image_ids)} images were used to make the model, so that comparing with "

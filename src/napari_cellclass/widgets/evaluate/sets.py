@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
-from napari_cellclass.runs.evaluate.named_sets import NamedPath, with_names
+from napari_cellclass.runs.evaluate.named_sets import NamedTestSet, name_test_sets
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 
@@ -61,7 +61,7 @@ class SetList(QWidget):
             self.table.selectRow(rows.index(str(path)))
             return
         try:
-            name = with_names([NamedPath("", Path(text)) for text in (*rows, str(path))])[-1].name
+            name = name_test_sets([NamedTestSet("", Path(text)) for text in (*rows, str(path))])[-1].name
         except CellClassError:
             name = path.stem  # the user is told at Run that two have one name
         row = self.table.rowCount()
@@ -79,7 +79,7 @@ class SetList(QWidget):
             self.table.removeRow(row)
         self._fit()
 
-    def chosen(self) -> tuple[NamedPath, ...]:
+    def chosen(self) -> tuple[NamedTestSet, ...]:
         """Give the test sets.
 
         Raises
@@ -89,11 +89,11 @@ class SetList(QWidget):
         """
         rows = range(self.table.rowCount())
         found = [
-            NamedPath(self.table.item(i, _NAME).text().strip(), Path(self.table.item(i, _PATH).text())) for i in rows
+            NamedTestSet(self.table.item(i, _NAME).text().strip(), Path(self.table.item(i, _PATH).text())) for i in rows
         ]
         if not found:
             raise ParamsError("no test set is chosen; add a folder with one sub-folder of tiles per class")
-        return with_names(found)
+        return name_test_sets(found)
 
     def _fit(self) -> None:
         rows = max(2, min(_MOST_ROWS, self.table.rowCount()))

@@ -16,7 +16,7 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import EvaluateParams
 from napari_cellclass.report.kit import save_kit
 from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
-from napari_cellclass.runs.evaluate.named_sets import NamedPath, evaluate_sets
+from napari_cellclass.runs.evaluate.named_sets import NamedTestSet, evaluate_test_sets
 from napari_cellclass.widgets.prepare.work import Picture
 
 
@@ -25,7 +25,7 @@ class EvaluateRequest:
     """What is asked for: parameters as of the command line, the test sets, and what a ``.keras`` file does not tell."""
 
     params: EvaluateParams
-    sets: tuple[NamedPath, ...]
+    sets: tuple[NamedTestSet, ...]
     answers: KerasAnswers | None = None
 
 
@@ -61,7 +61,7 @@ def run(request: EvaluateRequest, task: Task) -> Evaluated:
     model = load_model(params.model, request.answers or KerasAnswers.of(params))
     precision, why = usable_precision(model, params.precision, params.engine)
     with open_engine(model, params.engine, precision=precision) as engine:
-        sets = evaluate_sets(
+        sets = evaluate_test_sets(
             request.sets, model, engine, params.group_by,
             shortcuts=params.shortcuts, stress=params.stress, task=task,
         )  # fmt: skip

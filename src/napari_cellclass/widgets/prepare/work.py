@@ -18,7 +18,7 @@ from napari_cellclass.core.params.prepare import CheckParams, SliceParams
 from napari_cellclass.core.quality.dataset_check import DataReport, check_folder
 from napari_cellclass.core.tiles.background import background_scores
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.runs.common.dataset_opening import cutter, reader
+from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
 from napari_cellclass.runs.prepare.slice_plan import open_source
 
 # Of larger fields every n-th pixel is shown.
@@ -112,4 +112,4 @@ def undo(folder: Path, task: Task) -> Renaming:
 
 def check(params: CheckParams, task: Task) -> DataReport:
     """Check a data set as the command does."""
-    return check_folder(params.data, cutter(params), params.group_by, reader(params), task)
+    return check_folder(params.data, grid_maker(params), params.group_by, image_reader(params), task)

@@ -17,7 +17,7 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
 from napari_cellclass.report.curves import save_curves
-from napari_cellclass.runs.common.dataset_opening import cutter, reader
+from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, data_on_disk, unique_file_names
 from napari_cellclass.runs.train.child import train_in_child
 from napari_cellclass.runs.train.preview import TrainingPreview, preview
@@ -57,7 +57,7 @@ def look(request: TrainRequest, task: Task) -> TrainingPreview:
         In one line, why these tiles cannot be trained on.
     """
     with data_on_disk(request, task) as params:
-        data = read_labelled(params.data, cutter(params), params.group_by, reader(params), task=task)
+        data = read_labelled(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
         return preview(data, params, task)
 
 
