@@ -84,7 +84,7 @@ def test_pixels_are_the_same_with_any_filters_chunks_and_strips(tmp_path_factory
         rows = st.integers(0, shape[0] - 1)
         for y0, passed in data.draw(st.lists(st.tuples(rows, st.none() | rows), min_size=1, max_size=5)):
             if passed is not None:
-                seen.passed(passed)
+                seen.release_rows(passed)
             y1 = data.draw(st.integers(y0 + 1, shape[0]))
             assert_array_equal(seen.read(y0, 0, y1, shape[1]), kept[y0:y1])
         assert_array_equal(seen.read(0, 0, *shape[:2]), kept)
@@ -166,7 +166,7 @@ def test_rows_that_have_passed_are_let_go_and_decoded_again_for_whoever_asks(tmp
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
     image = read_image(tmp_path / "a.png")
     top = image.read(0, 0, 20, 30)
-    image.passed(15)
+    image.release_rows(15)
     assert_array_equal(image.read(0, 0, 20, 30), pixels[:20])
     middle = image.read(15, 0, 30, 30)
     assert middle.base.shape[0] <= 21  # two strips and the row above them, not the field
@@ -198,7 +198,7 @@ def test_a_file_that_changed_between_two_decodings_is_refused(tmp_path, strips):
     path.write_bytes(png(pixels))
     image = read_image(path)
     image.read(0, 0, 10, 30)
-    image.passed(10)
+    image.release_rows(10)
     image.read(10, 0, 45, 30)
     path.write_bytes(png(255 - pixels))
     os.utime(path, ns=(0, 0))
@@ -228,7 +228,7 @@ def test_many_reads_after_the_last_that_passed_copy_what_is_kept_seldom(tmp_path
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
     image = read_image(tmp_path / "a.png")
     image.read(0, 0, 20, 30)
-    image.passed(20)
+    image.release_rows(20)
     rooms = []
     room = image.data._room
     monkeypatch.setattr(image.data, "_room", lambda rows: rooms.append(rows) or room(rows))

@@ -9,12 +9,10 @@ import pytest
 import tifffile
 import zarr
 
-from napari_cellclass.core.images import content_hash as pixel_hash
-from napari_cellclass.core.images import png as readers_png
-from napari_cellclass.core.images.content_hash import PassingHash
+from napari_cellclass.core.images import content_hash, png
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.tiles import streaming as tile_rows
+from napari_cellclass.core.tiles import streaming
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.streaming import batches_of_tiles, rows_of_tiles
 
@@ -85,14 +83,14 @@ def test_no_chunk_of_a_file_is_read_twice_where_tiles_abut(chunk: int) -> None:
 def test_the_first_row_of_tiles_is_read_by_itself_where_the_file_allows_it() -> None:
     asked = []
 
-    class Told:
+    class Recorded:
         shape, dtype = (640, 64, 1), np.dtype(np.uint8)
 
         def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
             asked.append((key[0].start, key[0].stop))
             return np.zeros((key[0].stop - key[0].start, 64, 1), np.uint8)
 
-    list(batches_of_tiles(SourceImage(Told()), TileGrid.regular((640, 64), 32), 8))
+    list(batches_of_tiles(SourceImage(Recorded()), TileGrid.regular((640, 64), 32), 8))
     assert asked == [(0, 32), (32, 96), (96, 224), (224, 480), (480, 640)]
 
 
@@ -123,7 +121,7 @@ def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
     pixels = np.random.default_rng(0).integers(0, 255, (3, 150, 700)).astype(np.uint16).transpose(1, 2, 0)
     widest = 0
 
-    class Told:
+    class Recorded:
         shape, dtype = pixels.shape, pixels.dtype
 
         def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
@@ -141,17 +139,17 @@ def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
     }
     monkeypatch.setattr("napari_cellclass.core.tiles.streaming._MOST_BYTES", 0)
     monkeypatch.setattr("napari_cellclass.core.tiles.streaming._GOOD_BYTES", 32 * 32 * 6 * 4)
-    passing = PassingHash(SourceImage(pixels)) if hashed else None
+    row_hash = SourceImage(pixels).row_hash() if hashed else None
     seen = []
-    for places, tiles in batches_of_tiles(SourceImage(Told()), grid, 4, passing):
+    for places, tiles in batches_of_tiles(SourceImage(Recorded()), grid, 4, row_hash):
         seen += places.tolist()
         for place, tile in zip(places.tolist(), tiles, strict=True):
             np.testing.assert_array_equal(tile, whole[place])
     assert seen == list(range(len(grid)))
     assert widest <= 6 * 32
-    if passing is not None:
+    if row_hash is not None:
         monkeypatch.setattr(SourceImage, "read", lambda *_: pytest.fail("read again"))
-        assert edge == "drop" or passing.finish() == expected
+        assert edge == "drop" or row_hash.hexdigest() == expected
 
 
 def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,10 +159,10 @@ def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.
     source = SourceImage(pixels)
     grid = TileGrid.regular((96, 700), 32)
     for places in (np.flatnonzero(grid.col % 5 == 2), np.arange(len(grid))[::-1], np.arange(3)):
-        passing = PassingHash(source)
-        for _ in batches_of_tiles(source, grid.take(places), 2, passing):
+        row_hash = source.row_hash()
+        for _ in batches_of_tiles(source, grid.take(places), 2, row_hash):
             pass
-        assert passing.finish() == SourceImage(pixels).image_id
+        assert source.identify(row_hash=row_hash) == SourceImage(pixels).image_id
 
 
 def test_channels_that_lie_apart_are_brought_together() -> None:
@@ -198,28 +196,28 @@ def test_a_png_is_decoded_once_and_its_rows_are_let_go_as_they_pass(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (640, 64, 3)).astype(np.uint8)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
-    decode, rows = readers_png._unfilter, []
+    decode, rows = png._unfilter, []
 
-    def counted(above: bytes, filtered: list[bytes], header: readers_png.PngHeader, out: np.ndarray) -> None:
+    def counted(above: bytes, filtered: list[bytes], header: png.PngHeader, out: np.ndarray) -> None:
         rows.append(len(out) - 1)
         decode(above, filtered, header, out)
 
-    monkeypatch.setattr(readers_png, "_unfilter", counted)
-    monkeypatch.setattr(readers_png, "_STRIP_BYTES", 2000)
-    monkeypatch.setattr(tile_rows, "_GOOD_BYTES", 64 * pixels[0].nbytes)
-    monkeypatch.setattr(pixel_hash, "_WHOLE_HASH_BYTES", 1)
+    monkeypatch.setattr(png, "_unfilter", counted)
+    monkeypatch.setattr(png, "_STRIP_BYTES", 2000)
+    monkeypatch.setattr(streaming, "_GOOD_BYTES", 64 * pixels[0].nbytes)
+    monkeypatch.setattr(content_hash, "_WHOLE_HASH_BYTES", 1)
     source = read_image(tmp_path / "a.png")
     grid = TileGrid.regular(source.shape, 32, overlap)
     if order == "from the middle":
         grid = grid.take(np.argsort(np.abs(grid.boxes[:, 0] - 300), kind="stable"))
     elif order == "with gaps":
         grid = grid.take(grid.boxes[:, 0] // 32 % 3 == 0)
-    passing = PassingHash(source)
-    for places, tiles in batches_of_tiles(source, grid, 8, passing):
+    row_hash = source.row_hash()
+    for places, tiles in batches_of_tiles(source, grid, 8, row_hash):
         for place, tile in zip(places, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
             np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
-    source.identify(passing=passing)
+    source.identify(row_hash=row_hash)
     assert source.image_id == SourceImage(pixels).image_id
     assert sum(rows) == 640
     if order != "from the middle":

@@ -19,12 +19,25 @@ ReadImage = Callable[[Path], SourceImage]
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """A file that was opened, with the class and group of its tiles, and what it was cut from, if known."""
+    """A file that was opened, with the class and group of its tiles, and what it was cut from, if known.
+
+    Parameters
+    ----------
+    path, class_name, group
+        The file, and the class and group of its tiles.
+    source
+        The image; none of its pixels has been read.
+    image_id
+        Its content hash, see :attr:`SourceImage.image_id`.
+    origin
+        The field that it was cut from, where a list of tiles says so.
+    """
 
     path: Path
     class_name: str
     group: str
     source: SourceImage
+    image_id: str
     origin: TileOrigin | None = None
 
 
@@ -166,8 +179,8 @@ def open_images(
     for name, path in task.track(pairs, "reading"):
         try:
             source = read(path)
-            found = origins.find(path, source.image_id) if origins else None
-            _ = source.image_id  # reads every pixel, so a damaged file is found here
+            image_id = source.image_id  # reads every pixel, so a damaged file is found here
+            found = origins.find(path, image_id) if origins else None
         except CellClassError as error:
             skipped.append((path, str(error)))
         else:
@@ -175,14 +188,8 @@ def open_images(
             if group_by is None:
                 group = found.group if found else f"{name}/{group}"
             # The pixels just read are dropped; a data set may be larger than memory.
-            entries.append(ImageEntry(path, name, group, _reopened(source, path, read), found))
+            entries.append(ImageEntry(path, name, group, read(path), image_id, found))
     return entries, skipped
-
-
-def _reopened(source: SourceImage, path: Path, read: ReadImage) -> SourceImage:
-    fresh = read(path)
-    fresh.__dict__["image_id"] = source.image_id
-    return fresh
 
 
 def alike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
@@ -218,10 +225,10 @@ def unlike(
     """
     same: dict[str, list[ImageEntry]] = defaultdict(list)
     for entry in entries:
-        same[entry.source.image_id].append(entry)
+        same[entry.image_id].append(entry)
     kept, doubled, contested = [], [], []
     for entry in entries:
-        others = same[entry.source.image_id]
+        others = same[entry.image_id]
         if len({other.class_name for other in others}) > 1:
             other = next(other for other in others if other.class_name != entry.class_name)
             reason = f"{entry.path.name} has the same pixels as {other.path.name} of class {other.class_name!r}"

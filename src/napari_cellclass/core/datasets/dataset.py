@@ -231,7 +231,7 @@ def read_folders(
     numbers, cuts = np.concatenate(image), np.concatenate(boxes)
     return TileDataset(
         tuple(entry.path for entry in entries),
-        tuple(entry.source.image_id for entry in entries),
+        tuple(entry.image_id for entry in entries),
         numbers,
         cuts,
         np.concatenate(labels),

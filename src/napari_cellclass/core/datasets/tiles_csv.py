@@ -127,7 +127,7 @@ def read_tiles_csv(
     first = entries[0].source
     return TileDataset(
         tuple(entry.path for entry in entries),
-        tuple(entry.source.image_id for entry in entries),
+        tuple(entry.image_id for entry in entries),
         image,
         boxes[kept],
         np.array([scheme.index(name) for name in names.iloc[kept]], np.int16),

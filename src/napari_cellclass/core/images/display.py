@@ -1,7 +1,8 @@
-"""Pixels for people to look at."""
+"""Pixels as they are shown on the screen: contrast, colours, and overviews of large images."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,37 @@ from napari_cellclass.core.images.source import SourceImage
 
 _PERCENTILES = (0.5, 99.8)
 _CHANNELS = {1: [0, 0, 0], 2: [0, 1, 0]}
+# Of larger images every n-th pixel is shown.
+_SHOWN_PX = 16_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class DisplayImage:
+    """An image and the pixels of it to be shown.
+
+    Parameters
+    ----------
+    source
+        The image.
+    pixels
+        Every ``step``-th pixel, (y, x) or (y, x, 3) where it is RGB, else (C, y, x).
+    step
+        Above 1 for very large images.
+    """
+
+    source: SourceImage
+    pixels: NDArray[Any]
+    step: int
+
+
+def read_display_image(source: SourceImage) -> DisplayImage:
+    """Read as many pixels of an image as are shown, up to about 16 million."""
+    height, width = source.shape
+    step = max(1, round((height * width / _SHOWN_PX) ** 0.5))
+    pixels = source.read(0, 0, height, width) if step == 1 else np.asarray(source.data[::step, ::step])
+    if not source.rgb:
+        pixels = pixels[..., 0] if pixels.shape[2] == 1 else np.moveaxis(pixels, -1, 0)
+    return DisplayImage(source, pixels, step)
 
 
 def stretched(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:

@@ -160,7 +160,7 @@ class LazyPlane:
         """Read the box, which lies inside the image and is not empty, as (h, w, C)."""
         raise NotImplementedError
 
-    def passed(self, y0: int) -> None:
+    def release_rows(self, y0: int) -> None:
         """Take note that rows above ``y0`` are not needed for now; what keeps decoded pixels may let them go."""
 
     def __len__(self) -> int:

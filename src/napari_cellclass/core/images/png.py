@@ -96,7 +96,7 @@ class PngPlane(LazyPlane):
         self._known: _Stamp | None = None
         self._begin()
 
-    def passed(self, y0: int) -> None:
+    def release_rows(self, y0: int) -> None:
         """Let go of the rows above ``y0`` when more are decoded; should they be read again, all is decoded again."""
         with self._lock:
             self._needed = y0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,16 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.images.content_hash import PassingHash
+from napari_cellclass.core.images.content_hash import RowHash
 
 _KEPT_BYTES = 1 << 30
+
+
+@dataclass(eq=False)
+class _FoundId:
+    """Remembers the content hash of one image, which costs reading it, from when it is first known."""
+
+    value: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,7 @@ class SourceImage:
     source_axes: str = "YXC"
     source_shape: tuple[int, ...] = ()
     plane: dict[str, int] = field(default_factory=dict)
+    _found_id: _FoundId = field(default_factory=_FoundId, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -115,19 +122,19 @@ class SourceImage:
         pads = ((ya - y0, y1 - yb), (xa - x0, x1 - xb), (0, 0))
         return np.pad(part, pads, mode="symmetric")
 
-    def passed(self, y0: int, again: bool = False) -> None:
+    def release_rows(self, y0: int, may_return: bool = False) -> None:
         """Say that rows above ``y0`` are not needed for now: a file that is decoded from its top may let them go.
 
         Parameters
         ----------
         y0
             The first row that is needed.
-        again
+        may_return
             They may well be read again: those of a field below a gigabyte stay.
         """
         height, width = self.shape
-        if not again or height * width * self.channels * self.dtype.itemsize > _KEPT_BYTES:
-            tell_passed(self.data, y0)
+        if not may_return or height * width * self.channels * self.dtype.itemsize > _KEPT_BYTES:
+            release_rows(self.data, y0)
 
     def select(self, channels: Sequence[int]) -> SourceImage:
         """Keep some channels, in the order given.
@@ -143,42 +150,74 @@ class SourceImage:
         names = tuple(self.channel_names[channel] for channel in channels) if self.channel_names else ()
         return replace(self, data=_Channels(self.data, tuple(channels)), channel_names=names, rgb=False)
 
-    @cached_property
+    @property
     def image_id(self) -> str:
         """Hash of shape, dtype and pixels: the same for a file and the layer made of it.
 
         Of images above 64 MiB only 64 evenly spaced bands of rows are read, of 1 MiB each, and the id says so by
-        beginning with ``s``.
+        beginning with ``s``. It is found once, see :meth:`identify`.
         """
-        return PassingHash(self).finish()
+        return self.identify()
 
     @property
     def known_id(self) -> str | None:
         """:attr:`image_id` where the pixels have been read for it already, else None."""
-        found: str | None = self.__dict__.get("image_id")
-        return found
+        return self._found_id.value
+
+    def row_hash(self) -> RowHash:
+        """Begin a hash of the pixels, to be given to :meth:`hash_rows` and :meth:`identify`."""
+        height, width = self.shape
+        return RowHash((height, width, self.channels), self.dtype)
+
+    def hash_rows(self, row_hash: RowHash, y0: int, pixels: NDArray[Any]) -> None:
+        """Add rows that were read anyway to a hash; any that it needs from above them are read.
+
+        Parameters
+        ----------
+        row_hash
+            See :meth:`row_hash`.
+        y0
+            The first of the rows.
+        pixels
+            Shape (n, width, C).
+
+        Raises
+        ------
+        ImageError
+            The pixels cannot be read.
+        """
+        for top, bottom in row_hash.missing_rows(0, y0):
+            row_hash.update(top, self.read(top, 0, bottom, self.shape[1]))
+        row_hash.update(y0, pixels)
 
     def identify(
         self,
         task: Task = NO_TASK,
-        passing: PassingHash | None = None,
-    ) -> None:
+        row_hash: RowHash | None = None,
+    ) -> str:
         """Find :attr:`image_id`, which reads the pixels, with a way to watch and to stop it.
 
         Parameters
         ----------
         task
             Reports the rows that were read, and may be cancelled.
-        passing
-            Has been told the rows that were read anyway; the rest is read now.
+        row_hash
+            Was given the rows that were read anyway; the rest is read now.
 
         Raises
         ------
+        ImageError
+            The pixels cannot be read.
         CancelledError
             The task was cancelled.
         """
-        if self.known_id is None:
-            self.__dict__["image_id"] = (passing or PassingHash(self)).finish(task)
+        if self._found_id.value is None:
+            row_hash = row_hash or self.row_hash()
+            for top, bottom in task.track(row_hash.missing_rows(), "reading the image"):
+                self.release_rows(top, may_return=True)
+                row_hash.update(top, self.read(top, 0, bottom, self.shape[1]))
+            self._found_id.value = row_hash.hexdigest()
+        return self._found_id.value
 
 
 class _Channels:
@@ -190,17 +229,17 @@ class _Channels:
         self.chunk_rows = chunk_height(data)
         self.dtype = data.dtype
 
-    def passed(self, y0: int) -> None:
-        tell_passed(self._data, y0)
+    def release_rows(self, y0: int) -> None:
+        release_rows(self._data, y0)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         return np.asarray(self._data[key])[..., self._channels]
 
 
-def tell_passed(array: Any, y0: int) -> None:
-    """Tell an array that keeps decoded rows, and no other, that those above ``y0`` are not needed for now."""
-    if (passed := getattr(array, "passed", None)) is not None:
-        passed(y0)
+def release_rows(array: Any, y0: int) -> None:
+    """Let an array that keeps decoded rows, and no other, let go of those above ``y0``."""
+    if (release := getattr(array, "release_rows", None)) is not None:
+        release(y0)
 
 
 def chunk_height(array: Any, axis: int = 0) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.images.content_hash import PassingHash
+from napari_cellclass.core.images.content_hash import RowHash
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -38,7 +38,7 @@ def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray
     """
     rows = _rows(grid)
     for row, needed in zip(rows, _needed([row[0] for row in rows], grid), strict=True):
-        source.passed(needed, again=True)
+        source.release_rows(needed, may_return=True)
         boxes = grid.boxes[row]
         left, right = int(boxes[:, 1].min()), int(boxes[:, 3].max())
         band = source.read(int(boxes[0, 0]), left, int(boxes[0, 2]), right)
@@ -46,7 +46,7 @@ def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray
 
 
 def batches_of_tiles(
-    source: SourceImage, grid: TileGrid, at_most: int, passing: PassingHash | None = None
+    source: SourceImage, grid: TileGrid, at_most: int, row_hash: RowHash | None = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Read a field by rows of tiles and give the tiles in batches, without a copy where they are evenly spaced.
 
@@ -56,8 +56,8 @@ def batches_of_tiles(
         The field and its tiles.
     at_most
         Tiles in a batch.
-    passing
-        Told the pixels of rows over their whole width, so that the field need not be read again for its hash.
+    row_hash
+        Is given the pixels of rows over their whole width, so that the field need not be read again for its id.
 
     Yields
     ------
@@ -74,17 +74,17 @@ def batches_of_tiles(
     width, row_bytes = source.shape[1], source.shape[1] * source.channels * source.dtype.itemsize
     bands = list(_bands(grid, row_bytes, source.chunk_rows))
     for rows, needed in zip(bands, _needed([rows[0][0] for rows in bands], grid), strict=True):
-        source.passed(needed if passing is None else min(needed, passing.next_row))
+        source.release_rows(needed if row_hash is None else min(needed, row_hash.next_row))
         boxes = grid.boxes[np.concatenate(rows)]
         y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
         if len(rows) == 1 and (y1 - y0) * row_bytes > 2 * _GOOD_BYTES:
-            yield from _wide_row(source, grid, rows[0], at_most, passing)
+            yield from _wide_row(source, grid, rows[0], at_most, row_hash)
             continue
-        if passing is not None:
+        if row_hash is not None:
             left, right = 0, max(right, width)
         band = source.read(y0, left, y1, right)
-        if passing is not None:
-            passing.rows(y0, band[:, :width])
+        if row_hash is not None:
+            source.hash_rows(row_hash, y0, band[:, :width])
         band = _by_pixel(band)
         for row in rows:
             top = int(grid.boxes[row[0], 0]) - y0
@@ -93,14 +93,14 @@ def batches_of_tiles(
 
 
 def _wide_row(
-    source: SourceImage, grid: TileGrid, row: NDArray[np.int64], at_most: int, passing: PassingHash | None
+    source: SourceImage, grid: TileGrid, row: NDArray[np.int64], at_most: int, row_hash: RowHash | None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Read a row of tiles in parts, so that memory does not grow with the width of a slide."""
     (height, tile_width), width = grid.tile_px, source.shape[1]
     y0, starts = int(grid.boxes[row[0], 0]), grid.boxes[row, 1]
     tile_bytes = height * tile_width * source.channels * source.dtype.itemsize
     count = max(1, _GOOD_BYTES // (tile_bytes * at_most)) * at_most
-    wanted = [] if passing is None or (np.diff(starts) <= 0).any() else passing.wanted(y0, y0 + height)
+    wanted = [] if row_hash is None or (np.diff(starts) <= 0).any() else row_hash.missing_rows(y0, y0 + height)
     kept = [np.empty((b - a, width, source.channels), source.dtype) for a, b in wanted]
     for first in range(0, len(row), count):
         part = row[first : first + count]
@@ -115,8 +115,8 @@ def _wide_row(
             pixels[:, left:right] = band[a - y0 : b - y0, : width - left]
         yield from _cut(_by_pixel(band), part, grid, left, at_most)
     for (a, _), pixels in zip(wanted, kept, strict=True):
-        assert passing is not None
-        passing.rows(a, pixels)
+        assert row_hash is not None
+        source.hash_rows(row_hash, a, pixels)
 
 
 def _cut(

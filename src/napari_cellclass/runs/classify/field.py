@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 import napari_cellclass
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.images.content_hash import PassingHash
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.drift import STATISTICS, constant_output, drift_warnings
@@ -127,12 +126,11 @@ def classify_field(
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
     start = time.perf_counter()
     levels = field_levels(bundle.preprocess, source, task)
-    known = "image_id" in source.__dict__
-    passing = None if known else PassingHash(source)
+    row_hash = source.row_hash() if source.known_id is None else None
     seen = _Seen.nothing(len(grid), len(bundle.scheme), source.channels)
     tell = _teller(task, len(grid))
     tell(0)
-    batches = batches_of_tiles(source, grid, _BATCH, passing)
+    batches = batches_of_tiles(source, grid, _BATCH, row_hash)
     results = classified(batches, lambda tiles: engine.predict(tiles, levels), task)
     with contextlib.closing(results):
         for looked in results:
@@ -142,8 +140,8 @@ def classify_field(
                 finished(looked.places, prob)
             tell(seen.count)
     complete = bool(seen.done.all())
-    if passing is not None and complete:
-        source.identify(task, passing)
+    if row_hash is not None and complete:
+        source.identify(task, row_hash)
     warnings = tuple(_all_warnings(seen, source, bundle, grid))
     record = run_record(source, bundle, grid, engine) | _levels_record(levels)
     record |= {"complete": complete, "warnings": list(warnings)}

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.example_tiles import PanelTile, field_of_tile, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
+from napari_cellclass.core.images.display import DisplayImage, read_display_image
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.verbs import EvaluateParams
 from napari_cellclass.report.kit import save_kit
 from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
 from napari_cellclass.runs.evaluate.named_sets import NamedTestSet, evaluate_test_sets
-from napari_cellclass.widgets.prepare.work import Picture
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Evaluated:
 class TileInField:
     """A tile's field, to be shown, and its box there in px."""
 
-    picture: Picture
+    picture: DisplayImage
     box: tuple[int, int, int, int]
     tile: PanelTile
 
@@ -76,7 +76,7 @@ def tiles(evaluation: Evaluation, places: NDArray[Any], task: Task) -> tuple[Pan
 def open_tile(evaluation: Evaluation, tile: PanelTile, task: Task) -> TileInField:
     """Read the field of a tile."""
     path, box = field_of_tile(evaluation.data, tile.place)
-    return TileInField(Picture.of(evaluation.data.read(path)), box, tile)
+    return TileInField(read_display_image(evaluation.data.read(path)), box, tile)
 
 
 def write_kit(model: ModelBundle, sets: Sequence[EvaluatedSet], out: Path, task: Task) -> Path:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import safe_prefix
+from napari_cellclass.core.images.display import DisplayImage, read_display_image
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
@@ -23,7 +24,6 @@ from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model
 from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.common.session import NewMap, build_map
 from napari_cellclass.viewer.features.plate_layers import plain_field
-from napari_cellclass.widgets.prepare.work import Picture
 
 LAYER_FOLDER = "layers"
 
@@ -60,7 +60,7 @@ class PlateResult:
 class FieldInView:
     """A field of the plate, to be shown, with the layers of its map."""
 
-    picture: Picture
+    picture: DisplayImage
     new: NewMap
 
 
@@ -108,4 +108,4 @@ def open_field(params: ClassifyParams, image: str, stem: str, task: Task) -> Fie
     source = read_image(Path(image), t=params.t, z=params.z, scene=params.scene)
     table = read_tile_geojson(params.out / f"{stem}{GEOJSON}")
     new = build_map(table, source, plain_field(source), OverlayStyle())
-    return FieldInView(Picture.of(source), new)
+    return FieldInView(read_display_image(source), new)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
+from napari_cellclass.core.images.display import DisplayImage
 from napari_cellclass.viewer.features.background_layers import add_field
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, scrolling
 from napari_cellclass.widgets.common.docks import open_dock
@@ -63,7 +64,7 @@ class PrepareWidget(DockedWidget):
     def _show(self, path: Path) -> None:
         self.check.panel.run(work.open_picture, self._opened, path=path)
 
-    def _opened(self, picture: work.Picture) -> None:
+    def _opened(self, picture: DisplayImage) -> None:
         add_field(self.viewer, picture.source, picture.pixels, picture.step)
 
     def _show_tiles(self, folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import folder_images
 from napari_cellclass.core.datasets.renaming import Renaming, rename_images, undo_renaming
+from napari_cellclass.core.images.display import DisplayImage, read_display_image
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
@@ -20,38 +20,6 @@ from napari_cellclass.core.tiles.background import background_scores
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
 from napari_cellclass.runs.prepare.slice_plan import open_source
-
-# Of larger fields every n-th pixel is shown.
-_SHOWN_PX = 16_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An image of a file, to be shown.
-
-    Parameters
-    ----------
-    source
-        The image.
-    pixels
-        Every ``step``-th pixel, (y, x) or (y, x, 3) where it is RGB, else (C, y, x).
-    step
-        Above 1 for very large images.
-    """
-
-    source: SourceImage
-    pixels: NDArray[Any]
-    step: int
-
-    @classmethod
-    def of(cls, source: SourceImage) -> Picture:
-        """Read the pixels of an image."""
-        height, width = source.shape
-        step = max(1, round((height * width / _SHOWN_PX) ** 0.5))
-        pixels = source.read(0, 0, height, width) if step == 1 else np.asarray(source.data[::step, ::step])
-        if not source.rgb:
-            pixels = pixels[..., 0] if pixels.shape[2] == 1 else np.moveaxis(pixels, -1, 0)
-        return cls(source, pixels, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +39,7 @@ class SliceLook:
     source: SourceImage
     grid: TileGrid
     scores: NDArray[np.float32]
-    picture: Picture | None
+    picture: DisplayImage | None
 
 
 def look(params: SliceParams, shown: bool, task: Task) -> SliceLook:
@@ -85,12 +53,12 @@ def look(params: SliceParams, shown: bool, task: Task) -> SliceLook:
     source = open_source(first_image(params.images[0]), params)
     grid = params.grid(source)
     scores = background_scores(source, grid, params.background, task)
-    return SliceLook(source, grid, scores, None if shown else Picture.of(source))
+    return SliceLook(source, grid, scores, None if shown else read_display_image(source))
 
 
-def open_picture(path: Path, task: Task) -> Picture:
+def open_picture(path: Path, task: Task) -> DisplayImage:
     """Read an image to be shown."""
-    return Picture.of(read_image(path))
+    return read_display_image(read_image(path))
 
 
 def first_image(path: Path) -> Path:
