@@ -33,6 +33,7 @@ from napari_cellclass.core.tiles.preprocess import PreprocessSpec, field_levels
 TRAIN, VALIDATION = "train", "validation"
 # A side that only a field has: such images are cut, not squeezed into one tile.
 _LARGEST_TILE_PX = 768
+_REPORT_EVERY = 32
 
 GridOf = Callable[[SourceImage], TileGrid]
 
@@ -116,8 +117,22 @@ class TileDataset:
             return self
         return self.take(np.flatnonzero(~self.provenance.rotated))
 
-    def tiles(self, index: Sequence[int] | NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    def tiles(
+        self,
+        index: Sequence[int] | NDArray[Any],
+        phase: str = "reading tiles",
+        task: Task = NO_TASK,
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Read tiles, image by image, each image opened once.
+
+        Parameters
+        ----------
+        index
+            Which tiles.
+        phase
+            What the caller does with them, for progress.
+        task
+            Reports the tiles that were worked on, and may be cancelled.
 
         Yields
         ------
@@ -130,8 +145,12 @@ class TileDataset:
         ------
         ImageError
             A file has become unreadable since the data set was made.
+        CancelledError
+            The task was cancelled.
         """
-        index = np.asarray(index, np.int64)
+        return task.track(self._read_tiles(np.asarray(index, np.int64)), phase, len(index), _REPORT_EVERY)
+
+    def _read_tiles(self, index: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[Any]]]:
         for number in np.unique(self.image[index]):
             source = self.read(self.paths[number])
             for place in index[self.image[index] == number]:

@@ -42,7 +42,7 @@ def classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | 
         return None
     some = data.take(evenly(len(data), _MOST_TILES))
     rows = {}
-    for place, tile in task.track(some.tiles(np.arange(len(some))), "measuring brightness", len(some)):
+    for place, tile in some.tiles(np.arange(len(some)), "measuring brightness", task):
         rows[place] = texture_features(tile[None])[0]
     values = np.stack([rows[i] for i in range(len(some))])
     by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)

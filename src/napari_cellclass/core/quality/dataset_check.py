@@ -24,7 +24,7 @@ from napari_cellclass.core.images.reading import is_image_name, is_phantom_name,
 from napari_cellclass.core.quality.confounds import confounded, group_findings
 from napari_cellclass.core.quality.near_duplicates import near_duplicates
 from napari_cellclass.core.quality.shortcuts import quick_shortcuts, shortcut_alarms
-from napari_cellclass.core.tiles.statistics import TileStats, measure_tiles
+from napari_cellclass.core.quality.tile_measurements import TileStats, measure_tiles
 
 _SATURATED_TILE = 0.01  # part of a tile's values at the top of the range
 _BRIGHTER = 0.8  # a large effect (Cohen 1988)

@@ -92,8 +92,7 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
         The task was cancelled.
     """
     rows: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    tiles = data.tiles(np.arange(len(data)))
-    for place, tile in task.track(tiles, "measuring shortcuts", len(data), every=16):
+    for place, tile in data.tiles(np.arange(len(data)), "measuring shortcuts", task):
         rows[place] = channel_stats(tile[None])[0], texture_features(tile[None])[0]
     stats = np.stack([rows[i][0] for i in range(len(data))])
     features = {

@@ -1,15 +1,12 @@
-"""What the pixels of every tile say in a few numbers: brightness, contrast, saturation, and a small picture."""
+"""Measurements of tiles' pixels: brightness, contrast, saturation, and a fingerprint that finds copies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.tiles.preprocess import resize_tiles
 
 THUMB_PX = 16
@@ -27,54 +24,6 @@ def _shading() -> NDArray[np.float64]:
 _SHADING = _shading()
 # Full wells of cameras and converters: 8, 10, 12, 14 and 16 bits.
 _TOPS = (255, 1023, 4095, 16383, 65535)
-
-
-@dataclass(frozen=True, eq=False)
-class TileStats:
-    """A few numbers of N tiles.
-
-    Parameters
-    ----------
-    mean, sd
-        float64, shape (N, C): of every channel, in grey values; NaN where a tile holds no finite pixel.
-    saturated
-        float32, shape (N,): part of the values that lie at the top of a camera's range, such as 255 or 4095.
-    flat
-        bool, shape (N,): all pixels of the tile are equal.
-    hashes
-        uint64, shape (N,): see :func:`dhash`.
-    thumbs
-        int8, shape (N, 256): 16 x 16 px of fine structure, standardised, see :func:`fine_thumb`.
-    """
-
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
-    saturated: NDArray[np.float32]
-    flat: NDArray[np.bool_]
-    hashes: NDArray[np.uint64]
-    thumbs: NDArray[np.int8]
-
-
-def measure_tiles(data: TileDataset, task: Task = NO_TASK) -> TileStats:
-    """Read every tile once and measure it.
-
-    Raises
-    ------
-    ImageError
-        A file has become unreadable since the data set was made.
-    CancelledError
-        The task was cancelled.
-    """
-    n, channels = len(data), data.channels
-    mean, sd = np.full((n, channels), np.nan), np.full((n, channels), np.nan)
-    saturated, flat = np.zeros(n, np.float32), np.zeros(n, bool)
-    hashes, thumbs = np.zeros(n, np.uint64), np.zeros((n, THUMB_PX * THUMB_PX), np.int8)
-    for place, tile in task.track(data.tiles(np.arange(n)), "measuring the tiles", n, every=64):
-        mean[place], sd[place] = channel_stats(tile[None])[0]
-        saturated[place] = _saturated(tile)
-        flat[place] = bool((tile == tile[:1, :1]).all())
-        hashes[place], thumbs[place] = looks(tile)
-    return TileStats(mean, sd, saturated, flat, hashes, thumbs)
 
 
 def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
@@ -110,7 +59,8 @@ def _channel_means(x: NDArray[np.float32], channels: int) -> NDArray[np.float64]
     return np.asarray(by_column.mean(axis=1, dtype=np.float64) / x.shape[1])
 
 
-def _saturated(tile: NDArray[Any]) -> float:
+def saturated_fraction(tile: NDArray[Any]) -> float:
+    """Give the fraction of a tile's values that lie at the top of a camera's range, such as 255 or 4095."""
     if tile.dtype.kind != "u" or int(tile.max()) not in _TOPS:
         return 0.0
     return float((tile == tile.max()).mean())

@@ -136,7 +136,7 @@ def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int
     raw: dict[int, NDArray[np.generic]] = {}
     nonfinite = []
     levels = data.levels(spec, task)
-    for place, tile in task.track(data.tiles(wanted), "reading tiles", len(wanted), every=64):
+    for place, tile in data.tiles(wanted, "reading tiles", task):
         if is_finite(tile[None])[0]:
             levelled = spec.level(tile, levels(place))
             raw[place] = levelled.astype(levelled.dtype.newbyteorder("="))

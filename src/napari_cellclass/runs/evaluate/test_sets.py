@@ -152,8 +152,7 @@ def predict_dataset(
             )
             waiting.clear()
 
-    tiles = data.tiles(np.arange(len(data)))
-    for place, tile in task.track(tiles, "classifying", len(data), every=_BATCH):
+    for place, tile in data.tiles(np.arange(len(data)), "classifying", task):
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
         pixels = tile if spec is None or levels is None else spec.level(tile, levels(place))

@@ -20,7 +20,7 @@ from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.quality.near_duplicates import copies_across
-from napari_cellclass.core.tiles.statistics import measure_tiles
+from napari_cellclass.core.quality.tile_measurements import measure_tiles
 from napari_cellclass.engine.training.quantise import check_quantiser
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
 from napari_cellclass.runs.common.engine_access import open_engine
