@@ -377,7 +377,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     assert "the disk is full; free some space" in done.stderr
     assert "Traceback" not in done.stderr
     for path in small_disk.iterdir():
-        assert path.name in ("filler", "report.json", "fields.csv"), "half a table was left"
+        assert path.name in ("filler", "report.json", "fields.csv", "settings.json"), "half a table was left"
 
 
 @pytest.mark.training

@@ -15,6 +15,7 @@ from napari_cellclass.core.common.files import write_json, writing
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.verbs import DemoParams, TrainParams
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -62,6 +63,7 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     result.table.to_csv(out / "tiles.csv")
     result.table.to_geojson(out / "tiles.geojson")
     write_json(out / "evaluation.json", evaluation.to_json())
+    save_settings(params, out / SETTINGS_FILE)
     report = evaluation.report
     say(f"Right half, never seen in training: {report.n} tiles, balanced accuracy {report.balanced_accuracy}.")
     say("(One field from one slide: that says how the program works, not how well it would do on another slide.)")

@@ -21,6 +21,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
     from napari_cellclass.core.evaluation.example_tiles import PanelChoice
     from napari_cellclass.core.evaluation.results import check_evaluation_folder
     from napari_cellclass.core.models.known_models import KnownModels
+    from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
     from napari_cellclass.report.kit import save_kit, save_sets
     from napari_cellclass.runs.common.dataset_opening import image_reader
     from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
@@ -44,6 +45,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
         )  # fmt: skip
     panel = PanelChoice(params.panel, params.panel_order, params.seed)
     save_sets(sets, params.out, panel)
+    save_settings(params.model_copy(update={"precision": precision}), params.out / SETTINGS_FILE)
     if params.kit:
         save_kit(model, sets, params.out / "kit", panel)
     for line in _lines(sets):

@@ -18,7 +18,7 @@ from napari_cellclass.core.blind.sampling import hide_repeats
 from napari_cellclass.core.blind.session import BlindSession, Reading, list_sessions
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.datasets.dataset import TileDataset, read_folders
-from napari_cellclass.core.params.verbs import BlindParams
+from napari_cellclass.core.params.blind import BlindParams
 
 CLASSES = ("diffuse", "puncta")
 

@@ -36,7 +36,7 @@ def test_each_way_to_size_a_tile() -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({}, "--images is needed"),
+        ({}, "IMAGE is needed"),
         ({"overlap": "half"}, "--overlap 'half'"),
         ({"overlap": 1.5}, "--overlap 1.5"),
         ({"edge": "wrap"}, "--edge 'wrap'"),

@@ -16,9 +16,11 @@ import pytest
 from PIL import Image
 
 from napari_cellclass.cli.main import VERBS, build_parser, main
+from napari_cellclass.cli.parser import checked_params
 from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.params.settings_file import write_settings
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.training.write_model import partial_path
 from napari_cellclass.runs.train.child import child_command, rescued_path, train_in_child
@@ -70,6 +72,12 @@ def after_epochs(n: int, then: Callable[[], None]) -> tuple[Callable[[Progress],
     return progress, told
 
 
+def command(params: TrainParams, settings: Path) -> list[str]:
+    """The words of the command line by which a child trains."""
+    write_settings(params, settings)
+    return child_command(params, settings)[4:]
+
+
 def test_the_command_gives_back_the_parameters(tmp_path: Path) -> None:
     asked = TrainParams(
         data=tmp_path / "-a,b", out=tmp_path / "m.cellclass", test=[tmp_path / "t1", tmp_path / "t 2"], group_by="-(x)",
@@ -77,9 +85,11 @@ def test_the_command_gives_back_the_parameters(tmp_path: Path) -> None:
         rotate="-5:5", range="-1:4", standardise="none", views=8, ensemble=True, runs=2,
     )  # fmt: skip
     published = TrainParams(data=tmp_path, out=tmp_path / "m.cellclass", as_published=True, batch_size=16)
+    settings = tmp_path / "settings.json"
     for one in (asked, published):
-        values = vars(build_parser().parse_args(child_command(one)[4:]))
-        assert VERBS[values.pop("verb")][0].checked(**values) == one.model_copy(update={"progress": "jsonl"})
+        values = vars(build_parser().parse_args(command(one, settings)))
+        params = checked_params(VERBS[values.pop("verb")][0], values)
+        assert params == one.model_copy(update={"progress": "jsonl"})
 
 
 def test_a_training_reports_its_epochs_and_writes_the_model(folders: Path, tmp_path: Path) -> None:
@@ -91,7 +101,7 @@ def test_a_training_reports_its_epochs_and_writes_the_model(folders: Path, tmp_p
     assert manifest.training["augment"] == "flips"
     assert manifest.training["class_weights"] is False
     assert (manifest.training["epochs_trained"], manifest.training["epoch_kept"]) == (3, 3)
-    assert names(tmp_path) == ["m.cellclass"]
+    assert names(tmp_path) == ["m.cellclass", "m_settings.json"]
     assert not children()
 
 
@@ -127,7 +137,7 @@ def test_stop_keeps_the_epoch_of_the_lowest_validation_loss(folders: Path, tmp_p
     assert bundle.manifest.training["epochs_trained"] == len(losses) == len(bundle.table("history.csv"))
     assert bundle.manifest.training["epoch_kept"] == kept
     assert bundle.manifest.scores["val_loss"] == pytest.approx(losses[kept - 1])
-    assert names(tmp_path) == ["m.cellclass"]
+    assert names(tmp_path) == ["m.cellclass", "m_settings.json"]
 
 
 def test_a_killed_child_is_told_and_its_best_model_is_kept(folders: Path, tmp_path: Path) -> None:
@@ -188,13 +198,15 @@ def test_training_goes_on_from_a_model_and_says_what_does_not_fit(
         ({"normalisation": "percentiles"}, "takes grey values 0 to 255 as 0 to 1, but percentiles 0.2 to 99.8"),
         ({"range": "0:99"}, "takes grey values 0 to 255 as 0 to 1, but grey values 0 to 99"),
     ):
-        assert main(child_command(params(folders, tmp_path / "no.cellclass", initial=first, **more))[4:]) == 2
+        how = params(folders, tmp_path / "no.cellclass", initial=first, **more)
+        assert main(command(how, tmp_path / "s.json")) == 2
         assert text in capsys.readouterr().err
     (folders / "middle").mkdir()
     try:
         for i in range(4):
             Image.fromarray(np.full((24, 24), 120 + i, np.uint8)).save(folders / "middle" / f"w{i}_.png")
-        assert main(child_command(params(folders, tmp_path / "no.cellclass", initial=first))[4:]) == 2
+        how = params(folders, tmp_path / "no.cellclass", initial=first)
+        assert main(command(how, tmp_path / "s.json")) == 2
         assert "has the classes dark, light, but the tiles have dark, light, middle" in capsys.readouterr().err
     finally:
         for path in (folders / "middle").iterdir():

@@ -32,7 +32,7 @@ from napari_cellclass.core.common.journal import Entry, Journal, JournalFile
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.params.verbs import BlindParams
+from napari_cellclass.core.params.blind import BlindParams
 
 _SESSION = "session"  # the journal of what concerns no single reader
 Network = Callable[[NDArray[np.int64]], NDArray[np.float32]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import tempfile
@@ -100,6 +101,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
             inner.replace(path)
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def is_pattern(path: Path) -> bool:
+    """Tell whether a path is a pattern such as ``plate/*.tif``; a file that is there never is one."""
+    return not path.exists() and any(letter in str(path) for letter in "*?[")
+
+
+def absolute_pattern(path: Path) -> Path:
+    """Give a path or pattern as an absolute one; the current folder's name is never taken for a pattern."""
+    return Path(glob.escape(str(Path.cwd()))) / path if is_pattern(path) else path.absolute()
 
 
 def check_writable(path: Path) -> None:

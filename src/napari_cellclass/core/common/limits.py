@@ -12,7 +12,14 @@ from typing import Literal
 from napari_cellclass.core.common.errors import ParamsError
 
 LimitName = Literal[
-    "image_pixels", "model_bytes", "model_text_bytes", "annotation_bytes", "annotation_features", "table_bytes", "tiles"
+    "image_pixels",
+    "model_bytes",
+    "model_text_bytes",
+    "annotation_bytes",
+    "annotation_features",
+    "table_bytes",
+    "tiles",
+    "settings_bytes",
 ]
 DEFAULTS: dict[LimitName, int] = {
     # Pixels decoded in one go: a whole PNG or JPEG, one strip or tile of a TIFF. A TIFF of any size is read in parts.
@@ -28,6 +35,8 @@ DEFAULTS: dict[LimitName, int] = {
     "table_bytes": 2 << 30,
     # Tiles on one field.
     "tiles": 20_000_000,
+    # A file of settings, which may list the images of a plate.
+    "settings_bytes": 64 << 20,
 }
 
 

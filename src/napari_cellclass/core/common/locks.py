@@ -63,6 +63,15 @@ def scratch_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def in_scratch_folder(path: Path) -> bool:
+    """Tell whether a path lies in a folder of :func:`scratch_folder`, and is gone when that is."""
+    place = Path(tempfile.gettempdir())
+    return any(
+        parent.parent == place and parent.name.startswith(_PREFIX) and (parent / _LOCK).exists()
+        for parent in path.absolute().parents
+    )
+
+
 def _clear(place: Path) -> None:
     """Remove the folders whose process has ended; a folder of another user cannot be opened and stays."""
     for lock in place.glob(f"{_PREFIX}*/{_LOCK}"):

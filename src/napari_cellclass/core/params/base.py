@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_cellclass.core.common.errors import ParamsError
+
+_SHOWN = 200
 
 
 class Params(BaseModel):
     """Base of all parameters: frozen, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    verb: ClassVar[str] = ""
+    """The verb of the command line, where it is one."""
+    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Names that a flag rules out, by the flag's name; they are dropped from a file of settings where it is given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -31,16 +39,36 @@ class Params(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ParamsError(first_problem(error)) from error
+            raise ParamsError(first_problem(error, cls)) from error
+
+    def absolute(self) -> Self:
+        """Give the same parameters with absolute paths, for use in another folder."""
+        changed: dict[str, Any] = {}
+        for name, value in self:
+            if isinstance(value, Path):
+                changed[name] = value.absolute()
+            elif isinstance(value, list):
+                changed[name] = [one.absolute() if isinstance(one, Path) else one for one in value]
+        return self.model_copy(update=changed)
 
 
-def first_problem(error: ValidationError) -> str:
-    """Tell the first problem of a pydantic error in one line: which setting, the value, what is wrong."""
+def flag_of(params: type[Params], name: str) -> str:
+    """Say how a parameter is given on the command line: ``--tile-px``, or ``IMAGE`` where it needs no flag."""
+    field = params.model_fields.get(name)
+    if field is not None and "positional" in field.metadata:
+        return name.rstrip("s").upper()
+    return "--" + name.replace("_", "-")
+
+
+def first_problem(error: ValidationError, params: type[Params]) -> str:
+    """Describe the first problem of a pydantic error in one line: which setting, the value, what is wrong."""
     problem = error.errors(include_url=False)[0]
-    name = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else ""
+    name = flag_of(params, str(problem["loc"][0])) if problem["loc"] else ""
     text = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "value_error" and not name:
         return text
     if problem["type"] == "missing":
         return f"{name} is needed, but was not given"
-    return f"{name} {problem['input']!r}: {text[:1].lower()}{text[1:]}"
+    value = repr(problem["input"])
+    value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+    return f"{name} {value}: {text[:1].lower()}{text[1:]}"

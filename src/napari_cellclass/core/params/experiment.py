@@ -12,6 +12,8 @@ from napari_cellclass.core.params.verbs import TrainParams
 class ExperimentParams(TrainParams):
     """Find out whether a network learns the classes or memorises its tiles: repeated runs, comparisons, a verdict."""
 
+    verb = "experiment"
+
     out: Path = Field(description="folder for the verdict, tables, figures and models; call it again to go on")
     runs: int = Field(5, ge=2, le=1000, description="train so often, from as many seeds, to see the spread")
     ensemble: bool = Field(False, description="not needed: the runs' ensemble is judged without training it")

@@ -17,6 +17,8 @@ from napari_cellclass.core.tiles.writing import TileFormat
 class SliceParams(TileParams, PlaneParams, ReportingParams):
     """Cut images into tiles with names that sort, rotate them, or number the images of a folder."""
 
+    verb = "slice"
+
     images: Annotated[list[Path], "positional"] = Field(
         min_length=1, description="images, folders of images, or folders with one sub-folder per class"
     )
@@ -86,6 +88,8 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
 
 class CheckParams(TileParams, PlaneParams, ReportingParams):
     """Look at class folders or listed tiles before training: what is left out, and what would mislead."""
+
+    verb = "check"
 
     data: Annotated[Path, "positional"] = Field(
         description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from napari_cellclass.core.common.errors import GridError, ParamsError
+from napari_cellclass.core.common.files import absolute_pattern
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.base import Params
 from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
@@ -27,6 +29,11 @@ ProgressStyle = Literal["bar", "jsonl", "none"]
 class TileParams(Params):
     """How a field is cut into tiles; at most one of the sizes is given."""
 
+    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "tile_px": ("tile_um", "tiles"),
+        "tile_um": ("tile_px", "tiles"),
+        "tiles": ("tile_px", "tile_um"),
+    }
     tile_px: int | None = Field(None, ge=1, le=65536, description="side of a tile in px")
     tile_um: float | None = Field(None, gt=0, description="side of a tile in µm, where the pixel size is known")
     tiles: int | None = Field(None, ge=1, description="cut each field into about N equal tiles")
@@ -105,6 +112,12 @@ _PUBLISHED_ALWAYS: dict[str, Any] = {
 
 class TrainParams(TileParams, PlaneParams, ReportingParams):
     """Train a network on class folders or listed tiles, split by group, and write a .cellclass model."""
+
+    verb = "train"
+    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **TileParams.overrules,
+        "as_published": ("rotate", *AS_PUBLISHED, *_PUBLISHED_ALWAYS),
+    }
 
     data: Annotated[Path, "positional"] = Field(
         description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
@@ -249,6 +262,9 @@ def _span(flag: str, text: str) -> tuple[float, float]:
 class ClassifyParams(PlaneParams, ReportingParams):
     """Classify every tile of the given images, or of a whole plate, with a model."""
 
+    verb = "classify"
+    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {"workers": ("scheduler",), "scheduler": ("workers",)}
+
     images: Annotated[list[Path], "positional"] = Field(
         min_length=1,
         description="images, folders of images, patterns in quotes such as 'plate/*.tif', or lists: .txt or .csv files "
@@ -296,9 +312,31 @@ class ClassifyParams(PlaneParams, ReportingParams):
             )
         return self
 
+    def absolute(self) -> Self:
+        """Give the same parameters with absolute paths and patterns."""
+        return super().absolute().model_copy(update={"images": [absolute_pattern(one) for one in self.images]})
+
+
+def name_and_path(word: str) -> tuple[str, Path]:
+    """Split ``NAME=PATH``; the name is empty where there is none, as in a path with ``=`` in it.
+
+    Raises
+    ------
+    ParamsError
+        The name or the path is empty.
+    """
+    name, equals, path = word.partition("=")
+    if not equals or Path(word).exists():
+        return "", Path(word)
+    if not name or not path:
+        raise ParamsError(f"{word!r} is no NAME=FOLDER; give both, or only the folder")
+    return name, Path(path)
+
 
 class EvaluateParams(PlaneParams, ReportingParams):
     """Compare a model's classes with those of labelled tiles, of one test set or of several."""
+
+    verb = "evaluate"
 
     data: Annotated[list[str], "positional"] = Field(
         min_length=1,
@@ -336,26 +374,17 @@ class EvaluateParams(PlaneParams, ReportingParams):
         False, description="write all figures, their tables and a paragraph on the methods to OUT/kit, for a paper"
     )
 
-
-class BlindParams(Params):
-    """Draw a blinded reading from test tiles."""
-
-    tiles: int = Field(60, ge=2, le=2000, description="test tiles to read, as many of each class as there are")
-    repeats: int = Field(
-        10, ge=0, le=500, description="tiles that come a second time, unannounced, to see how well readers repeat"
-    )
-    own_order: bool = Field(False, description="each reader gets an order of their own; else all the same")
-    seed: int | None = Field(None, ge=0, description="seed of the draw; from the operating system when not given")
-
-    @model_validator(mode="after")
-    def _room_for_repeats(self) -> BlindParams:
-        if self.repeats > self.tiles // 2:
-            raise ValueError(f"{self.repeats} repeats of {self.tiles} tiles are too many; at most half can come twice")
-        return self
+    def absolute(self) -> Self:
+        """Give the same parameters with absolute paths, also behind the names of test sets."""
+        named = [name_and_path(word) for word in self.data]
+        data = [f"{name}={path.absolute()}" if name else str(path.absolute()) for name, path in named]
+        return super().absolute().model_copy(update={"data": data})
 
 
 class InfoParams(Params):
     """Show a model's layers, classes, data and scores."""
+
+    verb = "info"
 
     model: Annotated[Path, "positional"] = Field(description="a .cellclass model")
     json_lines: bool = Field(False, description="print the manifest as JSON instead")
@@ -364,6 +393,8 @@ class InfoParams(Params):
 
 class DemoParams(ReportingParams):
     """Train on one half of a real field, map the other, and show it."""
+
+    verb = "demo"
 
     out: Path = Field(Path("demo"), description="folder for the model, picture and tables")
     window: bool | None = Field(None, description="open napari afterwards; where there is a display when not given")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.files import is_pattern
 from napari_cellclass.core.datasets.class_images import image_folders
 from napari_cellclass.core.datasets.naming import natural_key
 from napari_cellclass.core.images.reading import is_image_name, list_images
@@ -57,7 +58,7 @@ def _images(path: Path) -> Iterator[Path]:
         yield from _in_folder(path)
     elif path.is_file() and is_list(path):
         yield from _listed(path)
-    elif not path.exists() and any(letter in str(path) for letter in "*?["):
+    elif is_pattern(path):
         yield from _matching(path)
     else:
         yield path

@@ -17,6 +17,7 @@ from napari_cellclass.core.common.errors import OutputError, ParamsError
 from napari_cellclass.core.common.files import write_json
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.verbs import ClassifyParams, PrecisionName
 from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
@@ -96,8 +97,8 @@ def classify_files(
     """Classify images, and write the tables of each and those of all.
 
     Of an image there are ``STEM.tiles.csv``, ``STEM.geojson`` and ``STEM.run.json``, of all ``fields.csv``,
-    ``wells.csv`` and ``report.json``. Images whose tables are complete, unchanged, and of the same pixels, model,
-    settings and version are not classified again.
+    ``wells.csv``, ``report.json`` and ``settings.json``. Images whose tables are complete, unchanged, and of the same
+    pixels, model, settings and version are not classified again.
 
     Parameters
     ----------
@@ -136,6 +137,7 @@ def classify_files(
 
     with locked_folder(params.out) as run:
         remove_temporary_files(params.out)
+        save_settings(params, params.out / SETTINGS_FILE)
         jobs = [replace(job, run=run) for job in jobs]
         try:
             _collect(jobs, params, model, outcomes, task)

@@ -15,6 +15,7 @@ from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.verbs import name_and_path
 from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.evaluate.test_sets import evaluate_folder
 from napari_cellclass.runs.evaluate.trust import run_trust_checks
@@ -40,7 +41,7 @@ def parse_test_sets(words: Sequence[str]) -> tuple[NamedTestSet, ...]:
     ParamsError
         A name is no name for a folder, or is given twice.
     """
-    return name_test_sets([_named(word) for word in words])
+    return name_test_sets([NamedTestSet(*name_and_path(word)) for word in words])
 
 
 def name_test_sets(found: Sequence[NamedTestSet]) -> tuple[NamedTestSet, ...]:
@@ -55,15 +56,6 @@ def name_test_sets(found: Sequence[NamedTestSet]) -> tuple[NamedTestSet, ...]:
         raise ParamsError(f"two test sets are called {twice!r}; give each a name of its own: NAME=FOLDER")
     own = iter(names[len(given) :])
     return tuple(one if one.name else replace(one, name=next(own)) for one in found)
-
-
-def _named(word: str) -> NamedTestSet:
-    name, equals, path = word.partition("=")
-    if not equals or Path(word).exists():
-        return NamedTestSet("", Path(word))
-    if not name or not path:
-        raise ParamsError(f"{word!r} is no NAME=FOLDER; give both, or only the folder")
-    return NamedTestSet(name, Path(path))
 
 
 def _own_names(paths: Sequence[Path]) -> Iterator[str]:

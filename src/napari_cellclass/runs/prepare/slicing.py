@@ -23,6 +23,7 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.tile_provenance import COLUMNS, TILE_LIST, write_tile_list
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
+from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.tiles.background import background_scores, keep
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.rotation import rotated
@@ -124,6 +125,8 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
                     break
     finally:
         written.save()
+        if written.rows:  # those of earlier runs are kept, as their tiles are
+            save_settings(params, out / SETTINGS_FILE, replace=False)
     return SliceReport(out, tuple(outcomes), stopped)
 
 

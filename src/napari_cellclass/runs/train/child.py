@@ -1,4 +1,4 @@
-"""Training in a process of its own: ``python -m napari_cellclass train|experiment … --progress jsonl``.
+"""Training in a process of its own: ``python -m napari_cellclass train|experiment --settings FILE``.
 
 TensorFlow stays out of the process that asks, which survives whatever becomes of the other one.
 """
@@ -20,9 +20,11 @@ from typing import IO, Any
 
 from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.common.files import output_error
+from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import NO_TASK, Progress, Task
 from napari_cellclass.core.params.experiment import ExperimentParams
-from napari_cellclass.core.params.verbs import AS_PUBLISHED, TrainParams
+from napari_cellclass.core.params.settings_file import SETTINGS_FILE, write_settings
+from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN, STOP
 from napari_cellclass.engine.training.write_model import partial_path
 
@@ -137,14 +139,18 @@ class _Child:
         # Windows: no console flashes up, and the window goes first.
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
         environment = os.environ | {LISTEN: "1", "PYTHONUTF8": "1"}
-        try:
-            # A session of its own: whatever it starts ends with it, and Ctrl-C is answered here.
-            self._process = subprocess.Popen(
-                child_command(params), stdin=pipe, stdout=pipe, stderr=pipe, env=environment,
-                creationflags=flags, start_new_session=os.name == "posix",
-            )  # fmt: skip
-        except OSError as error:
-            raise EngineError(f"cannot start {sys.executable} to train: {error.strerror or error}") from error
+        with contextlib.ExitStack() as files:
+            settings = files.enter_context(scratch_folder()) / SETTINGS_FILE
+            write_settings(params, settings)
+            try:
+                # A session of its own: whatever it starts ends with it, and Ctrl-C is answered here.
+                self._process = subprocess.Popen(
+                    child_command(params, settings), stdin=pipe, stdout=pipe, stderr=pipe, env=environment,
+                    creationflags=flags, start_new_session=os.name == "posix",
+                )  # fmt: skip
+            except OSError as error:
+                raise EngineError(f"cannot start {sys.executable} to train: {error.strerror or error}") from error
+            self._files = files.pop_all()
         self._readers = [
             threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
             threading.Thread(target=self._read_noise, args=(self._process.stderr,), daemon=True),
@@ -233,6 +239,7 @@ class _Child:
             with contextlib.suppress(OSError):
                 if stream is not None:
                     stream.close()
+        self._files.close()
 
     def _read_lines(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -251,24 +258,12 @@ def rescued_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.rescued{out.suffix}")
 
 
-def child_command(params: TrainParams) -> list[str]:
-    """Give the command that trains with these parameters; ``-P`` keeps the current folder off its import path."""
-    verb = "experiment" if isinstance(params, ExperimentParams) else "train"
-    words = [sys.executable, "-P", "-m", "napari_cellclass", verb, str(params.data.absolute())]
-    chosen = params.model_copy(update={"progress": "jsonl", "quiet": False, "out": params.out.absolute()})
-    for name, field in type(params).model_fields.items():
-        value = getattr(chosen, name)
-        left_out = value == field.get_default(call_default_factory=True)
-        # What --as-published would set otherwise is said even where it is the usual default.
-        if name == "data" or (left_out and not (params.as_published and name in AS_PUBLISHED)):
-            continue
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else "--no-" + flag[2:])
-        else:
-            # One word, so that a value may begin with a dash.
-            words += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]
-    return words
+def child_command(params: TrainParams, settings: Path) -> list[str]:
+    """Give the command that trains with the parameters in a file; ``-P``: never import from the current folder."""
+    return [
+        sys.executable, "-P", "-m", "napari_cellclass", params.verb, f"--settings={settings}", "--progress=jsonl",
+        "--no-quiet",
+    ]  # fmt: skip
 
 
 def _modified(path: Path) -> int | None:

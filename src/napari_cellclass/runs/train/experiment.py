@@ -27,6 +27,7 @@ from napari_cellclass.core.evaluation.repeats import (
 )
 from napari_cellclass.core.evaluation.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
 from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.stats.intervals import Estimate
@@ -93,6 +94,7 @@ def run_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experiment
     check_writable(params.out / "verdict.json")
     check_quantiser(params)
     work = _Work(params, task)
+    save_settings(params, params.out / SETTINGS_FILE)
     work.train_in_parallel()
     work.repeat()
     result = work.judge()

@@ -17,6 +17,7 @@ from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.evaluation.repeats import set_names
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
+from napari_cellclass.core.params.settings_file import save_settings, settings_beside
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.quality.near_duplicates import copies_across
@@ -53,7 +54,8 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     ``ensemble`` of them is written as the first model, and every run beside it as ``NAME_run01.cellclass`` …. A run
     whose model is there already, trained alike to its end, is taken as it is. Tables of all runs are written after each
     of them: ``NAME_runs.csv``, a row per run and test set, ``NAME_histories.csv``, ``NAME_tiles.csv``,
-    ``NAME_spread.csv`` and ``NAME_curves.csv``. Figures of ``test`` sets go to ``NAME_tests.json``.
+    ``NAME_spread.csv`` and ``NAME_curves.csv``. Figures of ``test`` sets go to ``NAME_tests.json``, the parameters to
+    ``NAME_settings.json``.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     read = image_reader(params)
     data = read_labelled(params.data, grid_maker(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)
+    asked = params
     params, told = resolve_auto_settings(params, data, task)
     warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
     tests = read_tests(params, data, task)
@@ -80,8 +83,10 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         from napari_cellclass.engine.training.train import train
 
         model = train(data, params, params.out, task=task)
+        save_settings(asked, settings_beside(params.out))
         KnownModels().remember(model)
         return TrainResult((model,), data, _test(model, tests, copies, params, task), warnings)
+    save_settings(asked, settings_beside(params.out))  # now, so that a series that was stopped can go on with it
     repeats = _train_runs(data, tests, params, task)
     models, names = list(repeats.models), set_names(list(tests))
     if params.ensemble:

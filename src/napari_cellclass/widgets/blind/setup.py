@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPushButton, QVBox
 
 from napari_cellclass.core.blind.session import BlindSession, default_folder, list_sessions
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
-from napari_cellclass.core.params.verbs import BlindParams
+from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.widgets.blind.work import BlindRequest
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.layout import labelled

@@ -1,0 +1,36 @@
+"""``napari-cellclass check``: what is wrong with a data set, before it is trained on."""
+
+from __future__ import annotations
+
+from napari_cellclass.cli.exit_codes import BAD_INPUT, OK
+from napari_cellclass.cli.reporter import Reporter
+from napari_cellclass.core.params.prepare import CheckParams
+from napari_cellclass.core.params.settings_file import save_settings, settings_beside
+
+
+def run_check(params: CheckParams, reporter: Reporter) -> int:
+    """Check a data set and print what was found; gives the exit code."""
+    from napari_cellclass.core.common.files import check_writable, write_json
+    from napari_cellclass.core.quality.dataset_check import check_folder
+    from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
+
+    grid = grid_maker(params)
+    if params.out is not None:
+        check_writable(params.out)
+    report = check_folder(params.data, grid, params.group_by, image_reader(params), reporter.task)
+    for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
+        texts = [finding.text for finding in report.findings if finding.severity == severity]
+        if texts:
+            reporter.say(f"{title}:" + "".join(f"\n  - {text}" for text in texts))
+    if report.data is None:
+        reporter.say(f"{params.data} cannot be trained on as it is")
+    else:
+        reporter.say(
+            f"{params.data} can be trained on: {len(report.data):,} tiles of {len(report.data.paths):,} images"
+        )
+    if params.out is not None:
+        write_json(params.out, report.to_json())
+        save_settings(params, settings_beside(params.out))
+        reporter.say(f"wrote {params.out}")
+    reporter.event("done", **report.to_json())
+    return OK if report.trainable else BAD_INPUT

@@ -1,0 +1,41 @@
+"""``napari-cellclass slice``: images cut into tiles, rotated or numbered."""
+
+from __future__ import annotations
+
+import sys
+
+from napari_cellclass.cli.exit_codes import BAD_INPUT, OK, SOME_FAILED
+from napari_cellclass.cli.reporter import Reporter
+from napari_cellclass.core.params.prepare import SliceParams
+
+
+def run_slice(params: SliceParams, reporter: Reporter) -> int:
+    """Cut, number, or undo the numbering, as asked for; gives the exit code."""
+    if params.rename or params.undo:
+        return _rename(params, reporter)
+    from napari_cellclass.runs.prepare.slicing import slice_images
+
+    report = slice_images(params, reporter.task)
+    reporter.close()
+    for outcome in report.failed:
+        print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
+    reporter.say(report.summary())
+    reporter.event("done", out=report.out, images=len(report.outcomes), failed=len(report.failed))
+    if report.failed:
+        return SOME_FAILED if len(report.failed) < len(report.outcomes) else BAD_INPUT
+    return OK
+
+
+def _rename(params: SliceParams, reporter: Reporter) -> int:
+    from napari_cellclass.core.datasets.renaming import rename_images, undo_renaming
+
+    folder = params.images[0]
+    if params.undo:
+        done = undo_renaming(folder, reporter.task)
+        reporter.say(f"{len(done.moves)} files of {folder} have the names back that they had before")
+    else:
+        done = rename_images(folder, params.prefix, reporter.task)
+        text = "; slice FOLDER --undo gives the old names back" if done.moves else ""
+        reporter.say(f"{len(done.moves)} files of {folder} renamed{text}")
+    reporter.event("done", renamed=len(done.moves))
+    return OK
