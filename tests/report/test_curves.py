@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_cellclass.report.curves import Look, best_epoch, draw_curves, draw_tiles, save_curves, tiles_height
+from napari_cellclass.report.curves import FigureStyle, best_epoch, draw_curves, draw_tiles, save_curves, tiles_height
 
 HISTORY = [
     {"epoch": i, "loss": 1 / i, "accuracy": 1 - 0.5 / i, "val_loss": abs(i - 4) + 0.5, "val_accuracy": 0.5 + 0.04 * i}
@@ -28,7 +28,7 @@ def test_the_best_epoch_is_that_of_the_lowest_validation_loss() -> None:
     ("text", "colours"), [("#F0F0F0", ("#56B4E9", "#E69F00")), ("#202020", ("#0072B2", "#D55E00"))]
 )
 def test_curves_fit_the_window_and_its_theme(text: str, colours: tuple[str, str]) -> None:
-    pixels = draw_curves(HISTORY, 20, Look(360, 280, 2.0, text))
+    pixels = draw_curves(HISTORY, 20, FigureStyle(360, 280, 2.0, text))
     assert pixels.shape == (560, 720, 4)
     assert pixels.dtype == np.uint8
     assert pixels[0, 0, 3] == 0, "the ground is clear"
@@ -38,7 +38,7 @@ def test_curves_fit_the_window_and_its_theme(text: str, colours: tuple[str, str]
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_curves_can_be_drawn_from_the_start(n: int) -> None:
-    assert draw_curves(HISTORY[:n], 5, Look(300, 200)).shape == (200, 300, 4)
+    assert draw_curves(HISTORY[:n], 5, FigureStyle(300, 200)).shape == (200, 300, 4)
 
 
 def test_the_file_is_on_white(tmp_path: Path) -> None:
@@ -53,7 +53,9 @@ def test_tiles_of_any_number_of_channels_are_shown(channels: int) -> None:
     tiles = np.zeros((25, 20, 30, channels), np.float32)
     tiles[..., 0] = 1.0
     height = tiles_height(25, (20, 30), 400)
-    pixels = draw_tiles(tiles, ["a"] * 12 + ["a very long name of a class"] * 13, Look(400, height, 1.0, "#202020"))
+    pixels = draw_tiles(
+        tiles, ["a"] * 12 + ["a very long name of a class"] * 13, FigureStyle(400, height, 1.0, "#202020")
+    )
     assert pixels.shape == (height, 400, 4)
     colour = {1: "#FFFFFF", 2: "#FF00FF"}.get(channels, "#FF0000")
     assert near(pixels, colour) > 0.35 * pixels.shape[0] * pixels.shape[1]

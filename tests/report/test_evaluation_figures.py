@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
-from napari_cellclass.report.curves import Look
+from napari_cellclass.report.curves import FigureStyle
 from napari_cellclass.report.evaluation_figures import (
     MOST_FIELDS,
     draw_fields,
@@ -15,7 +15,7 @@ from napari_cellclass.report.evaluation_figures import (
     field_figure,
     fields_height,
     reliability_figure,
-    save_figures,
+    save_evaluation_figures,
 )
 
 
@@ -33,7 +33,7 @@ def report(fields: int = 6) -> EvalReport:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("figures")
-    save_figures(report(), out)
+    save_evaluation_figures(report(), out)
     return out
 
 
@@ -89,6 +89,6 @@ def test_the_confusion_matrix_and_the_classes_are_those_of_the_report(written: P
 def test_figures_for_docks_have_the_size_that_was_asked_for_and_a_clear_ground() -> None:
     found = report()
     for draw, height in ((draw_reliability, 330), (draw_fields, fields_height(found))):
-        picture = draw(found, Look(320, height, 2.0, "#F0F0F0"))
+        picture = draw(found, FigureStyle(320, height, 2.0, "#F0F0F0"))
         assert picture.shape == (2 * height, 640, 4)
         assert picture[0, 0, 3] == 0

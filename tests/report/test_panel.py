@@ -16,9 +16,9 @@ from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.stats.metrics import evaluate
-from napari_cellclass.report.curves import Look
+from napari_cellclass.report.curves import FigureStyle
 from napari_cellclass.report.kit import save_panel
-from napari_cellclass.report.panel import caption, draw_panel, panel_figure, panel_height, tile_under
+from napari_cellclass.report.panel import caption, draw_panel, panel_figure, panel_height, tile_at
 
 CLASSES = ("diffuse", "globs", "rods")
 N, SIDE = 40, 12
@@ -104,13 +104,13 @@ def test_right_and_wrong_differ_in_sign_colour_and_frame() -> None:
 def test_a_point_on_a_page_is_in_the_tile_that_is_drawn_there(width: int) -> None:
     colours = np.random.default_rng(0).integers(1, 256, (12, 3))
     tiles = [PanelTile(i, np.full((6, 8, 3), c, np.uint8), "a", "a", 0.5) for i, c in enumerate(colours)]
-    picture = draw_panel(tiles, Look(width, panel_height(tiles, width)))
+    picture = draw_panel(tiles, FigureStyle(width, panel_height(tiles, width)))
     for i, colour in enumerate(colours):
         y, x = np.argwhere((picture[..., :3] == colour).all(axis=2)).mean(axis=0)
-        under = tile_under(tiles, width, x, y)
+        under = tile_at(tiles, width, x, y)
         assert under is not None
         assert under.place == i
-    assert tile_under(tiles, width, width / 2, 3 * panel_height(tiles, width)) is None
+    assert tile_at(tiles, width, width / 2, 3 * panel_height(tiles, width)) is None
 
 
 def test_the_pages_lie_beside_tables_with_the_same_captions(tmp_path: Path) -> None:

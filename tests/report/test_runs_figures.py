@@ -10,10 +10,10 @@ from PIL import Image
 
 from napari_cellclass.core.evaluation.repeats import curve_table, mean_interval
 from napari_cellclass.report.runs_figures import (
-    box_figure,
-    curves_figure,
+    box_plot_figure,
     experiment_figure,
-    save_runs,
+    run_curves_figure,
+    save_run_figures,
 )
 
 
@@ -44,7 +44,7 @@ def test_every_run_is_a_point_at_its_value_and_the_mean_has_its_interval(
     tables: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     runs, spread = written(tables["runs"], tmp_path), written(tables["spread"], tmp_path)
-    axes = box_figure(runs, spread).axes[0]
+    axes = box_plot_figure(runs, spread).axes[0]
     points = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
     for drawn, name in zip(points[:-1], spread["test"], strict=True):
         np.testing.assert_array_equal(drawn, runs.loc[runs["test"] == name, "balanced_accuracy"])
@@ -65,7 +65,7 @@ def test_every_run_is_a_thin_curve_and_the_smooth_mean_a_thick_one_with_its_band
     tables: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     histories, curves = written(tables["histories"], tmp_path), written(tables["curves"], tmp_path)
-    axes = curves_figure(histories, curves).axes[0]
+    axes = run_curves_figure(histories, curves).axes[0]
     thick = [line for line in axes.lines if line.get_linewidth() > 1]
     thin = [line for line in axes.lines if line.get_linewidth() < 1]
     assert [line.get_label() for line in thick] == ["training", "validation"]
@@ -92,7 +92,7 @@ def test_an_experiment_has_a_panel_for_what_was_made_and_draws_its_tables(tables
 def test_figures_have_a_journals_width_and_letters_that_can_be_read(
     tables: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
-    save_runs(tables, {name: tmp_path / f"m_{name}.csv" for name in tables})
+    save_run_figures(tables, {name: tmp_path / f"m_{name}.csv" for name in tables})
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "m_curves.png",
         "m_curves.svg",
@@ -102,7 +102,7 @@ def test_figures_have_a_journals_width_and_letters_that_can_be_read(
     for name in ("m_runs", "m_curves"):
         assert Image.open(tmp_path / f"{name}.png").width == pytest.approx(85 / 25.4 * 300, abs=2)
         assert (tmp_path / f"{name}.svg").read_text().lstrip().startswith("<?xml")
-    figures = [box_figure(tables["runs"], tables["spread"]), experiment_figure(tables, "plate: learned", 0.5)]
+    figures = [box_plot_figure(tables["runs"], tables["spread"]), experiment_figure(tables, "plate: learned", 0.5)]
     assert figures[1].get_size_inches()[0] == pytest.approx(180 / 25.4)
     for figure in figures:
         figure.canvas.draw()

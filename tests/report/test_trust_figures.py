@@ -9,7 +9,7 @@ from PIL import Image
 
 from napari_cellclass.core.quality.shortcuts import Shortcut, shortcut_table
 from napari_cellclass.core.stats.metrics import Estimate
-from napari_cellclass.report.trust_figures import save_trust, shortcut_figure, stress_figure
+from napari_cellclass.report.trust_figures import perturbation_figure, save_trust, shortcut_figure
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_bars_are_as_long_as_the_table_says_and_the_network_has_its_own_colo
 
 
 def test_the_curves_run_through_the_table(stress: pd.DataFrame) -> None:
-    axes = stress_figure(stress, 2).axes[0]
+    axes = perturbation_figure(stress, 2).axes[0]
     line = axes.lines[0]
     assert axes.get_title() == "gain"
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([0.5, 1.0], [0.6, 0.9])

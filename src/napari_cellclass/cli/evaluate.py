@@ -22,7 +22,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
     from napari_cellclass.core.evaluation.results import check_evaluation_folder
     from napari_cellclass.core.models.known_models import KnownModels
     from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-    from napari_cellclass.report.kit import save_kit, save_sets
+    from napari_cellclass.report.kit import save_evaluated_sets, save_kit
     from napari_cellclass.runs.common.dataset_opening import image_reader
     from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
     from napari_cellclass.runs.evaluate.named_sets import evaluate_test_sets, parse_test_sets
@@ -44,7 +44,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
             shortcuts=params.shortcuts, stress=params.stress, task=task,
         )  # fmt: skip
     panel = PanelChoice(params.panel, params.panel_order, params.seed)
-    save_sets(sets, params.out, panel)
+    save_evaluated_sets(sets, params.out, panel)
     save_settings(params.model_copy(update={"precision": precision}), params.out / SETTINGS_FILE)
     if params.kit:
         save_kit(model, sets, params.out / "kit", panel)

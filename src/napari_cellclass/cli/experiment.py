@@ -22,13 +22,13 @@ def experiment(
     CellClassError
         In one line, what went wrong; what was finished is kept.
     """
-    from napari_cellclass.report.runs_figures import experiment_figure, save_both, save_runs
+    from napari_cellclass.report.runs_figures import experiment_figure, save_png_and_svg, save_run_figures
 
     result = run_experiment(params, task)
     verdict, tables = result.verdict, result.tables
-    save_runs(tables, {name: params.out / f"{name}.csv" for name in tables})
+    save_run_figures(tables, {name: params.out / f"{name}.csv" for name in tables})
     title = f"{params.data.name}: {verdict.word}"
-    save_both(experiment_figure(tables, title, verdict.evidence.chance), params.out / "experiment.png")
+    save_png_and_svg(experiment_figure(tables, title, verdict.evidence.chance), params.out / "experiment.png")
     say(f"{result.reused} of {result.trainings} trainings were reused: trained before with the same data and settings")
     say(f"Verdict: {verdict.word}. {verdict.meaning[0].upper()}{verdict.meaning[1:]}.")
     for text in (*verdict.sentences, *spread_lines(tables["spread"])):

@@ -30,9 +30,9 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
     listen()  # before anything long, so that a child ends with its parent from the beginning
     result = train_folders(params, task)
     if result.tables:
-        from napari_cellclass.report.runs_figures import save_runs
+        from napari_cellclass.report.runs_figures import save_run_figures
 
-        save_runs(result.tables, {name: run_file(params.out, name) for name in result.tables})
+        save_run_figures(result.tables, {name: run_file(params.out, name) for name in result.tables})
         say(f"{result.reused} of {params.runs} runs were reused: trained before with the same data and settings")
     for path, reason in result.data.skipped:
         say(f"left out: {path}: {reason}")

@@ -1,1 +1,1 @@
-"""Figures: the only room that names matplotlib."""
+"""Figures; the only package that imports matplotlib."""

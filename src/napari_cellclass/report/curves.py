@@ -1,4 +1,4 @@
-"""Curves of a training and a look at its tiles, as pixels for a dock or as a file."""
+"""Training curves and example tiles, drawn as pixels for a dock or as a file."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 100
-# Okabe & Ito's blue and vermilion, and their lighter kin for a dark ground.
+# Okabe & Ito's blue and vermilion, and their lighter variants for a dark background.
 _COLOURS = {False: ("#0072B2", "#D55E00"), True: ("#56B4E9", "#E69F00")}
 _COLUMNS = 5
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a figure fits where it is shown.
+class FigureStyle:
+    """Size and text colour of a figure that is drawn for a dock.
 
     Parameters
     ----------
     width, height
-        In px as the window counts them, 50 or more.
+        In px of the window, 50 or more.
     ratio
-        Pixels of the screen per such px.
+        Device pixels per px of the window.
     text
-        Colour of what is written, ``"#RRGGBB"``.
+        Colour of text and axes, ``"#RRGGBB"``.
     """
 
     width: int = 640
@@ -43,52 +43,56 @@ class Look:
 
     @property
     def on_dark(self) -> bool:
-        """Whether the ground is dark, as the text is light."""
+        """Whether the background is dark, which is so where the text is light."""
         return sum(int(self.text[i : i + 2], 16) for i in (1, 3, 5)) > 3 * 127
 
 
-def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, look: Look) -> NDArray[np.uint8]:
-    """Draw loss and accuracy over the epochs, as RGBA in px of the screen; see :func:`curves_figure`."""
-    return figure_pixels(curves_figure(history, epochs, look))
+def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, style: FigureStyle) -> NDArray[np.uint8]:
+    """Draw loss and accuracy over the epochs, as RGBA in device pixels; see :func:`curves_figure`."""
+    return render_figure(curves_figure(history, epochs, style))
 
 
-def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, look: Look) -> Figure:
-    """Draw loss and accuracy over the epochs, on a clear ground.
+def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, style: FigureStyle) -> Figure:
+    """Draw loss and accuracy over the epochs, on a transparent background.
 
     Parameters
     ----------
     history
         A row per finished epoch: epoch, loss, accuracy, val_loss, val_accuracy.
     epochs
-        How many there will be.
-    look
+        Epochs of the whole training.
+    style
         Size and colours.
     """
-    figure = look_figure(look)
+    figure = styled_figure(style)
     loss, accuracy = figure.subplots(2, 1, sharex=True)
-    # In px, as a layout engine would draw everything several times over.
+    # In px: a layout engine would draw everything several times.
     figure.subplots_adjust(
-        left=58 / look.width, right=1 - 12 / look.width, bottom=40 / look.height, top=1 - 28 / look.height, hspace=0.14
+        left=58 / style.width,
+        right=1 - 12 / style.width,
+        bottom=40 / style.height,
+        top=1 - 28 / style.height,
+        hspace=0.14,
     )
     figure.align_ylabels()
-    _draw_one(loss, history, "loss", look)
-    _draw_one(accuracy, history, "accuracy", look)
+    _draw_measure(loss, history, "loss", style)
+    _draw_measure(accuracy, history, "accuracy", style)
     accuracy.set_ylim(-0.03, 1.03)
-    # The first epochs of many would stand in a corner.
+    # Else the first epochs of many would lie in a corner.
     shown = min(epochs, max(10, round(1.5 * len(history))))
     accuracy.set_xlim(0.5, max(2, shown) + 0.5)
     loss.set_ylim(0, 1.08 * max([1e-3, *(row[name] for row in history for name in ("loss", "val_loss"))]))
-    accuracy.set_xlabel("epoch", fontsize=8, color=look.text)
+    accuracy.set_xlabel("epoch", fontsize=8, color=style.text)
     accuracy.xaxis.get_major_locator().set_params(integer=True)
     if history:
-        _mark_best(loss, accuracy, history, look)
+        _mark_best(loss, accuracy, history, style)
         figure.legend(*loss.get_legend_handles_labels(), loc="upper center", ncols=2, fontsize=8, borderaxespad=0.2,
-                      frameon=False, labelcolor=look.text)  # fmt: skip
+                      frameon=False, labelcolor=style.text)  # fmt: skip
     return figure
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """Give the epoch of the lowest validation loss."""
+    """Return the epoch of the lowest validation loss."""
     return int(min(history, key=lambda row: row["val_loss"])["epoch"])
 
 
@@ -102,81 +106,81 @@ def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path)
     """
     from PIL import Image
 
-    picture = Image.fromarray(draw_curves(history, epochs, Look(900, 640, 2.0)), "RGBA")
+    picture = Image.fromarray(draw_curves(history, epochs, FigureStyle(900, 640, 2.0)), "RGBA")
     page = Image.new("RGBA", picture.size, "white")
     page.alpha_composite(picture)
     with writing(path) as temporary:
         page.convert("RGB").save(temporary, format="PNG")
 
 
-def draw_tiles(tiles: NDArray[np.float32], titles: Sequence[str], look: Look) -> NDArray[np.uint8]:
+def draw_tiles(tiles: NDArray[np.float32], titles: Sequence[str], style: FigureStyle) -> NDArray[np.uint8]:
     """Draw up to 25 tiles with their classes above them.
 
     Parameters
     ----------
     tiles
-        Shape (n, H, W, C), 0 to 1; what lies past that is clipped. Two channels are shown magenta and
-        green, of more than three the first three.
+        Shape (n, H, W, C), 0 to 1, clipped. Two channels are shown magenta and green, of more than three
+        the first three.
     titles
         n class names.
-    look
+    style
         Size and colours.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 4)
-        RGBA in px of the screen, on a clear ground.
+        RGBA in device pixels, on a transparent background.
     """
-    figure = look_figure(look)
+    figure = styled_figure(style)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    tall = tiles.shape[1] / tiles.shape[2]
+    aspect = tiles.shape[1] / tiles.shape[2]
     rows = max(1, -(-len(tiles) // _COLUMNS))
     # One unit is a tile's width.
-    step_x, strip = 1.08, 1.2 * _COLUMNS * 13 / look.width
-    step_y = tall + strip
-    for place, (tile, title) in enumerate(zip(tiles, titles, strict=True)):
-        x, y = place % _COLUMNS * step_x, place // _COLUMNS * step_y + strip
-        axes.imshow(_shown(tile), extent=(x, x + 1, y + tall, y), interpolation="nearest")
-        axes.text(x + 0.5, y - 0.02, _short(title, look), ha="center", va="bottom", fontsize=7, color=look.text)
+    step_x, strip = 1.08, 1.2 * _COLUMNS * 13 / style.width
+    step_y = aspect + strip
+    for index, (tile, title) in enumerate(zip(tiles, titles, strict=True)):
+        x, y = index % _COLUMNS * step_x, index // _COLUMNS * step_y + strip
+        axes.imshow(_as_rgb(tile), extent=(x, x + 1, y + aspect, y), interpolation="nearest")
+        axes.text(x + 0.5, y - 0.02, _shortened(title, style), ha="center", va="bottom", fontsize=7, color=style.text)
     axes.set_xlim(0, _COLUMNS * step_x - 0.08)
     axes.set_ylim(rows * step_y, 0)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    return figure_pixels(figure)
+    return render_figure(figure)
 
 
 def tiles_height(count: int, tile_shape: tuple[int, int], width: int) -> int:
-    """Give the height in px that :func:`draw_tiles` fills at a width."""
+    """Return the height in px that :func:`draw_tiles` fills at a width."""
     rows = max(1, -(-count // _COLUMNS))
     unit = width / (_COLUMNS * 1.08)
     return round(rows * (unit * tile_shape[0] / tile_shape[1] + 17)) + 8
 
 
-def _short(title: str, look: Look) -> str:
-    letters = max(4, round(look.width / _COLUMNS / 5.6))
+def _shortened(title: str, style: FigureStyle) -> str:
+    letters = max(4, round(style.width / _COLUMNS / 5.6))
     return title if len(title) <= letters else title[: letters - 1] + "…"
 
 
-def _shown(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _as_rgb(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
     grey = (255 * np.clip(np.nan_to_num(tile), 0, 1)).astype(np.uint8)
     if grey.shape[2] == 1:
         return np.repeat(grey, 3, axis=2)
     return grey[..., [0, 1, 0]] if grey.shape[2] == 2 else grey[..., :3]
 
 
-def look_figure(look: Look) -> Figure:
-    """Make an empty figure of a size in px, on a clear ground."""
+def styled_figure(style: FigureStyle) -> Figure:
+    """Make an empty figure of a style, on a transparent background."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    size = max(50, look.width) / _DPI, max(50, look.height) / _DPI
-    figure = Figure(figsize=size, dpi=_DPI * look.ratio, facecolor=(0, 0, 0, 0))
+    size = max(50, style.width) / _DPI, max(50, style.height) / _DPI
+    figure = Figure(figsize=size, dpi=_DPI * style.ratio, facecolor=(0, 0, 0, 0))
     FigureCanvasAgg(figure)
     return figure
 
 
-def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
-    """Draw a figure: uint8, shape (height, width, 4), RGBA in px of the screen."""
+def render_figure(figure: Figure) -> NDArray[np.uint8]:
+    """Draw a figure: uint8, shape (height, width, 4), RGBA in device pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = figure.canvas
@@ -185,28 +189,28 @@ def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
     return np.array(canvas.buffer_rgba(), np.uint8)
 
 
-def _draw_one(axes: Axes, history: Sequence[Mapping[str, float]], name: str, look: Look) -> None:
+def _draw_measure(axes: Axes, history: Sequence[Mapping[str, float]], name: str, style: FigureStyle) -> None:
     x = [row["epoch"] for row in history]
-    few = "o" if len(history) < 30 else ""
-    for column, label, colour in zip((name, f"val_{name}"), ("training", "validation"), _COLOURS[look.on_dark],
+    marker = "o" if len(history) < 30 else ""
+    for column, label, colour in zip((name, f"val_{name}"), ("training", "validation"), _COLOURS[style.on_dark],
                                      strict=True):  # fmt: skip
-        axes.plot(x, [row[column] for row in history], marker=few, markersize=3, lw=1.6, color=colour, label=label)
-    axes.set_ylabel(name, fontsize=8, color=look.text)
+        axes.plot(x, [row[column] for row in history], marker=marker, markersize=3, lw=1.6, color=colour, label=label)
+    axes.set_ylabel(name, fontsize=8, color=style.text)
     axes.patch.set_alpha(0)
-    axes.tick_params(labelsize=7, colors=look.text, width=0.6)
-    axes.grid(color=look.text, alpha=0.15, lw=0.6)
+    axes.tick_params(labelsize=7, colors=style.text, width=0.6)
+    axes.grid(color=style.text, alpha=0.15, lw=0.6)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(look.text)
+        spine.set_color(style.text)
         spine.set_linewidth(0.6)
 
 
-def _mark_best(loss: Axes, accuracy: Axes, history: Sequence[Mapping[str, float]], look: Look) -> None:
+def _mark_best(loss: Axes, accuracy: Axes, history: Sequence[Mapping[str, float]], style: FigureStyle) -> None:
     best = best_epoch(history)
     for axes in (loss, accuracy):
-        axes.axvline(best, color=look.text, lw=1, ls=(0, (3, 3)), alpha=0.7)
-    right = best > (accuracy.get_xlim()[1]) * 0.6
+        axes.axvline(best, color=style.text, lw=1, ls=(0, (3, 3)), alpha=0.7)
+    on_right = best > (accuracy.get_xlim()[1]) * 0.6
     accuracy.annotate(
-        f"best: epoch {best}", (best, 0.02), xytext=(-4 if right else 4, 0), textcoords="offset points",
-        ha="right" if right else "left", va="bottom", fontsize=8, color=look.text,
+        f"best: epoch {best}", (best, 0.02), xytext=(-4 if on_right else 4, 0), textcoords="offset points",
+        ha="right" if on_right else "left", va="bottom", fontsize=8, color=style.text,
     )  # fmt: skip

@@ -28,7 +28,7 @@ _DOCK_DPI = 85
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure of so many inches."""
+    """Make an empty figure of a size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,7 +38,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write a figure on white; the suffix chooses PNG, SVG or PDF.
+    """Write a figure on a white background; the suffix chooses PNG, SVG or PDF.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
 
 
 def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArray[Any], int]:
-    """Give every n-th pixel of a field as uint8 (Y, X) or (Y, X, 3), and n.
+    """Return every n-th pixel of a field as uint8 (Y, X) or (Y, X, 3), and n.
 
     Grey values are stretched from the 0.5th to the 99.8th percentile of each channel. Two channels are
     shown magenta and green, more as red, green and blue.
@@ -71,13 +71,13 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
     return pixels[..., :3], step
 
 
-def on_paper(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8]:
-    """Draw a figure of a file on its white ground, laid out anew to be ``width`` px wide.
+def render_on_white(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8]:
+    """Draw a figure that is made for a file on white, laid out again to be ``width`` px wide.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 4)
-        RGBA in px of the screen, of which there are ``ratio`` per px of the window.
+        RGBA in device pixels, of which there are ``ratio`` per px of the window.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -88,13 +88,13 @@ def on_paper(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8
     return np.array(canvas.buffer_rgba(), np.uint8)
 
 
-def paper_height(inches: float) -> int:
-    """Give the height in px of the window that :func:`on_paper` draws of a figure so high."""
+def height_on_white(inches: float) -> int:
+    """Return the height in px of the window that :func:`render_on_white` gives a figure of a height in inches."""
     return round(_DOCK_DPI * inches)
 
 
 def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
-    """Write a figure as ``STEM.png`` and ``STEM.svg``, and the numbers in it as ``STEM.csv``.
+    """Write a figure as ``STEM.png`` and ``STEM.svg``, and its numbers as ``STEM.csv``.
 
     Raises
     ------
@@ -118,11 +118,11 @@ def overlay_figure(
     Parameters
     ----------
     source, table
-        The field and what was said of its tiles.
+        The field and its predictions.
     visible
         bool, shape (K,): classes to draw; all when None.
     min_confidence
-        Tiles below it are grey.
+        Tiles below it are drawn grey.
     """
     height, width = source.shape
     map_inch = min(5.6, 5.6 * width / height)
@@ -143,8 +143,8 @@ def _draw_tiles(axes: Axes, table: TileTable, visible: NDArray[np.bool_] | None,
     from matplotlib.collections import PolyCollection
 
     index, k = table.shown_index.astype(int), len(table.scheme)
-    sure = np.nan_to_num(table.confidence, nan=-1.0) >= min_confidence
-    index = np.where(sure, index, -1)
+    confident = np.nan_to_num(table.confidence, nan=-1.0) >= min_confidence
+    index = np.where(confident, index, -1)
     shown = np.ones(len(table), bool) if visible is None else np.append(visible, (True, True))[index]
     colours = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1)]) / 255
     rgba = np.column_stack([colours[index], np.full(len(index), 0.38)])[shown]
@@ -174,23 +174,23 @@ def save_overlay(
     visible: NDArray[np.bool_] | None = None,
     min_confidence: float = 0.0,
 ) -> None:
-    """Write :func:`overlay_figure` as a picture; the suffix chooses PNG, SVG or PDF."""
+    """Write :func:`overlay_figure` as an image; the suffix chooses PNG, SVG or PDF."""
     save_figure(overlay_figure(source, table, visible, min_confidence), path, dpi=200)
 
 
 def confusion_figure(report: EvalReport) -> Figure:
-    """Draw a confusion matrix, rows the truth, with counts and the part of each row."""
+    """Draw a confusion matrix, rows the ground truth, with counts and fractions of each row."""
     counts = np.array(report.confusion)
     k = len(report.classes)
     side = min(PAGE_INCH, 2.6 + 0.55 * k)
     figure = new_figure(side, side)
     axes = figure.subplots()
-    part = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    axes.imshow(part, cmap="Blues", vmin=0, vmax=1)
+    fraction = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
     size = 9 if k <= 8 else 6
     for i in range(k):
         for j in range(k):
-            text = f"{counts[i, j]}" if k > 8 else f"{counts[i, j]}\n{part[i, j]:.0%}"
+            text = f"{counts[i, j]}" if k > 8 else f"{counts[i, j]}\n{fraction[i, j]:.0%}"
             axes.text(
                 j,
                 i,
@@ -198,13 +198,13 @@ def confusion_figure(report: EvalReport) -> Figure:
                 ha="center",
                 va="center",
                 fontsize=size,
-                color="white" if part[i, j] > 0.55 else "black",
+                color="white" if fraction[i, j] > 0.55 else "black",
             )
     axes.set_xticks(range(k), report.classes, rotation=45, ha="right", fontsize=size)
     axes.set_yticks(range(k), report.classes, fontsize=size)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("truth")
+    axes.set_ylabel("ground truth")
     value = report.balanced_accuracy
-    bounds = "" if value.lo is None else f"\n95 % interval {value.lo:.3f} to {value.hi:.3f}"
+    bounds = "" if value.lo is None else f"\n95 % confidence interval {value.lo:.3f} to {value.hi:.3f}"
     axes.set_title(f"balanced accuracy {value.value:.3f}, n = {report.n}{bounds}", fontsize=9)
     return figure

@@ -1,4 +1,4 @@
-"""Everything of an evaluation as files: the figures of each test set, and the kit for a paper."""
+"""An evaluation as files: the figures of each test set, and a kit of figures, tables and methods for a paper."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.evaluation.example_tiles import PAGE, PanelChoice, panel_frame, panel_places, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, summary, write_evaluation
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.report.curves import Look, curves_figure
-from napari_cellclass.report.evaluation_figures import save_figures
+from napari_cellclass.report.curves import FigureStyle, curves_figure
+from napari_cellclass.report.evaluation_figures import save_evaluation_figures
 from napari_cellclass.report.figures import save_with_table
 from napari_cellclass.report.methods import methods_text
 from napari_cellclass.report.panel import panel_figure
 from napari_cellclass.report.trust_figures import save_trust
 
 KIT_PANEL = PanelChoice(2 * PAGE, "random")
-"""A paper shows tiles that nobody has chosen."""
+"""Example tiles drawn at random, as a paper should show them."""
 
 
-def save_sets(sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, task: Task = NO_TASK) -> None:
-    """Write figures and tables: of one test set to ``out``, of several to a folder each and a summary over all.
+def save_evaluated_sets(sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, task: Task = NO_TASK) -> None:
+    """Write figures and tables: of one test set to ``out``, of several to a folder each, and a summary.
 
     Parameters
     ----------
     sets
-        One or more; their names are the folders'.
+        One or more; their names become folders.
     out
         The folder.
     panel
-        Tiles of the panel.
+        Which example tiles are drawn, and how many.
     task
         Checked between figures.
 
@@ -49,15 +49,15 @@ def save_sets(sets: Sequence[EvaluatedSet], out: Path, panel: PanelChoice, task:
         The task was cancelled; finished figures stay.
     """
     for one in sets:
-        save_set(one, out if len(sets) == 1 else out / one.name, panel, task)
+        save_evaluated_set(one, out if len(sets) == 1 else out / one.name, panel, task)
     if len(sets) > 1:
         _save_summary(sets, out)
 
 
-def save_set(one: EvaluatedSet, out: Path, panel: PanelChoice, task: Task = NO_TASK) -> None:
+def save_evaluated_set(one: EvaluatedSet, out: Path, panel: PanelChoice, task: Task = NO_TASK) -> None:
     """Write the figures of a test set, each as PNG, SVG and CSV, ``tiles.csv`` and, last, ``evaluation.json``."""
     task.check("cancelled while the figures were written")
-    save_figures(one.report, out)
+    save_evaluation_figures(one.report, out)
     save_trust(one.shortcuts, one.stress, len(one.report.classes), out)
     if panel.count:
         places = panel_places(one.evaluation, panel.order, panel.seed)
@@ -66,7 +66,7 @@ def save_set(one: EvaluatedSet, out: Path, panel: PanelChoice, task: Task = NO_T
 
 
 def save_panel(one: EvaluatedSet, places: NDArray[np.int64], out: Path, task: Task) -> None:
-    """Write tiles as ``panel_01.png``, ``.svg`` and ``.csv``, and so on, 25 a page."""
+    """Write example tiles as ``panel_01.png``, ``.svg`` and ``.csv`` and so on, 25 per page."""
     frame = panel_frame(one.evaluation, places)
     for page, start in enumerate(range(0, len(places), PAGE), 1):
         tiles = read_panel(one.evaluation, places[start : start + PAGE], task)
@@ -85,16 +85,16 @@ def save_kit(
     Raises
     ------
     OutputError, ImageError, CancelledError
-        See :func:`save_sets`.
+        See :func:`save_evaluated_sets`.
     ModelError
         The model's file has changed or is gone.
     """
-    save_sets(sets, out, panel if panel.count else KIT_PANEL, task)
+    save_evaluated_sets(sets, out, panel if panel.count else KIT_PANEL, task)
     _save_summary(sets, out)
     history = bundle.table("history.csv")
     if len(history):
         rows: list[dict[str, Any]] = history.to_dict("records")
-        save_with_table(curves_figure(rows, len(rows), Look(700, 500)), history, out / "curves")
+        save_with_table(curves_figure(rows, len(rows), FigureStyle(700, 500)), history, out / "curves")
     split = bundle.table("split.csv")
     if len(split):
         _save_table(split, out / "split.csv")

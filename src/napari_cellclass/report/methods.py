@@ -1,4 +1,4 @@
-"""A paragraph on the methods, of the numbers that a model and its evaluation carry; what they do not is left out."""
+"""The methods section of a paper, written from the numbers that a model and its evaluation hold."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 
 _AUGMENT = {
-    "none": "Training tiles were shown as they are.",
-    "flips": "Training tiles were mirrored and turned by right angles at random.",
-    "full": "Training tiles were mirrored and turned by right angles, zoomed, changed in gamma, blurred or sharpened, "
-    "and given noise, all at random.",
+    "none": "Training tiles were not augmented.",
+    "flips": "Training tiles were flipped and rotated by multiples of 90 degrees at random.",
+    "full": "Training tiles were flipped, rotated by multiples of 90 degrees, zoomed, changed in gamma, blurred or "
+    "sharpened, and given noise, all at random.",
 }
 _STANDARDISE = {
-    "tile": "The network brings every tile to one mean and standard deviation per channel.",
+    "tile": "The network standardises every tile to the same mean and standard deviation per channel.",
     "none": "Tiles were not standardised.",
 }
 
@@ -30,11 +30,11 @@ def methods_text(bundle: ModelBundle, sets: Sequence[EvaluatedSet]) -> str:
     bundle
         The model; its manifest gives every number about training.
     sets
-        What was measured; their reports give the rest.
+        The evaluated test sets; their reports give the rest.
     """
     parts = [
         ("Network and training", " ".join([*_network(bundle), *_data(bundle), *_training(bundle)])),
-        ("Evaluation", "\n\n".join([" ".join(_evaluation(one)) for one in sets] + [_how(sets)])),
+        ("Evaluation", "\n\n".join([" ".join(_evaluation(one)) for one in sets] + [_statistics(sets)])),
         ("Software and identity", "\n".join(_identity(bundle, sets))),
     ]
     return "# Methods\n\n" + "\n\n".join(f"## {title}\n\n{text}" for title, text in parts if text) + "\n"
@@ -48,10 +48,10 @@ def _network(bundle: ModelBundle) -> Iterator[str]:
         size += f" ({width * m.pixel_size_um[1]:.4g} x {height * m.pixel_size_um[0]:.4g} µm)"
     depth = f" of {m.data['dtype']}" if "dtype" in m.data else ""
     yield (
-        f"A convolutional network (`{m.network}`, {m.parameters:,} parameters) told {len(bundle.scheme)} classes "
-        f"({', '.join(bundle.scheme.names)}) apart in tiles of {size} with {counted(m.preprocess.channels, 'channel')}"
-        f"{depth}. Its input was {m.preprocess.input_px[1]} x {m.preprocess.input_px[0]} px, with "
-        f"{m.preprocess.describe()}."
+        f"A convolutional network (`{m.network}`, {m.parameters:,} parameters) assigned tiles of {size} with "
+        f"{counted(m.preprocess.channels, 'channel')}{depth} to {len(bundle.scheme)} classes "
+        f"({', '.join(bundle.scheme.names)}). Its input was {m.preprocess.input_px[1]} x {m.preprocess.input_px[0]} "
+        f"px, with {m.preprocess.describe()}."
     )
     yield _STANDARDISE.get(m.training.get("standardise", ""), "")
 
@@ -79,7 +79,7 @@ def _data(bundle: ModelBundle) -> Iterator[str]:
         named = f" Groups were named by the pattern `{pattern}` on file names." if pattern else ""
         yield f"Split: {data['split_rule']}.{named}"
     if data.get("nonfinite_tiles"):
-        yield f"{counted(data['nonfinite_tiles'], 'tile')} with NaN or infinite pixels were left out."
+        yield f"{counted(data['nonfinite_tiles'], 'tile')} with NaN or infinite pixels were excluded."
 
 
 def _training(bundle: ModelBundle) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
     yield _AUGMENT.get(t.get("augment", ""), "")
     if t.get("rotate"):
         low, _, high = t["rotate"].partition(":")
-        yield f"They were also turned by {low} to {high} degrees."
+        yield f"They were also rotated by {low} to {high} degrees."
     if t.get("initial"):
         yield "Training started from the weights of an earlier model."
     if {"epochs", "optimizer", "learning_rate", "batch_size"} <= set(t):
@@ -98,27 +98,27 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
             f"Training took {epochs} epochs of steps of {counted(t['batch_size'], 'tile')} "
             f"with {t['optimizer']} (learning rate {t['learning_rate']:g}{schedule}) on the "
             f"{'weighted ' if t.get('class_weights') else ''}categorical cross-entropy"
-            f"{', classes weighing alike' if t.get('class_weights') else ''}; the weights of epoch "
+            f"{', so that all classes have equal weight' if t.get('class_weights') else ''}; the weights of epoch "
             f"{t.get('epoch_kept', t['epochs'])} were kept."
         )
     yield _texture(TextureHead.of(t))
     if t.get("members"):
         seeds = ", ".join(str(one["seed"]) for one in t["members"])
-        yield f"The answers of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
+        yield f"The probabilities of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
     elif "seed" in t:
         yield f"The seed was {t['seed']}."
     if bundle.manifest.calibration is not None:
-        yield f"Confidences were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
+        yield f"Probabilities were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
     if t.get("views", 1) > 1:
-        yield f"Answers are the mean over {t['views']} mirrored and turned views of a tile."
+        yield f"Probabilities are the mean over {t['views']} flipped and rotated views of a tile."
 
 
 def _texture(head: TextureHead | None) -> str:
     if head is None or not head.joined:
         return ""
     return (
-        "Its answers were pooled log-linearly with those of a logistic regression on texture features of the training "
-        f"tiles (weights {head.weight:g} and 1), which was decided on {counted(head.tiles, 'validation tile')}."
+        "Its probabilities were pooled log-linearly with those of a logistic regression on texture features of the "
+        f"training tiles (weights {head.weight:g} and 1), as selected on {counted(head.tiles, 'validation tile')}."
     )
 
 
@@ -141,20 +141,20 @@ def _evaluation(one: EvaluatedSet) -> Iterator[str]:
     yield f"By class: {'; '.join(rows)}."
     yield f"The expected calibration error was {report.ece:.3f}."
     if one.evaluation.precision == "int8":
-        yield "The network was run in 8-bit whole numbers (quantised after training by NNCF)."
+        yield "The network was run with int8 quantisation (post-training, by NNCF)."
     if data.skipped:
-        yield f"{counted(len(data.skipped), 'file')} could not be used and were left out."
+        yield f"{counted(len(data.skipped), 'file')} could not be used and were excluded."
     alarms = [alarm.text for alarm in one.alarms if alarm.severity == "warning"]
     if alarms:
         yield f"The program warned: {'; '.join(alarms)}."
 
 
-def _how(sets: Sequence[EvaluatedSet]) -> str:
+def _statistics(sets: Sequence[EvaluatedSet]) -> str:
     ways = "; ".join(dict.fromkeys(one.report.interval for one in sets))
     return (
-        f"Intervals are 95 % ({ways}). Balanced accuracy is the mean recall over the classes that occur; the expected "
-        f"calibration error is over {len(sets[0].report.reliability)} bins of equal width (Guo et al., ICML 2017); "
-        "Wilson: JASA 22:209, 1927."
+        f"Intervals are 95 % confidence intervals ({ways}). Balanced accuracy is the mean recall over the classes that "
+        f"occur; the expected calibration error is over {len(sets[0].report.reliability)} bins of equal width "
+        "(Guo et al., ICML 2017); Wilson: JASA 22:209, 1927."
     )
 
 

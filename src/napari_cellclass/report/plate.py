@@ -1,4 +1,4 @@
-"""A plate as a picture: the part of each class in every well, where the wells lie."""
+"""A plate map: the fraction of each class in every well."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_PANELS, _COLUMNS = 12, 2
+_MAX_PANELS, _COLUMNS = 12, 2
 _COLOURS = "viridis"
 _MISSING, _LINE = "#D9D9D9", "#BFBFBF"
 
 
 def plate_figure(wells: pd.DataFrame) -> Figure:
-    """Draw a panel per class: a plate of 96, 384 or 1536 wells, each coloured by the class's part of its tiles.
+    """Draw a panel per class: a plate of 96, 384 or 1536 wells, coloured by the fraction of their tiles in that class.
 
-    Wells without images are empty, wells of which every field failed are grey. Of more than 12 classes the first 12
-    are drawn.
+    Wells without images are left empty, wells of which every field failed are grey. Of more than 12 classes the
+    first 12 are drawn.
 
     Parameters
     ----------
     wells
         A table of wells with one row at least, see :func:`~napari_cellclass.core.plates.tables.well_table`.
     """
-    classes = classes_of(wells)[:_MOST_PANELS]
-    places = [well for well in map(parse_well, wells["well"]) if well is not None]
-    plate = plate_of(places)
+    classes = classes_of(wells)[:_MAX_PANELS]
+    found = [well for well in map(parse_well, wells["well"]) if well is not None]
+    plate = plate_of(found)
     columns = min(_COLUMNS, len(classes))
     rows = -(-len(classes) // columns)
     panel = (PAGE_INCH - 0.7) / _COLUMNS
@@ -45,16 +45,16 @@ def plate_figure(wells: pd.DataFrame) -> Figure:
     for axes in grid.flat[len(classes) :]:
         axes.set_axis_off()
     for axes, name in zip(grid.flat, classes, strict=False):
-        part = _on_plate(places, wells[f"fraction_{name}"].to_numpy(float), plate)
-        _draw(axes, part, _on_plate(places, np.ones(len(places)), plate), name)
+        fraction = _on_plate(found, wells[f"fraction_{name}"].to_numpy(float), plate)
+        _draw(axes, fraction, _on_plate(found, np.ones(len(found)), plate), name)
     bar = figure.colorbar(grid.flat[0].images[-1], ax=grid, shrink=0.8, aspect=30)
-    bar.set_label("part of the tiles", fontsize=8)
+    bar.set_label("fraction of tiles", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
 
 
 def save_plate(wells: pd.DataFrame, path: Path) -> bool:
-    """Write :func:`plate_figure`; tell whether there are wells. Without any the figure of an earlier run is removed.
+    """Write :func:`plate_figure`; return whether there are wells. Without any, the figure of an earlier run is removed.
 
     Raises
     ------
@@ -69,28 +69,28 @@ def save_plate(wells: pd.DataFrame, path: Path) -> bool:
 
 
 def plate_colours() -> NDArray[np.uint8]:
-    """Give the figure's colours for a part of 0 to 1: uint8, shape (256, 3)."""
+    """Return the figure's colours for fractions of 0 to 1: uint8, shape (256, 3)."""
     from matplotlib import colormaps
 
     colours: NDArray[np.float64] = colormaps[_COLOURS](np.linspace(0, 1, 256))
     return np.round(255 * colours[:, :3]).astype(np.uint8)
 
 
-def _on_plate(places: list[Well], values: NDArray[np.float64], plate: tuple[int, int]) -> NDArray[np.float64]:
-    found = np.full(plate, np.nan)
-    for well, value in zip(places, values, strict=True):
-        found[well.row - 1, well.column - 1] = value
-    return found
+def _on_plate(wells: list[Well], values: NDArray[np.float64], plate: tuple[int, int]) -> NDArray[np.float64]:
+    grid = np.full(plate, np.nan)
+    for well, value in zip(wells, values, strict=True):
+        grid[well.row - 1, well.column - 1] = value
+    return grid
 
 
-def _draw(axes: Axes, part: NDArray[np.float64], there: NDArray[np.float64], title: str) -> None:
+def _draw(axes: Axes, fraction: NDArray[np.float64], present: NDArray[np.float64], title: str) -> None:
     from matplotlib.colors import ListedColormap
 
-    rows, columns = part.shape
-    axes.imshow(there, cmap=ListedColormap([_MISSING]), interpolation="nearest")
-    axes.imshow(part, cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
+    rows, columns = fraction.shape
+    axes.imshow(present, cmap=ListedColormap([_MISSING]), interpolation="nearest")
+    axes.imshow(fraction, cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=9)
-    # A name every so often, so that they do not touch.
+    # Not every row and column is named, so that the names do not touch.
     for axis, names, every in (
         (axes.xaxis, [str(i + 1) for i in range(columns)], max(1, columns // 12)),
         (axes.yaxis, [row_name(i + 1) for i in range(rows)], max(1, rows // 16)),

@@ -1,4 +1,4 @@
-"""Figures of repeated runs and experiments at journal width, each of a table that lies beside it as CSV."""
+"""Figures of repeated runs and experiments at journal width, each with its table beside it as CSV."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _DPI = 300
 _TEXT = 7  # points
 _DARK = "#202020"
 # Okabe & Ito: training blue, held-out vermilion, shuffled labels grey, means of runs black.
-_TRAINING, _HELD, _SHUFFLED, _FIT = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
+_TRAINING, _HELD_OUT, _SHUFFLED, _FIT = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
 _JITTER = 0.16
 
 
-def box_figure(runs: pd.DataFrame, spread: pd.DataFrame) -> Figure:
-    """Draw a box per test set over the runs' balanced accuracies, their points, and the mean with its interval.
+def box_plot_figure(runs: pd.DataFrame, spread: pd.DataFrame) -> Figure:
+    """Draw a box plot per test set of the runs' balanced accuracies, with their points and mean.
 
-    Beside them, in another colour, the same of the training tiles.
+    The mean has its confidence interval. Beside them, in another colour, the same of the training tiles.
 
     Parameters
     ----------
@@ -41,44 +41,45 @@ def box_figure(runs: pd.DataFrame, spread: pd.DataFrame) -> Figure:
 
 
 def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: float | None = None) -> None:
-    """Draw :func:`box_figure` into a panel, with a line for guessing where that is known."""
+    """Draw :func:`box_plot_figure` into a panel, with a line at chance level where that is known."""
     names = spread["test"].tolist()
     values = [runs.loc[runs["test"] == name, "balanced_accuracy"].to_numpy(float) for name in names]
     values.append(runs.drop_duplicates("run")["train_balanced_accuracy"].to_numpy(float))
-    places = [*range(len(names)), -1]
+    positions = [*range(len(names)), -1]
     axes.boxplot(
-        values, positions=places, widths=0.5, showfliers=False,
+        values, positions=positions, widths=0.5, showfliers=False,
         medianprops={"color": _DARK, "lw": 1.0}, boxprops={"lw": 0.7}, whiskerprops={"lw": 0.7}, capprops={"lw": 0.7},
     )  # fmt: skip
     # Spread evenly rather than at random, so that the same runs give the same picture.
-    for place, found in zip(places, values, strict=True):
-        across = _JITTER * (np.arange(len(found)) * 0.618 % 1 * 2 - 1)
-        axes.plot(place + across, found, "o", ms=2.8, mew=0, color=_TRAINING if place < 0 else _HELD, alpha=0.75)
+    for x, found in zip(positions, values, strict=True):
+        offset = _JITTER * (np.arange(len(found)) * 0.618 % 1 * 2 - 1)
+        axes.plot(x + offset, found, "o", ms=2.8, mew=0, color=_TRAINING if x < 0 else _HELD_OUT, alpha=0.75)
     mean, lo, hi = (spread[name].to_numpy(float) for name in ("mean", "lo", "hi"))
     axes.errorbar(
         np.arange(len(names)) + 0.38, mean, yerr=np.nan_to_num(np.stack([mean - lo, hi - mean])).clip(0), fmt="D",
         ms=3, color=_DARK, elinewidth=0.9, capsize=2,
     )  # fmt: skip
     if chance is not None:
-        _guessing(axes, chance, "left")
+        _draw_chance(axes, chance, "left")
     axes.set_xlim(-1.6, len(names) - 0.3)
-    crowded = len(places) > 2
-    axes.set_xticks(places, [*(_short(name) for name in names), "training"], fontsize=_TEXT)
+    crowded = len(positions) > 2
+    axes.set_xticks(positions, [*(_shortened(name) for name in names), "training"], fontsize=_TEXT)
     for label in axes.get_xticklabels():
         label.set(rotation=30 * crowded, ha="right" if crowded else "center")
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("balanced accuracy", fontsize=_TEXT)
-    axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % interval", fontsize=_TEXT)
-    _plain(axes)
+    axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % confidence interval", fontsize=_TEXT)
+    _simplify_axes(axes)
 
 
-def curves_figure(histories: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """Draw training and validation accuracy of all runs, thin, and their smooth means with bands.
+def run_curves_figure(histories: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """Draw training and validation accuracy of all runs as thin lines, and their smoothed means with bands.
 
     Parameters
     ----------
     histories, curves
-        The tables ``_histories.csv`` and ``_curves.csv``, see :func:`~napari_cellclass.core.evaluation.repeats.curve_table`.
+        The tables ``_histories.csv`` and ``_curves.csv``, see
+        :func:`~napari_cellclass.core.evaluation.repeats.curve_table`.
     """
     figure = new_figure(COLUMN_INCH, 2.6)
     draw_accuracies(figure.subplots(), histories, curves)
@@ -86,13 +87,13 @@ def curves_figure(histories: pd.DataFrame, curves: pd.DataFrame) -> Figure:
 
 
 def draw_accuracies(axes: Axes, histories: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """Draw :func:`curves_figure` into a panel."""
-    for series, label, colour in (("accuracy", "training", _TRAINING), ("val_accuracy", "validation", _HELD)):
+    """Draw :func:`run_curves_figure` into a panel."""
+    for series, label, colour in (("accuracy", "training", _TRAINING), ("val_accuracy", "validation", _HELD_OUT)):
         _draw_series(axes, histories, curves, series, label, colour)
     _finish_curves(axes, "accuracy")
 
 
-def draw_null(axes: Axes, shown: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
+def draw_shuffled_labels(axes: Axes, shown: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
     """Draw training accuracies with ``"true"`` and ``"shuffled"`` labels, each of histories and curves."""
     for name, colour in (("true", _TRAINING), ("shuffled", _SHUFFLED)):
         _draw_series(axes, *shown[name], "accuracy", f"{name} labels", colour)
@@ -117,7 +118,7 @@ def _finish_curves(axes: Axes, what: str) -> None:
     axes.set_ylabel(what, fontsize=_TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=_TEXT, frameon=False, loc="lower right")
-    _plain(axes)
+    _simplify_axes(axes)
 
 
 def draw_learning_curve(axes: Axes, points: pd.DataFrame, curve: pd.DataFrame | None, chance: float) -> None:
@@ -132,13 +133,13 @@ def draw_learning_curve(axes: Axes, points: pd.DataFrame, curve: pd.DataFrame | 
     curve
         Columns tiles, accuracy, lo, hi; None where there is no fit.
     chance
-        Balanced accuracy of guessing.
+        Balanced accuracy at chance level.
     """
     if curve is not None:
         axes.fill_between(curve["tiles"], curve["lo"].clip(0, 1), curve["hi"].clip(0, 1), color=_FIT, alpha=0.2, lw=0)
         axes.plot(curve["tiles"], curve["accuracy"], lw=1.4, color=_FIT)
-    axes.plot(points["tiles"], points["balanced_accuracy"], "o", ms=2.8, mew=0, color=_HELD, alpha=0.75)
-    _guessing(axes, chance)
+    axes.plot(points["tiles"], points["balanced_accuracy"], "o", ms=2.8, mew=0, color=_HELD_OUT, alpha=0.75)
+    _draw_chance(axes, chance)
     axes.set_xscale("log")
     axes.set_ylim(-0.02, 1.04)
     shown = np.unique(points["tiles"].to_numpy(int))
@@ -146,21 +147,21 @@ def draw_learning_curve(axes: Axes, points: pd.DataFrame, curve: pd.DataFrame | 
     axes.minorticks_off()
     axes.set_xlabel("training tiles", fontsize=_TEXT)
     axes.set_ylabel("held-out balanced accuracy", fontsize=_TEXT)
-    _plain(axes)
+    _simplify_axes(axes)
 
 
 def experiment_figure(tables: Mapping[str, pd.DataFrame], title: str, chance: float) -> Figure:
-    """Draw an experiment on one page: runs, curves, and, where they were made, shuffled labels and more tiles.
+    """Draw an experiment on one page: runs, curves and, where trained, shuffled labels and the learning curve.
 
     Parameters
     ----------
     tables
-        By the names of their CSV files: runs, spread, histories, curves, and at will null_histories, null_curves,
-        learning_points and learning_curve.
+        By the names of their CSV files: runs, spread, histories, curves and, optionally, null_histories,
+        null_curves, learning_points and learning_curve.
     title
-        Above it all.
+        Title of the page.
     chance
-        Balanced accuracy of guessing.
+        Balanced accuracy at chance level.
     """
     null, points = "null_curves" in tables, "learning_points" in tables
     panels = 2 + null + points
@@ -171,13 +172,13 @@ def experiment_figure(tables: Mapping[str, pd.DataFrame], title: str, chance: fl
     draw_accuracies(next(grid), tables["histories"], tables["curves"])
     if null:
         pair = {"true": (tables["histories"], tables["curves"])}
-        draw_null(next(grid), pair | {"shuffled": (tables["null_histories"], tables["null_curves"])})
+        draw_shuffled_labels(next(grid), pair | {"shuffled": (tables["null_histories"], tables["null_curves"])})
     if points:
         draw_learning_curve(next(grid), tables["learning_points"], tables.get("learning_curve"), chance)
     return figure
 
 
-def save_runs(tables: Mapping[str, pd.DataFrame], paths: Mapping[str, Path]) -> None:
+def save_run_figures(tables: Mapping[str, pd.DataFrame], paths: Mapping[str, Path]) -> None:
     """Write the figures of repeated runs as PNG and SVG beside their tables.
 
     Parameters
@@ -192,29 +193,29 @@ def save_runs(tables: Mapping[str, pd.DataFrame], paths: Mapping[str, Path]) -> 
     OutputError
         A file cannot be written.
     """
-    save_both(box_figure(tables["runs"], tables["spread"]), paths["runs"])
-    save_both(curves_figure(tables["histories"], tables["curves"]), paths["curves"])
+    save_png_and_svg(box_plot_figure(tables["runs"], tables["spread"]), paths["runs"])
+    save_png_and_svg(run_curves_figure(tables["histories"], tables["curves"]), paths["curves"])
 
 
-def save_both(figure: Figure, path: Path) -> None:
+def save_png_and_svg(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and as SVG, in place of the suffix of ``path``."""
     for suffix in (".png", ".svg"):
         save_figure(figure, path.with_suffix(suffix), dpi=_DPI)
 
 
-def _guessing(axes: Axes, chance: float, side: Literal["left", "right"] = "right") -> None:
+def _draw_chance(axes: Axes, chance: float, side: Literal["left", "right"] = "right") -> None:
     axes.axhline(chance, color=_DARK, lw=0.7, ls=(0, (3, 3)))
-    place = (0.01 if side == "left" else 1, chance)
+    position = (0.01 if side == "left" else 1, chance)
     axes.annotate(
-        "guessing", place, xycoords=("axes fraction", "data"), ha=side, va="bottom", fontsize=6, color=_DARK,
+        "chance", position, xycoords=("axes fraction", "data"), ha=side, va="bottom", fontsize=6, color=_DARK,
     )  # fmt: skip
 
 
-def _short(name: str) -> str:
+def _shortened(name: str) -> str:
     return name if len(name) <= 18 else "…" + name[-17:]
 
 
-def _plain(axes: Axes) -> None:
+def _simplify_axes(axes: Axes) -> None:
     axes.tick_params(labelsize=_TEXT, width=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -12,23 +12,23 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.report.curves import Look, draw_curves
+from napari_cellclass.report.curves import FigureStyle, draw_curves
 from napari_cellclass.widgets.common.jobs import Job, start_job
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _LEAST_MS = 500
-Draw = Callable[[Look], NDArray[np.uint8]]
+Draw = Callable[[FigureStyle], NDArray[np.uint8]]
 
 
-def _render(draw: Draw, look: Look, task: Task) -> NDArray[np.uint8]:
-    return draw(look)
+def _render(draw: Draw, style: FigureStyle, task: Task) -> NDArray[np.uint8]:
+    return draw(style)
 
 
 def warm_up(task: Task) -> None:
     """Import what draws, while a user still looks around."""
-    draw_curves((), 1, Look(100, 100))
+    draw_curves((), 1, FigureStyle(100, 100))
 
 
 class FigureView(QLabel):
@@ -48,7 +48,7 @@ class FigureView(QLabel):
         self.height_of = height_of
         self._draw: Draw | None = None
         self._job: Job | None = None
-        self._drawn: tuple[Draw, Look] | None = None
+        self._drawn: tuple[Draw, FigureStyle] | None = None
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._timer = QTimer(self)
@@ -80,21 +80,21 @@ class FigureView(QLabel):
     def _theme_changed(self, event: Any = None) -> None:
         QTimer.singleShot(0, self._refresh)  # napari changes its colours in the same turn
 
-    def _look(self) -> Look:
+    def _style(self) -> FigureStyle:
         from napari.utils.theme import get_theme
 
         colour = get_theme(self._viewer.theme).text.as_rgb_tuple()
         text = "#" + "".join(f"{int(v):02X}" for v in colour[:3])
-        return Look(max(120, self.width()), max(80, self.height()), self.devicePixelRatioF(), text)
+        return FigureStyle(max(120, self.width()), max(80, self.height()), self.devicePixelRatioF(), text)
 
     def _refresh(self) -> None:
         if self._draw is None or self._timer.isActive() or (self._job is not None and self._job.running):
             return
-        wanted = (self._draw, self._look())
+        wanted = (self._draw, self._style())
         if wanted == self._drawn:
             return
         self._drawn = wanted
-        self._job = start_job(_render, owner=self, draw=wanted[0], look=wanted[1])
+        self._job = start_job(_render, owner=self, draw=wanted[0], style=wanted[1])
         self._job.returned.connect(self._show)
         self._job.failed.connect(self._failed)
         self._job.finished.connect(self._timer.start)

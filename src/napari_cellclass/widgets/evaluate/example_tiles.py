@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QPushButton, QSpinBox, QVBoxLayout, QWidge
 from napari_cellclass.core.evaluation.example_tiles import ORDERS, PAGE, PanelTile, panel_places
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.verbs import PanelOrder
-from napari_cellclass.report.panel import draw_panel, panel_height, tile_under
+from napari_cellclass.report.panel import draw_panel, panel_height, tile_at
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
@@ -140,7 +140,7 @@ class PanelView(QWidget):
 
     def _double_clicked(self, event: Any) -> None:
         point = event.position()
-        tile = tile_under(self.tiles, self.figure.width(), point.x(), point.y())
+        tile = tile_at(self.tiles, self.figure.width(), point.x(), point.y())
         if tile is not None:
             self.opened.emit(self._drawn, tile)
 

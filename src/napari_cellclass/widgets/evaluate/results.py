@@ -13,10 +13,15 @@ from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.results import EvaluatedSet
-from napari_cellclass.report.curves import Look
+from napari_cellclass.report.curves import FigureStyle
 from napari_cellclass.report.evaluation_figures import draw_fields, draw_reliability, fields_height
-from napari_cellclass.report.figures import on_paper, paper_height
-from napari_cellclass.report.trust_figures import shortcut_figure, shortcut_inches, stress_figure, stress_inches
+from napari_cellclass.report.figures import height_on_white, render_on_white
+from napari_cellclass.report.trust_figures import (
+    perturbation_figure,
+    perturbation_figure_inches,
+    shortcut_figure,
+    shortcut_figure_inches,
+)
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.text import Sentence
 from napari_cellclass.widgets.evaluate.example_tiles import PanelView
@@ -111,17 +116,17 @@ class EvaluationResults(QWidget):
         k = len(report.classes)
         for view, draw, table in (
             (self.shortcuts, shortcut_figure, one.shortcuts),
-            (self.stress, stress_figure, one.stress),
+            (self.stress, perturbation_figure, one.stress),
         ):
             if table is None:
                 view.clear_figure()
             else:
-                view.show_figure(partial(_on_paper, partial(draw, table, k)))
+                view.show_figure(partial(_render_on_white, partial(draw, table, k)))
 
     def _paper_height(self, name: str) -> int:
         table = getattr(self.shown, name)
-        inches = {"shortcuts": shortcut_inches, "stress": stress_inches}[name]
-        return 1 if table is None else paper_height(inches(table))
+        inches = {"shortcuts": shortcut_figure_inches, "stress": perturbation_figure_inches}[name]
+        return 1 if table is None else height_on_white(inches(table))
 
     def _cell_clicked(self, truth: int, said: int) -> None:
         self.panel.show_cell((truth, said))
@@ -134,5 +139,5 @@ class EvaluationResults(QWidget):
             view.let_go()
 
 
-def _on_paper(figure: Callable[[], Any], look: Look) -> NDArray[np.uint8]:
-    return on_paper(figure(), look.width, look.ratio)
+def _render_on_white(figure: Callable[[], Any], style: FigureStyle) -> NDArray[np.uint8]:
+    return render_on_white(figure(), style.width, style.ratio)
