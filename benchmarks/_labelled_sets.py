@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.images.reading import list_images, read_image
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -53,7 +53,7 @@ def _classes(folder: Path) -> Iterator[tuple[str, list[Path]]]:
 
 def _write(frame: pd.DataFrame, group: pd.Series, path: Path) -> Path:
     columns = ["path", "y0", "x0", "y1", "x1", "class_name"]
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame[columns].assign(group=group.to_numpy()).to_csv(temporary, index=False, lineterminator="\n")
     return path
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from napari_cellclass.core.common.errors import EngineError
-from napari_cellclass.core.common.files import write_json, writing
+from napari_cellclass.core.common.files import atomic_write, write_json
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -48,7 +48,7 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     say("A real field: colonic glands, FHL2 stained brown with DAB (scikit-image's immunohistochemistry image).")
     write_ihc_dataset(out / "train", grid, train)
     write_ihc_dataset(out / "test", grid, test)
-    with writing(out / "ihc.png") as temporary:
+    with atomic_write(out / "ihc.png") as temporary:
         Image.fromarray(field.data).save(temporary)
     say(f"Training on the {int(train.sum())} tiles of its left half ...")
     # The classes differ in stain colour, so the colour has to stay.

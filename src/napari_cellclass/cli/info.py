@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from napari_cellclass.core.common.errors import shown
+from napari_cellclass.core.common.errors import escape_controls
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels, origin
 from napari_cellclass.core.models.texture_decision import TextureHead
@@ -15,7 +15,7 @@ _FEW = 12
 
 def describe(bundle: ModelBundle) -> str:
     """Tell a model's layers, classes, data and scores as plain text."""
-    return "\n".join(map(shown, _lines(bundle)))
+    return "\n".join(map(escape_controls, _lines(bundle)))
 
 
 def _lines(bundle: ModelBundle) -> Iterator[str]:

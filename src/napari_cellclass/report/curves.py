@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,7 @@ def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path)
     picture = Image.fromarray(draw_curves(history, epochs, FigureStyle(900, 640, 2.0)), "RGBA")
     page = Image.new("RGBA", picture.size, "white")
     page.alpha_composite(picture)
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         page.convert("RGB").save(temporary, format="PNG")
 
 

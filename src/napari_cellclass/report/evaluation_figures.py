@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.evaluation.results import class_table, confusion_table
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.core.stats.metrics import EvalReport
@@ -188,6 +188,6 @@ def save_evaluation_figures(report: EvalReport, out: Path) -> None:
     save_with_table(confusion_figure(report), confusion_table(report), out / "confusion")
     save_with_table(reliability_figure(report), pd.DataFrame(report.reliability), out / "reliability")
     save_with_table(field_figure(report), field_table(report), out / "fields")
-    with writing(out / "classes.csv") as temporary:
+    with atomic_write(out / "classes.csv") as temporary:
         table = escape_formulas(class_table(report))
         table.to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.table import TileTable
 
@@ -45,7 +45,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
     OutputError
         The file cannot be written.
     """
-    with writing(path) as temporary, warnings.catch_warnings():
+    with atomic_write(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class in a script without a font here
         figure.savefig(temporary, dpi=dpi, format=path.suffix.lstrip(".") or "png", facecolor="white")
 
@@ -103,7 +103,7 @@ def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
     """
     for suffix in (".png", ".svg"):
         save_figure(figure, stem.with_name(stem.name + suffix), dpi=300)
-    with writing(stem.with_name(stem.name + ".csv")) as temporary:
+    with atomic_write(stem.with_name(stem.name + ".csv")) as temporary:
         escape_formulas(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.files import write_json, write_text, writing
+from napari_cellclass.core.common.files import atomic_write, write_json, write_text
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.evaluation.example_tiles import PAGE, PanelChoice, panel_frame, panel_places, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, summary, write_evaluation
@@ -113,5 +113,5 @@ def _content(one: EvaluatedSet) -> dict[str, Any]:
 
 
 def _save_table(table: pd.DataFrame, path: Path) -> None:
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         escape_formulas(table).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

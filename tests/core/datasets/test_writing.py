@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from napari_cellclass.core.common.errors import CancelledError, DatasetError, OutputError
-from napari_cellclass.core.common.files import whole_folder
+from napari_cellclass.core.common.files import atomic_folder
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.detection import is_dataset_folder, read_dataset_folder
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
@@ -112,13 +112,13 @@ def test_a_list_of_tiles_makes_a_data_set_whatever_the_folders(tmp_path: Path) -
 
 def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     def half() -> None:
-        with whole_folder(tmp_path / "set") as folder:
+        with atomic_folder(tmp_path / "set") as folder:
             (folder / "a").write_text("")
             raise DatasetError("stopped")
 
     with pytest.raises(DatasetError):
         half()
     assert list(tmp_path.iterdir()) == []
-    with whole_folder(tmp_path / "set") as folder:
+    with atomic_folder(tmp_path / "set") as folder:
         (folder / "a").write_text("")
     assert [p.name for p in (tmp_path / "set").iterdir()] == ["a"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.limits import limit
 from napari_cellclass.core.models.bundle import DAMAGED_ZIP
 
@@ -116,7 +116,7 @@ def write_file(
     """
     content = {"kind": _KIND, "version": _VERSION, **header, "seal": order.seal}
     content["network_seal"] = network.seal if network else None
-    with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_HEADER, json.dumps(content, indent=2))
         archive.writestr(_SEALED, order.blob)
         if network:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.blind.session import BlindSession, Reading
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.files import write_json, writing
+from napari_cellclass.core.common.files import atomic_write, write_json
 from napari_cellclass.core.stats.agreement import PairedComparison, compare_paired, kappa_estimate, tables
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import Figures
@@ -134,7 +134,7 @@ class BlindResult:
         stem = path.with_suffix("") if path.suffix.lower() == ".json" else path
         written = [stem.with_name(stem.name + suffix) for suffix in (".json", ".tiles.csv", ".answers.csv")]
         for target, frame in zip(written[1:], (self.tiles, self.answers), strict=True):
-            with writing(target) as temporary:
+            with atomic_write(target) as temporary:
                 escape_formulas(frame).to_csv(
                     temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
                 )

@@ -1,19 +1,19 @@
-"""Cells of CSV files that come from users: a spreadsheet must not take a name such as ``=cmd`` for a formula."""
+"""Escaping of CSV cells, so that no spreadsheet runs a name such as ``=cmd`` as a formula."""
 
 from __future__ import annotations
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-# What Excel, LibreOffice and Google Sheets begin a formula with; tabs and returns are dropped before they look.
+# How formulas begin in Excel, LibreOffice and Google Sheets, which skip tabs and line ends before them.
 _FORMULA = r"^('*[=+\-@\t\r\n])"
 _QUOTED = r"^'('*[=+\-@\t\r\n])"
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put an apostrophe before every text that a spreadsheet would take for a formula; numbers stay as they are.
+    """Put an apostrophe before every text that a spreadsheet would run as a formula; numbers are not changed.
 
-    An apostrophe that stood there already gets another, so that :func:`unescape_formulas` gives every text back.
+    An escaped text is escaped again, so that :func:`unescape_formulas` restores every text.
     """
     changed = {name: _replaced(frame[name], _FORMULA, r"'\1") for name in frame if _is_text(frame[name])}
     names = pd.Series([str(name) for name in frame.columns]).str.replace(_FORMULA, r"'\1", regex=True)
@@ -21,7 +21,7 @@ def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def unescape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Take away the apostrophes that :func:`escape_formulas` put before texts."""
+    """Remove the apostrophes that :func:`escape_formulas` put before texts."""
     return frame.assign(**{name: _replaced(frame[name], _QUOTED, r"\1") for name in frame if _is_text(frame[name])})
 
 
@@ -30,7 +30,7 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _replaced(column: pd.Series, pattern: str, by: str) -> pd.Series:
-    """Change the texts of a column, each different one once: a table of many tiles has few classes."""
+    """Replace a pattern in the texts of a column, each unique text once: a table of many tiles has few classes."""
     texts = {text for text in column.unique() if isinstance(text, str)}
     if not texts:
         return column

@@ -1,4 +1,4 @@
-"""CSV tables that users bring: read as text, with their columns found and their numbers checked."""
+"""Reading of CSV tables that users supply: as text, with columns found by name and numbers checked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import unescape_formulas
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.common.limits import limit, variable
+from napari_cellclass.core.common.limits import limit, limit_variable
 
 
 def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
     """Read a CSV file with a header as text; the index counts rows from 0.
 
-    Column names are brought to lower case, unless ``lower`` is False: names of classes stand in some.
+    Column names are made lower case, unless ``lower`` is False, as where they hold class names.
 
     Raises
     ------
@@ -27,14 +27,14 @@ def read_table(path: Path, lower: bool = True) -> pd.DataFrame:
     try:
         if (size := path.stat().st_size) > (most := limit("table_bytes")):
             raise DatasetError(
-                f"{path} has {size:,} bytes; up to {most:,} are read, split it or raise {variable('table_bytes')}"
+                f"{path} has {size:,} bytes; up to {most:,} are read, split it or raise {limit_variable('table_bytes')}"
             )
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except OSError as error:
         raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a CSV file") from error
     except (ValueError, pd.errors.ParserError) as error:
         raise DatasetError(f"{path} cannot be read as CSV: {error}; save it as UTF-8 with commas") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas makes surplus cells the index
         raise DatasetError(f"{path} cannot be read as CSV: a line has more cells than the header; correct the line")
     names = [str(name).strip() for name in frame.columns]
     frame.columns = [name.lower() for name in names] if lower else names

@@ -5,19 +5,19 @@ from __future__ import annotations
 _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
 
 
-def shown(text: str) -> str:
-    """Write control characters as escapes: a name in somebody's file must not steer a user's terminal."""
+def escape_controls(text: str) -> str:
+    """Write control characters as escapes, so that a name in a file cannot control a user's terminal."""
     return text.translate(_CONTROLS)
 
 
 class CellClassError(Exception):
-    """Something a user can mend; its text is one line: what, the value, what to do.
+    """An error that a user can correct; its text is one line: what is wrong, the value, what to do.
 
-    Only these reach a user as text. Any other exception is a defect of the program.
+    Only these are shown to users as text. Any other exception is a defect of the program.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shown(" ".join(str(message).split())))
+        super().__init__(escape_controls(" ".join(str(message).split())))
 
 
 class ImageError(CellClassError):
@@ -33,11 +33,11 @@ class DatasetError(CellClassError):
 
 
 class ModelError(CellClassError):
-    """A model file is missing, damaged, refused, or does not fit the image."""
+    """A model file is missing, damaged or refused, or does not match the image."""
 
 
 class ParamsError(CellClassError):
-    """A setting is outside what it may be."""
+    """A parameter has a value that is not allowed."""
 
 
 class OutputError(CellClassError):

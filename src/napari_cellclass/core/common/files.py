@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writing of files: a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import platformdirs
 
 from napari_cellclass.core.common.errors import OutputError
 
-_UMASK = os.umask(0o022)  # can only be read by setting it, so once and before any thread
+_UMASK = os.umask(0o022)  # can only be read by setting it: once, before any thread starts
 os.umask(_UMASK)
 
 _REASONS = {
@@ -36,19 +36,19 @@ _REASONS = {
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """Say in one line why ``path`` could not be written."""
+    """Return an error that says in one line why ``path`` could not be written."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return OutputError(f"cannot write {path}: {reason}")
 
 
 @contextlib.contextmanager
-def writing(path: Path, wait_for_disk: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` and rename it to ``path`` when the block ends well.
+def atomic_write(path: Path, wait_for_disk: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, and rename it to ``path`` when the block ends without an error.
 
     Parameters
     ----------
     path
-        The file to make; its folder is made when missing.
+        The file to write; its folder is created where it is missing.
     wait_for_disk
         Whether the bytes are on the disk before the name is; without it a power cut may leave an empty file.
 
@@ -84,13 +84,13 @@ def writing(path: Path, wait_for_disk: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` and rename it to ``path`` when the block ends well.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``, and rename it to ``path`` when the block ends without an error.
 
     Raises
     ------
     OutputError
-        It cannot be made, or ``path`` is in the way.
+        It cannot be created, or ``path`` exists.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,10 +128,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
-    """Write ``text``, or its pieces, as UTF-8 with line feeds, whole or not at all."""
-    # A file name may hold bytes that are no UTF-8; they are written as escapes.
+    """Write text, or pieces of it, as UTF-8 with line feeds, atomically."""
+    # A file name may hold bytes that are not UTF-8; they are written as escapes.
     how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
-    with writing(path) as temporary, temporary.open("w", **how) as stream:
+    with atomic_write(path) as temporary, temporary.open("w", **how) as stream:
         stream.writelines([text] if isinstance(text, str) else text)
 
 
@@ -141,7 +141,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_crash_log(error: BaseException) -> Path:
-    """Write the traceback of a defect to the user's log folder (or the temporary one) and say where."""
+    """Write the traceback of a defect to the user's log folder, or to the temporary one, and return its path."""
     text = "".join(traceback.format_exception(error))
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     for folder in (
@@ -151,7 +151,7 @@ def write_crash_log(error: BaseException) -> Path:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_text(folder / f"crash-{stamp}.log", text)
-            (folder / f"crash-{stamp}.log").chmod(0o600)  # it tells where the user's images lie
+            (folder / f"crash-{stamp}.log").chmod(0o600)  # it shows where the user's images are
         except (OutputError, OSError):
             continue
         return folder / f"crash-{stamp}.log"

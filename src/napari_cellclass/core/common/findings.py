@@ -17,12 +17,12 @@ class Finding:
     Parameters
     ----------
     severity
-        ``"error"``: cannot be trained on; ``"warning"``: the figures of a training may mislead, or files are
-        left out; ``"note"``: good to know.
+        ``"error"``: cannot be trained on; ``"warning"``: the results of a training may be misleading, or files
+        are excluded; ``"note"``: for information.
     code
         A stable name for programs, such as ``"near-duplicate"``.
     text
-        A plain sentence with the numbers, without the full stop.
+        A sentence with the numbers, without the full stop.
     files
         The files concerned.
     """
@@ -33,7 +33,7 @@ class Finding:
     files: tuple[Path, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Give a JSON-able dict."""
+        """Return a dict that can be written as JSON."""
         return {
             "severity": self.severity,
             "code": self.code,
@@ -42,12 +42,12 @@ class Finding:
         }
 
 
-def some(names: Sequence[object], most: int = 3) -> str:
+def first_few(names: Sequence[object], most: int = 3) -> str:
     """Name the first few and count the others: ``'a', 'b', 'c' and 2 more``."""
     shown = ", ".join(repr(str(name)) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """Count things in words: ``1 group``, ``2 groups``."""
+    """Return a count with its noun: ``1 group``, ``2 groups``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

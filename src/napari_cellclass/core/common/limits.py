@@ -1,4 +1,4 @@
-"""How much of one file is believed: far above what people have, and too little to take a machine down.
+"""Limits on the size of untrusted files: far above real data, and too low to exhaust a machine.
 
 Each limit can be raised or lowered by an environment variable, ``NAPARI_CELLCLASS_MAX_`` and its name in capitals,
 such as ``NAPARI_CELLCLASS_MAX_IMAGE_PIXELS=4000000000``; child processes inherit it.
@@ -40,22 +40,22 @@ DEFAULTS: dict[LimitName, int] = {
 }
 
 
-def variable(name: LimitName) -> str:
-    """Give the environment variable that changes a limit."""
+def limit_variable(name: LimitName) -> str:
+    """Return the environment variable that changes a limit."""
     return f"NAPARI_CELLCLASS_MAX_{name.upper()}"
 
 
 def limit(name: LimitName) -> int:
-    """Give a limit: that of the environment, else the usual one.
+    """Return a limit: that of the environment variable, else the default.
 
     Raises
     ------
     ParamsError
-        The environment's is no whole number above 0.
+        The environment variable is not an integer above 0.
     """
-    text = os.environ.get(variable(name), "").replace("_", "").strip()
+    text = os.environ.get(limit_variable(name), "").replace("_", "").strip()
     if not text:
         return DEFAULTS[name]
     if not text.isascii() or not text.isdecimal() or not int(text[:20]):
-        raise ParamsError(f"{variable(name)} is {text[:40]!r}; set it to a whole number above 0, or not at all")
+        raise ParamsError(f"{limit_variable(name)} is {text[:40]!r}; set it to a whole number above 0, or not at all")
     return int(text[:20])

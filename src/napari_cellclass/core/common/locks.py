@@ -1,4 +1,4 @@
-"""Temporary folders that are cleared away even after the process that used them was killed."""
+"""File locks, and temporary folders that are removed even after the process that used them was killed."""
 
 from __future__ import annotations
 
@@ -17,74 +17,74 @@ from napari_cellclass.core.common.files import output_error
 _PREFIX, _LOCK = "cellclass-", ".in-use"
 _YOUNG_S = 60.0  # a folder is locked a moment after it is made
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-"""What :func:`try_lock` raises where the file system knows no locks, as some network folders."""
+"""Error numbers of :func:`try_lock` where the file system has no locks, as on some network drives."""
 
 if sys.platform == "win32":
     import msvcrt
 
-    def try_lock(number: int) -> None:
+    def try_lock(descriptor: int) -> None:
         """Lock an open file until it is closed, or raise ``OSError`` at once where another process holds it."""
-        os.lseek(number, 1 << 40, os.SEEK_SET)  # a byte past any content: a locked byte cannot be read there
-        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 1 << 40, os.SEEK_SET)  # a byte past any content: a locked byte cannot be read there
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def try_lock(number: int) -> None:
+    def try_lock(descriptor: int) -> None:
         """Lock an open file until it is closed, or raise ``OSError`` at once where another process holds it."""
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give a private temporary folder for as long as the block lasts.
+    """Yield a private temporary folder, and remove it when the block ends.
 
-    A lock tells that it is in use: what a killed process has left behind is removed by the next one that
-    asks for such a folder.
+    It is locked while it is in use: what a killed process left behind is removed by the next process that
+    enters such a block.
 
     Raises
     ------
     OutputError
-        The folder cannot be made: disk full, no permission.
+        The folder cannot be created: disk full, no permission.
     """
-    place = Path(tempfile.gettempdir())
-    _clear(place)
+    parent = Path(tempfile.gettempdir())
+    _remove_abandoned(parent)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
-        number = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise output_error(place / f"{_PREFIX}*", error) from error
+        raise output_error(parent / f"{_PREFIX}*", error) from error
     try:
-        with contextlib.suppress(OSError):  # where there are no locks, nothing is cleared either
-            try_lock(number)
+        with contextlib.suppress(OSError):  # without locks, nothing is removed either
+            try_lock(descriptor)
         yield folder
     finally:
-        os.close(number)
+        os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_scratch_folder(path: Path) -> bool:
-    """Tell whether a path lies in a folder of :func:`scratch_folder`, and is gone when that is."""
-    place = Path(tempfile.gettempdir())
+    """Return whether a path lies in a :func:`scratch_folder`, so that it will be removed."""
+    parent = Path(tempfile.gettempdir())
     return any(
-        parent.parent == place and parent.name.startswith(_PREFIX) and (parent / _LOCK).exists()
-        for parent in path.absolute().parents
+        folder.parent == parent and folder.name.startswith(_PREFIX) and (folder / _LOCK).exists()
+        for folder in path.absolute().parents
     )
 
 
-def _clear(place: Path) -> None:
-    """Remove the folders whose process has ended; a folder of another user cannot be opened and stays."""
-    for lock in place.glob(f"{_PREFIX}*/{_LOCK}"):
+def _remove_abandoned(parent: Path) -> None:
+    """Remove scratch folders whose process has ended; those of other users cannot be opened and stay."""
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError):
             if time.time() - lock.stat().st_mtime < _YOUNG_S:
                 continue
-            number = os.open(lock, os.O_RDWR)
+            descriptor = os.open(lock, os.O_RDWR)
             try:
-                try_lock(number)
-                left_behind = True
+                try_lock(descriptor)
+                abandoned = True
             except OSError:
-                left_behind = False
+                abandoned = False
             finally:
-                os.close(number)
-            if left_behind:
+                os.close(descriptor)
+            if abandoned:
                 shutil.rmtree(lock.parent, ignore_errors=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.csv_tables import read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 
 TILE_LIST = "tiles.csv"
 COLUMNS = ("file", "class_name", "source", "row", "col", "y0", "x0", "y1", "x1", "angle", "group", "hash")
@@ -104,7 +104,7 @@ def write_tile_list(folder: Path, frame: pd.DataFrame) -> None:
     OutputError
         It cannot be written.
     """
-    with writing(Path(folder) / TILE_LIST) as temporary:
+    with atomic_write(Path(folder) / TILE_LIST) as temporary:
         temporary.write_bytes(as_text(frame).encode("utf-8", "backslashreplace"))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import OutputError
-from napari_cellclass.core.common.files import write_json, writing
+from napari_cellclass.core.common.files import atomic_write, write_json
 from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.stats.intervals import Estimate
@@ -150,7 +150,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding
     OutputError
         A file cannot be written.
     """
-    with writing(out / "tiles.csv") as temporary:
+    with atomic_write(out / "tiles.csv") as temporary:
         escape_formulas(evaluation.frame()).to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
         )

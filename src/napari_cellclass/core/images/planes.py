@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.common.limits import limit, variable
+from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.images.source import as_yxc, chunk_height
 
 _BAND_BYTES = 1 << 28
@@ -65,7 +65,7 @@ def check_decodable(name: str, height: int, width: int, what: str = "it") -> Non
     if height * width > (most := limit("image_pixels")):
         raise ImageError(
             f"cannot read {name}: {what} has {width:,} x {height:,} px, more than the {most:,} "
-            f"that are decoded at once; save it as a tiled TIFF or OME-Zarr, or raise {variable('image_pixels')}"
+            f"that are decoded at once; save it as a tiled TIFF or OME-Zarr, or raise {limit_variable('image_pixels')}"
         )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.files import write_text
-from napari_cellclass.core.common.limits import limit, variable
+from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.labels.regions import Region, Regions, Ring, signed_area
 
 _MAX_NESTING = 32
@@ -91,7 +91,7 @@ def load_geojson(path: Path) -> Any:
         if size > (most := limit("annotation_bytes")):
             raise DatasetError(
                 f"{path} has {size:,} bytes; up to {most:,} are read, export less "
-                f"or raise {variable('annotation_bytes')}"
+                f"or raise {limit_variable('annotation_bytes')}"
             )
         return json.loads(path.read_bytes(), parse_constant=refuse)
     except OSError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.csv_tables import read_table
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, read_boxes_csv
 from napari_cellclass.core.labels.regions import Region, Regions
@@ -36,7 +36,7 @@ def write_labels_csv(
     columns |= {name: grid.boxes[kept, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
     columns |= {"class_name": [scheme.names[i] for i in labels[kept]]}
     columns |= {"colour": [scheme.colours[i] for i in labels[kept]]}
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         escape_formulas(pd.DataFrame(columns)).to_csv(temporary, index=False, lineterminator="\n")
 
 

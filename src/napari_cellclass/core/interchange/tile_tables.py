@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.interchange.geojson import classification, features_in, load_geojson, regions_in
 from napari_cellclass.core.labels.classes import UNSURE, ClassScheme, palette
 from napari_cellclass.core.labels.regions import boxes_of
@@ -110,7 +110,7 @@ def write_wsinfer_csv(table: TileTable, path: Path) -> None:
     y0, x0, y1, x1 = table.grid.boxes.T
     columns: dict[str, Any] = dict(zip(_WSINFER, (x0, y0, x1 - x0, y1 - y0), strict=True))
     columns |= {f"prob_{name}": table.prob[:, k] for k, name in enumerate(table.scheme.names)}
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         escape_formulas(pd.DataFrame(columns)).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 

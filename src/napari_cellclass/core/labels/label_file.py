@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import CellClassError, DatasetError
 from napari_cellclass.core.common.files import write_json
-from napari_cellclass.core.common.limits import limit, variable
+from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.label_store import CONFLICT
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -84,7 +84,7 @@ class AnnotationFile:
         try:
             if (size := path.stat().st_size) > (most := limit("annotation_bytes")):
                 raise DatasetError(
-                    f"{path} has {size:,} bytes; up to {most:,} are read, see {variable('annotation_bytes')}"
+                    f"{path} has {size:,} bytes; up to {most:,} are read, see {limit_variable('annotation_bytes')}"
                 )
             content = json.loads(path.read_bytes())
         except OSError as error:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
-from napari_cellclass.core.common.files import writing
-from napari_cellclass.core.common.limits import LimitName, limit, variable
+from napari_cellclass.core.common.files import atomic_write
+from napari_cellclass.core.common.limits import LimitName, limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.int8_report import Quantised
 from napari_cellclass.core.stats.calibration import Calibration
@@ -249,7 +249,7 @@ def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         if info.file_size > (most := limit(kind)):
             raise ModelError(
                 f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {most:,}; get it from somebody "
-                f"you trust, or raise {variable(kind)}"
+                f"you trust, or raise {limit_variable(kind)}"
             )
         with archive.open(info) as stream:
             return stream.read(most)
@@ -282,7 +282,7 @@ def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
     manifest = manifest.model_copy(update={"files": hashes})
     with (
-        writing(path) as temporary,
+        atomic_write(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
         archive.writestr(MANIFEST, manifest.model_dump_json(indent=2))

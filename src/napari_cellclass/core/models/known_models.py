@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from napari_cellclass.core.common.errors import shown
+from napari_cellclass.core.common.errors import escape_controls
 from napari_cellclass.core.models.bundle import ModelBundle
 
 FILE = "known-models.txt"
@@ -73,7 +73,7 @@ class KnownModels:
     def introduce(self, bundle: ModelBundle, say: Callable[[str], None]) -> None:
         """Say where a model comes from before it is used here for the first time, and remember it."""
         if not self.knows(bundle):
-            say(shown(f"{bundle.path.name} is new on this machine: {origin(bundle)}"))
+            say(escape_controls(f"{bundle.path.name} is new on this machine: {origin(bundle)}"))
             self.remember(bundle)
 
     def remember(self, bundle: ModelBundle) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 import napari_cellclass
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.files import write_json
-from napari_cellclass.core.common.limits import limit, variable
+from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.common.locks import in_scratch_folder
 from napari_cellclass.core.params.base import Params
 
@@ -162,7 +162,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     if len(content) > most:
         raise ParamsError(
             f"{path} is larger than the {most} bytes that settings may have; check the path, or raise "
-            f"{variable('settings_bytes')}"
+            f"{limit_variable('settings_bytes')}"
         )
     try:
         values = json.loads(

@@ -13,7 +13,7 @@ import pandas as pd
 from napari_cellclass.core.common.csv_safe import escape_formulas, unescape_formulas
 from napari_cellclass.core.common.csv_tables import find_column, read_table
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.inputs import FIELD_TABLE, WELL_TABLE
 from napari_cellclass.core.plates.wells import Well, parse_well, site_of, well_of
@@ -193,7 +193,7 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     whole = {name: "Int64" for name in frame.columns if name in ("site", *_SUMS) or name.startswith("n_")}
     typed = frame.astype(dict.fromkeys(whole, "float64")).astype(whole)
     typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         # A file name may hold bytes that are no UTF-8; they are written as escapes.
         safe = escape_formulas(typed)
         safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import GridError, ModelError, ParamsError
-from napari_cellclass.core.common.files import write_text, writing
+from napari_cellclass.core.common.files import atomic_write, write_text
 from napari_cellclass.core.labels.classes import UNSURE, ClassScheme
 from napari_cellclass.core.stats.calibration import Calibration, within_limit
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -186,7 +186,7 @@ class TileTable:
 
     def to_csv(self, path: Path) -> None:
         """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
-        with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             for start in range(0, max(1, len(self)), _SLAB):
                 columns = {name: values[start : start + _SLAB] for name, values in self.columns().items()}
                 frame = escape_formulas(pd.DataFrame(columns))

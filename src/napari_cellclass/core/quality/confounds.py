@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.findings import Finding, counted, some
+from napari_cellclass.core.common.findings import Finding, counted, first_few
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.plates.wells import plate_of, wells_of
 
@@ -109,7 +109,7 @@ def _exact(trait: Trait, names: Sequence[str]) -> Finding | None:
         return None
     told = "; ".join(
         f"{counted(len(units[name]), 'image' if 'plate' not in trait.code else 'well')} of {name!r}: "
-        f"{some(sorted(map(str, values[name])))}"
+        f"{first_few(sorted(map(str, values[name])))}"
         for name in sorted(values)
     )
     return Finding(
@@ -145,7 +145,8 @@ def group_findings(data: TileDataset) -> Iterator[Finding]:
         yield Finding(
             "note",
             "groups-of-one-class",
-            f"{len(single)} of {len(classes)} groups hold one class only ({some(single)}), while others hold several",
+            f"{len(single)} of {len(classes)} groups hold one class only ({first_few(single)}), while others hold "
+            "several",
         )
     for label, name in enumerate(data.scheme.names):
         mine = data.labels == label
@@ -168,6 +169,6 @@ def group_findings(data: TileDataset) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "few-groups",
-                f"class {name!r} has {len(groups)} groups only ({some(groups)}): one of them is held out, and says "
-                "little about others; add fields or wells",
+                f"class {name!r} has {len(groups)} groups only ({first_few(groups)}): one of them is held out, and "
+                "says little about others; add fields or wells",
             )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.common.findings import Finding, counted, some
+from napari_cellclass.core.common.findings import Finding, counted, first_few
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import OpenedImages, ReadImage
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, GridOf, TileDataset
@@ -148,7 +148,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
         yield _files("note", "phantom", phantoms, "that the system left behind", "no image, and passed over")
     empty = [one for one, mine in inside if not any(is_image_name(entry.name) for entry in mine)]
     if empty:
-        names = some([one.name for one in empty])
+        names = first_few([one.name for one in empty])
         text = f"{counted(len(empty), 'sub-folder')} without an image ({names}): no class is made of it"
         yield Finding("warning", "empty-folder", text, tuple(empty))
     loose = [entry for entry in entries if entry.is_file() and is_image_name(entry.name)]
@@ -157,7 +157,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
     rest = [entry for _, mine in inside for entry in mine if not is_phantom_name(entry.name)]
     nested = [entry for entry in rest if entry.is_dir() and not is_image_name(entry.name)]
     if nested:
-        names = some([f"{entry.parent.name}/{entry.name}" for entry in nested])
+        names = first_few([f"{entry.parent.name}/{entry.name}" for entry in nested])
         text = f"{counted(len(nested), 'folder')} within a class folder ({names}): its images are not used"
         yield Finding("warning", "nested-folder", text, tuple(nested))
     others = [entry for entry in rest if entry.is_file() and not is_image_name(entry.name)]
@@ -166,7 +166,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
 
 
 def _files(severity: Any, code: str, paths: list[Path], what: str, fate: str) -> Finding:
-    names = some([path.name for path in paths])
+    names = first_few([path.name for path in paths])
     return Finding(severity, code, f"{counted(len(paths), 'file')} {what} ({names}): {fate}", tuple(paths))
 
 
@@ -245,12 +245,13 @@ def _pixels(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
         )
     flat = [data.paths[i] for i in np.unique(data.image[stats.flat])]
     if flat:
-        text = f"{counted(int(stats.flat.sum()), 'tile')} of one grey value only, in {some([one.name for one in flat])}"
+        names = first_few([one.name for one in flat])
+        text = f"{counted(int(stats.flat.sum()), 'tile')} of one grey value only, in {names}"
         yield Finding("warning", "empty-tiles", text + ": they show nothing; remove them", tuple(flat))
     bad = ~np.isfinite(stats.mean).all(axis=1)
     if bad.any():
         paths = tuple(data.paths[i] for i in np.unique(data.image[bad]))
-        names = some([one.name for one in paths])
+        names = first_few([one.name for one in paths])
         text = f"{counted(int(bad.sum()), 'tile')} with NaN or infinite pixels, in {names}: left out of training"
         yield Finding("warning", "nonfinite", text, paths)
 

@@ -19,7 +19,7 @@ from skimage.data import immunohistochemistry
 from skimage.filters import gaussian, threshold_otsu
 
 from napari_cellclass.core.common.errors import GridError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -113,7 +113,7 @@ def write_ihc_dataset(folder: Path, grid: TileGrid, mask: ArrayLike | None = Non
         name = f"{field.name}_r{grid.row[i]:0{digits}d}_c{grid.col[i]:0{digits}d}.png"
         path = Path(folder) / IHC_CLASSES[label] / name
         y0, x0, y1, x1 = grid.boxes[i].tolist()
-        with writing(path) as temporary:
+        with atomic_write(path) as temporary:
             Image.fromarray(field.read(y0, x0, y1, x1)).save(temporary)
         paths.append(path)
     return paths

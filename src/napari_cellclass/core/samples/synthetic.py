@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import expit
 
 from napari_cellclass.core.common.errors import ParamsError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 
 Kind = Literal["diffuse", "globs"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -228,7 +228,7 @@ def write_plate(folder: Path, fields: Iterable[SyntheticField]) -> list[Path]:
     paths = []
     for field in fields:
         path = Path(folder) / field.class_name / field.file_name
-        with writing(path) as temporary:
+        with atomic_write(path) as temporary:
             tifffile.imwrite(
                 temporary,
                 field.pixels,

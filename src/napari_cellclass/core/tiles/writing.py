@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ParamsError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.images.source import SourceImage
 
 TileFormat = Literal["auto", "png", "tiff"]
@@ -70,7 +70,7 @@ def write_tile(path: Path, pixels: NDArray[Any], like: SourceImage, content_hash
         The file cannot be written.
     """
     # Thousands of small files: waiting for the disk at each would take longer than all the rest.
-    with writing(path, wait_for_disk=False) as temporary:
+    with atomic_write(path, wait_for_disk=False) as temporary:
         if path.suffix == ".png":
             temporary.write_bytes(_png(pixels))
         else:

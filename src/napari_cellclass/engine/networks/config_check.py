@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellclass.core.common.errors import ModelError
-from napari_cellclass.core.common.limits import LimitName, limit, variable
+from napari_cellclass.core.common.limits import LimitName, limit, limit_variable
 from napari_cellclass.core.models.bundle import DAMAGED_ZIP
 
 SUFFIX = ".keras"
@@ -155,7 +155,7 @@ def _config(file: Path, path: Path) -> dict[str, Any]:
                 if members[name] > limit(kind):
                     raise ModelError(
                         f"{path} is refused: its {name} claims {members[name]:,} bytes, more than {limit(kind):,}; "
-                        f"get it from somebody you trust, or raise {variable(kind)}"
+                        f"get it from somebody you trust, or raise {limit_variable(kind)}"
                     )
             config = json.loads(archive.read("config.json"))
     except (*DAMAGED_ZIP, ValueError, RecursionError) as error:

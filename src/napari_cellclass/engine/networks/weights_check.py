@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from napari_cellclass.core.common.errors import ModelError
-from napari_cellclass.core.common.limits import limit, variable
+from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.models.bundle import DAMAGED_ZIP
 
 _MEMBER = "model.weights.h5"
@@ -97,4 +97,4 @@ def _walk(h5py: Any, file: Any) -> None:
                     raise _Refused(f"keep {name[:60]!r} in another file")
                 size += item.nbytes
                 if size > (most := limit("model_bytes")):
-                    raise _Refused(f"claim more than {most:,} bytes ({variable('model_bytes')})")
+                    raise _Refused(f"claim more than {most:,} bytes ({limit_variable('model_bytes')})")

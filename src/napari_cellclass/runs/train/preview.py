@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.findings import counted, some
+from napari_cellclass.core.common.findings import counted, first_few
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
@@ -138,13 +138,13 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
     if torn:
         classes = sorted({data.scheme.names[i] for i in np.unique(data.labels[np.isin(data.groups, torn)])})
         warnings.append(
-            f"no other field holds the same classes as {some(torn)}, so {some(classes)} is validated on the "
+            f"no other field holds the same classes as {first_few(torn)}, so {first_few(classes)} is validated on the "
             "right-hand part of the field that it is trained on: the accuracy will look better than it is on a "
             "new field. Label a second field to be sure"
         )
     few = [row.class_name for row in split_table(data).itertuples() if row.validation < 5]
     if few:
-        warnings.append(f"fewer than 5 tiles of {some(few)} are held out: the accuracy will be a rough guess")
+        warnings.append(f"fewer than 5 tiles of {first_few(few)} are held out: the accuracy will be a rough guess")
     return tuple(warnings)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import ModelError
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.evaluation.repeats import (
@@ -214,5 +214,5 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     OutputError
         It cannot be written.
     """
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         escape_formulas(frame).to_csv(temporary, index=False, lineterminator="\n", errors="backslashreplace")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from napari_cellclass.core.common.files import whole_folder
+from napari_cellclass.core.common.files import atomic_folder
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST
 from napari_cellclass.core.datasets.writing import write_class_folders
 from napari_cellclass.core.images.source import SourceImage
@@ -70,7 +70,7 @@ def sample_dataset() -> Path:
     folder = platformdirs.user_data_path("napari-cellclass", appauthor=False) / "samples" / "plate"
     if (folder / TILE_LIST).is_file():
         return folder
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         plate = separable_plate(
             seed=0, wells_per_class=_DATASET_WELLS, sites_per_well=_DATASET_SITES, field_px=_DATASET_PX
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.files import writing
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
@@ -85,7 +85,7 @@ def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
     """
     picture, table = path.with_suffix(".png"), path.with_suffix(".csv")
     save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
-    with writing(table) as temporary:
+    with atomic_write(table) as temporary:
         escape_formulas(pd.DataFrame(trained.history)).to_csv(temporary, index=False, lineterminator="\n")
     return [picture, table]
 
