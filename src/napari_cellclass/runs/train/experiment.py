@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,6 @@ import pandas as pd
 from napari_cellclass.core.common.files import check_writable, write_json, write_text
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
-from napari_cellclass.core.datasets.split import split_by_group, split_by_tile, split_fold
-from napari_cellclass.core.datasets.subsampling import fewer_tiles, shuffled_labels
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.evaluation.repeats import (
     VALIDATION_SET,
     SetAnswers,
@@ -23,23 +20,18 @@ from napari_cellclass.core.evaluation.repeats import (
     joined,
     mean_interval,
     run_row,
-    set_names,
 )
 from napari_cellclass.core.evaluation.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.verbs import TrainParams
-from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.learning_curve import LearningCurve, advice, fit_learning_curve
 from napari_cellclass.engine.training.quantise import check_quantiser
-from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
-from napari_cellclass.runs.train.parallel import Job, train_in_parallel
+from napari_cellclass.runs.train.experiment_plan import ExperimentPlan, plan_experiment
+from napari_cellclass.runs.train.parallel import train_in_parallel
 from napari_cellclass.runs.train.repeats import RepeatedRuns, Trained, result_tables, train_or_reuse, write_table
-from napari_cellclass.runs.train.train import copies_in_tests, count_runs, read_tests
-
-_MOST_EPOCHS = 4  # times those asked for, on few tiles
-_FEWEST_TILES = 2  # of a class, on a learning curve
+from napari_cellclass.runs.train.train import count_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +64,7 @@ class Experiment:
 
 
 def run_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experiment:
-    """Train repeatedly, train what it is compared with, and judge; called again, go on where it was left.
+    """Train repeatedly, train what it is compared with, and judge; a run that was interrupted is resumed.
 
     Models go to ``OUT/models``. After every training its tables, and after every part ``verdict.json`` and
     ``verdict.md`` are written to ``OUT``.
@@ -93,128 +85,83 @@ def run_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experiment
     """
     check_writable(params.out / "verdict.json")
     check_quantiser(params)
-    work = _Work(params, task)
+    plan = plan_experiment(params, task)
     save_settings(params, params.out / SETTINGS_FILE)
-    work.train_in_parallel()
-    work.repeat()
-    result = work.judge()
-    for wanted, part in ((params.null, work.shuffle), (params.curve, work.shrink), (params.pair, work.by_tile)):
+    experiment = _RunningExperiment(plan, task, folds=[RepeatedRuns.of(split, plan.tests) for split in plan.splits])
+    experiment.train_in_parallel()
+    experiment.run_repeats()
+    result = experiment.judge()
+    for wanted, compare in (
+        (params.null, experiment.compare_shuffled_labels),
+        (params.curve, experiment.fit_learning_curve),
+        (params.pair, experiment.compare_by_tile),
+    ):
         if wanted:
-            part()
-            result = work.judge()
+            compare()
+            result = experiment.judge()
     return result
 
 
 @dataclass(eq=False)
-class _Work:
-    """An experiment under way: its splits, what is trained, and what is known so far."""
+class _RunningExperiment:
+    """An experiment under way: what has been trained, and what is known so far."""
 
-    params: ExperimentParams
+    plan: ExperimentPlan
     task: Task
+    folds: list[RepeatedRuns]
     trainings: int = 0
     reused: int = 0
-    made: frozenset[Path] = frozenset()
+    trained_in_parallel: frozenset[Path] = frozenset()
     notes: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
+    predictions: list[SetAnswers] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        params, self.how = self.params, self.params.training()
-        self.data = read_labelled(
-            params.data, grid_maker(params), params.group_by, image_reader(params), None, self.task
-        )
-        if params.folds is None:
-            splits = [split_by_group(self.data, params.val_fraction)]
-        else:
-            splits = [split_fold(self.data, fold, params.folds) for fold in range(params.folds)]
-        tests = read_tests(params, self.data, self.task)
-        self.how, told = resolve_auto_settings(self.how, self.data, self.task)
-        self.warnings = (
-            *told,
-            *(one.text for one in check_dataset(splits[0]) if one.severity == "warning"),
-            *copies_in_tests(splits[0], tests, self.task).values(),
-        )
-        named = dict(zip(set_names(list(tests)), tests.values(), strict=True))
-        self.folds = [RepeatedRuns.of(split, named) for split in splits]
-        self.first = splits[0]
-        self.total = params.runs * len(splits) + params.repeats * (
-            params.null + params.curve * len(self._parts()) + (params.pair and self._pairable())
-        )
-
-    def how_to(self, name: str, seed: int, **changes: Any) -> TrainParams:
-        """Say how one model is trained, and where to."""
-        out = self.params.out / "models" / f"{name}.cellclass"
-        return self.how.model_copy(update={"seed": self.params.seed + seed, "out": out, **changes})
-
-    def train(self, data: TileDataset, name: str, seed: int, **changes: Any) -> Trained:
-        """Train or take one model."""
-        how = self.how_to(name, seed, **changes)
-        told = count_runs(self.task, self.trainings, self.total)
-        trained = train_or_reuse(data, how, told)
+    def train(self, data: TileDataset, params: TrainParams) -> Trained:
+        """Train one model, or reuse the one that is there."""
+        trained = train_or_reuse(data, params, count_runs(self.task, self.trainings, self.plan.total))
         self.trainings += 1
-        self.reused += trained.reused and how.out not in self.made
+        self.reused += trained.reused and params.out not in self.trained_in_parallel
         return trained
 
     def train_in_parallel(self) -> None:
-        """Train what will be asked for, several at once, where that is wanted."""
-        self.made = train_in_parallel(list(self._jobs()), self.params.workers, self.task)
-
-    def _jobs(self) -> Iterator[Job]:
-        """Give all trainings, named and seeded as the parts below ask for them."""
-        params = self.params
-        for run in range(params.runs):
-            for number, repeats in enumerate(self.folds, 1):
-                yield repeats.data, self.how_to(self._run_name(run, number), run)
-        for i in range(params.repeats):
-            if params.null:
-                yield shuffled_labels(self.first, params.seed + i), self.how_to(f"shuffled{i + 1:02d}", i)
-            for part in self._parts() if params.curve else ():
-                how = self.how_to(f"part{part:g}_{i + 1:02d}", i, epochs=self._epochs(part))
-                yield fewer_tiles(self.first, part, params.seed + i), how
-            if params.pair and self._pairable():
-                yield (
-                    split_by_tile(self.data, self._tile_fraction(), params.seed + i),
-                    self.how_to(f"bytile{i + 1:02d}", i),
-                )
-
-    def _run_name(self, run: int, fold: int) -> str:
-        return f"run{run + 1:02d}" + (f"_fold{fold}" if len(self.folds) > 1 else "")
-
-    def _tile_fraction(self) -> float:
-        return self.params.val_fraction if self.params.folds is None else 1 / self.params.folds
+        """Train all models that are missing, several at once, where more than one worker is wanted."""
+        workers = self.plan.params.workers
+        self.trained_in_parallel = train_in_parallel(list(self.plan.jobs()), workers, self.task)
 
     def add(self, repeats: RepeatedRuns, trained: Trained, data: TileDataset | None = None) -> None:
         """Test one model."""
         repeats.add(trained, self.task, data)
 
     def write(self, **tables: pd.DataFrame) -> None:
-        """Keep tables, and write them at once."""
+        """Keep tables, and write each to its file at once."""
         self.tables |= tables
         for name, table in tables.items():
-            write_table(table, self.params.out / f"{name}.csv")
+            write_table(table, self.plan.params.out / f"{name}.csv")
 
-    def repeat(self) -> None:
+    def run_repeats(self) -> None:
         """Train the repeated runs, all folds of one before the next."""
-        for run in range(self.params.runs):
-            for number, repeats in enumerate(self.folds, 1):
-                self.add(repeats, self.train(repeats.data, self._run_name(run, number), run))
-            self.answers, runs, history = _together(self.folds)
-            self.write(**result_tables(runs, self.answers, history))
+        for run in range(self.plan.params.runs):
+            for fold, repeats in enumerate(self.folds):
+                self.add(repeats, self.train(*self.plan.run_job(run, fold)))
+            self.predictions, runs, history = _joined_folds(self.folds)
+            self.write(**result_tables(runs, self.predictions, history))
 
-    def shuffle(self) -> None:
+    def compare_shuffled_labels(self) -> None:
         """Train on shuffled labels."""
-        repeats = RepeatedRuns.of(self.first)
-        for i in range(self.params.repeats):
-            data = shuffled_labels(self.first, self.params.seed + i)
-            self.add(repeats, self.train(data, f"shuffled{i + 1:02d}", i), data)
+        first = self.plan.first
+        repeats = RepeatedRuns.of(first)
+        for i in range(self.plan.params.repeats):
+            data, how = self.plan.shuffled_job(i)
+            self.add(repeats, self.train(data, how), data)
             history = repeats.history()
             self.write(null_runs=repeats.runs(), null_histories=history, null_curves=curve_table(history))
-        labels = self.first.labels[self.first.where(TRAIN)]
+        labels = first.labels[first.where(TRAIN)]
         commonest = float(np.bincount(labels).max() / len(labels))
         self.found["speed"] = compare_speed(self.tables["histories"], self.tables["null_histories"], commonest)
-        self.found["shuffled_held_out"] = repeats.answers()[0].balanced_accuracy()
+        self.found["shuffled_held_out"] = repeats.predictions()[0].balanced_accuracy()
 
-    def shrink(self) -> None:
+    def fit_learning_curve(self) -> None:
         """Train on fewer tiles, and fit the learning curve."""
         own = self.folds[0].runs()
         own = own[own["test"] == VALIDATION_SET]
@@ -223,13 +170,13 @@ class _Work:
             {"part": 1.0, "tiles": tiles, "seed": row.seed, "balanced_accuracy": row.balanced_accuracy}
             for row in own.itertuples()
         ]
-        for part in self._parts():
-            for i in range(self.params.repeats):
-                data = fewer_tiles(self.first, part, self.params.seed + i)
+        for fraction in self.plan.fractions():
+            for i in range(self.plan.params.repeats):
+                data, how = self.plan.fraction_job(fraction, i)
                 repeats = RepeatedRuns.of(data)
-                trained = self.train(data, f"part{part:g}_{i + 1:02d}", i, epochs=self._epochs(part))
+                trained = self.train(data, how)
                 self.add(repeats, trained)
-                about = {"part": part, "tiles": trained.model.manifest.data["n_train"]}
+                about = {"part": fraction, "tiles": trained.model.manifest.data["n_train"]}
                 rows.append(about | repeats.runs().iloc[0][["seed", "balanced_accuracy"]].to_dict())
                 self.write(learning_points=pd.DataFrame(rows))
         points = pd.DataFrame(rows)
@@ -237,21 +184,21 @@ class _Work:
             self.notes.append("too few training tiles for a learning curve: add tiles, or choose other --sizes")
             return
         curve = fit_learning_curve(points)
-        ahead = np.geomspace(points["tiles"].min(), 4 * points["tiles"].max(), 60)
-        self.write(learning_curve=curve.at(ahead))
+        extrapolated = np.geomspace(points["tiles"].min(), 4 * points["tiles"].max(), 60)
+        self.write(learning_curve=curve.at(extrapolated))
         self.found |= {"advice": self._advice(curve), "curve": curve}
 
-    def by_tile(self) -> None:
+    def compare_by_tile(self) -> None:
         """Hold out tiles at random instead of groups, only to see how much that flatters."""
-        if not self._pairable():
+        if not self.plan.by_tile_differs():
             self.notes.append("to hold out by tile and by group is the same here, or cannot be done: not compared")
             return
         parts, rows = [], []
-        for i in range(self.params.repeats):
-            data = split_by_tile(self.data, self._tile_fraction(), self.params.seed + i)
+        for i in range(self.plan.params.repeats):
+            data, how = self.plan.by_tile_job(i)
             repeats = RepeatedRuns.of(data)
-            self.add(repeats, self.train(data, f"bytile{i + 1:02d}", i))
-            parts += repeats.answers()
+            self.add(repeats, self.train(data, how))
+            parts += repeats.predictions()
             rows.append(repeats.runs())
             self.write(by_tile_runs=pd.concat(rows, ignore_index=True))
         self.found["by_tile"] = joined(parts, "by tile").balanced_accuracy()
@@ -262,67 +209,61 @@ class _Work:
         runs = self.tables["runs"].drop_duplicates("run")
         more = {name: value for name, value in self.found.items() if name != "curve"}
         verdict = judge(_evidence(held, runs["train_balanced_accuracy"], **more))
-        alone = [
-            _alone(judge(_evidence(replace(held, prob=held.prob[i : i + 1]), [run.train_balanced_accuracy])), run)
+        single_runs = [
+            _single_run_row(
+                judge(_evidence(replace(held, prob=held.prob[i : i + 1]), [run.train_balanced_accuracy])), run
+            )
             for i, run in enumerate(runs.itertuples())
         ]
-        self.write(verdicts=pd.DataFrame(alone))
+        self.write(verdicts=pd.DataFrame(single_runs))
         result = Experiment(
-            verdict, dict(self.tables), self.first, self.trainings, self.reused, tuple(self.notes), self.warnings
+            verdict,
+            dict(self.tables),
+            self.plan.first,
+            self.trainings,
+            self.reused,
+            tuple(self.notes),
+            self.plan.warnings,
         )
         self._write(result)
         return result
 
     def _write(self, result: Experiment) -> None:
-        curve: LearningCurve | None = self.found.get("curve")
+        params, curve = self.plan.params, self.found.get("curve")
         about = {
             "learning_curve": None if curve is None else curve.to_json(),
-            "split": self.first.split_rule if self.params.folds is None else f"{self.params.folds} folds of groups",
+            "split": self.plan.first.split_rule if params.folds is None else f"{params.folds} folds of groups",
             "notes": list(self.notes),
-            "warnings": list(self.warnings),
+            "warnings": list(self.plan.warnings),
             "trainings": self.trainings,
-            "settings": self.params.model_dump(mode="json", exclude={"progress", "quiet", "workers", "ensemble"}),
+            "settings": params.model_dump(mode="json", exclude={"progress", "quiet", "workers", "ensemble"}),
         }
         text = result.verdict.to_markdown()
-        for title, lines in (("Left out", self.notes), ("Before you believe it", self.warnings)):
+        for title, lines in (("Left out", self.notes), ("Before you believe it", self.plan.warnings)):
             text += "".join([f"\n## {title}\n\n", *(f"- {line}\n" for line in lines)]) if lines else ""
-        write_text(self.params.out / "verdict.md", text)
-        write_json(self.params.out / "verdict.json", result.verdict.to_json() | about)
+        write_text(params.out / "verdict.md", text)
+        write_json(params.out / "verdict.json", result.verdict.to_json() | about)
 
     def _held_out(self) -> SetAnswers:
-        """Give the answers that are judged: those to the test sets, or, without any, to the held-out groups."""
-        tests = [one for one in self.answers if one.name != VALIDATION_SET]
+        """Give the predictions that are judged: those on the test sets or, without any, on the held-out groups."""
+        tests = [one for one in self.predictions if one.name != VALIDATION_SET]
         if not tests:
-            return self.answers[0]
+            return self.predictions[0]
         return joined(tests, " and ".join(one.name for one in tests))
 
     def _advice(self, curve: LearningCurve) -> str:
-        names, train = self.first.scheme.names, self.first.where(TRAIN)
-        counts = dict(zip(names, np.bincount(self.first.labels[train], minlength=len(names)).tolist(), strict=True))
-        rows = self.answers[0].ensemble().per_class
-        return advice(curve, counts, weakest_class({row["name"]: row["recall"] for row in rows}))
-
-    def _parts(self) -> list[float]:
-        fewest = min(np.bincount(self.first.labels[self.first.where(TRAIN)], minlength=len(self.first.scheme)))
-        return [part for part in self.params.parts if round(part * fewest) >= _FEWEST_TILES]
-
-    def _epochs(self, part: float) -> int | None:
-        """Show as many tiles as the whole training does, or the curve would be one of training time."""
-        epochs = self.how.epochs
-        return None if epochs is None else round(epochs * min(_MOST_EPOCHS, 1 / part))
-
-    def _pairable(self) -> bool:
-        groups = [
-            {str(group) for group in self.data.groups[self.data.labels == k]} for k in range(len(self.data.scheme))
-        ]
-        return min(map(len, groups)) > 1 and len(set().union(*groups)) < len(self.data)
+        first = self.plan.first
+        count = np.bincount(first.labels[first.where(TRAIN)], minlength=len(first.scheme)).tolist()
+        rows = self.predictions[0].ensemble().per_class
+        weakest = weakest_class({row["name"]: row["recall"] for row in rows})
+        return advice(curve, dict(zip(first.scheme.names, count, strict=True)), weakest)
 
 
 def _evidence(held: SetAnswers, training: Iterable[float], **more: Any) -> Evidence:
     finite = np.isfinite(held.prob).all(axis=(0, 2))
     return Evidence(
         chance=held.chance,
-        training=_within(mean_interval(training)),
+        training=_clipped(mean_interval(training)),
         held_out=held.balanced_accuracy(),
         groups=len(set(held.groups[finite])),
         tiles=int(finite.sum()),
@@ -332,8 +273,8 @@ def _evidence(held: SetAnswers, training: Iterable[float], **more: Any) -> Evide
     )
 
 
-def _alone(verdict: Verdict, run: Any) -> dict[str, Any]:
-    """Give a row for what one run alone would be judged by."""
+def _single_run_row(verdict: Verdict, run: Any) -> dict[str, Any]:
+    """Give the row of what one run alone would be judged to be."""
     found = verdict.evidence
     return {
         "run": run.run, "seed": run.seed, "verdict": verdict.word, "training": found.training.value,
@@ -341,18 +282,18 @@ def _alone(verdict: Verdict, run: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _within(estimate: Estimate) -> Estimate:
+def _clipped(estimate: Estimate) -> Estimate:
     """Cut the interval of a mean of proportions to 0 to 1."""
     if estimate.lo is None or estimate.hi is None:
         return estimate
     return Estimate(estimate.value, max(0.0, estimate.lo), min(1.0, estimate.hi))
 
 
-def _together(folds: Sequence[RepeatedRuns]) -> tuple[list[SetAnswers], pd.DataFrame, pd.DataFrame]:
-    """Put the folds of cross-validated runs together: answers, a row per run, and mean histories."""
+def _joined_folds(folds: Sequence[RepeatedRuns]) -> tuple[list[SetAnswers], pd.DataFrame, pd.DataFrame]:
+    """Join the folds of cross-validated runs: predictions, a row per run, and mean histories."""
     if len(folds) == 1:
-        return folds[0].answers(), folds[0].runs(), folds[0].history()
-    whole = joined([repeats.answers()[0] for repeats in folds], VALIDATION_SET)
+        return folds[0].predictions(), folds[0].runs(), folds[0].history()
+    whole = joined([repeats.predictions()[0] for repeats in folds], VALIDATION_SET)
     tables = [repeats.runs() for repeats in folds]
     numbers = ["train_accuracy", "train_balanced_accuracy", "loss", "val_loss"]
     mean = pd.concat(tables).groupby("run")[numbers].mean()

@@ -172,8 +172,8 @@ class RepeatedRuns:
         """One row per run and epoch: run, epoch, loss, accuracy, val_loss, val_accuracy."""
         return pd.concat(self.histories, ignore_index=True)
 
-    def answers(self) -> list[SetAnswers]:
-        """Give the answers of all runs, set by set."""
+    def predictions(self) -> list[SetAnswers]:
+        """Give the predictions of all runs, set by set."""
         return [
             SetAnswers(
                 name, one.frame()[["path", "y0", "x0", "y1", "x1"]], one.labels, one.groups, one.scheme.names,
@@ -192,7 +192,7 @@ def balanced_accuracy(prob: NDArray[Any], data: TileDataset) -> float:
 
 def repeated_run_tables(repeats: RepeatedRuns) -> dict[str, pd.DataFrame]:
     """Give the tables of finished runs by the end of a file's name: runs, histories, tiles, spread and curves."""
-    return result_tables(repeats.runs(), repeats.answers(), repeats.history())
+    return result_tables(repeats.runs(), repeats.predictions(), repeats.history())
 
 
 def result_tables(runs: pd.DataFrame, answers: Sequence[SetAnswers], history: pd.DataFrame) -> dict[str, pd.DataFrame]:
