@@ -20,7 +20,7 @@ from napari_cellclass.core.datasets.dataset import read_folders
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.runs.train.preview import preview
+from napari_cellclass.runs.train.preview import preview_dataset
 
 
 def noise(seed: int, dtype: type = np.uint8) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_the_preview_of_a_training_warns_of_what_the_check_warns_of(tmp_path: Pa
         for i in range(4):
             Image.fromarray(noise(10 * k + i)).save(tmp_path / f"class{k}" / f"{i}.{suffix}")
     data = read_folders(tmp_path, lambda image: TileGrid.regular(image.shape, 16))
-    found = preview(data, TrainParams(data=tmp_path, out=tmp_path / "m.cellclass"))
+    found = preview_dataset(data, TrainParams(data=tmp_path, out=tmp_path / "m.cellclass"))
     assert any("class and file format go together" in text for text in found.warnings)
 
 

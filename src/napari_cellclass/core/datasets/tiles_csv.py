@@ -99,7 +99,23 @@ def read_tiles_csv(
     CancelledError
         The task was cancelled.
     """
-    frame = read_table(path)
+    return dataset_of_table(read_table(path), path, task, group_by=group_by, read=read, classes=classes, opened=opened)
+
+
+def dataset_of_table(
+    frame: pd.DataFrame,
+    path: Path,
+    task: Task = NO_TASK,
+    *,
+    group_by: str | None = None,
+    read: ReadImage = read_image,
+    classes: Sequence[str] | None = None,
+    opened: Opened = no_look,
+) -> TileDataset:
+    """Make a data set of a table of tiles as :func:`read_tiles_csv` does; all of its values are text.
+
+    Paths in it are absolute or relative to the folder of ``path``, which names the table in errors.
+    """
     cut = is_tile_list(frame)
     origins = TileOrigins([path.parent] if cut else [], path.name)
     frame = whole_tiles(frame, path) if cut else frame

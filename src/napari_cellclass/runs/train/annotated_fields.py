@@ -17,8 +17,10 @@ from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import CellClassError, DatasetError
 from napari_cellclass.core.common.files import output_error
 from napari_cellclass.core.common.locks import scratch_folder
-from napari_cellclass.core.common.task import Task
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import group_name
+from napari_cellclass.core.datasets.dataset import TileDataset
+from napari_cellclass.core.datasets.tiles_csv import dataset_of_table
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
@@ -60,6 +62,11 @@ class AnnotatedField:
         tiles["colour"] = tiles["class_name"].map(colours)
         return cls(source, annotation.image.name, tiles, None if path is None else Path(path))
 
+    def equals(self, other: AnnotatedField) -> bool:
+        """Whether another one has the same labels of the same field."""
+        same = self.source is other.source and (self.name, self.path) == (other.name, other.path)
+        return same and self.tiles.equals(other.tiles)
+
 
 @dataclass(frozen=True, eq=False)
 class TrainRequest:
@@ -75,6 +82,12 @@ class TrainRequest:
 
     params: TrainParams
     fields: tuple[AnnotatedField, ...] = ()
+
+    def equals(self, other: TrainRequest) -> bool:
+        """Whether another one asks for the same training, be it under another name."""
+        if len(self.fields) != len(other.fields) or not all(map(AnnotatedField.equals, self.fields, other.fields)):
+            return False
+        return self.params == other.params.model_copy(update={"out": self.params.out})
 
 
 @contextlib.contextmanager
@@ -120,24 +133,63 @@ def write_annotated_fields(
     OutputError
         The disk is full, or may not be written to.
     """
+    tables = []
+    labelled = _labelled_fields(fields)
+    for done, (field, name) in enumerate(labelled):
+        task.progress("writing fields", done, len(labelled))
+        task.check("cancelled while the fields were written")
+        own = field.path if _same_pixels(field) and _same_group(field, name, group_by) else None
+        tables.append(_tile_table(field, name, own or _write_field(field, folder / f"{name}.tif"), group_by))
+    escape_formulas(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
+    return folder / CSV_NAME
+
+
+def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, task: Task = NO_TASK) -> TileDataset:
+    """Make a data set of annotated fields as they are in memory; nothing is written.
+
+    Tiles, labels and groups are those of the table of :func:`write_annotated_fields`, so its split is that of the
+    training.
+
+    Parameters
+    ----------
+    fields, group_by
+        As there.
+    task
+        Reports and is checked once per field.
+
+    Raises
+    ------
+    DatasetError
+        No tile is labelled, or of one class only, or ``group_by`` does not fit a name.
+    CancelledError
+        The task was cancelled.
+    """
+    sources: dict[Path, SourceImage] = {}
+    tables = []
+    for field, name in _labelled_fields(fields):
+        path = field.path if field.path not in sources and _same_group(field, name, group_by) else None
+        path = path or Path(f"{name}.tif")
+        sources[path] = field.source
+        tables.append(_tile_table(field, name, path, group_by))
+    frame = pd.concat(tables, ignore_index=True).fillna("").astype(str)
+    return dataset_of_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__)
+
+
+def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedField, str]]:
+    """Give the fields with labelled tiles, each with a file name of its own."""
     labelled = [field for field in fields if len(field.tiles)]
     classes = sorted({str(name) for field in labelled for name in field.tiles["class_name"]})
     if len(classes) < 2:
         what = f"all labelled tiles are {classes[0]!r}" if classes else "no tile is labelled yet"
         raise DatasetError(f"{what}; label tiles of at least two classes")
-    names = unique_file_names([field.name for field in labelled])
-    tables = []
-    for done, (field, name) in enumerate(zip(labelled, names, strict=True)):
-        task.progress("writing fields", done, len(labelled))
-        task.check("cancelled while the fields were written")
-        own = field.path if _same_pixels(field) and _same_group(field, name, group_by) else None
-        path = own or _write_field(field, folder / f"{name}.tif")
-        table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
-        table.insert(0, "path", str(path))
-        table["group"] = name if group_by is None else group_name(path, group_by)
-        tables.append(table)
-    escape_formulas(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
-    return folder / CSV_NAME
+    return list(zip(labelled, unique_file_names([field.name for field in labelled]), strict=True))
+
+
+def _tile_table(field: AnnotatedField, name: str, path: Path, group_by: str | None) -> pd.DataFrame:
+    table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
+    table.insert(0, "path", str(path))
+    table["group"] = name if group_by is None else group_name(path, group_by)
+    return table
 
 
 def unique_file_names(names: Sequence[str]) -> list[str]:

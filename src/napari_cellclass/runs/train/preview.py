@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +16,15 @@ from napari_cellclass.core.common.findings import counted, first_few
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
+from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.tiles.histograms import GreyHistogram
 from napari_cellclass.engine.training.augment import training_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
-from napari_cellclass.runs.common.dataset_opening import resolve_auto_settings
-from napari_cellclass.runs.evaluate.test_sets import read_test_set
+from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
+from napari_cellclass.runs.train.annotated_fields import TrainRequest, annotated_dataset
+from napari_cellclass.runs.train.train import read_tests
 
 SHOWN = 25
 TEST = "test"
@@ -48,6 +53,10 @@ class TrainingPreview:
         Their classes.
     before, after
         Grey values of training tiles as they are in the files, and as they go into the network.
+    params
+        How will be trained, with all automatic settings resolved.
+    origin
+        What the preview was made of; None where a data set was given.
     """
 
     table: pd.DataFrame
@@ -58,6 +67,13 @@ class TrainingPreview:
     titles: tuple[str, ...]
     before: GreyHistogram
     after: GreyHistogram
+    params: TrainParams
+    origin: PreviewOrigin | None = None
+
+    def resolved(self, request: TrainRequest) -> TrainRequest:
+        """Give a request with the automatic settings as the preview resolved them, so that no tile is read again."""
+        params = request.params.model_copy(update={"standardise": self.params.standardise})
+        return replace(request, params=params)
 
     def summary(self) -> str:
         """Say in a sentence how the tiles are split."""
@@ -69,11 +85,88 @@ class TrainingPreview:
         return text + (f" {self.skipped} file(s) cannot be used and are left out." if self.skipped else "")
 
 
-def preview(
-    data: TileDataset,
-    params: TrainParams,
-    task: Task = NO_TASK,
+@dataclass(frozen=True, eq=False)
+class PreviewOrigin:
+    """What a preview was made of.
+
+    Parameters
+    ----------
+    request
+        What was to be trained on.
+    images
+        The files that were read.
+    states
+        Path, size in bytes and time of change in ns of these files, and of all that lie in their folders.
+    """
+
+    request: TrainRequest
+    images: tuple[Path, ...]
+    states: frozenset[tuple[str, int, int]]
+
+    @classmethod
+    def of(cls, request: TrainRequest, images: Iterable[Path]) -> PreviewOrigin:
+        """Note the state of the files of a request."""
+        files = tuple(images)
+        params = request.params
+        given = [*params.test, *([] if request.fields else [params.data])]
+        given += [] if params.initial is None else [params.initial]
+        found = (*(entry for path in given for entry in _entries(path)), *files)
+        return cls(request, files, frozenset(filter(None, map(_state, found))))
+
+    def is_current(self, request: TrainRequest) -> bool:
+        """Whether a request is the same, and no file has changed since."""
+        return self.request.equals(request) and self.of(request, self.images).states == self.states
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    """List a file itself, or the entries of a folder and of its sub-folders."""
+    yield path
+    with contextlib.suppress(OSError):
+        for entry in path.iterdir() if path.is_dir() else ():
+            yield entry
+            if entry.is_dir():
+                yield from entry.iterdir()
+
+
+def _state(path: Path) -> tuple[str, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path), found.st_size, found.st_mtime_ns
+
+
+def preview_training(
+    request: TrainRequest, task: Task = NO_TASK, previous: TrainingPreview | None = None
 ) -> TrainingPreview:
+    """Preview a training on class folders, listed tiles or annotated fields; nothing is written.
+
+    Parameters
+    ----------
+    request
+        What to train on and how.
+    task
+        Reports and is checked per image and tile.
+    previous
+        Returned as it is where it is of the same request and files.
+
+    Raises
+    ------
+    CellClassError
+        In one line, why these tiles cannot be trained on.
+    """
+    if previous is not None and previous.origin is not None and previous.origin.is_current(request):
+        return previous
+    params = request.params
+    if request.fields:
+        data = annotated_dataset(request.fields, params.group_by, task)
+    else:
+        data = read_labelled(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
+    found = preview_dataset(data, params, task)
+    return replace(found, origin=PreviewOrigin.of(request, () if request.fields else data.paths))
+
+
+def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK) -> TrainingPreview:
     """Split a data set as training will, read its test sets, count tiles, and prepare some of them.
 
     Raises
@@ -82,16 +175,13 @@ def preview(
         A class would have no tile to train on, or none to validate on; a test set cannot be used.
     """
     data = split_by_group(data, params.val_fraction)
-    tests = [
-        read_test_set(folder, data.tile_px, data.scheme.names, params.group_by, data.read, task)
-        for folder in params.test
-    ]
-    params, told = resolve_auto_settings(params, data, task)
-    part, pixels = _sample(data, params, task)
-    trained = np.flatnonzero(part.split[pixels.place] == TRAIN)
+    tests = list(read_tests(params, data, task).values())
+    params, about_settings = resolve_auto_settings(params, data, task)
+    sample, pixels = _sample(data, params, task)
+    trained = np.flatnonzero(sample.split[pixels.place] == TRAIN)
     rng = np.random.default_rng(params.seed)
     tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
-    titles = tuple(part.scheme.names[part.labels[i]] for i in pixels.place[trained[:SHOWN]])
+    titles = tuple(sample.scheme.names[sample.labels[i]] for i in pixels.place[trained[:SHOWN]])
     raw = pixels.golden if pixels.prepared else pixels.tiles[trained]
     before, after = GreyHistogram.of(raw), GreyHistogram.of(pixels.batch(trained))
     table, groups = split_table(data), group_table(data)
@@ -100,8 +190,13 @@ def preview(
     groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
     found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
     seen = filter(None, (_seen_before(data, test) for test in tests))
-    warnings = (*split_warnings(data), *told, *seen, *found)  # the split's own tell more of a class in one group
-    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after)
+    warnings = (
+        *split_warnings(data),
+        *about_settings,
+        *seen,
+        *found,
+    )  # the split's own tell more of a class in one group
+    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after, params)
 
 
 def split_table(data: TileDataset) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.train.annotated_fields import TrainRequest
-from napari_cellclass.runs.train.preview import TrainingPreview
+from napari_cellclass.runs.train.preview import TrainingPreview, preview_training
 from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.close_guard import CloseGuard
 from napari_cellclass.widgets.common.data_choice import DataChoice
@@ -67,6 +67,7 @@ class TrainWidget(DockedWidget):
         self.viewer = napari_viewer
         self.job: Job | None = None
         self._request: TrainRequest | None = None
+        self._preview: TrainingPreview | None = None
         self._train_next = self._is_training = False
         self._suggested = ""
         self._guard = CloseGuard(self, lambda: self.training, self._end)
@@ -165,13 +166,13 @@ class TrainWidget(DockedWidget):
 
     def preview(self) -> None:
         """Show how the tiles are split, and 25 of them as the network will see them."""
-        self._look(train_next=False)
+        self._start_preview(train_next=False)
 
     def train(self) -> None:
         """Train, unless the split turns out to be impossible; the window stays free meanwhile."""
-        self._look(train_next=True)
+        self._start_preview(train_next=True)
 
-    def _look(self, train_next: bool) -> None:
+    def _start_preview(self, train_next: bool) -> None:
         if self.job is not None and self.job.running:
             return
         try:
@@ -182,9 +183,11 @@ class TrainWidget(DockedWidget):
         self._train_next = train_next
         self.progress.begin(training=False)
         self._is_training = False
-        self._begin(start_job(work.look, owner=self, request=self._request)).returned.connect(self._looked)
+        job = start_job(preview_training, owner=self, request=self._request, previous=self._preview)
+        self._begin(job).returned.connect(self._previewed)
 
-    def _looked(self, found: TrainingPreview) -> None:
+    def _previewed(self, found: TrainingPreview) -> None:
+        self._preview = found
         self.split.show_classes(found.table)
         self.groups.show_groups(found.groups)
         self.warning.setText("\n".join(f"Warning: {text}." for text in found.warnings))
@@ -199,11 +202,11 @@ class TrainWidget(DockedWidget):
 
     def _start_training(self) -> None:
         assert self._request is not None
+        assert self._preview is not None
+        request = self._preview.resolved(self._request)
         self.progress.begin(training=True)
         self._is_training = True
-        job = self._begin(
-            start_long_job(work.train, owner=self, request=self._request, stopped=self.progress.stopped.is_set)
-        )
+        job = self._begin(start_long_job(work.train, owner=self, request=request, stopped=self.progress.stopped.is_set))
         job.returned.connect(self._trained)
 
     def _begin(self, job: Job) -> Job:

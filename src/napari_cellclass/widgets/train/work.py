@@ -1,4 +1,4 @@
-"""What the Train widget does away from the window: write annotated fields, look at the split, train."""
+"""What the Train widget does away from the window: train in a child process, and read and save what came of it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ import pandas as pd
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
 from napari_cellclass.report.curves import save_curves
-from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, data_on_disk, unique_file_names
 from napari_cellclass.runs.train.child import train_in_child
-from napari_cellclass.runs.train.preview import TrainingPreview, preview
 from napari_cellclass.runs.train.train import tests_path
 
 
@@ -46,19 +43,6 @@ class Trained:
         history = tuple(model.table("history.csv").to_dict("records"))
         tests = json.loads(tests_path(path).read_text(encoding="utf-8")) if tested else {}
         return cls(model, history, model.evaluation()["validation"], tiles, tests)
-
-
-def look(request: TrainRequest, task: Task) -> TrainingPreview:
-    """Count the tiles of a training set by split, and prepare some as the network will see them.
-
-    Raises
-    ------
-    CellClassError
-        In one line, why these tiles cannot be trained on.
-    """
-    with data_on_disk(request, task) as params:
-        data = read_labelled(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
-        return preview(data, params, task)
 
 
 def train(request: TrainRequest, stopped: Callable[[], bool], task: Task) -> Trained:
