@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,14 @@ def histories(*runs: list[float]) -> pd.DataFrame:
 def test_what_holds_on_groups_never_seen_is_learned() -> None:
     assert judge(evidence(0.97, 0.95, 0.88, 0.98)).word == "learned"
     assert judge(evidence(0.90, 0.70, 0.62, 0.78)).word == "partly"
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.25])
+@pytest.mark.parametrize("fraction", [0.55, 0.65, 0.75, 0.79, 0.81, 0.9, 1.0])
+def test_learned_is_that_of_which_four_fifths_hold_on_groups_never_seen(chance: float, fraction: float) -> None:
+    held_out = chance + fraction * (1 - chance)
+    found = judge(evidence(1.0, held_out, held_out - 0.02, held_out + 0.02, chance=chance))
+    assert found.word == ("learned" if fraction >= 0.8 else "partly")
 
 
 def test_what_is_known_of_the_training_tiles_only_is_memorised() -> None:

@@ -34,6 +34,18 @@ def test_a_field_out_of_the_training_range_is_told_per_channel(mean: float, sd: 
     assert text.startswith(f"channel GFP is {words} than the training images")
 
 
+@pytest.mark.parametrize("outside", [0.1, 0.4, 0.5, 0.55, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize(("factor", "word"), [(4, "brighter"), (0.1, "darker")])
+def test_a_field_is_out_of_the_training_range_where_most_of_its_tiles_are(
+    outside: float, factor: float, word: str
+) -> None:
+    stats = channel_stats(tiles(500, 60, seed=1))
+    stats[: round(outside * len(stats)), 0] *= factor
+    found = list(drift_warnings(stats, TRAINED))
+    assert len(found) == (2 if outside > 0.5 else 0)  # one of each channel
+    assert all(word in text for text in found)
+
+
 def test_a_few_odd_tiles_a_model_without_statistics_and_no_finite_tile_are_silent() -> None:
     field = tiles(500, 60, seed=1)
     field[:20] *= 4

@@ -33,6 +33,16 @@ def test_grain_and_blobs_of_one_histogram_are_told_apart() -> None:
         assert a[:, names.index(name)].min() > b[:, names.index(name)].max()
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_tile_and_its_transpose_have_one_texture(axis: int) -> None:
+    grain = noise(3)
+    stripes = np.repeat(np.take(grain, [0], axis=axis), 32, axis=axis)  # each tile constant along one axis
+    tiles = np.concatenate([stripes, grain + 2 * stripes])
+    features, transposed = texture_features(tiles), texture_features(tiles.transpose(0, 2, 1, 3))
+    np.testing.assert_allclose(transposed, features, atol=1e-6)
+    assert (features[:, FEATURE_NAMES.index("gradient_mean")] > 0.5).all()
+
+
 def test_bright_and_dark_spots_have_opposite_skewness() -> None:
     tiles = np.full((2, 40, 40, 1), 50.0)
     tiles[0, 5::10, 5::10] += 40
