@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 from PIL import Image
 
+from napari_cellclass.core.common.csv_safe import unescape_formulas
 from napari_cellclass.core.samples.realfield import ihc_field
 
 
@@ -33,6 +35,14 @@ def tables(out: Path) -> dict[str, str]:
     kinds = (".tiles.csv", ".geojson", ".run.json", "fields.csv", "wells.csv")
     files = [path for path in out.iterdir() if path.name.endswith(kinds)]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def read_plate_table(path: Path) -> pd.DataFrame:
+    """Read ``fields.csv`` or ``wells.csv`` again."""
+    text = {"image": str, "stem": str, "well": str, "state": str}
+    frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+    frame["well"] = frame["well"].fillna("")
+    return unescape_formulas(frame)
 
 
 def assert_files_are_whole(out: Path) -> int:

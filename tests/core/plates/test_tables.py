@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests._plates import read_plate_table
 
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
 from napari_cellclass.core.plates.field_summary import FieldSummary
@@ -11,7 +12,6 @@ from napari_cellclass.core.plates.tables import (
     WellList,
     classes_of,
     field_table,
-    read_plate_table,
     well_table,
     write_plate_tables,
 )

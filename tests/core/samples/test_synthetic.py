@@ -21,7 +21,6 @@ from napari_cellclass.core.samples.synthetic import (
     PlateParams,
     checkerboard_field,
     inseparable_plate,
-    make_field,
     plate_fields,
     separable_plate,
     write_plate,
@@ -131,17 +130,20 @@ def test_a_field_is_12_bit_in_uint16_and_hardly_saturates(separable):
         assert (field.pixels == MAX_COUNT).mean() < 0.001
 
 
+def field_without_cells() -> np.ndarray:
+    params = PlateParams(cells_per_field=0, field_px=128, gains=(1,), backgrounds=(400,), site_gains=(1,))
+    return next(plate_fields(params)).pixels
+
+
 def test_noise_is_poisson_plus_read_noise():
-    params = PlateParams(cells_per_field=0, field_px=128)
-    pixels = make_field("diffuse", params, background=400, rng=np.random.default_rng(0)).astype(float)
+    pixels = field_without_cells().astype(float)
     middle = pixels[48:80, 48:80]  # where the lamp is even
     electrons = middle.mean() - synthetic._OFFSET
     assert middle.var() == pytest.approx(electrons + synthetic._READ_NOISE**2, rel=0.15)
 
 
 def test_the_lamp_is_brighter_in_the_middle_than_in_the_corners():
-    params = PlateParams(cells_per_field=0, field_px=128)
-    pixels = make_field("diffuse", params, background=400, rng=np.random.default_rng(0))
+    pixels = field_without_cells()
     corners = [pixels[y, x].mean() for y in (slice(16), slice(-16, None)) for x in (slice(16), slice(-16, None))]
     assert max(corners) < 0.9 * pixels[48:80, 48:80].mean()
 
@@ -213,11 +215,6 @@ def test_the_same_fields_are_written_as_the_same_bytes(tmp_path: Path):
 def test_an_impossible_plate_is_refused(changes):
     with pytest.raises(ParamsError):
         PlateParams(**changes)
-
-
-def test_an_unknown_class_of_cells_is_refused():
-    with pytest.raises(ParamsError, match="fuzzy"):
-        make_field("fuzzy", rng=np.random.default_rng(0))
 
 
 def test_a_plate_is_made_field_by_field():

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests._plates import assert_files_are_whole, pool_workers, tables, write_plate
+from tests._plates import assert_files_are_whole, pool_workers, read_plate_table, tables, write_plate
 
 from napari_cellclass.cli.main import main
-from napari_cellclass.core.plates.tables import read_plate_table
 
 FIELDS, RUNS = 24, 4
 # (a worker, then the run) per run: eight kills in all

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.common.csv_safe import escape_formulas, unescape_formulas
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.csv_tables import find_column, read_table
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
 from napari_cellclass.core.common.files import atomic_write
@@ -197,25 +197,6 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         # A file name may hold bytes that are no UTF-8; they are written as escapes.
         safe = escape_formulas(typed)
         safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")
-
-
-def read_plate_table(path: Path) -> pd.DataFrame:
-    """Read ``fields.csv`` or ``wells.csv`` again.
-
-    Raises
-    ------
-    DatasetError
-        It is missing or no such table.
-    """
-    try:
-        text = {"image": str, "stem": str, "well": str, "state": str}
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot read {path} ({error}); run classify again") from error
-    if "well" not in frame.columns or "tiles" not in frame.columns:
-        raise DatasetError(f"{path} is no table of a plate; run classify again")
-    frame["well"] = frame["well"].fillna("")
-    return unescape_formulas(frame)
 
 
 def classes_of(table: pd.DataFrame) -> tuple[str, ...]:

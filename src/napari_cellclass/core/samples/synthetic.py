@@ -145,35 +145,6 @@ class SyntheticField:
         return f"{self.stem}.tif"
 
 
-def make_field(
-    kind: Kind,
-    params: PlateParams | None = None,
-    *,
-    gain: float = 1.0,
-    background: float = 60.0,
-    rng: np.random.Generator,
-) -> NDArray[np.uint16]:
-    """Make one field of cells of one class.
-
-    Parameters
-    ----------
-    kind
-        The class of all its cells.
-    params
-        Size, cells and signal; those that concern the plate are not used.
-    gain, background
-        Exposure, and electrons per px beside the cells at gain 1.
-    rng
-        Where all randomness comes from.
-
-    Returns
-    -------
-    ndarray of uint16, shape (field_px, field_px)
-        Counts, 0..4095.
-    """
-    return _simulate(kind, params or PlateParams(), gain, background, rng)[0]
-
-
 def plate_fields(params: PlateParams) -> Iterator[SyntheticField]:
     """Make the fields of a plate one at a time, ordered by class, well and site.
 
@@ -280,8 +251,6 @@ def _simulate(
     kind: Kind, params: PlateParams, gain: float, background: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
     """Give a field's counts and its cells' centres."""
-    if kind not in KINDS:
-        raise ParamsError(f"unknown class of cells {kind!r}; use one of {', '.join(KINDS)}")
     size, margin = params.field_px, _HALF_WINDOW_PX + _BORDER_PX
     canvas = np.zeros((size + 2 * margin,) * 2)
     texture = _texture(canvas.shape, rng)
