@@ -18,7 +18,7 @@ import pytest
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle, open_bundle, write_bundle
-from napari_cellclass.engine.inference.engines import precision
+from napari_cellclass.engine.inference import precision
 from napari_cellclass.runs.common.engine_access import open_engine
 
 pytestmark = pytest.mark.training

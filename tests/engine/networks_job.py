@@ -15,7 +15,8 @@ from napari_cellclass.core.common.errors import CellClassError
 def networks() -> dict[str, Any]:
     """Build the networks in many sizes; export the one with batch normalisation."""
     from napari_cellclass.engine.networks.architectures import build, layer_table
-    from napari_cellclass.engine.training.export import check_export, forward, network_members
+    from napari_cellclass.engine.networks.loading import forward
+    from napari_cellclass.engine.training.export import check_export, network_members
 
     names = ("compact", "deep-50", "deep")
     found: dict[str, Any] = {name: build(name, (256, 256), 3, 2).count_params() for name in names}
@@ -47,7 +48,8 @@ def networks() -> dict[str, Any]:
 def standardising() -> dict[str, Any]:
     """Export a network that standardises tiles, of one view, of eight and as an ensemble; ask it odd questions."""
     from napari_cellclass.engine.networks.architectures import averaged, build, with_views
-    from napari_cellclass.engine.training.export import check_export, forward, network_members
+    from napari_cellclass.engine.networks.loading import forward
+    from napari_cellclass.engine.training.export import check_export, network_members
 
     rng = np.random.default_rng(0)
     # Bright and nearly flat: rounding is magnified by up to 1 / 0.002.

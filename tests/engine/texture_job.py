@@ -24,8 +24,9 @@ def graph() -> dict[str, Any]:
     """Ask the graph of the features, alone and beside a network, of several sizes."""
     from napari_cellclass.core.models.texture_decision import fit_head, head_logits, pooled
     from napari_cellclass.engine.networks.architectures import build, with_views
+    from napari_cellclass.engine.networks.loading import forward
     from napari_cellclass.engine.networks.texture_graph import texture_model, with_texture, without_texture
-    from napari_cellclass.engine.training.export import check_export, forward, network_members
+    from napari_cellclass.engine.training.export import check_export, network_members
 
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {"sizes": {}, "difference": [], "pool": [], "inside": []}

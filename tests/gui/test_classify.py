@@ -24,7 +24,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.samples.realfield import ihc_field
-from napari_cellclass.engine.inference.engines import precision
+from napari_cellclass.engine.inference import precision
 from napari_cellclass.viewer.common.session import is_ours
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.engine.inference.engines import precision
+from napari_cellclass.engine.inference import precision
 from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 

@@ -11,8 +11,8 @@ import pytest
 
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.models.bundle import open_bundle, write_bundle
+from napari_cellclass.engine.networks import loading
 from napari_cellclass.engine.networks.weights_check import check_weights
-from napari_cellclass.engine.training import export
 
 HERE = Path(__file__).parent
 
@@ -46,7 +46,7 @@ def test_a_network_inside_a_model_is_checked_before_keras_sees_it(
         def __getattr__(self, name: str) -> Any:
             raise AssertionError("Keras was asked to load it")
 
-    monkeypatch.setattr(export, "import_keras", Keras)
+    monkeypatch.setattr(loading, "import_keras", Keras)
     good = open_bundle(made["good_bundle"](tmp_path))
     parts = {name: good.member(name) for name in good.manifest.files}
     layers = [made["keras_file"](layer) for layer in made["ENEMY_LAYERS"]]
@@ -54,4 +54,4 @@ def test_a_network_inside_a_model_is_checked_before_keras_sees_it(
     for content in layers + weights:
         bundle = write_bundle(tmp_path / "evil.cellclass", good.manifest, parts | {"model.keras": content})
         with pytest.raises(ModelError, match=r"evil\.cellclass is refused"):
-            export.load_network(bundle)
+            loading.load_network(bundle)

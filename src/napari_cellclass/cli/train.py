@@ -24,15 +24,16 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
         In one line, what went wrong.
     """
     from napari_cellclass.core.evaluation.repeats import spread_lines
+    from napari_cellclass.core.models.paths import run_table_path
     from napari_cellclass.engine.common.parent_process import listen
-    from napari_cellclass.runs.train.train import run_file, train_folders
+    from napari_cellclass.runs.train.train import train_folders
 
     listen()  # before anything long, so that a child ends with its parent from the beginning
     result = train_folders(params, task)
     if result.tables:
         from napari_cellclass.report.runs_figures import save_run_figures
 
-        save_run_figures(result.tables, {name: run_file(params.out, name) for name in result.tables})
+        save_run_figures(result.tables, {name: run_table_path(params.out, name) for name in result.tables})
         say(f"{result.reused} of {params.runs} runs were reused: trained before with the same data and settings")
     for path, reason in result.data.skipped:
         say(f"left out: {path}: {reason}")

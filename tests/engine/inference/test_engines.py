@@ -20,11 +20,11 @@ from napari_cellclass.core.common.errors import EngineError, ModelError
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle, write_bundle
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec, resize_tiles
 from napari_cellclass.engine.common.environment import import_openvino
+from napari_cellclass.engine.common.tile_input import predict_in_batches
 from napari_cellclass.engine.inference.engines import Engine, open_engine
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, read_network
 from napari_cellclass.engine.inference.streams import best_network
 from napari_cellclass.engine.inference.tensorflow_client import Child, child_command
-from napari_cellclass.engine.training.tile_pixels import predict_in_batches
 
 pytestmark = pytest.mark.training
 
@@ -302,7 +302,8 @@ def test_openvino_brings_neither_tensorflow_nor_telemetry(good: ModelBundle, tmp
         "        if event != 'os.fork': raise OSError('out of bounds')\n"
         "sys.addaudithook(watch)\n"
         "import numpy as np\n"
-        "import napari_cellclass.engine.child.main, napari_cellclass.engine.training.train, napari_cellclass.engine.inference.keras_import\n"
+        "import napari_cellclass.engine.child.main, napari_cellclass.engine.training.train\n"
+        "import napari_cellclass.engine.inference.keras_import\n"
         "import napari_cellclass.engine.child.convert, napari_cellclass.engine.networks.architectures\n"
         "early = [name for name in ('tensorflow', 'keras', 'openvino') if name in sys.modules]\n"
         "from napari_cellclass.core.models.bundle import open_bundle\n"

@@ -8,7 +8,7 @@ import pytest
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.int8_report import Quantised
-from napari_cellclass.engine.inference.engines import precision
+from napari_cellclass.engine.inference import precision
 from napari_cellclass.engine.inference.precision import fast_int8, usable_precision
 
 

@@ -14,7 +14,8 @@ from napari_cellclass.core.common.errors import CancelledError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
 from napari_cellclass.core.models.int8_report import Quantised
-from napari_cellclass.engine.inference.engines import Engine, precision
+from napari_cellclass.engine.inference import precision
+from napari_cellclass.engine.inference.engines import Engine
 from napari_cellclass.engine.inference.openvino_graph import read_network
 from napari_cellclass.engine.training import quantise as module
 from napari_cellclass.engine.training.quantise import quantise, quantised_members

@@ -20,10 +20,10 @@ from napari_cellclass.cli.parser import checked_params
 from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.models.paths import partial_path, recovered_path
 from napari_cellclass.core.params.settings_file import write_settings
 from napari_cellclass.core.params.verbs import TrainParams
-from napari_cellclass.engine.training.write_model import partial_path
-from napari_cellclass.runs.train.child import child_command, rescued_path, train_in_child
+from napari_cellclass.runs.train.child import child_command, train_in_child
 
 pytestmark = pytest.mark.training
 
@@ -149,7 +149,7 @@ def test_a_killed_child_is_told_and_its_best_model_is_kept(folders: Path, tmp_pa
     text = str(caught.value)
     assert text.startswith("the training process was killed in epoch ")
     assert "the best model so far is kept as m.rescued.cellclass" in text
-    rescued = open_bundle(rescued_path(out))
+    rescued = open_bundle(recovered_path(out))
     assert rescued.manifest.training["epoch_kept"] >= 1
     assert len(rescued.golden[1]) > 0
     assert not partial_path(out).exists()

@@ -18,8 +18,9 @@ from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.architectures import layer_table
 from napari_cellclass.engine.networks.config_check import checked_config, count_mismatch
+from napari_cellclass.engine.networks.loading import forward
 from napari_cellclass.engine.networks.weights_check import check_weights
-from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, forward, network_members, versions
+from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, network_members, versions
 
 
 def convert(job: dict[str, Any]) -> None:

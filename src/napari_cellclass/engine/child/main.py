@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import CellClassError, EngineError, ModelError
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.common.tile_input import predict_in_batches
 from napari_cellclass.engine.inference.tensorflow_client import (
     pack_array,
     pack_error,
@@ -27,8 +28,7 @@ from napari_cellclass.engine.inference.tensorflow_client import (
     unpack_array,
     write_message,
 )
-from napari_cellclass.engine.training.export import forward, load_network
-from napari_cellclass.engine.training.tile_pixels import predict_in_batches
+from napari_cellclass.engine.networks.loading import forward, load_network
 
 _BATCH_ON_GPU = 32
 

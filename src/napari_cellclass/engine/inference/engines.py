@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import EngineError, ModelError, ParamsError
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
 from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.engine.common.tile_input import TOLERANCE, check_tiles, largest_difference
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, read_network
 from napari_cellclass.engine.inference.streams import best_network
-from napari_cellclass.engine.training.tile_pixels import check_tiles
 
 _KINDS_KEPT = 4  # sizes and dtypes of tiles that stay compiled
-TOLERANCE = 1e-4
-"""Largest difference of a probability between engines, machines, and the day of training."""
 INT8_TOLERANCE = 0.02
 """The same of a network in 8-bit whole numbers. Sums of these are exact on every processor, but a value in float32 that
 lies between two of them may be rounded up by one and down by another: where tiles differed by 1e-5 of their range,
@@ -139,13 +137,6 @@ def check_golden(bundle: ModelBundle, engine: Engine) -> float:
             f"{'--precision f32' if int8 else 'another --engine'}"
         )
     return difference
-
-
-def largest_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Give the largest absolute difference, infinite where only one of them is NaN."""
-    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
-        return float("inf")
-    return float(np.nanmax(np.abs(a - b), initial=0.0))
 
 
 class OpenVinoEngine:

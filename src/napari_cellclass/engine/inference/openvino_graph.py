@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec, resize_weights
 from napari_cellclass.engine.common.environment import import_openvino
-from napari_cellclass.engine.training.tile_pixels import is_finite
+from napari_cellclass.engine.common.tile_input import is_finite
 
 # What OpenVINO takes as it is; other dtypes are brought to float32 first.
 _NATIVE = {"uint8": "u8", "uint16": "u16", "int16": "i16", "float32": "f32"}

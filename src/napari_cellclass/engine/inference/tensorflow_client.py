@@ -102,7 +102,6 @@ class Child:
     """
 
     def __init__(self, verb: str) -> None:
-        self._verb = verb
         self._lines: deque[str] = deque(maxlen=50)
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows no console may flash up
         pipe = subprocess.PIPE

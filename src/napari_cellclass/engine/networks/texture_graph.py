@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_cellclass.core.models.texture_decision import (
-    LEAST,
-    LIMIT,
-    fit_head,
-    head_logits,
-    judge,
-    network_weight,
-    nothing_to_gain,
-    pooled,
-)
+from napari_cellclass.core.models.texture_decision import LEAST, LIMIT
 from napari_cellclass.core.stats.logistic import LogisticModel
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.architectures import layer_table, standardised
-from napari_cellclass.engine.training.export import forward
-
-if TYPE_CHECKING:
-    from napari_cellclass.engine.training.train import TrainingRun
 
 _TEXTURE, _HEAD = "texture", "texture_classes"
 _FEATURES, _POOL = "features", "pooled_with_texture"
@@ -33,50 +16,7 @@ _OCTAVES = 4
 _THRESHOLDS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 # What logarithms, roots and quotients are kept away from 0 by.
 _ENERGY, _GRADIENT, _ROOT = 1e-4, 1e-2, 1e-6
-_SMALLEST_PX = 3
-_BATCH = 32
-
-
-def join_texture(run: TrainingRun) -> None:
-    """Let texture features join the network of a run where its held-out tiles allow it.
-
-    The linear model is fitted to training tiles alone, so that held-out tiles may judge the model that is written. Sets
-    the run's ``texture``, and where it joins ``whole``, ``answers`` and ``val_prob``.
-
-    Raises
-    ------
-    CancelledError
-        The run was cancelled.
-    """
-    shape = run.model.input_shape[1:]
-    if run.params.texture == "off" or run.params.standardise != "tile" or min(shape[:2]) < _SMALLEST_PX:
-        return
-    place, data = run.pixels.place[run.val], run.data
-    labels, groups = data.labels[run.pixels.place], data.groups[place].astype(str).tolist()
-    run.texture = nothing_to_gain(run.val_prob, labels[run.val], groups)
-    if run.texture is not None:
-        return
-    features = forward(texture_model(shape))
-    described = _described(run, features, np.concatenate([run.train, run.val]))
-    head = fit_head(described[: len(run.train)], labels[run.train], len(data.scheme))
-    weight = network_weight(len(run.train))
-    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]), weight)
-    run.texture = judge(run.val_prob, both, labels[run.val], groups, len(run.train))
-    if run.texture.joined:
-        run.whole = with_texture(run.whole, head, weight)
-        run.answers = forward(run.whole)
-        run.val_prob = run.predict(run.val)
-
-
-def _described(
-    run: TrainingRun, features: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    parts = []
-    for start in range(0, len(rows), _BATCH):
-        run.task.check("cancelled while texture was looked at; nothing was written")
-        parts.append(features(run.pixels.batch(rows[start : start + _BATCH])))
-        run.task.progress("looking at texture", min(start + _BATCH, len(rows)), len(rows))
-    return np.concatenate(parts)
+SMALLEST_PX = 3
 
 
 def texture_model(shape: tuple[int, int, int]) -> Any:
@@ -98,7 +38,7 @@ def texture_model(shape: tuple[int, int, int]) -> Any:
     found = _gradient(ops, z)
     octave = z
     for _ in range(_OCTAVES):
-        if min(octave.shape[1:3]) < _SMALLEST_PX:
+        if min(octave.shape[1:3]) < SMALLEST_PX:
             break
         blurred = _blurred(ops, octave)
         detail = octave - blurred
@@ -164,8 +104,8 @@ def with_texture(model: Any, head: LogisticModel, weight: float) -> Any:
     Returns
     -------
     keras.Model
-        ``softmax(weight log p + logits)`` as of :func:`~napari_cellclass.core.models.texture_decision.pooled`, made of Keras's own
-        layers and operations.
+        ``softmax(weight log p + logits)`` as of :func:`~napari_cellclass.core.models.texture_decision.pooled`,
+        made of Keras's own layers and operations.
     """
     keras = import_keras()
     ops = keras.ops

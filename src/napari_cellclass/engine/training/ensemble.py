@@ -14,10 +14,10 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.networks.architectures import averaged
-from napari_cellclass.engine.training.export import load_network
+from napari_cellclass.engine.networks.loading import load_network
+from napari_cellclass.engine.training.run import HISTORY, TrainingRun
 from napari_cellclass.engine.training.tile_pixels import load_pixels
-from napari_cellclass.engine.training.train import TrainingRun
-from napari_cellclass.engine.training.write_model import HISTORY, write_model
+from napari_cellclass.engine.training.write_model import write_model
 
 
 def write_ensemble(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import EngineError, ModelError
-from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.engine.common.environment import import_keras, import_openvino, silenced_stderr
-from napari_cellclass.engine.inference.engines import TOLERANCE, largest_difference
+from napari_cellclass.engine.common.tile_input import TOLERANCE, largest_difference
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, as_it_is, read_network
-from napari_cellclass.engine.networks.config_check import checked_config
-from napari_cellclass.engine.networks.weights_check import check_weights
 
 CHECKED_TILES = 64
 
@@ -32,45 +28,6 @@ def network_members(model: Any) -> dict[str, bytes]:
         with silenced_stderr():
             model.export(str(path / "model.xml"), format="openvino", verbose=False)
         return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
-
-
-def load_network(bundle: ModelBundle) -> Any:
-    """Load the Keras model of a bundle, without running any code that came with it.
-
-    Raises
-    ------
-    ModelError
-        It holds what could run code or read other files, or Keras cannot load it.
-    """
-    keras = import_keras()
-    with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(bundle.member("model.keras"))
-        checked_config(path, bundle.path)
-        check_weights(path, bundle.path)
-        try:
-            return keras.models.load_model(path, safe_mode=True, compile=False)
-        except Exception as error:  # Keras raises what its layers raise
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = lines[0] if lines else type(error).__name__
-            raise ModelError(f"{bundle.path} cannot be loaded by Keras: {reason}; train again") from error
-
-
-def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Make a function from network input (n, H, W, C) to a model's outputs (n, K) by TensorFlow.
-
-    It is traced once, for a free batch; at most 32 tiles are sent at a time.
-    """
-    import tensorflow as tf
-
-    shape = tf.TensorSpec(model.input_shape, tf.float32)
-    call = tf.function(lambda x: model(x, training=False), input_signature=[shape], autograph=False)
-
-    def answers(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = [np.array(call(tf.constant(x[i : i + 32])), np.float32) for i in range(0, len(x), 32)]
-        return np.concatenate(parts)
-
-    return answers
 
 
 def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,7 @@ from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.engine.common.environment import NO_NNCF, import_nncf, import_openvino, silenced_stderr
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, as_it_is, read_network
 from napari_cellclass.engine.inference.precision import FAST_INT8, no_fast_int8
-
-if TYPE_CHECKING:
-    from napari_cellclass.engine.training.train import TrainingRun
+from napari_cellclass.engine.training.run import TrainingRun
 
 # More change hardly any range: NNCF's own number too.
 _MOST_TILES = 300

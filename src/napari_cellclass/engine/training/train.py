@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import EngineError
-from napari_cellclass.core.common.findings import Finding
-from napari_cellclass.core.common.prefetch import prefetch
 from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.models.texture_decision import TextureHead
-from napari_cellclass.core.params.verbs import NetworkName, TrainParams
-from napari_cellclass.core.quality.near_duplicates import copies_across
+from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.common.parent_process import listen
-from napari_cellclass.engine.networks.architectures import build, learning_rate_of, optimizer, with_views
-from napari_cellclass.engine.networks.texture_graph import join_texture
-from napari_cellclass.engine.training.augment import training_batch
-from napari_cellclass.engine.training.export import forward
+from napari_cellclass.engine.networks.architectures import build
+from napari_cellclass.engine.training.checkpoint import Checkpoint
 from napari_cellclass.engine.training.quantise import check_quantiser
-from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
+from napari_cellclass.engine.training.run import TrainingRun
+from napari_cellclass.engine.training.texture_joining import join_texture
+from napari_cellclass.engine.training.tile_pixels import load_pixels
 from napari_cellclass.engine.training.warm_start import open_initial, same_pixels, take_weights
-from napari_cellclass.engine.training.write_model import HISTORY, Checkpoint, write_model
+from napari_cellclass.engine.training.write_model import write_model
 
 _REPORT_EVERY_S = 0.25
 # Tiles (n, H, W, C), one-hot classes (n, K) and weights (n,) to the sums of a batch.
 Step = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
-
-
-def default_epochs(n_train: int, network: NetworkName) -> int:
-    """Give more passes to small sets: 9000 tiles in all in 25 to 200 epochs; the article's 18 000 in 25 to 60."""
-    shown, most = (9000, 200) if network in ("compact", "mobilenet") else (18000, 60)
-    return int(np.clip(round(shown / max(1, n_train)), 25, most))
 
 
 def train(
@@ -72,7 +58,7 @@ def train(
         Asked once per epoch: ends training early and keeps the epoch of the lowest validation loss. The
         starting program may also say so, see :mod:`napari_cellclass.engine.common.parent_process`. A training that runs
         to its end keeps its last epoch, chosen without a look at the validation tiles; these decide only
-        whether texture features join, see :func:`napari_cellclass.engine.networks.texture_graph.join_texture`.
+        whether texture features join, see :func:`napari_cellclass.engine.training.texture_joining.join_texture`.
 
     Raises
     ------
@@ -109,7 +95,7 @@ def train(
     run = TrainingRun(model, data, pixels, params, task, stopped or told.is_set, started)
     checkpoint = Checkpoint(out)
     try:
-        run.fit(checkpoint)
+        run.fit(after_epoch=checkpoint)
         kept = run.keep()
         join_texture(run)
         task.check("cancelled before the model was written; nothing was written")
@@ -119,171 +105,3 @@ def train(
         raise EngineError(f"TensorFlow has failed: {reason}; use a smaller --batch-size or --input-px") from error
     finally:
         checkpoint.remove()
-
-
-@dataclass(frozen=True, eq=False)
-class BestEpoch:
-    """The epoch of the lowest validation loss so far."""
-
-    epoch: int
-    val_loss: float
-    weights: list[NDArray[Any]]
-    val_prob: NDArray[np.float32]
-
-
-@dataclass(eq=False)
-class TrainingRun:
-    """One training: the network, its tiles, and what was measured.
-
-    ``whole`` is what is written: the network, or one around it that averages several views, or that texture
-    features joined, as ``texture`` says. ``members`` says of an ensemble what it is made of.
-    """
-
-    model: Any
-    data: TileDataset
-    pixels: TilePixels
-    params: TrainParams
-    task: Task
-    stopped: Callable[[], bool]
-    started: float
-    best: BestEpoch | None = None
-    history: list[dict[str, float]] = field(default_factory=list)
-    val_prob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    members: list[dict[str, Any]] = field(default_factory=list)
-    texture: TextureHead | None = None
-
-    def __post_init__(self) -> None:
-        split = self.data.split[self.pixels.place]
-        self.train, self.val = np.flatnonzero(split == TRAIN), np.flatnonzero(split == VALIDATION)
-        self.epochs = self.params.epochs or default_epochs(len(self.train), self.params.network)
-        self.steps = math.ceil(len(self.train) / self.params.batch_size)
-        labels = self.data.labels[self.pixels.place]
-        self.one_hot = np.eye(len(self.data.scheme), dtype=np.float32)[labels]
-        counts = self.one_hot[self.train].sum(axis=0)
-        balance = len(self.train) / (len(counts) * counts) if self.params.class_weights else np.ones_like(counts)
-        self.weights = balance.astype(np.float32)[labels]
-        how = self.params
-        self.optimizer = optimizer(how.network, how.learning_rate, self.epochs * self.steps, how.as_published)
-        # The members of an ensemble have their views already.
-        self.whole = self.model if self.members else with_views(self.model, how.views)
-        self.answers = forward(self.whole)
-
-    @cached_property
-    def copies(self) -> Finding | None:
-        """A warning of tiles that are trained on and held out, by their looks; None where there are none."""
-        place, data = self.pixels.place, self.data
-        paths = [data.paths[i] for i in data.image[place]]
-        return copies_across(self.pixels.hashes, self.pixels.thumbs, data.split[place], paths)
-
-    def fit(self, checkpoint: Checkpoint) -> None:
-        """Train all epochs, or until stopped; fills ``history``, ``val_prob`` and ``best``."""
-        step = training_step(self.model, self.optimizer)
-        rng = np.random.default_rng(self.params.seed)
-        begun = time.perf_counter()
-        for epoch in range(1, self.epochs + 1):
-            start = time.perf_counter()
-            loss, accuracy = self._train_epoch(epoch, step, rng)
-            self.val_prob = self.predict(self.val)
-            val_loss = cross_entropy(self.val_prob, self.one_hot[self.val])
-            val_accuracy = float((self.val_prob.argmax(1) == self.one_hot[self.val].argmax(1)).mean())
-            self._check_loss(epoch, val_loss)
-            now = time.perf_counter()
-            row = dict(zip(HISTORY, (epoch, loss, accuracy, val_loss, val_accuracy, now - start), strict=True))
-            self.history.append(row)
-            left = (now - begun) / epoch * (self.epochs - epoch)
-            self.task.progress(
-                "training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left
-            )
-            if self.best is None or val_loss < self.best.val_loss:
-                self.best = BestEpoch(epoch, val_loss, self.model.get_weights(), self.val_prob)
-            if epoch == self.epochs or self.stopped():
-                break
-            checkpoint.offer(self)
-
-    def keep(self) -> int:
-        """Choose the epoch to keep, the best one if training was stopped early, and take its weights."""
-        last = len(self.history)
-        if last == self.epochs or self.best is None:
-            return last
-        self.model.set_weights(self.best.weights)
-        self.val_prob = self.best.val_prob
-        return self.best.epoch
-
-    def _train_epoch(self, epoch: int, step: Step, rng: np.random.Generator) -> tuple[float, float]:
-        told, seen, total = time.perf_counter(), 0, np.zeros(2)
-        loss = accuracy = math.nan
-        with prefetch(self._batches(rng), 1) as batches:  # tiles are varied while the step before is computed
-            for batch, (x, y, weights) in enumerate(batches, 1):
-                self.task.check(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
-                sums = step(x, y, weights)
-                self._check_loss(epoch, float(sums.sum()))
-                seen += len(x)
-                total += sums[:2]
-                loss, accuracy = (total / seen).tolist()
-                if time.perf_counter() - told > _REPORT_EVERY_S:
-                    told = time.perf_counter()
-                    metrics = {"epoch": epoch, "epochs": self.epochs, "loss": loss, "accuracy": accuracy}
-                    self.task.progress("epoch", batch, self.steps, **metrics)
-        return loss, accuracy
-
-    def _batches(
-        self, rng: np.random.Generator
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
-        order = rng.permutation(self.train)
-        for start in range(0, len(order), self.params.batch_size):
-            rows = order[start : start + self.params.batch_size]
-            how = self.params
-            x = training_batch(self.pixels, rows, how.augment, rng, how.degrees, how.standardise == "none")
-            yield x, self.one_hot[rows], self.weights[rows]
-
-    def predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give the probabilities (n, K) of some tiles."""
-        parts = []
-        for start in range(0, len(rows), 32):
-            self.task.check("cancelled while validating; nothing was written")
-            parts.append(self.answers(self.pixels.batch(rows[start : start + 32])))
-        return np.concatenate(parts)
-
-    def _check_loss(self, epoch: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            rate = learning_rate_of(self.params.network, self.params.learning_rate, self.params.as_published)
-            raise EngineError(
-                f"training failed in epoch {epoch}: the loss became {loss}; use a lower --learning-rate than {rate:g}"
-            )
-
-
-def training_step(model: Any, optimizer: Any) -> Step:
-    """Make the function that trains on one batch, traced once for batches of any size.
-
-    Returns
-    -------
-    callable
-        From tiles (n, H, W, C), one-hot classes (n, K) and the tiles' weights (n,) to float64, shape (3,),
-        as it was before the step: the batch's unweighted sums of cross-entropy and of right answers, and
-        the objective, which holds the penalty on weights too and so has no ln K to be compared with.
-    """
-    keras = import_keras()
-    import tensorflow as tf
-
-    variables = model.trainable_variables
-    optimizer.build(variables)
-    signature = [tf.TensorSpec(shape, tf.float32) for shape in (model.input_shape, model.output_shape, (None,))]
-
-    def step(x: Any, y: Any, weights: Any) -> Any:
-        with tf.GradientTape() as tape:
-            prob = model(x, training=True)
-            each = keras.losses.categorical_crossentropy(y, prob)
-            objective = tf.reduce_mean(each * weights) + tf.add_n([tf.constant(0.0), *model.losses])
-        optimizer.apply(tape.gradient(objective, variables), variables)
-        right = tf.equal(tf.argmax(prob, axis=1), tf.argmax(y, axis=1))
-        return tf.stack([tf.reduce_sum(each), tf.reduce_sum(tf.cast(right, tf.float32)), objective])
-
-    traced = tf.function(step, input_signature=signature, autograph=False)
-    return lambda x, y, weights: np.asarray(traced(x, y, weights), np.float64)
-
-
-def cross_entropy(prob: NDArray[np.float32], one_hot: NDArray[np.float32]) -> float:
-    """Give the mean categorical cross-entropy, probabilities clipped to 1e-7 as Keras does."""
-    likely = np.clip((prob.astype(np.float64) * one_hot).sum(axis=1), 1e-7, 1.0)
-    # NaN passes the clipping and the mean, so that it is noticed.
-    return float(-np.log(likely).mean())

@@ -1,4 +1,4 @@
-"""What is written of a training: the members of a bundle, and the checkpoint while it runs."""
+"""Write the network of a training as a bundle."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 import napari_cellclass
-from napari_cellclass.core.models.bundle import SUFFIX, Manifest, ModelBundle, write_bundle
+from napari_cellclass.core.models.bundle import Manifest, ModelBundle, write_bundle
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
 from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarms
 from napari_cellclass.core.stats.calibration import Calibration, calibrate
@@ -26,49 +26,7 @@ from napari_cellclass.engine.networks.texture_graph import texture_layers
 from napari_cellclass.engine.networks.transfer import weights_record
 from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, network_members, versions
 from napari_cellclass.engine.training.quantise import Int8Network, quantise
-
-if TYPE_CHECKING:
-    from napari_cellclass.engine.training.train import TrainingRun
-
-HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
-_CHECKPOINT_SHARE = 0.2
-
-
-def partial_path(out: Path) -> Path:
-    """Where the best model so far lies while ``out`` is being trained."""
-    return out.with_name(f"{out.stem}.partial{SUFFIX}")
-
-
-class Checkpoint:
-    """The best model so far in a file beside the one to come, for the case that training is killed.
-
-    The first epoch's is written at once; later ones so that writing takes a fifth of the time at most.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self.path = partial_path(out)
-        self._epoch = 0
-        self._due = 0.0
-
-    def offer(self, run: TrainingRun) -> None:
-        """Write the best epoch's model, where it is new and it is time."""
-        start = time.perf_counter()
-        if run.best is None or run.best.epoch == self._epoch or start < self._due:
-            return
-        now = run.model.get_weights()
-        run.model.set_weights(run.best.weights)
-        try:
-            write_model(run, run.best.epoch, run.best.val_prob, self.path, unfinished=True)
-        finally:
-            run.model.set_weights(now)
-        self._epoch = run.best.epoch
-        end = time.perf_counter()
-        self._due = end + (end - start) * (1 / _CHECKPOINT_SHARE - 1)
-
-    def remove(self) -> None:
-        """Take the file away: training has ended in a way that was told."""
-        if self._epoch:
-            self.path.unlink(missing_ok=True)
+from napari_cellclass.engine.training.run import HISTORY, TrainingRun
 
 
 def write_model(

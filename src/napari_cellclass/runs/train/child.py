@@ -22,11 +22,11 @@ from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.common.files import output_error
 from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import NO_TASK, Progress, Task
+from napari_cellclass.core.models.paths import partial_path, partial_paths, recovered_path
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, write_settings
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN, STOP
-from napari_cellclass.engine.training.write_model import partial_path
 
 _LOOK_S = 0.05
 _ENDS_BY_ITSELF_S = 0.6
@@ -103,7 +103,7 @@ def experiment_in_child(params: ExperimentParams, task: Task = NO_TASK) -> Path:
         _follow(child, task)
     finally:
         child.end()
-        for unfinished in (params.out / "models").glob("*.partial.cellclass"):
+        for unfinished in partial_paths(params.out / "models"):
             unfinished.unlink(missing_ok=True)
     return params.out
 
@@ -215,7 +215,7 @@ class _Child:
         partial = partial_path(self._out)
         if _modified(partial) == self._partial_before:
             return "; there was no model yet; train again"
-        kept = rescued_path(self._out)
+        kept = recovered_path(self._out)
         try:
             partial.replace(kept)
         except OSError as error:
@@ -251,11 +251,6 @@ class _Child:
         with contextlib.suppress(OSError, ValueError):
             for line in stream:
                 self._noise.append(line.decode(errors="replace"))
-
-
-def rescued_path(out: Path) -> Path:
-    """Where the best model of a training that was killed is kept."""
-    return out.with_name(f"{out.stem}.rescued{out.suffix}")
 
 
 def child_command(params: TrainParams, settings: Path) -> list[str]:

@@ -81,7 +81,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     changed.
     """
     from napari_cellclass.engine.networks.architectures import learning_rate_of
-    from napari_cellclass.engine.training.train import default_epochs
+    from napari_cellclass.engine.training.run import default_epochs
 
     if params.initial is not None or not params.out.is_file():
         return None

@@ -17,6 +17,7 @@ from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.evaluation.repeats import set_names
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
+from napari_cellclass.core.models.paths import run_model_path, run_table_path, test_results_path
 from napari_cellclass.core.params.settings_file import save_settings, settings_beside
 from napari_cellclass.core.params.verbs import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
@@ -146,7 +147,7 @@ def _train_runs(
 ) -> RepeatedRuns:
     repeats = RepeatedRuns.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
     each = [
-        params.model_copy(update={"seed": params.seed + run, "out": _run_path(params.out, run, params.ensemble)})
+        params.model_copy(update={"seed": params.seed + run, "out": run_model_path(params.out, run, params.ensemble)})
         for run in range(params.runs)
     ]
     made = train_in_parallel([(data, one) for one in each], params.workers, task)
@@ -155,13 +156,8 @@ def _train_runs(
         trained = train_or_reuse(data, one, counted)
         repeats.add(replace(trained, reused=trained.reused and one.out not in made), counted)
         for name, table in repeated_run_tables(repeats).items():
-            write_table(table, run_file(params.out, name))
+            write_table(table, run_table_path(params.out, name))
     return repeats
-
-
-def run_file(out: Path, name: str) -> Path:
-    """Where a table of a model's runs is written, and, with another suffix, its figure: beside it."""
-    return out.with_name(f"{out.stem}_{name}.csv")
 
 
 def _test(
@@ -188,16 +184,7 @@ def _write_tests(tests: dict[str, Evaluation], copies: dict[Path, str], out: Pat
             name: evaluation.to_json() | {"warnings": [told[name]] if name in told else []}
             for name, evaluation in tests.items()
         }
-        write_json(tests_path(out), content)
-
-
-def tests_path(out: Path) -> Path:
-    """Where the figures of a model's test sets are written: beside it."""
-    return out.with_name(f"{out.stem}_tests.json")
-
-
-def _run_path(out: Path, run: int, ensemble: bool) -> Path:
-    return out if run == 0 and not ensemble else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
+        write_json(test_results_path(out), content)
 
 
 def count_runs(task: Task, run: int, runs: int) -> Task:

@@ -1,0 +1,64 @@
+"""Texture features join the network of a training where its held-out tiles allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.models.texture_decision import (
+    fit_head,
+    head_logits,
+    judge,
+    network_weight,
+    nothing_to_gain,
+    pooled,
+)
+from napari_cellclass.engine.networks.loading import forward
+from napari_cellclass.engine.networks.texture_graph import SMALLEST_PX, texture_model, with_texture
+from napari_cellclass.engine.training.run import TrainingRun
+
+_BATCH = 32
+
+
+def join_texture(run: TrainingRun) -> None:
+    """Let texture features join the network of a run where its held-out tiles allow it.
+
+    The linear model is fitted to training tiles alone, so that held-out tiles may judge the model that is written. Sets
+    the run's ``texture``, and where it joins ``whole``, ``answers`` and ``val_prob``.
+
+    Raises
+    ------
+    CancelledError
+        The run was cancelled.
+    """
+    shape = run.model.input_shape[1:]
+    if run.params.texture == "off" or run.params.standardise != "tile" or min(shape[:2]) < SMALLEST_PX:
+        return
+    place, data = run.pixels.place[run.val], run.data
+    labels, groups = data.labels[run.pixels.place], data.groups[place].astype(str).tolist()
+    run.texture = nothing_to_gain(run.val_prob, labels[run.val], groups)
+    if run.texture is not None:
+        return
+    features = forward(texture_model(shape))
+    described = _described(run, features, np.concatenate([run.train, run.val]))
+    head = fit_head(described[: len(run.train)], labels[run.train], len(data.scheme))
+    weight = network_weight(len(run.train))
+    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]), weight)
+    run.texture = judge(run.val_prob, both, labels[run.val], groups, len(run.train))
+    if run.texture.joined:
+        run.whole = with_texture(run.whole, head, weight)
+        run.answers = forward(run.whole)
+        run.val_prob = run.predict(run.val)
+
+
+def _described(
+    run: TrainingRun, features: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(rows), _BATCH):
+        run.task.check("cancelled while texture was looked at; nothing was written")
+        parts.append(features(run.pixels.batch(rows[start : start + _BATCH])))
+        run.task.progress("looking at texture", min(start + _BATCH, len(rows)), len(rows))
+    return np.concatenate(parts)
