@@ -201,7 +201,7 @@ def test_contradictions_are_a_line(folders: Path, tmp_path: Path, capsys: Any) -
     assert main([*words, "--folds", "2", "--test", str(folders)]) == 2
     assert "--folds and --test were both given" in capsys.readouterr().err
     assert main([*words, "--sizes", "0.5,2"]) == 2
-    assert "--sizes '0.5,2': give parts between 0 and 1" in capsys.readouterr().err
+    assert "--sizes '0.5,2': give fractions between 0 and 1" in capsys.readouterr().err
     assert main([*words, "--runs", "1"]) == 2
     assert main([*words, "--tile-px", "16", "--folds", "9"]) == 2
     assert "class 'grain' has 4 group(s), too few for 9 folds; use --folds 4" in capsys.readouterr().err

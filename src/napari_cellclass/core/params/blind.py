@@ -10,12 +10,19 @@ from napari_cellclass.core.params.base import Params
 class BlindParams(Params):
     """Draw a blinded reading from test tiles."""
 
-    tiles: int = Field(60, ge=2, le=2000, description="test tiles to read, as many of each class as there are")
-    repeats: int = Field(
-        10, ge=0, le=500, description="tiles that come a second time, unannounced, to see how well readers repeat"
+    tiles: int = Field(
+        60, ge=2, le=2000, description="number of test tiles to read, the same of each class as far as there are"
     )
-    own_order: bool = Field(False, description="each reader gets an order of their own; else all the same")
-    seed: int | None = Field(None, ge=0, description="seed of the draw; from the operating system when not given")
+    repeats: int = Field(
+        10,
+        ge=0,
+        le=500,
+        description="tiles shown a second time, unannounced, to measure each reader's agreement with themselves",
+    )
+    own_order: bool = Field(False, description="another random order for each reader; else the same for all")
+    seed: int | None = Field(
+        None, ge=0, description="random seed of the draw; from the operating system when not given"
+    )
 
     @model_validator(mode="after")
     def _room_for_repeats(self) -> BlindParams:

@@ -14,44 +14,48 @@ class ExperimentParams(TrainParams):
 
     verb = "experiment"
 
-    out: Path = Field(description="folder for the verdict, tables, figures and models; call it again to go on")
-    runs: int = Field(5, ge=2, le=1000, description="train so often, from as many seeds, to see the spread")
-    ensemble: bool = Field(False, description="not needed: the runs' ensemble is judged without training it")
+    out: Path = Field(description="folder for the verdict, tables, figures and models; run it again to resume")
+    runs: int = Field(5, ge=2, le=1000, description="number of trainings, each from another seed, to see the spread")
+    ensemble: bool = Field(False, description="not needed: the ensemble of the runs is evaluated without training it")
     folds: int | None = Field(
         None,
         ge=2,
         le=100,
-        description="cross-validate: in each run, train so often that every group is held out once; when not given, "
-        "each run holds out the same part of the groups. Comparisons are trained on the first fold alone",
+        description="folds of groups for cross-validation: in each run every group is held out once; when not given, "
+        "each run holds out the same fraction of the groups. Comparisons are trained on the first fold alone",
     )
-    null: bool = Field(True, description="also train on shuffled labels, to see what memory alone does")
-    curve: bool = Field(True, description="also train on fewer tiles, to see whether more would help")
-    pair: bool = Field(True, description="also hold out tile by tile, to see how much that flatters")
+    null: bool = Field(True, description="also train on shuffled labels, to measure memorisation alone")
+    curve: bool = Field(True, description="also train on fewer tiles, for a learning curve: would more tiles help?")
+    pair: bool = Field(
+        True, description="also hold out single tiles instead of groups, to see how much that inflates the accuracy"
+    )
     repeats: int = Field(2, ge=1, le=100, description="trainings of each comparison")
-    sizes: str = Field("0.125,0.25,0.5", description="parts of the training tiles for the learning curve")
+    sizes: str = Field("0.125,0.25,0.5", description="fractions of the training tiles for the learning curve")
 
     @property
-    def parts(self) -> tuple[float, ...]:
-        """The parts of the training tiles, rising."""
+    def fractions(self) -> tuple[float, ...]:
+        """The fractions of the training tiles, in rising order."""
         return tuple(sorted(float(word) for word in self.sizes.split(",")))
 
     @field_validator("sizes")
     @classmethod
-    def _parts_of_one(cls, value: str) -> str:
+    def _between_0_and_1(cls, value: str) -> str:
         try:
-            parts = [float(word) for word in value.split(",")]
+            fractions = [float(word) for word in value.split(",")]
         except ValueError:
-            parts = []
-        if not parts or not all(0 < part < 1 for part in parts):
-            raise ValueError("give parts between 0 and 1, such as 0.125,0.25,0.5")
+            fractions = []
+        if not fractions or not all(0 < fraction < 1 for fraction in fractions):
+            raise ValueError("give fractions between 0 and 1, such as 0.125,0.25,0.5")
         return value
 
     @model_validator(mode="after")
     def _one_way_to_hold_out(self) -> ExperimentParams:
         if self.ensemble:
-            raise ValueError("--ensemble has no use here: the runs' ensemble is judged anyway; drop it")
+            raise ValueError("--ensemble has no use here: the ensemble of the runs is evaluated anyway; drop it")
         if self.folds is not None and self.test:
-            raise ValueError("--folds and --test were both given; with folds every group is tested already, drop one")
+            raise ValueError(
+                "--folds and --test were both given; with folds every group is held out already, so drop one"
+            )
         return self
 
     def training(self) -> TrainParams:

@@ -26,11 +26,11 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
         None, description="folder for the tiles and tiles.csv; that of the images to put rotated copies beside them"
     )
     rotate: str | None = Field(
-        None, description="also write copies rotated by the whole degrees LO:HI, without 0, e.g. -5:5"
+        None, description="LO:HI, also write copies rotated by each of these angles (degrees), without 0, e.g. -5:5"
     )
     background: BackgroundRule = Field(
         "none",
-        description="drop tiles of background, by their mean, variance, part of tissue (otsu) or sharpness (focus)",
+        description="drop background tiles, by mean, variance, fraction of tissue (otsu) or sharpness (focus)",
     )
     background_limit: float | None = Field(
         None,
@@ -38,13 +38,13 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
         description="smallest score of a tile that is kept; when not given, mean 0.05 and variance 0.0025 (of the "
         "field's span of grey), otsu 0.1 (of the tile), focus a quarter of the field's median",
     )
-    format: TileFormat = Field("auto", description="kind of file; auto: PNG where it holds the pixels, else TIFF")
+    format: TileFormat = Field("auto", description="file format; auto: PNG where it can hold the pixels, else TIFF")
     prefix: str | None = Field(
-        None, min_length=1, max_length=100, description="what file names begin with; the class or image when not given"
+        None, min_length=1, max_length=100, description="beginning of the file names; the class or image when not given"
     )
     class_name: str | None = Field(None, min_length=1, max_length=100, description="class of all the images given")
-    force: bool = Field(False, description="write over files that exist")
-    rename: bool = Field(False, description="cut nothing, but number the images of one folder in place")
+    force: bool = Field(False, description="overwrite files that exist")
+    rename: bool = Field(False, description="do not cut, but number the images of one folder in place")
     undo: bool = Field(False, description="give the images of a folder back the names before the last --rename")
 
     @property
@@ -87,7 +87,7 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
 
 
 class CheckParams(TileParams, PlaneParams, ReportingParams):
-    """Look at class folders or listed tiles before training: what is left out, and what would mislead."""
+    """Check class folders or listed tiles before training: what is left out, and what would mislead."""
 
     verb = "check"
 

@@ -27,7 +27,7 @@ ProgressStyle = Literal["bar", "jsonl", "none"]
 
 
 class TileParams(Params):
-    """How a field is cut into tiles; at most one of the sizes is given."""
+    """How a field is cut into tiles; at most one of the sizes may be given."""
 
     overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "tile_px": ("tile_um", "tiles"),
@@ -37,9 +37,9 @@ class TileParams(Params):
     tile_px: int | None = Field(None, ge=1, le=65536, description="side of a tile in px")
     tile_um: float | None = Field(None, gt=0, description="side of a tile in µm, where the pixel size is known")
     tiles: int | None = Field(None, ge=1, description="cut each field into about N equal tiles")
-    overlap: float = Field(0.0, ge=0, le=0.95, description="part of a tile that its neighbour shares")
+    overlap: float = Field(0.0, ge=0, le=0.95, description="fraction of a tile that is shared with its neighbour")
     edge: EdgeRule = Field(
-        "drop", description="the strip left over at the edge: drop it, pad it, or shift the last tile back"
+        "drop", description="incomplete tiles at the edge: drop them, pad them, or shift the last tile back"
     )
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class TileParams(Params):
         GridError
             The tile does not fit the field.
         ParamsError
-            ``tile_um`` is given, but the image does not tell its pixel size.
+            ``tile_um`` is given, but the image has no pixel size.
         """
         if self.tiles is not None:
             return TileGrid.into_n(image.shape, self.tiles)
@@ -89,21 +89,23 @@ class TileParams(Params):
 
 
 class ReportingParams(Params):
-    """How a long verb tells where it is."""
+    """How a long verb reports its progress."""
 
-    progress: ProgressStyle = Field("bar", description="a bar, JSON lines on standard output, or nothing")
+    progress: ProgressStyle = Field(
+        "bar", description="how progress is shown: a bar, JSON lines on standard output, or not at all"
+    )
     quiet: bool = Field(False, description="print nothing but errors")
 
 
 class PlaneParams(Params):
-    """Which plane of a stack is taken."""
+    """Which plane of a stack is used."""
 
     t: int = Field(0, ge=0, description="time point of a time series")
     z: int = Field(0, ge=0, description="plane of a Z stack")
     scene: int = Field(0, ge=0, description="image within a file that holds several")
 
 
-# What the article trained with, unless chosen otherwise; and what it stands for, and cannot be chosen otherwise.
+# The recipe of the article: what may be chosen otherwise, and what may not.
 AS_PUBLISHED: dict[str, Any] = {"network": "deep-50", "epochs": 9, "batch_size": 20}
 _PUBLISHED_ALWAYS: dict[str, Any] = {
     "augment": "none", "standardise": "none", "texture": "off", "class_weights": False,
@@ -124,7 +126,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     out: Path = Field(description="the model to write, NAME.cellclass")
     test: list[Path] = Field(
-        [], description="class folders or TILES.csv to evaluate on after training; may be repeated"
+        [], description="test set to evaluate on after training: class folders or TILES.csv; may be repeated"
     )
     group_by: str | None = Field(
         None,
@@ -132,14 +134,14 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     network: NetworkName = Field(
         "compact",
-        description="the network's name; deep-50, deep and alexnet are the article's, and slower; mobilenet knows "
-        "photographs, if Keras's weights of MobileNetV2 are on this disk, and only its last layer is trained",
+        description="network architecture; deep-50, deep and alexnet are those of the article, and slower; mobilenet is "
+        "MobileNetV2 with weights from photographs, which must be on this disk, and only its last layer is trained",
     )
     standardise: StandardiseName = Field(
         "auto",
-        description="tile: every tile is brought to one brightness and contrast per channel, so that the exposure "
-        "does not matter; none: my classes differ in brightness or stain colour; auto: tile, unless brightness tells "
-        "the classes apart and texture does not",
+        description="tile: bring every tile to the same brightness and contrast per channel, so that the exposure does "
+        "not matter; none: keep them, for classes that differ in brightness or stain colour; auto: tile, unless "
+        "brightness separates the classes and texture does not",
     )
     texture: TextureName = Field(
         "auto",
@@ -148,12 +150,13 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     normalisation: NormalisationName = Field(
         "range",
-        description="what grey values become 0 to 1: one range kept with the model, or percentiles of each field",
+        description="how grey values are scaled to 0 to 1: by one range stored with the model, or by percentiles of each "
+        "field",
     )
     range: str | None = Field(
         None,
-        description="LO:HI, the grey values that become 0 and 1, or with percentiles the two percentiles; "
-        "the dtype's for 8 bit, 0 to the 99.8th percentile for others, and 0.2:99.8, when not given",
+        description="LO:HI, the grey values that become 0 and 1, or with percentiles the two percentiles; when not "
+        "given, 0:255 for 8 bit, 0 to the 99.8th percentile for other depths, and 0.2:99.8 for percentiles",
     )
     input_px: int | None = Field(
         None,
@@ -166,47 +169,52 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         None,
         ge=1,
         le=10_000,
-        description="passes over the training tiles; 25 to 200, by their number, when not given",
+        description="passes over the training tiles; when not given, 25 to 200, the fewer the more tiles there are",
     )
     batch_size: int = Field(16, ge=1, le=4096, description="tiles per training step")
     learning_rate: float | None = Field(
-        None, gt=0, le=10, description="the highest one of the training; the network's own when not given"
+        None, gt=0, le=10, description="highest learning rate of the schedule; the network's own when not given"
     )
     augment: AugmentName = Field(
         "full",
-        description="how training tiles are varied: none; flips: mirrored and turned by right angles; "
-        "full: also zoomed, brighter and darker, blurred and sharpened, with noise",
+        description="augmentation of training tiles: none; flips: mirrored and rotated by right angles; full: also "
+        "zoomed, made brighter and darker, blurred and sharpened, with noise",
     )
     rotate: str | None = Field(
-        None, description="LO:HI, also turn training tiles by so many degrees, e.g. -5:5 as in the article"
+        None,
+        description="LO:HI, also rotate training tiles by an angle in this range (degrees), e.g. -5:5 as in the article",
     )
     class_weights: bool = Field(
-        True, description="let the tiles of rare classes count for more, so that all weigh alike"
+        True, description="weight the tiles of rare classes higher, so that all classes count equally"
     )
     as_published: bool = Field(
         False,
-        description="train as in the article: grey values / 255, 9 epochs of 20 tiles a step, Adam, nothing varied or "
-        "standardised. It costs: 0.84 instead of 0.99 balanced accuracy on wells never seen, 0.67 after a gain "
+        description="train as in the article: grey values / 255, 9 epochs of 20 tiles a step, Adam, no augmentation or "
+        "standardisation. It costs: 0.84 instead of 0.99 balanced accuracy on wells never seen, 0.67 after a gain "
         "change, on a plate with vesicles of two classes",
     )
     views: int = Field(
-        1, description="1, or 8: average the answers for a tile mirrored and turned; eight times slower, hardly better"
+        1,
+        description="1, or 8: average the predictions for a tile mirrored and rotated; eight times slower, hardly better",
     )
     precision: PrecisionName = Field(
         "f32",
-        description="int8: also store the network in 8-bit whole numbers, faster where the processor is made for them, "
-        "unless the held-out tiles show a loss",
+        description="int8: also store the network with int8 quantisation, faster on processors with int8 instructions, "
+        "unless held-out tiles show a loss",
     )
     initial: Path | None = Field(
         None, description="model whose weights training starts from; it must have the same classes, channels and input"
     )
-    val_fraction: float = Field(0.25, gt=0, lt=1, description="part of the groups that is held out for validation")
-    runs: int = Field(1, ge=1, le=1000, description="train so often, from as many seeds, to see the spread")
+    val_fraction: float = Field(0.25, gt=0, lt=1, description="fraction of the groups that is held out for validation")
+    runs: int = Field(1, ge=1, le=1000, description="number of trainings, each from another seed, to see the spread")
     workers: int = Field(
-        1, ge=1, le=256, description="trainings at once, each in a process of its own with its part of the processors"
+        1,
+        ge=1,
+        le=256,
+        description="trainings at once, each in a process of its own with its fraction of the processors",
     )
-    ensemble: bool = Field(False, description="make one model of all runs, which averages their answers")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
+    ensemble: bool = Field(False, description="make one model of all runs, which averages their predictions")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of weights, order and augmentation")
 
     @model_validator(mode="before")
     @classmethod
@@ -249,7 +257,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
 
 
 def _span(flag: str, text: str) -> tuple[float, float]:
-    """Read ``"LO:HI"``; ``ValueError`` where it is not that."""
+    """Read ``"LO:HI"``; ``ValueError`` for anything else."""
     try:
         low, high = map(float, text.split(":"))
     except ValueError:
@@ -272,9 +280,11 @@ class ClassifyParams(PlaneParams, ReportingParams):
     )
     model: Path = Field(description="a .cellclass model, or a Keras .keras file")
     out: Path = Field(description="folder for the tables")
-    overlap: float | None = Field(None, ge=0, le=0.95, description="overlap of tiles; the model's when not given")
+    overlap: float | None = Field(
+        None, ge=0, le=0.95, description="overlap of tiles, as a fraction; the model's when not given"
+    )
     edge: EdgeRule | None = Field(None, description="edge rule: drop, pad or shift; the model's when not given")
-    channels: str | None = Field(None, description="channels to use, by number from 0, e.g. 0,2")
+    channels: str | None = Field(None, description="channels to use, by index from 0, e.g. 0,2")
     error_rate: float | None = Field(
         None,
         gt=0,
@@ -282,23 +292,23 @@ class ClassifyParams(PlaneParams, ReportingParams):
         description="call tiles unsure where several classes, or none, are possible at this error rate, e.g. 0.05",
     )
     resample: bool = Field(
-        False, description="bring each field to the model's pixel size, where it has another; boxes stay in its own px"
+        False, description="resample fields of another pixel size to the model's; boxes stay in px of the field"
     )
-    engine: EngineName = Field("auto", description="what runs the network")
+    engine: EngineName = Field("auto", description="library that runs the network")
     precision: PrecisionName = Field(
-        "f32", description="int8: compute in 8-bit whole numbers, with a model that was trained with --precision int8"
+        "f32", description="int8: use the int8 network of a model that was trained with --precision int8"
     )
     workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
     threads: int | None = Field(
         None,
         ge=1,
         le=1024,
-        description="threads of the network in each process; the cores shared out when not given; with 1 a process "
-        "reads and computes in turn, on one core",
+        description="threads of the network in each process; the cores divided equally when not given; with 1 a process "
+        "reads and computes sequentially, on one core",
     )
     scheduler: str | None = Field(None, description="address of a Dask scheduler, tcp://host:8786 or tls://host:8786")
     wells: Path | None = Field(
-        None, description="CSV image,well that says which well an image is of; read from the file names when not given"
+        None, description="CSV image,well with the well of each image; read from the file names when not given"
     )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
@@ -334,7 +344,7 @@ def name_and_path(word: str) -> tuple[str, Path]:
 
 
 class EvaluateParams(PlaneParams, ReportingParams):
-    """Compare a model's classes with those of labelled tiles, of one test set or of several."""
+    """Evaluate a model on labelled tiles, of one test set or of several."""
 
     verb = "evaluate"
 
@@ -350,28 +360,31 @@ class EvaluateParams(PlaneParams, ReportingParams):
     group_by: str | None = Field(
         None, description="regular expression on the file name; its first group names the group, e.g. a well"
     )
-    engine: EngineName = Field("auto", description="what runs the network")
+    engine: EngineName = Field("auto", description="library that runs the network")
     precision: PrecisionName = Field(
-        "f32", description="int8: compute in 8-bit whole numbers, with a model that was trained with --precision int8"
+        "f32", description="int8: use the int8 network of a model that was trained with --precision int8"
     )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
     shortcuts: bool = Field(
-        False, description="also see how far brightness, contrast, position, the file or texture alone get"
+        False, description="also evaluate linear models on brightness, contrast, position, the file or texture alone"
     )
     stress: bool = Field(
-        False, description="also see what gain, offset, blur, noise, JPEG and rotation do to the accuracy"
+        False, description="also measure robustness to perturbations: gain, offset, blur, noise, JPEG and rotation"
     )
     panel: int = Field(
-        0, ge=0, le=10_000, description="draw so many tiles with predicted class, confidence and true class, 25 a page"
+        0,
+        ge=0,
+        le=10_000,
+        description="number of example tiles drawn with predicted and true class and confidence, 25 a page",
     )
     panel_order: PanelOrder = Field(
-        "uncertain", description="which tiles come first: the most or the least certain, the wrong ones, or any"
+        "uncertain", description="which example tiles come first: most or least confident, incorrect ones, or random"
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of a panel in random order")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of example tiles in random order")
     kit: bool = Field(
-        False, description="write all figures, their tables and a paragraph on the methods to OUT/kit, for a paper"
+        False, description="write all figures, their tables and a methods paragraph to OUT/kit, for a paper"
     )
 
     def absolute(self) -> Self:
@@ -388,11 +401,11 @@ class InfoParams(Params):
 
     model: Annotated[Path, "positional"] = Field(description="a .cellclass model")
     json_lines: bool = Field(False, description="print the manifest as JSON instead")
-    verify: bool = Field(False, description="check every part's hash and replay the tiles whose answers are known")
+    verify: bool = Field(False, description="check the hash of every part and predict the golden tiles again")
 
 
 class DemoParams(ReportingParams):
-    """Train on one half of a real field, map the other, and show it."""
+    """Train on one half of a real field, classify the other half, and show the map."""
 
     verb = "demo"
 

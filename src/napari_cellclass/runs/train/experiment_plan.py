@@ -100,7 +100,7 @@ class ExperimentPlan:
     def fractions(self) -> list[float]:
         """Give the fractions of the training tiles that leave every class enough of them."""
         fewest = min(np.bincount(self.first.labels[self.first.where(TRAIN)], minlength=len(self.first.scheme)))
-        return [fraction for fraction in self.params.parts if round(fraction * fewest) >= _MIN_TILES]
+        return [fraction for fraction in self.params.fractions if round(fraction * fewest) >= _MIN_TILES]
 
     def by_tile_differs(self) -> bool:
         """Whether holding out tiles is possible, and another thing than holding out groups."""

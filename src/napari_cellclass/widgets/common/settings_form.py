@@ -23,13 +23,13 @@ _STARTS = {
 }  # fmt: skip
 _FINE_STEPS = {"learning_rate": 0.00001, "background_limit": 0.0005}
 _LABELS = {
-    "input_px": "input px", "tile_px": "cut tiles, px", "tiles": "into N tiles", "augment": "augmentation",
-    "normalisation": "grey values", "range": "grey range", "rotate": "turn, degrees",
-    "background_limit": "keep from", "class_name": "class", "force": "write over",
-    "error_rate": "unsure, at a rate of",
-    "null": "shuffled labels", "curve": "fewer tiles", "pair": "tile by tile", "repeats": "trainings of each",
+    "input_px": "input (px)", "tile_px": "tile size (px)", "tiles": "into N tiles", "augment": "augmentation",
+    "range": "grey-value range", "rotate": "rotation (degrees)",
+    "background_limit": "background limit", "class_name": "class", "force": "overwrite",
+    "error_rate": "error rate",
+    "null": "shuffled labels", "curve": "learning curve", "pair": "single tiles", "repeats": "repeats of each",
 }  # fmt: skip
-_AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "not told"}
+_AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "no"}
 
 
 class AutomaticField(QWidget):
