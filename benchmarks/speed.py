@@ -30,7 +30,7 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.models.int8_report import Quantised
-from napari_cellclass.core.params.verbs import PrecisionName
+from napari_cellclass.core.params.shared import PrecisionName
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, write_ihc_dataset
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.engine.common.environment import import_openvino

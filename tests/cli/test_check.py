@@ -18,7 +18,7 @@ from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.datasets.dataset import read_folders
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.runs.train.preview import preview_dataset
 

@@ -21,7 +21,7 @@ from napari_cellclass.cli.main import main
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.runs.common.dataset_opening import grid_maker
 from napari_cellclass.runs.train.repeats import finished_model
 

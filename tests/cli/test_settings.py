@@ -14,8 +14,10 @@ from PIL import Image
 from napari_cellclass.cli.main import VERBS, build_parser, main
 from napari_cellclass.cli.parser import checked_params
 from napari_cellclass.core.common.locks import scratch_folder
+from napari_cellclass.core.params.classify import ClassifyParams
+from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.core.params.settings_file import save_settings
-from napari_cellclass.core.params.verbs import ClassifyParams, EvaluateParams, TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.runs.classify.folder_lock import LOCK
 
 

@@ -18,7 +18,7 @@ import tifffile
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.networks.transfer import weights_on_disk
 from napari_cellclass.engine.networks.weights_check import check_h5
 

@@ -14,7 +14,7 @@ from training_job import Trainer, spots_data
 
 from napari_cellclass.core.datasets.dataset import VALIDATION
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 
 # As good as untrained, so that texture has something to add.
 _IDLE: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9}

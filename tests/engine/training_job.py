@@ -18,7 +18,7 @@ from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 
 CONTACTS: list[str] = []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.params.classify import ClassifyParams
 
 if TYPE_CHECKING:
     from napari_cellclass.runs.classify.batch import RunReport

@@ -15,8 +15,9 @@ from napari_cellclass.core.common.files import atomic_write, write_json
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.demo import DemoParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-from napari_cellclass.core.params.verbs import DemoParams, TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
 from napari_cellclass.core.tiles.grid import TileGrid
 

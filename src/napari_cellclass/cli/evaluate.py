@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.results import EvaluatedSet
-from napari_cellclass.core.params.verbs import EvaluateParams
+from napari_cellclass.core.params.evaluate import EvaluateParams
 
 
 def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None]) -> tuple[EvaluatedSet, ...]:

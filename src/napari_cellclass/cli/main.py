@@ -17,9 +17,13 @@ from napari_cellclass.cli.parser import VerbParser, add_flags, checked_params
 from napari_cellclass.cli.reporter import Reporter
 from napari_cellclass.core.common.errors import CancelledError, CellClassError
 from napari_cellclass.core.params.base import Params
+from napari_cellclass.core.params.classify import ClassifyParams
+from napari_cellclass.core.params.demo import DemoParams
+from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.info import InfoParams
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
-from napari_cellclass.core.params.verbs import ClassifyParams, DemoParams, EvaluateParams, InfoParams, TrainParams
+from napari_cellclass.core.params.train import TrainParams
 
 
 def _slice(params: SliceParams, reporter: Reporter) -> int:

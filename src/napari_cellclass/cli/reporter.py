@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.params.base import Params
-from napari_cellclass.core.params.verbs import ReportingParams
+from napari_cellclass.core.params.shared import ReportingParams
 
 
 class Reporter:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 
 if TYPE_CHECKING:
     from napari_cellclass.core.models.bundle import ModelBundle

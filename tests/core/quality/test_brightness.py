@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.brightness import classes_by_brightness
 from napari_cellclass.runs.common.dataset_opening import grid_maker, resolve_auto_settings
 

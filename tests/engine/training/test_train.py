@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import NetworkName
+from napari_cellclass.core.params.train import NetworkName
 from napari_cellclass.core.tiles.preprocess import field_levels
 from napari_cellclass.engine.inference.engines import open_engine
 from napari_cellclass.engine.training.run import default_epochs

@@ -12,7 +12,7 @@ from tests._plates import read_plate_table
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.runs.classify.batch import classify_files, output_stems, parse_channels
 
 names = st.sampled_from(["a.tif", "a.png", "A.tif", "b.tif", "A_a.tif", "x.ome.tif"])

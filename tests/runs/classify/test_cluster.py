@@ -19,7 +19,7 @@ from tests._plates import assert_files_are_whole, tables, write_plate
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.runs.classify.batch import classify_files
 
 FIELDS = 12

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_cellclass.core.common.errors import ParamsError
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.runs.evaluate.test_sets import evaluate_folder

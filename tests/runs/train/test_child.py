@@ -22,7 +22,7 @@ from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.models.paths import partial_path, recovered_path
 from napari_cellclass.core.params.settings_file import write_settings
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.runs.train.child import child_command, train_in_child
 
 pytestmark = pytest.mark.training
@@ -163,7 +163,7 @@ def test_the_child_ends_when_its_parent_is_killed(folders: Path, tmp_path: Path)
     code = (
         "from pathlib import Path\n"
         "from napari_cellclass.core.common.task import Task\n"
-        "from napari_cellclass.core.params.verbs import TrainParams\n"
+        "from napari_cellclass.core.params.train import TrainParams\n"
         "from napari_cellclass.runs.train.child import train_in_child\n"
         f"how = TrainParams(data=Path({str(folders)!r}), out=Path({str(tmp_path / 'm.cellclass')!r}), epochs=5000)\n"
         "train_in_child(how, Task(lambda p: print(p.phase, p.done, flush=True)))\n"

@@ -17,7 +17,7 @@ from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.runs.train import annotated_fields
 from napari_cellclass.runs.train.annotated_fields import (
     AnnotatedField,

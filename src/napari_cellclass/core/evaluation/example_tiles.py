@@ -14,7 +14,7 @@ from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.images.display import crop_pixels
-from napari_cellclass.core.params.verbs import PanelOrder
+from napari_cellclass.core.params.evaluate import PanelOrder
 
 PAGE = 25
 """Tiles on a page."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from napari_cellclass.core.common.errors import ParamsError
-from napari_cellclass.core.params.verbs import PlaneParams, ReportingParams, TileParams
+from napari_cellclass.core.params.shared import PlaneParams, ReportingParams, TileParams
 from napari_cellclass.core.tiles.background import BackgroundRule
 from napari_cellclass.core.tiles.rotation import parse_angles
 from napari_cellclass.core.tiles.writing import TileFormat

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import EngineError, ModelError, ParamsError
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
-from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.engine.common.tile_input import TOLERANCE, check_tiles, largest_difference
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, read_network
 from napari_cellclass.engine.inference.streams import best_network

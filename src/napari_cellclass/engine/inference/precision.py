@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.core.params.shared import EngineName, PrecisionName
 
 FAST_INT8 = "NAPARI_CELLCLASS_FAST_INT8"
 """Environment variable, 1 or 0, that says so of a processor that cannot be asked."""

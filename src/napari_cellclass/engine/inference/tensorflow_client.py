@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import CellClassError, EngineError, ModelError, OutputError
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import PrecisionName
+from napari_cellclass.core.params.shared import PrecisionName
 
 CHILD = "napari_cellclass.engine.child.main"
 _HEADER_BYTES = 8

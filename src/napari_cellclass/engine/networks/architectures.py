@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
-from napari_cellclass.core.params.verbs import NetworkName, StandardiseName
+from napari_cellclass.core.params.train import NetworkName, StandardiseName
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.transfer import mobilenet_layers
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellclass.core.common.errors import ModelError
-from napari_cellclass.core.params.verbs import StandardiseName
+from napari_cellclass.core.params.train import StandardiseName
 from napari_cellclass.engine.networks.weights_check import check_h5
 
 SMALLEST_PX, LARGEST_PX = 32, 224

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.params.verbs import AugmentName
+from napari_cellclass.core.params.train import AugmentName
 from napari_cellclass.core.tiles.preprocess import resize_tiles
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 

@@ -12,7 +12,7 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.texture_decision import TextureHead
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.networks.architectures import averaged
 from napari_cellclass.engine.networks.loading import load_network
 from napari_cellclass.engine.training.run import HISTORY, TrainingRun

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.models.bundle import INT8_MEMBERS
 from napari_cellclass.core.models.int8_report import Quantised, compare
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.engine.common.environment import NO_NNCF, import_nncf, import_openvino, silenced_stderr
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, as_it_is, read_network

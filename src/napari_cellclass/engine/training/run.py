@@ -18,7 +18,7 @@ from napari_cellclass.core.common.prefetch import prefetch
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.models.texture_decision import TextureHead
-from napari_cellclass.core.params.verbs import NetworkName, TrainParams
+from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.near_duplicates import copies_across
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.architectures import learning_rate_of, optimizer, with_views

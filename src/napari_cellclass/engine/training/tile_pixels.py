@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.params.verbs import NetworkName, TrainParams
+from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.tiles.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, grey_range
 from napari_cellclass.core.tiles.statistics import THUMB_PX, channel_stats, looks
 from napari_cellclass.engine.common.tile_input import is_finite

@@ -13,7 +13,7 @@ from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.common.parent_process import listen
 from napari_cellclass.engine.networks.architectures import build

@@ -10,7 +10,7 @@ import numpy as np
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.networks.loading import load_network
 from napari_cellclass.engine.networks.texture_graph import without_texture
 from napari_cellclass.engine.training.tile_pixels import TilePixels

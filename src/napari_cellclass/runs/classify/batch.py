@@ -17,8 +17,9 @@ from napari_cellclass.core.common.errors import OutputError, ParamsError
 from napari_cellclass.core.common.files import write_json
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-from napari_cellclass.core.params.verbs import ClassifyParams, PrecisionName
+from napari_cellclass.core.params.shared import PrecisionName
 from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
 from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files

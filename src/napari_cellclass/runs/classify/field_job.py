@@ -15,7 +15,7 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.runs.classify.field import classify_field, field_grid

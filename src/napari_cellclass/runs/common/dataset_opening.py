@@ -12,7 +12,8 @@ from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.prepare import CheckParams
-from napari_cellclass.core.params.verbs import PlaneParams, TrainParams
+from napari_cellclass.core.params.shared import PlaneParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.brightness import classes_by_brightness
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import ClassifyParams, EvaluateParams
+from napari_cellclass.core.params.classify import ClassifyParams
+from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.engine.inference.engines import Engine, check_golden, open_engine
 from napari_cellclass.engine.inference.keras_import import NeedsAnswersError, open_model
 from napari_cellclass.engine.inference.precision import no_fast_int8, usable_precision

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.runs.common.engine_access import Engine, open_engine
 
 

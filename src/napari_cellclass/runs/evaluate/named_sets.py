@@ -15,7 +15,7 @@ from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import name_and_path
+from napari_cellclass.core.params.evaluate import name_and_path
 from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.evaluate.test_sets import evaluate_folder
 from napari_cellclass.runs.evaluate.trust import run_trust_checks

@@ -24,7 +24,7 @@ from napari_cellclass.core.datasets.tiles_csv import dataset_of_table
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 
 CSV_NAME = "tiles.csv"
 # Of larger fields only the labelled tiles are written.

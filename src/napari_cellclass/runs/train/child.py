@@ -25,7 +25,7 @@ from napari_cellclass.core.common.task import NO_TASK, Progress, Task
 from napari_cellclass.core.models.paths import partial_path, partial_paths, recovered_path
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, write_settings
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN, STOP
 
 _LOOK_S = 0.05

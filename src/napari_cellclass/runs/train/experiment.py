@@ -24,7 +24,7 @@ from napari_cellclass.core.evaluation.repeats import (
 from napari_cellclass.core.evaluation.verdict import Evidence, Verdict, compare_speed, judge, weakest_class
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.learning_curve import LearningCurve, advice, fit_learning_curve
 from napari_cellclass.engine.training.quantise import check_quantiser

@@ -15,7 +15,7 @@ from napari_cellclass.core.datasets.subsampling import fewer_tiles, shuffled_lab
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.evaluation.repeats import set_names
 from napari_cellclass.core.params.experiment import ExperimentParams
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
 from napari_cellclass.runs.train.parallel import Job

@@ -15,7 +15,7 @@ from typing import Any
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN
 from napari_cellclass.runs.common.interrupts import interrupts_blocked
 from napari_cellclass.runs.train.repeats import finished_model

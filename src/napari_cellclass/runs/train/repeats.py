@@ -27,7 +27,7 @@ from napari_cellclass.core.evaluation.repeats import (
 )
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.models.known_models import KnownModels
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 from napari_cellclass.runs.common.engine_access import open_engine
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, predict_dataset

@@ -19,7 +19,7 @@ from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.models.paths import run_model_path, run_table_path, test_results_path
 from napari_cellclass.core.params.settings_file import save_settings, settings_beside
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.quality.near_duplicates import copies_across
 from napari_cellclass.core.quality.tile_measurements import measure_tiles

@@ -21,7 +21,7 @@ from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.core.labels.session_store import user_journal
-from napari_cellclass.core.params.verbs import TileParams
+from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.core.predictions.active_learning import Policy, ranked
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid

@@ -18,7 +18,7 @@ from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_labelled
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.blind import BlindParams
-from napari_cellclass.core.params.verbs import TileParams
+from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.runs.common.engine_access import load_model, open_engine
 from napari_cellclass.runs.evaluate.test_sets import predict_dataset, read_test_tiles
 from napari_cellclass.runs.evaluate.trust import training_images_in

@@ -23,7 +23,7 @@ from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.runs.classify.field import FieldResult
 from napari_cellclass.runs.common.engine_access import KerasAnswers, NeedsAnswersError

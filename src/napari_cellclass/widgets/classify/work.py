@@ -18,7 +18,7 @@ from napari_cellclass.core.interchange.coco import write_table_coco
 from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
-from napari_cellclass.core.params.verbs import EngineName, PrecisionName
+from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBox
 
 from napari_cellclass.core.models.bundle import SUFFIX
 from napari_cellclass.core.params.base import Params
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.layout import LABEL_PX
 

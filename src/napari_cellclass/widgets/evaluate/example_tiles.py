@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QPushButton, QSpinBox, QVBoxLayout, QWidge
 
 from napari_cellclass.core.evaluation.example_tiles import ORDERS, PAGE, PanelTile, panel_places
 from napari_cellclass.core.evaluation.results import Evaluation
-from napari_cellclass.core.params.verbs import PanelOrder
+from napari_cellclass.core.params.evaluate import PanelOrder
 from napari_cellclass.report.panel import draw_panel, panel_height, tile_at
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import Job, start_job

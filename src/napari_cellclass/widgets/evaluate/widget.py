@@ -12,7 +12,7 @@ from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.core.evaluation.results import Evaluation
-from napari_cellclass.core.params.verbs import EvaluateParams
+from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
 from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget

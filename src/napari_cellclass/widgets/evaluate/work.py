@@ -14,7 +14,7 @@ from napari_cellclass.core.evaluation.example_tiles import PanelTile, field_of_t
 from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
 from napari_cellclass.core.images.display import DisplayImage, read_display_image
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.verbs import EvaluateParams
+from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.report.kit import save_kit
 from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
 from napari_cellclass.runs.evaluate.named_sets import NamedTestSet, evaluate_test_sets

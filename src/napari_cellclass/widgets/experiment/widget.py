@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidge
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.params.experiment import ExperimentParams
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.widgets.common.close_guard import CloseGuard
 from napari_cellclass.widgets.common.data_choice import DataChoice
 from napari_cellclass.widgets.common.dock_widget import DockedWidget

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
-from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.viewer.features.plate_layers import PlateLayers
 from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget

@@ -14,7 +14,7 @@ from napari_cellclass.core.images.display import DisplayImage, read_display_imag
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
-from napari_cellclass.core.params.verbs import ClassifyParams
+from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.plates.inputs import PLATE_FIGURE
 from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
 from napari_cellclass.report.plate import plate_colours, save_plate

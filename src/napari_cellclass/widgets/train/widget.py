@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.models.bundle import SUFFIX
-from napari_cellclass.core.params.verbs import TrainParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.train.annotated_fields import TrainRequest

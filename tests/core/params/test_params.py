@@ -5,7 +5,9 @@ import pytest
 
 from napari_cellclass.core.common.errors import GridError, ParamsError
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.params.verbs import ClassifyParams, TileParams, TrainParams
+from napari_cellclass.core.params.classify import ClassifyParams
+from napari_cellclass.core.params.shared import TileParams
+from napari_cellclass.core.params.train import TrainParams
 
 
 def image(pixel: tuple[float, float] | None = None) -> SourceImage:

@@ -1,0 +1,73 @@
+"""Parameters of the verb ``classify``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from napari_cellclass.core.common.files import absolute_pattern
+from napari_cellclass.core.params.shared import EngineName, PlaneParams, PrecisionName, ReportingParams
+from napari_cellclass.core.tiles.grid import EdgeRule
+
+
+class ClassifyParams(PlaneParams, ReportingParams):
+    """Classify every tile of the given images, or of a whole plate, with a model."""
+
+    verb = "classify"
+    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {"workers": ("scheduler",), "scheduler": ("workers",)}
+
+    images: Annotated[list[Path], "positional"] = Field(
+        min_length=1,
+        description="images, folders of images, patterns in quotes such as 'plate/*.tif', or lists: .txt or .csv files "
+        "with a path per line",
+    )
+    model: Path = Field(description="a .cellclass model, or a Keras .keras file")
+    out: Path = Field(description="folder for the tables")
+    overlap: float | None = Field(
+        None, ge=0, le=0.95, description="overlap of tiles, as a fraction; the model's when not given"
+    )
+    edge: EdgeRule | None = Field(None, description="edge rule: drop, pad or shift; the model's when not given")
+    channels: str | None = Field(None, description="channels to use, by index from 0, e.g. 0,2")
+    error_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="call tiles unsure where several classes, or none, are possible at this error rate, e.g. 0.05",
+    )
+    resample: bool = Field(
+        False, description="resample fields of another pixel size to the model's; boxes stay in px of the field"
+    )
+    engine: EngineName = Field("auto", description="library that runs the network")
+    precision: PrecisionName = Field(
+        "f32", description="int8: use the int8 network of a model that was trained with --precision int8"
+    )
+    workers: int = Field(1, ge=1, le=1024, description="processes on this machine")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="threads of the network in each process; the cores divided equally when not given; with 1 a "
+        "process reads and computes sequentially, on one core",
+    )
+    scheduler: str | None = Field(None, description="address of a Dask scheduler, tcp://host:8786 or tls://host:8786")
+    wells: Path | None = Field(
+        None, description="CSV image,well with the well of each image; read from the file names when not given"
+    )
+    classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
+    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
+
+    @model_validator(mode="after")
+    def _one_place_to_run(self) -> ClassifyParams:
+        if self.scheduler is not None and self.workers != 1:
+            raise ValueError(
+                "--workers and --scheduler were both given; the scheduler has its own workers, so drop one"
+            )
+        return self
+
+    def absolute(self) -> Self:
+        """Give the same parameters with absolute paths and patterns."""
+        return super().absolute().model_copy(update={"images": [absolute_pattern(one) for one in self.images]})

@@ -1,0 +1,96 @@
+"""Parameters that several verbs share: tiles, planes, reporting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from napari_cellclass.core.common.errors import GridError, ParamsError
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.params.base import Params
+from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
+
+EngineName = Literal["auto", "openvino", "tensorflow"]
+PrecisionName = Literal["f32", "int8"]
+ProgressStyle = Literal["bar", "jsonl", "none"]
+
+
+class TileParams(Params):
+    """How a field is cut into tiles; at most one of the sizes may be given."""
+
+    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "tile_px": ("tile_um", "tiles"),
+        "tile_um": ("tile_px", "tiles"),
+        "tiles": ("tile_px", "tile_um"),
+    }
+    tile_px: int | None = Field(None, ge=1, le=65536, description="side of a tile in px")
+    tile_um: float | None = Field(None, gt=0, description="side of a tile in µm, where the pixel size is known")
+    tiles: int | None = Field(None, ge=1, description="cut each field into about N equal tiles")
+    overlap: float = Field(0.0, ge=0, le=0.95, description="fraction of a tile that is shared with its neighbour")
+    edge: EdgeRule = Field(
+        "drop", description="incomplete tiles at the edge: drop them, pad them, or shift the last tile back"
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> TileParams:
+        given = [n for n in ("tile_px", "tile_um", "tiles") if getattr(self, n) is not None]
+        if len(given) > 1:
+            flags = " and ".join("--" + name.replace("_", "-") for name in given)
+            raise ValueError(f"{flags} were both given; a tile has one size, so give only one of them")
+        return self
+
+    def grid(self, image: SourceImage, default_px: tuple[int, int] | None = None) -> TileGrid:
+        """Lay the grid over an image.
+
+        Parameters
+        ----------
+        image
+            The field; its pixel size serves ``tile_um``.
+        default_px
+            (height, width) of a tile where no size is given; None stands for one tile, the image.
+
+        Raises
+        ------
+        GridError
+            The tile does not fit the field.
+        ParamsError
+            ``tile_um`` is given, but the image has no pixel size.
+        """
+        if self.tiles is not None:
+            return TileGrid.into_n(image.shape, self.tiles)
+        size: int | tuple[int, int] = default_px or image.shape
+        if self.tile_px is not None:
+            size = self.tile_px
+        elif self.tile_um is not None:
+            if image.pixel_size_um is None:
+                raise ParamsError(
+                    f"{image.name} does not tell its pixel size, so a tile of {self.tile_um} µm has no size in px; "
+                    "use --tile-px"
+                )
+            size = (
+                round(self.tile_um / image.pixel_size_um[0]),
+                round(self.tile_um / image.pixel_size_um[1]),
+            )
+        try:
+            return TileGrid.regular(image.shape, size, self.overlap, self.edge)
+        except GridError as error:
+            raise GridError(f"{image.name}: {error}") from error
+
+
+class ReportingParams(Params):
+    """How a long verb reports its progress."""
+
+    progress: ProgressStyle = Field(
+        "bar", description="how progress is shown: a bar, JSON lines on standard output, or not at all"
+    )
+    quiet: bool = Field(False, description="print nothing but errors")
+
+
+class PlaneParams(Params):
+    """Which plane of a stack is used."""
+
+    t: int = Field(0, ge=0, description="time point of a time series")
+    z: int = Field(0, ge=0, description="plane of a Z stack")
+    scene: int = Field(0, ge=0, description="image within a file that holds several")
