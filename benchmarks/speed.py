@@ -36,7 +36,7 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.inference.openvino_graph import cores
 from napari_cellclass.runs.classify.field import classify_field
-from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine
+from napari_cellclass.runs.common.engine_access import KerasDetails, load_model, open_engine
 
 HERE = Path(__file__).parent
 _SIDE, _TILE_PX = 8192, 256
@@ -58,7 +58,7 @@ def network(work: Path, name: str) -> Path:
 
 
 def bundle_of(path: Path) -> ModelBundle:
-    return load_model(path, KerasAnswers(("a", "b"), 255.0, _TILE_PX))
+    return load_model(path, KerasDetails(("a", "b"), 255.0, _TILE_PX))
 
 
 def field_pixels() -> np.ndarray:

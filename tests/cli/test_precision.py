@@ -146,11 +146,11 @@ def test_a_model_without_an_int8_network_still_opens_and_int8_is_refused_in_a_li
     assert run(*words, "--model", int8_model, "--precision", "int4") == 2
 
 
-def test_the_answers_of_the_day_it_was_made_are_replayed(
+def test_the_probabilities_of_the_day_it_was_made_are_replayed(
     bundle: ModelBundle, int8_model: Path, tmp_path: Path, capsys: Any
 ) -> None:
     assert run("info", int8_model, "--verify") == 0
-    assert "int8      replayed too: the answers of the day it was made" in capsys.readouterr().out
+    assert "int8      replayed too: probabilities as when it was made" in capsys.readouterr().out
     golden = io.BytesIO()
     tiles, prob = bundle.golden
     np.savez(golden, tiles=tiles, prob=prob, prob_int8=bundle.golden_int8 + np.float32([0.03, -0.03]))

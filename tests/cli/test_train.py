@@ -108,7 +108,7 @@ def test_runs_become_one_model_that_can_be_verified(folders: Path, tmp_path: Pat
     np.testing.assert_allclose(ensemble.golden[1], np.mean([m.golden[1] for m in members], axis=0), atol=1e-5)
     assert main(["info", str(out), "--verify"]) == 0
     said = capsys.readouterr().out
-    assert "8 golden tiles replayed: the answers of training" in said
+    assert "8 golden tiles replayed: probabilities as at training" in said
     calibration = ensemble.manifest.calibration
     assert calibration is not None
     assert len(calibration.table()) > 1

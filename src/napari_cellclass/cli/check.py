@@ -11,13 +11,11 @@ from napari_cellclass.core.params.settings_file import save_settings, settings_b
 def run_check(params: CheckParams, reporter: Reporter) -> int:
     """Check a data set and print what was found; gives the exit code."""
     from napari_cellclass.core.common.files import check_writable, write_json
-    from napari_cellclass.core.quality.dataset_check import check_folder
-    from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
+    from napari_cellclass.runs.prepare.checking import check_data
 
-    grid = grid_maker(params)
     if params.out is not None:
         check_writable(params.out)
-    report = check_folder(params.data, grid, params.group_by, image_reader(params), reporter.task)
+    report = check_data(params, reporter.task)
     for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
         texts = [finding.text for finding in report.findings if finding.severity == severity]
         if texts:

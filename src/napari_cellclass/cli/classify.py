@@ -31,9 +31,9 @@ def run_classify(
     from napari_cellclass.core.plates.inputs import PLATE_FIGURE
     from napari_cellclass.report.plate import save_plate
     from napari_cellclass.runs.classify.batch import classify_files
-    from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model
+    from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
 
-    model = load_model(params.model, KerasAnswers.of(params))
+    model = load_model(params.model, KerasDetails.of(params))
     KnownModels().introduce(model, say)
     report = classify_files(params, model, task)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)

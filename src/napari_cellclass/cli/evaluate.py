@@ -23,29 +23,24 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
     from napari_cellclass.core.models.known_models import KnownModels
     from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
     from napari_cellclass.report.kit import save_evaluated_sets, save_kit
-    from napari_cellclass.runs.common.dataset_opening import image_reader
-    from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
-    from napari_cellclass.runs.evaluate.named_sets import evaluate_test_sets, parse_test_sets
+    from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
+    from napari_cellclass.runs.evaluate.named_sets import evaluate_model, parse_test_sets
 
     paths = parse_test_sets(params.data)
-    model = load_model(params.model, KerasAnswers.of(params))
+    model = load_model(params.model, KerasDetails.of(params))
     KnownModels().introduce(model, say)
     for one in paths:
         check_evaluation_folder(
             params.out / one.name if len(paths) > 1 else params.out, [other.path for other in paths]
         )
     check_writable(params.out / "evaluation.json")
-    precision, why = usable_precision(model, params.precision, params.engine)
-    if why:
-        say(f"warning: {why}")
-    with open_engine(model, params.engine, precision=precision) as engine:
-        sets = evaluate_test_sets(
-            paths, model, engine, params.group_by, image_reader(params),
-            shortcuts=params.shortcuts, stress=params.stress, task=task,
-        )  # fmt: skip
+    evaluated = evaluate_model(params, paths, model, task)
+    sets = evaluated.sets
+    if evaluated.warning:
+        say(f"warning: {evaluated.warning}")
     panel = PanelChoice(params.panel, params.panel_order, params.seed)
     save_evaluated_sets(sets, params.out, panel)
-    save_settings(params.model_copy(update={"precision": precision}), params.out / SETTINGS_FILE)
+    save_settings(params.model_copy(update={"precision": evaluated.precision}), params.out / SETTINGS_FILE)
     if params.kit:
         save_kit(model, sets, params.out / "kit", panel)
     for line in _lines(sets):

@@ -13,7 +13,7 @@ from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.engine.inference import keras_import as keras_file
 from napari_cellclass.engine.inference.engines import open_engine
-from napari_cellclass.engine.inference.keras_import import NeedsAnswersError, convert_keras, inspect_keras, open_model
+from napari_cellclass.engine.inference.keras_import import KerasDetailsError, convert_keras, inspect_keras, open_model
 
 pytestmark = pytest.mark.training
 
@@ -120,13 +120,13 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_file_does_not_say_is_asked_for(keras_files: Path) -> None:
-    with pytest.raises(NeedsAnswersError, match=r"its 3 classes; give --classes .* and --rescale") as caught:
+    with pytest.raises(KerasDetailsError, match=r"its 3 classes; give --classes .* and --rescale") as caught:
         open_model(keras_files / "plain.keras")
     assert caught.value.info.input_shape == (24, 32, 2)
-    with pytest.raises(NeedsAnswersError) as caught:
+    with pytest.raises(KerasDetailsError) as caught:
         open_model(keras_files / "rescaling.keras")
     assert "--rescale" not in str(caught.value)
-    with pytest.raises(NeedsAnswersError, match="--rescale"):
+    with pytest.raises(KerasDetailsError, match="--rescale"):
         open_model(keras_files / "plain.keras", ["a", "b", "c"])
 
 

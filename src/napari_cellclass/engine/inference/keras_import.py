@@ -17,13 +17,13 @@ from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.engine.inference.tensorflow_client import run_child
 from napari_cellclass.engine.networks.config_check import SUFFIX, KerasFileInfo, inspect_keras
 
-__all__ = ["KerasFileInfo", "NeedsAnswersError", "convert_keras", "inspect_keras", "open_model"]
+__all__ = ["KerasDetailsError", "KerasFileInfo", "convert_keras", "inspect_keras", "open_model"]
 
 # To be raised when convert.py changes what it writes.
 _CONVERSION = 1
 
 
-class NeedsAnswersError(ModelError):
+class KerasDetailsError(ModelError):
     """A ``.keras`` file does not tell its class names or its grey-value range.
 
     Attributes
@@ -58,7 +58,7 @@ def open_model(
 
     Raises
     ------
-    NeedsAnswersError
+    KerasDetailsError
         A ``.keras`` file, and ``classes`` or ``rescale`` is missing.
     ModelError
         No such file, damaged, refused, or of another kind.
@@ -77,7 +77,7 @@ def open_model(
         needed.append("--rescale with the grey value that it expects as 1, e.g. 255")
     if classes is None or rescale is None:
         count = "" if info.classes is None else f" for its {info.classes} classes"
-        raise NeedsAnswersError(f"{path} does not say everything{count}; give {' and '.join(needed)}", info)
+        raise KerasDetailsError(f"{path} does not say everything{count}; give {' and '.join(needed)}", info)
     return convert_keras(path, classes, rescale, tile_px)
 
 

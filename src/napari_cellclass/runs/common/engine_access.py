@@ -1,4 +1,4 @@
-"""Open a model and what runs it: the one door of the widgets and the command line to the engines."""
+"""Open models and engines: the only entry point to the engines for widgets and command line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.engine.inference.engines import Engine, check_golden, open_engine
-from napari_cellclass.engine.inference.keras_import import NeedsAnswersError, open_model
+from napari_cellclass.engine.inference.keras_import import KerasDetailsError, open_model
 from napari_cellclass.engine.inference.precision import no_fast_int8, usable_precision
 
 __all__ = [
-    "Engine", "KerasAnswers", "NeedsAnswersError", "load_model", "open_engine", "usable_precision", "verify_model",
+    "Engine", "KerasDetails", "KerasDetailsError", "load_model", "open_engine", "usable_precision", "verify_model",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class KerasAnswers:
-    """What a ``.keras`` file does not tell and a user must.
+class KerasDetails:
+    """What a ``.keras`` file does not contain and a user must say.
 
     Parameters
     ----------
@@ -37,32 +37,32 @@ class KerasAnswers:
     tile_px: int | None = None
 
     @classmethod
-    def of(cls, params: ClassifyParams | EvaluateParams) -> KerasAnswers:
-        """Take the answers that were given as flags."""
+    def of(cls, params: ClassifyParams | EvaluateParams) -> KerasDetails:
+        """Take the details that were given as flags."""
         return cls(_class_list(params.classes), params.rescale, params.tile_px)
 
 
-def load_model(path: Path, answers: KerasAnswers | None = None) -> ModelBundle:
+def load_model(path: Path, keras_details: KerasDetails | None = None) -> ModelBundle:
     """Open a ``.cellclass`` model, or convert a ``.keras`` file once and open that.
 
     Raises
     ------
     ModelError
         Missing, damaged or refused.
-    NeedsAnswersError
-        A ``.keras`` file that does not tell its class names or its grey-value range.
+    KerasDetailsError
+        A ``.keras`` file that does not contain its class names or its grey-value range.
     """
-    answers = answers or KerasAnswers()
-    return open_model(path, answers.classes, answers.rescale, answers.tile_px)
+    details = keras_details or KerasDetails()
+    return open_model(path, details.classes, details.rescale, details.tile_px)
 
 
 def verify_model(bundle: ModelBundle) -> str:
-    """Check every member's hash, run the network on its golden tiles, and say how well the answers agree.
+    """Check every member's hash, run the network on its golden tiles, and say how well the probabilities agree.
 
     Raises
     ------
     ModelError
-        A member has changed, or an answer differs from the one stored at training.
+        A member has changed, or a probability differs from the one stored at training.
     EngineError
         The network cannot be run.
     """
@@ -72,8 +72,8 @@ def verify_model(bundle: ModelBundle) -> str:
         difference = check_golden(bundle, engine)
     parts, tiles = len(bundle.manifest.files), len(bundle.golden[0])
     text = (
-        f"verified  {parts} parts are as they were written; {tiles} golden tiles replayed: the answers of training "
-        f"(largest difference {difference:.2g}, {engine.name})"
+        f"verified  {parts} parts are as they were written; {tiles} golden tiles replayed: probabilities as "
+        f"at training (largest difference {difference:.2g}, {engine.name})"
     )
     if not bundle.has_int8:
         return text
@@ -81,7 +81,7 @@ def verify_model(bundle: ModelBundle) -> str:
         return f"{text}\nint8      not replayed: {why}"
     with open_engine(bundle, precision="int8") as engine:
         difference = check_golden(bundle, engine)
-    return f"{text}\nint8      replayed too: the answers of the day it was made (largest difference {difference:.2g})"
+    return f"{text}\nint8      replayed too: probabilities as when it was made (largest difference {difference:.2g})"
 
 
 def _class_list(text: str | None) -> tuple[str, ...] | None:

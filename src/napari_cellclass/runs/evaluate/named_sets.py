@@ -15,8 +15,11 @@ from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.params.evaluate import name_and_path
+from napari_cellclass.core.params.evaluate import EvaluateParams, name_and_path
+from napari_cellclass.core.params.shared import PrecisionName
 from napari_cellclass.runs.classify.field import Predictor
+from napari_cellclass.runs.common.dataset_opening import image_reader
+from napari_cellclass.runs.common.engine_access import open_engine, usable_precision
 from napari_cellclass.runs.evaluate.test_sets import evaluate_folder
 from napari_cellclass.runs.evaluate.trust import run_trust_checks
 
@@ -71,6 +74,45 @@ def _folder(path: Path) -> Path:
     if not is_tiles_csv(path):
         return path
     return path.parent if path.stem == "tiles" else path.with_suffix("")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedModel:
+    """How a model did on test sets.
+
+    Parameters
+    ----------
+    model, sets
+        The model, and the result on each test set.
+    precision
+        That of the network.
+    warning
+        Why it is not the precision that was asked for, or empty.
+    """
+
+    model: ModelBundle
+    sets: tuple[EvaluatedSet, ...]
+    precision: PrecisionName = "f32"
+    warning: str = ""
+
+
+def evaluate_model(
+    params: EvaluateParams, sets: Sequence[NamedTestSet], model: ModelBundle, task: Task = NO_TASK
+) -> EvaluatedModel:
+    """Open the engine of a model and evaluate it on test sets, as the parameters of ``evaluate`` say.
+
+    Raises
+    ------
+    CellClassError
+        See :func:`evaluate_test_sets` and :func:`~napari_cellclass.engine.inference.engines.open_engine`.
+    """
+    precision, warning = usable_precision(model, params.precision, params.engine)
+    with open_engine(model, params.engine, precision=precision) as engine:
+        found = evaluate_test_sets(
+            sets, model, engine, params.group_by, image_reader(params),
+            shortcuts=params.shortcuts, stress=params.stress, task=task,
+        )  # fmt: skip
+    return EvaluatedModel(model, found, precision, warning)
 
 
 def evaluate_test_sets(

@@ -26,7 +26,7 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.runs.classify.field import FieldResult
-from napari_cellclass.runs.common.engine_access import KerasAnswers, NeedsAnswersError
+from napari_cellclass.runs.common.engine_access import KerasDetails, KerasDetailsError
 from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.viewer.common.layers import (
     image_from_layers,
@@ -168,7 +168,7 @@ class ClassifyWidget(DockedWidget):
             self._load_model()  # the same file may hold another model by now
         self.model_path.value = Path(path)
 
-    def _load_model(self, answers: KerasAnswers | None = None) -> None:
+    def _load_model(self, keras_details: KerasDetails | None = None) -> None:
         self.model = None
         self.origin_text.setVisible(False)
         self._requests += 1
@@ -178,7 +178,7 @@ class ClassifyWidget(DockedWidget):
             return
         number = self._requests
         self.model_text.setText("opening …")
-        job = start_job(work.load, owner=self, path=path, answers=answers)
+        job = start_job(work.load, owner=self, path=path, keras_details=keras_details)
         job.returned.connect(lambda model: self._model_ready(model) if number == self._requests else None)
         job.failed.connect(lambda error: self._model_failed(error, path) if number == self._requests else None)
 
@@ -202,10 +202,10 @@ class ClassifyWidget(DockedWidget):
             start_job(work.prepare, model=model, engines=self._engines, **how)
 
     def _model_failed(self, error: CellClassError, path: Path) -> None:
-        if isinstance(error, NeedsAnswersError):
+        if isinstance(error, KerasDetailsError):
             dialog = KerasDialog(error.info, path.name, self)
             if dialog.exec() == QDialog.DialogCode.Accepted:
-                self._load_model(dialog.answers())
+                self._load_model(dialog.details())
                 return
             self.model_text.setText("no model chosen: its classes are not named")
         else:

@@ -22,7 +22,7 @@ from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid
-from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, usable_precision
+from napari_cellclass.runs.common.engine_access import KerasDetails, load_model, usable_precision
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
 from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.common.session import FieldLayer, NewMap, build_map, warm_up
@@ -67,10 +67,10 @@ class ClassifyRequest:
     centre: tuple[float, float] | None = None
 
 
-def load(path: Path, answers: KerasAnswers | None, task: Task) -> ModelBundle:
+def load(path: Path, keras_details: KerasDetails | None, task: Task) -> ModelBundle:
     """Open a model away from the window; a ``.keras`` file may be converted, which takes seconds."""
     task.progress("opening the model")
-    model = load_model(path, answers)
+    model = load_model(path, keras_details)
     _ = model.sha256  # here, where it may take a while
     warm_up()
     return model

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.runs.common.engine_access import KerasAnswers, NeedsAnswersError
+from napari_cellclass.runs.common.engine_access import KerasDetails, KerasDetailsError
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.text import Sentence
 
@@ -68,16 +68,16 @@ class KerasDialog(QDialog):
         layout.addWidget(buttons)
         self.setMinimumWidth(380)
 
-    def answers(self) -> KerasAnswers:
+    def details(self) -> KerasDetails:
         """Give what was filled in."""
-        return KerasAnswers(
+        return KerasDetails(
             tuple(field.text().strip() for field in self.names),
             None if self.range is None else _RANGES[self.range.currentText()],
             None if self.tile_px is None else self.tile_px.value(),
         )
 
 
-def run_with_answers(
+def run_with_keras_details(
     panel: JobPanel, work: Callable[..., Any], returned: Callable[[Any], None], request: Any, parent: QWidget
 ) -> None:
     """Run a request in a panel; what a ``.keras`` file does not tell is asked for, and the request run again.
@@ -87,7 +87,7 @@ def run_with_answers(
     panel, work, returned
         See :meth:`JobPanel.run`; ``work`` takes ``request``.
     request
-        A frozen dataclass with ``params``, whose ``model`` is the file, and ``answers``.
+        A frozen dataclass with ``params``, whose ``model`` is the file, and ``keras_details``.
     parent
         The dialog's.
     """
@@ -96,11 +96,11 @@ def run_with_answers(
     assert job is not None
 
     def ask(error: CellClassError) -> None:
-        if isinstance(error, NeedsAnswersError):
+        if isinstance(error, KerasDetailsError):
             dialog = KerasDialog(error.info, request.params.model.name, parent)
             if dialog.exec() == QDialog.DialogCode.Accepted:
-                again = replace(request, answers=dialog.answers())
+                again = replace(request, keras_details=dialog.details())
                 # Only once the failed job has ended.
-                job.finished.connect(lambda: run_with_answers(panel, work, returned, again, parent))
+                job.finished.connect(lambda: run_with_keras_details(panel, work, returned, again, parent))
 
     job.failed.connect(ask)

@@ -22,11 +22,11 @@ from napari_cellclass.report.trust_figures import (
     shortcut_figure,
     shortcut_figure_inches,
 )
+from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.text import Sentence
 from napari_cellclass.widgets.evaluate.example_tiles import PanelView
 from napari_cellclass.widgets.evaluate.tables import ClassTable, ConfusionTable, FigureTable
-from napari_cellclass.widgets.evaluate.work import Evaluated
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -48,7 +48,7 @@ class EvaluationResults(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.evaluated: Evaluated | None = None
+        self.evaluated: EvaluatedModel | None = None
         self.sets = QComboBox()
         self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.text, self.alarms = Sentence(), Sentence()
@@ -85,7 +85,7 @@ class EvaluationResults(QWidget):
         assert self.evaluated is not None
         return self.evaluated.sets[max(0, self.sets.currentIndex())]
 
-    def show_evaluated(self, evaluated: Evaluated) -> None:
+    def show_evaluated(self, evaluated: EvaluatedModel) -> None:
         """Show the first test set; the list offers the others."""
         self.evaluated = evaluated
         self.sets.blockSignals(True)

@@ -13,6 +13,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.evaluate import EvaluateParams
+from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
 from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
@@ -20,7 +21,7 @@ from napari_cellclass.widgets.common.docks import find_dock
 from napari_cellclass.widgets.common.figure_view import warm_up
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.jobs import Job, start_job
-from napari_cellclass.widgets.common.keras_dialog import run_with_answers
+from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layout import labelled
 from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.evaluate import work
@@ -112,18 +113,18 @@ class EvaluateWidget(DockedWidget):
         if self.panel.running:
             return
         try:
-            run_with_answers(self.panel, work.run, self._evaluated, self._ask(), self)
+            run_with_keras_details(self.panel, work.run, self._evaluated, self._ask(), self)
             self.results.setVisible(False)  # those of other sets or another model
         except CellClassError as error:
             self.panel.failed(error)
 
-    def _evaluated(self, evaluated: work.Evaluated) -> None:
+    def _evaluated(self, evaluated: EvaluatedModel) -> None:
         self.results.show_evaluated(evaluated)
         left = [text for one in evaluated.sets for _, text in one.evaluation.data.skipped]
         said = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}"
         said += "." if evaluated.precision == "f32" else f", in {evaluated.precision}."
-        if evaluated.why:
-            said += f"\n{evaluated.why}"
+        if evaluated.warning:
+            said += f"\n{evaluated.warning}"
         if left:
             said += f"\nLeft out: {counted(len(left), 'file')}, such as: {left[0]}"
         self.panel.say(said)

@@ -16,27 +16,17 @@ from napari_cellclass.core.images.display import DisplayImage, read_display_imag
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.report.kit import save_kit
-from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model, open_engine, usable_precision
-from napari_cellclass.runs.evaluate.named_sets import NamedTestSet, evaluate_test_sets
+from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
+from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel, NamedTestSet, evaluate_model
 
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What is asked for: parameters as of the command line, the test sets, and what a ``.keras`` file does not tell."""
+    """What is asked for: parameters of the command, test sets, and what a ``.keras`` file does not contain."""
 
     params: EvaluateParams
     sets: tuple[NamedTestSet, ...]
-    answers: KerasAnswers | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """What came out: the model, how it did on each test set, and why it was not in the precision that was asked for."""
-
-    model: ModelBundle
-    sets: tuple[EvaluatedSet, ...]
-    precision: str = "f32"
-    why: str = ""
+    keras_details: KerasDetails | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +38,7 @@ class TileInField:
     tile: PanelTile
 
 
-def run(request: EvaluateRequest, task: Task) -> Evaluated:
+def run(request: EvaluateRequest, task: Task) -> EvaluatedModel:
     """Evaluate as the command does.
 
     Raises
@@ -58,14 +48,8 @@ def run(request: EvaluateRequest, task: Task) -> Evaluated:
     """
     params = request.params
     task.progress("starting the network")
-    model = load_model(params.model, request.answers or KerasAnswers.of(params))
-    precision, why = usable_precision(model, params.precision, params.engine)
-    with open_engine(model, params.engine, precision=precision) as engine:
-        sets = evaluate_test_sets(
-            request.sets, model, engine, params.group_by,
-            shortcuts=params.shortcuts, stress=params.stress, task=task,
-        )  # fmt: skip
-    return Evaluated(model, sets, precision, why)
+    model = load_model(params.model, request.keras_details or KerasDetails.of(params))
+    return evaluate_model(params, request.sets, model, task)
 
 
 def tiles(evaluation: Evaluation, places: NDArray[Any], task: Task) -> tuple[PanelTile, ...]:

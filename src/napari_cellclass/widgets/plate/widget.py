@@ -17,7 +17,7 @@ from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import find_dock
 from napari_cellclass.widgets.common.job_panel import JobPanel
-from napari_cellclass.widgets.common.keras_dialog import run_with_answers
+from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
 from napari_cellclass.widgets.common.layout import labelled
 from napari_cellclass.widgets.common.settings_form import TrainForm
@@ -124,7 +124,7 @@ class PlateWidget(DockedWidget):
         if self.panel.running:
             return
         try:
-            run_with_answers(self.panel, work.run, self._done, self._ask(), self)
+            run_with_keras_details(self.panel, work.run, self._done, self._ask(), self)
         except CellClassError as error:
             self.panel.failed(error)
 

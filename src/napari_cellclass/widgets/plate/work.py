@@ -20,7 +20,7 @@ from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_til
 from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
 from napari_cellclass.runs.classify.field_files import GEOJSON
-from napari_cellclass.runs.common.engine_access import KerasAnswers, load_model
+from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
 from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.common.session import NewMap, build_map
 from napari_cellclass.viewer.features.plate_layers import plain_field
@@ -38,18 +38,18 @@ class PlateRequest:
         As of the command line.
     layers
         Layers that are in no file; they are written to a folder beside the tables first.
-    answers
-        What a ``.keras`` file does not tell.
+    keras_details
+        What a ``.keras`` file does not contain.
     """
 
     params: ClassifyParams
     layers: tuple[SourceImage, ...] = ()
-    answers: KerasAnswers | None = None
+    keras_details: KerasDetails | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class PlateResult:
-    """What came out, the request, and 256 colours, uint8 (256, 3), for a part of 0 to 1."""
+    """What came out, the request, and 256 colours, uint8 (256, 3), for a fraction of 0 to 1."""
 
     request: PlateRequest
     report: RunReport
@@ -74,7 +74,7 @@ def run(request: PlateRequest, task: Task) -> PlateResult:
     """
     task.progress("opening the model")
     params = request.params
-    model = load_model(params.model, request.answers or KerasAnswers.of(params))
+    model = load_model(params.model, request.keras_details or KerasDetails.of(params))
     written = _write_layers(request.layers, params.out / LAYER_FOLDER, task)
     params = params.model_copy(update={"images": [path for path in params.images if path != Path()] + written})
     task.progress("images")

@@ -14,6 +14,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.datasets.renaming import Renaming
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
 from napari_cellclass.core.quality.dataset_check import DataReport
+from napari_cellclass.runs.prepare.checking import check_data
 from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
@@ -174,7 +175,7 @@ class CheckPage(_FolderPage):
             self.panel.failed(error)
             return
         self.findings.clear()
-        self.panel.run(work.check, self._checked, params=params)
+        self.panel.run(check_data, self._checked, params=params)
 
     def _checked(self, report: DataReport) -> None:
         for severity, title in _TITLES.items():

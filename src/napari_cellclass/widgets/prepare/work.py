@@ -14,11 +14,9 @@ from napari_cellclass.core.datasets.renaming import Renaming, rename_images, und
 from napari_cellclass.core.images.display import DisplayImage, read_display_image
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.params.prepare import CheckParams, SliceParams
-from napari_cellclass.core.quality.dataset_check import DataReport, check_folder
+from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.tiles.background import background_scores
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader
 from napari_cellclass.runs.prepare.slice_plan import open_source
 
 
@@ -76,8 +74,3 @@ def rename(folder: Path, prefix: str | None, task: Task) -> Renaming:
 def undo(folder: Path, task: Task) -> Renaming:
     """Give the images their names back."""
     return undo_renaming(folder, task)
-
-
-def check(params: CheckParams, task: Task) -> DataReport:
-    """Check a data set as the command does."""
-    return check_folder(params.data, grid_maker(params), params.group_by, image_reader(params), task)
