@@ -64,20 +64,20 @@ def main() -> None:
         _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
         widget.tiles["tile_px"].value = _TILE_PX
         widget.start()
-        wait(lambda: widget.annotation is not None)
+        wait(lambda: widget.session.annotation is not None)
         native = viewer.window._qt_viewer.canvas.native
         keys = (Qt.Key.Key_1, Qt.Key.Key_2)
         timed(lambda i: QTest.keyClick(native, keys[i % 2]), 20)
         ours = timed(lambda i: QTest.keyClick(native, keys[i % 2]), _PRESSES)
-        assert (widget.annotation.labels >= 0).sum() == _PRESSES + 20
+        assert (widget.session.annotation.labels >= 0).sum() == _PRESSES + 20
         width, height = native.width(), native.height()
         move(native, 20, height / 2, QMouseEvent.Type.MouseButtonPress)
         drag = timed(
             lambda i: move(native, 20 + (width - 40) * i / _MOVES, height / 2, QMouseEvent.Type.MouseMove), _MOVES
         )
         move(native, width - 20, height / 2, QMouseEvent.Type.MouseButtonRelease)
-        widget.layers.remove()
-        plain = Shapes(list(widget.annotation.grid.rects()), shape_type="rectangle", edge_width=0)
+        widget.session.layers.remove()
+        plain = Shapes(list(widget.session.annotation.grid.rects()), shape_type="rectangle", edge_width=0)
         viewer.add_layer(plain)
         QApplication.processEvents()
         colours = np.random.default_rng(0).random((_SIDE * _SIDE, 4)).astype(np.float32)

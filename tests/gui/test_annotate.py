@@ -56,16 +56,16 @@ def start(viewer: Any, annotate: Any, qtbot: Any, rows: int = 15, cols: int = 20
     layer = viewer.add_image(pixels, name="field", **place)
     annotate.tiles["tile_px"].value = tile
     open_field(annotate, qtbot)
-    assert annotate.annotation is not None, annotate.message.text()
+    assert annotate.session.annotation is not None, annotate.message.text()
     canvas(viewer).setFocus()
     return layer
 
 
 def where(viewer: Any, annotate: Any, place: int) -> QPoint:
     """Canvas position of a tile's centre."""
-    box = annotate.annotation.grid.boxes[place]
+    box = annotate.session.annotation.grid.boxes[place]
     world = np.asarray(
-        annotate.layers._data_to_world(np.array([[(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5]]))
+        annotate.session.layers._data_to_world(np.array([[(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5]]))
     )[0]
     camera, (height, width) = viewer.scene.camera, viewer.canvas.size
     y, x = (world - np.array(camera.center[-2:])) * camera.zoom + np.array([height, width]) / 2
@@ -92,7 +92,9 @@ def drag(viewer: Any, qtbot: Any, points: list[QPoint], modifier: Any = Qt.Keybo
 
 def journal_labels(annotate: Any) -> np.ndarray:
     """What a fresh process would restore."""
-    found = Annotation.restore(annotate.annotation.image, annotate.annotation.grid, annotate.journal)
+    found = Annotation.restore(
+        annotate.session.annotation.image, annotate.session.annotation.grid, annotate.session.journal
+    )
     return np.asarray(found.labels)
 
 
@@ -107,10 +109,10 @@ def test_one_key_labels_and_goes_to_the_next(viewer: Any, annotate: Any, qtbot: 
     for i in range(40):
         press(viewer, qtbot, Qt.Key.Key_1 if i % 3 else Qt.Key.Key_2)
     expected = [0 if i % 3 else 1 for i in range(40)]
-    assert annotate.annotation.labels[:40].tolist() == expected
-    assert (annotate.annotation.labels[40:] == UNLABELLED).all()
-    assert annotate.layers.current == 40
-    assert journal_labels(annotate).tolist() == annotate.annotation.labels.tolist()
+    assert annotate.session.annotation.labels[:40].tolist() == expected
+    assert (annotate.session.annotation.labels[40:] == UNLABELLED).all()
+    assert annotate.session.layers.current == 40
+    assert journal_labels(annotate).tolist() == annotate.session.annotation.labels.tolist()
     qtbot.waitUntil(lambda: "40 of 300 labelled" in annotate.status.text())
     screenshot("annotate")
 
@@ -119,25 +121,25 @@ def test_keys_walk_clear_doubt_undo_and_redo(viewer: Any, annotate: Any, qtbot: 
     start(viewer, annotate, qtbot)
     press(viewer, qtbot, Qt.Key.Key_Right)
     press(viewer, qtbot, Qt.Key.Key_Down)
-    assert annotate.layers.current == 21
+    assert annotate.session.layers.current == 21
     press(viewer, qtbot, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
-    assert annotate.layers.current == 31
+    assert annotate.session.layers.current == 31
     press(viewer, qtbot, Qt.Key.Key_U)
-    assert annotate.annotation.labels[31] == UNSURE
-    annotate.layers.go_to(31)
+    assert annotate.session.annotation.labels[31] == UNSURE
+    annotate.session.layers.go_to(31)
     press(viewer, qtbot, Qt.Key.Key_1)
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert annotate.annotation.labels[31] == UNSURE
+    assert annotate.session.annotation.labels[31] == UNSURE
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert annotate.annotation.labels[31] == UNLABELLED
+    assert annotate.session.annotation.labels[31] == UNLABELLED
     both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
     press(viewer, qtbot, Qt.Key.Key_Z, both)
     press(viewer, qtbot, Qt.Key.Key_Z, both)
-    assert annotate.annotation.labels[31] == 0
-    annotate.layers.go_to(31)
+    assert annotate.session.annotation.labels[31] == 0
+    annotate.session.layers.go_to(31)
     press(viewer, qtbot, Qt.Key.Key_0)
-    assert annotate.annotation.labels[31] == UNLABELLED
-    assert journal_labels(annotate).tolist() == annotate.annotation.labels.tolist()
+    assert annotate.session.annotation.labels[31] == UNLABELLED
+    assert journal_labels(annotate).tolist() == annotate.session.annotation.labels.tolist()
 
 
 @pytest.mark.parametrize("place", [{}, {"scale": (2, 2), "translate": (30, -10)}, {"rotate": 25}])
@@ -148,14 +150,14 @@ def test_a_drag_paints_every_tile_on_its_way(viewer: Any, annotate: Any, qtbot: 
     annotate._active = 1
     path = [45, 46, 50, 54]  # jumps: a quick drag leaves no gap
     drag(viewer, qtbot, [where(viewer, annotate, p) for p in path])
-    assert np.flatnonzero(annotate.annotation.labels == 1).tolist() == list(range(45, 55))
+    assert np.flatnonzero(annotate.session.annotation.labels == 1).tolist() == list(range(45, 55))
     camera = viewer.scene.camera.center
     drag(viewer, qtbot, [where(viewer, annotate, p) for p in (105, 108, 148)], Qt.KeyboardModifier.ShiftModifier)
     assert "12 tiles are selected" in annotate.message.text() or place.get("rotate")
     press(viewer, qtbot, Qt.Key.Key_2)
     boxed = {r * 20 + c for r in (5, 6, 7) for c in (5, 6, 7, 8)}
     if not place.get("rotate"):
-        assert set(np.flatnonzero(annotate.annotation.labels == 1)) == boxed | set(range(45, 55))
+        assert set(np.flatnonzero(annotate.session.annotation.labels == 1)) == boxed | set(range(45, 55))
     assert viewer.scene.camera.center == camera, "painting does not pan"
 
 
@@ -164,11 +166,11 @@ def test_a_click_before_any_key_moves_and_labels_nothing(viewer: Any, annotate: 
     viewer.reset_view()
     qtbot.wait(100)
     drag(viewer, qtbot, [where(viewer, annotate, 64)] * 2)
-    assert annotate.layers.current == 64
-    assert (annotate.annotation.labels == UNLABELLED).all()
+    assert annotate.session.layers.current == 64
+    assert (annotate.session.annotation.labels == UNLABELLED).all()
     press(viewer, qtbot, Qt.Key.Key_1)
     drag(viewer, qtbot, [where(viewer, annotate, 130)] * 2)
-    assert np.flatnonzero(annotate.annotation.labels == 0).tolist() == [64, 130]
+    assert np.flatnonzero(annotate.session.annotation.labels == 0).tolist() == [64, 130]
 
 
 def test_a_small_light_window_shows_the_widget_whole(
@@ -189,7 +191,7 @@ def test_a_small_light_window_shows_the_widget_whole(
 def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, annotate: Any, qtbot: Any) -> None:
     start(viewer, annotate, qtbot)
     count = len(viewer.layers)
-    for layer in annotate.layers.layers:
+    for layer in annotate.session.layers.layers:
         viewer.layers.selection.active = layer
         for mode in type(layer)._modeclass if hasattr(type(layer), "_modeclass") else ["pan_zoom"]:
             try:
@@ -206,7 +208,7 @@ def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, annotate: A
                 for one, other in zip(before, layer.data, strict=True):
                     np.testing.assert_array_equal(one, other)
     assert len(viewer.layers) == count
-    assert set(np.unique(annotate.layers.map.data)) <= {0, 2, 3, 4}
+    assert set(np.unique(annotate.session.layers.map.data)) <= {0, 2, 3, 4}
 
 
 def test_classes_are_added_renamed_merged_and_removed(
@@ -215,20 +217,20 @@ def test_classes_are_added_renamed_merged_and_removed(
     start(viewer, annotate, qtbot)
     monkeypatch.setattr(QInputDialog, "getText", lambda *a, **k: ("debris", True))
     qtbot.mouseClick(annotate.classes.add, Qt.MouseButton.LeftButton)
-    assert annotate.annotation.scheme.names == ("class 1", "class 2", "debris")
+    assert annotate.session.annotation.scheme.names == ("class 1", "class 2", "debris")
     canvas(viewer).setFocus()
     for key in (Qt.Key.Key_1, Qt.Key.Key_3, Qt.Key.Key_2):
         press(viewer, qtbot, key)
     annotate.classes.table.item(0, 1).setText("nuclei")
-    assert annotate.annotation.scheme.names[0] == "nuclei"
+    assert annotate.session.annotation.scheme.names[0] == "nuclei"
     assert "1 nuclei" in viewer.canvas.overlays.text.text
     annotate.classes.table.setCurrentCell(2, 1)
     monkeypatch.setattr(QInputDialog, "getItem", lambda *a, **k: ("nuclei", True))
     qtbot.mouseClick(annotate.classes.merge, Qt.MouseButton.LeftButton)
-    assert annotate.annotation.scheme.names == ("nuclei", "class 2")
-    assert annotate.annotation.labels[:3].tolist() == [0, 0, 1]
+    assert annotate.session.annotation.scheme.names == ("nuclei", "class 2")
+    assert annotate.session.annotation.labels[:3].tolist() == [0, 0, 1]
     annotate.classes.table.item(1, 1).setText("nuclei")
-    assert annotate.annotation.scheme.names == ("nuclei", "class 2"), "a doubled name is refused"
+    assert annotate.session.annotation.scheme.names == ("nuclei", "class 2"), "a doubled name is refused"
     assert "twice" in annotate.message.text()
 
 
@@ -238,15 +240,15 @@ def test_labels_come_back_after_a_restart(
     start(viewer, annotate, qtbot)
     for _ in range(7):
         press(viewer, qtbot, Qt.Key.Key_2)
-    before = np.array(annotate.annotation.labels)
+    before = np.array(annotate.session.annotation.labels)
     asked: list[str] = []
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: asked.append(a[2]) or QMessageBox.StandardButton.Yes)
     open_field(annotate, qtbot)
     assert "There are 7 labels of this image" in asked[0]
-    np.testing.assert_array_equal(annotate.annotation.labels, before)
+    np.testing.assert_array_equal(annotate.session.annotation.labels, before)
     canvas(viewer).setFocus()
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert (annotate.annotation.labels != UNLABELLED).sum() == 6, "undo reaches over the restart"
+    assert (annotate.session.annotation.labels != UNLABELLED).sum() == 6, "undo reaches over the restart"
 
 
 def test_labels_are_taken_from_shapes_points_and_paint(
@@ -266,9 +268,9 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     annotate.files.layer.setCurrentText("drawn")
     annotate.tabs.setCurrentWidget(annotate.files)
     qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)
-    names = annotate.annotation.scheme.names
+    names = annotate.session.annotation.scheme.names
     assert {"cells", "debris"} <= set(names)
-    cells = np.flatnonzero(annotate.annotation.labels == names.index("cells"))
+    cells = np.flatnonzero(annotate.session.annotation.labels == names.index("cells"))
     assert cells.tolist() == [0, 1, 2, 3, 20, 21, 22, 23]
     screenshot("annotate-files")
     viewer.add_points(
@@ -277,8 +279,10 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("spots")
     qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)
-    assert annotate.annotation.labels[annotate.annotation.grid.tile_at(100, 100)] == CONFLICT
-    assert annotate.annotation.labels[annotate.annotation.grid.tile_at(200, 200)] == names.index("debris")
+    assert annotate.session.annotation.labels[annotate.session.annotation.grid.tile_at(100, 100)] == CONFLICT
+    assert annotate.session.annotation.labels[annotate.session.annotation.grid.tile_at(200, 200)] == names.index(
+        "debris"
+    )
     assert "1 are claimed by two classes" in annotate.files.report.text()
     mask = np.zeros(image.data.shape, np.uint8)
     mask[160:176, 0:32] = 5
@@ -286,7 +290,10 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("paint")
     qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)
-    assert annotate.annotation.labels[[200, 201]].tolist() == [annotate.annotation.scheme.names.index("paint 5")] * 2
+    assert (
+        annotate.session.annotation.labels[[200, 201]].tolist()
+        == [annotate.session.annotation.scheme.names.index("paint 5")] * 2
+    )
 
 
 def test_saved_files_open_again_and_compare(viewer: Any, annotate: Any, qtbot: Any, tmp_path: Path) -> None:
@@ -294,16 +301,16 @@ def test_saved_files_open_again_and_compare(viewer: Any, annotate: Any, qtbot: A
     for key in (Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_1):
         press(viewer, qtbot, key)
     path = tmp_path / "one.tiles.json"
-    annotate.annotation.save(path)
-    saved = np.array(annotate.annotation.labels)
+    annotate.session.annotation.save(path)
+    saved = np.array(annotate.session.annotation.labels)
     assert json.loads(path.read_text())
-    annotate.layers.go_to(1)
+    annotate.session.layers.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_1)
     annotate.files.compare(path)
     assert "3 tiles are labelled in both: agreement 66.7%" in annotate.files.report.text()
     assert "r0 c1: class 1 / class 2" in annotate.files.report.text()
     annotate.files.open(path)
-    np.testing.assert_array_equal(annotate.annotation.labels, saved)
+    np.testing.assert_array_equal(annotate.session.annotation.labels, saved)
 
 
 CHILD = """
@@ -317,7 +324,7 @@ viewer.add_image(checkerboard_field(16, 15, 20)[0], name="field")
 _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
 widget.tiles["tile_px"].value = 16
 widget.start()
-while widget.annotation is None:
+while widget.session.annotation is None:
     QApplication.processEvents()
 native = viewer.window._qt_viewer.canvas.native
 for i in range(200):
@@ -340,7 +347,7 @@ def test_a_killed_napari_has_lost_at_most_the_label_in_flight(
     child.wait(10)
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
     start(viewer, annotate, qtbot)
-    restored = int((annotate.annotation.labels == 0).sum())
+    restored = int((annotate.session.annotation.labels == 0).sum())
     assert 100 <= restored <= 101
 
 
@@ -349,7 +356,7 @@ def test_labelling_keeps_up_with_the_keys(viewer: Any, annotate: Any, qtbot: Any
     begin = time.perf_counter()
     for _ in range(100):
         press(viewer, qtbot, Qt.Key.Key_1)
-    assert (annotate.annotation.labels[:100] == 0).all()
+    assert (annotate.session.annotation.labels[:100] == 0).all()
     print(f"{10 * (time.perf_counter() - begin):.1f} ms a key on 10 000 tiles")
 
 
@@ -359,17 +366,17 @@ def test_two_annotators_are_merged_and_their_quarrels_shown(
     start(viewer, annotate, qtbot)
     for key in (Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_1):
         press(viewer, qtbot, key)
-    annotate.annotation.save(tmp_path / "other.tiles.json")
-    annotate.layers.go_to(1)
+    annotate.session.annotation.save(tmp_path / "other.tiles.json")
+    annotate.session.layers.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_1)
-    annotate.layers.go_to(2)
+    annotate.session.layers.go_to(2)
     press(viewer, qtbot, Qt.Key.Key_0)
     annotate.files.merge(tmp_path / "other.tiles.json")
-    assert annotate.annotation.labels[:3].tolist() == [0, CONFLICT, 0]
+    assert annotate.session.annotation.labels[:3].tolist() == [0, CONFLICT, 0]
     assert "1 are in conflict" in annotate.files.report.text()
-    annotate.layers.go_to(1)
+    annotate.session.layers.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_2)
-    assert annotate.annotation.labels[1] == 1, "a key settles it"
+    assert annotate.session.annotation.labels[1] == 1, "a key settles it"
 
 
 def test_the_gallery_finds_mistakes_and_labels_many(
@@ -382,25 +389,25 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     open_field(annotate, qtbot)
     _, classify = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
     classify.run_when_ready(ihc_model)
-    qtbot.waitUntil(lambda: annotate.prediction() is not None, timeout=60_000)
-    table = annotate.prediction()
+    qtbot.waitUntil(lambda: annotate.session.predictions() is not None, timeout=60_000)
+    table = annotate.session.predictions()
     annotate.tabs.setCurrentWidget(annotate.files)
     qtbot.mouseClick(annotate.files.accept_button, Qt.MouseButton.LeftButton)
-    names = annotate.annotation.scheme.names
+    names = annotate.session.annotation.scheme.names
     assert names == table.scheme.names, "the classes to begin with have gone"
-    assert annotate.annotation.scheme.colours == table.scheme.colours
-    assert [key.strip() for key in annotate.annotation.scheme.keys] == ["1", "2"]
+    assert annotate.session.annotation.scheme.colours == table.scheme.colours
+    assert [key.strip() for key in annotate.session.annotation.scheme.keys] == ["1", "2"]
     said = np.array([names.index(name) for name in table.class_name])
-    np.testing.assert_array_equal(annotate.annotation.labels, said)
+    np.testing.assert_array_equal(annotate.session.annotation.labels, said)
     wrong = np.flatnonzero(table.class_name == "stained")[:5]
-    annotate.label_places(wrong, names.index("unstained"))
+    annotate.session.label(wrong, names.index("unstained"))
     annotate.tabs.setCurrentWidget(annotate.gallery)
     annotate.gallery.sort.setCurrentText("suspected mistakes")
     qtbot.mouseClick(annotate.gallery.show_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: annotate.gallery.list.count() == 5, timeout=10_000)
     screenshot("annotate-gallery")
     qtbot.mouseClick(annotate.gallery.agree_button, Qt.MouseButton.LeftButton)
-    np.testing.assert_array_equal(annotate.annotation.labels, said)
+    np.testing.assert_array_equal(annotate.session.annotation.labels, said)
 
 
 def real_fields(real_data: Path, kind: str) -> list[Path]:
@@ -439,10 +446,10 @@ def test_real_labels_become_a_training_set_and_train(
             getattr(annotate.files, kind)(path.parents[1] / "labels.csv")
         # two classes are enough to train on
         keep = {"points": ("normal", "target"), "boxes": ("RBC", "WBC"), "painted": ("paint 1", "paint 2")}[kind]
-        for name in annotate.annotation.scheme.names:
-            if name not in keep and len(annotate.annotation.scheme) > 2:
-                annotate.apply(lambda a, name=name: a.remove_class(a.scheme.index(name)))
-        frames.append(annotate.annotation.frame())
+        for name in annotate.session.annotation.scheme.names:
+            if name not in keep and len(annotate.session.annotation.scheme) > 2:
+                annotate.session.apply(lambda a, name=name: a.remove_class(a.scheme.index(name)))
+        frames.append(annotate.session.annotation.frame())
         assert len(frames[-1]) >= 5, annotate.files.report.text()
     screenshot(f"annotate-{kind}")
     _, train = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
@@ -464,11 +471,11 @@ def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
 ) -> None:
     start(viewer, annotate, qtbot)
     press(viewer, qtbot, Qt.Key.Key_1)
-    labels, journal = annotate.annotation.labels.copy(), annotate.journal
+    labels, journal = annotate.session.annotation.labels.copy(), annotate.session.journal
     annotate.parent().title.close_button.click()
     assert not viewer.canvas.overlays.text.visible
     press(viewer, qtbot, Qt.Key.Key_2)
-    found = Annotation.restore(annotate.annotation.image, annotate.annotation.grid, journal)
+    found = Annotation.restore(annotate.session.annotation.image, annotate.session.annotation.grid, journal)
     assert np.asarray(found.labels).tolist() == labels.tolist()
     assert any("labels" in layer.name for layer in viewer.layers)
 

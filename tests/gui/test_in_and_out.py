@@ -104,10 +104,10 @@ def test_annotations_of_qupath_become_labels(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
     annotate.files.in_um.setChecked(micrometres)
     annotate.files.regions_button.click()
-    scheme, grid = annotate.annotation.scheme, annotate.annotation.grid
+    scheme, grid = annotate.session.annotation.scheme, annotate.session.annotation.grid
     tumor = scheme.index("Tumor")
     assert scheme.colours[tumor] == "#C80000"
-    labelled = np.flatnonzero(annotate.annotation.labels == tumor)
+    labelled = np.flatnonzero(annotate.session.annotation.labels == tumor)
     inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
     np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
     assert "11 tiles were labelled" in annotate.files.report.text()

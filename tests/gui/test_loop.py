@@ -44,7 +44,7 @@ def begin(viewer: Any, qtbot: Any) -> Any:
     widget = dock(viewer, "Annotate tiles")
     widget.tiles["tile_px"].value = TILE
     open_field(widget, qtbot)
-    assert widget.annotation is not None, widget.message.text()
+    assert widget.session.annotation is not None, widget.message.text()
     return widget
 
 
@@ -56,7 +56,7 @@ def paint(viewer: Any, annotate: Any, qtbot: Any, first: int, last: int) -> None
     native = viewer.window._qt_viewer.canvas.native
 
     def at(place: int) -> QPointF:
-        box = annotate.annotation.grid.boxes[place]
+        box = annotate.session.annotation.grid.boxes[place]
         world = np.array([(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5])
         camera, size = viewer.scene.camera, np.array(viewer.canvas.size)
         y, x = (world - np.array(camera.center[-2:])) * camera.zoom + size / 2
@@ -83,11 +83,13 @@ def train(qtbot: Any, widget: Any, out: Path) -> None:
 
 def check_training_set(model: Path, annotate: Any, tmp_path: Path) -> None:
     """Labels equal the journal equal the saved file equal the training set."""
-    a = annotate.annotation
+    a = annotate.session.annotation
     labels = np.asarray(a.labels)
-    np.testing.assert_array_equal(Annotation.restore(a.image, a.grid, annotate.journal).labels, labels)
+    np.testing.assert_array_equal(Annotation.restore(a.image, a.grid, annotate.session.journal).labels, labels)
     a.save(tmp_path / "saved.tiles.json")
-    np.testing.assert_array_equal(open_annotation(tmp_path / "saved.tiles.json", annotate.journal).labels, labels)
+    np.testing.assert_array_equal(
+        open_annotation(tmp_path / "saved.tiles.json", annotate.session.journal).labels, labels
+    )
     bundle = open_bundle(model)
     assert bundle.scheme.colours == a.scheme.colours, "colours go with the classes"
     split = bundle.table("split.csv").sort_values(["y0", "x0"])
@@ -106,15 +108,15 @@ def test_label_restart_train_classify_correct_and_train_again(
     viewer.reset_view()
     for i in range(200):
         press(viewer, qtbot, int(truth[i]))
-    np.testing.assert_array_equal(annotate.annotation.labels[:200], truth[:200])
+    np.testing.assert_array_equal(annotate.session.annotation.labels[:200], truth[:200])
     # paint 50: rows 10 to 12, each with its class
     for first, last, label in ((200, 219, 0), (220, 239, 1), (240, 249, 0)):
         annotate._active = label
         paint(viewer, annotate, qtbot, first, last)
-    np.testing.assert_array_equal(annotate.annotation.labels[:250], truth[:250])
+    np.testing.assert_array_equal(annotate.session.annotation.labels[:250], truth[:250])
     for _ in range(10):
         qtbot.mouseClick(annotate.undo_button, Qt.MouseButton.LeftButton)
-    kept = np.array(annotate.annotation.labels)
+    kept = np.array(annotate.session.annotation.labels)
     assert 180 <= (kept != UNLABELLED).sum() < 250
 
     # restart: another widget on a viewer that knows nothing
@@ -123,7 +125,7 @@ def test_label_restart_train_classify_correct_and_train_again(
     viewer.add_image(pixels, name="the same field again")
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
     annotate = begin(viewer, qtbot)
-    np.testing.assert_array_equal(annotate.annotation.labels, kept)
+    np.testing.assert_array_equal(annotate.session.annotation.labels, kept)
 
     trainer = dock(viewer, "Train")
     assert trainer.data.from_layers.isChecked()
@@ -136,21 +138,21 @@ def test_label_restart_train_classify_correct_and_train_again(
         classify.set_model(first)
         qtbot.waitUntil(lambda: classify.model is not None, timeout=60_000)
     qtbot.mouseClick(classify.run_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: annotate.prediction() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: annotate.session.predictions() is not None, timeout=60_000)
     qtbot.waitUntil(classify.run_button.isEnabled)
 
     # correct 20: the least certain tiles that have no label yet
     annotate.policy.setCurrentText("least certain")
-    viewer.layers.selection.active = annotate.layers.map
+    viewer.layers.selection.active = annotate.session.layers.map
     queue = annotate._queue()
-    confidence = annotate.prediction().confidence
+    confidence = annotate.session.predictions().confidence
     assert (np.diff(confidence[queue]) >= 0).all()
-    annotate.layers.go_to(int(queue[0]))
+    annotate.session.layers.go_to(int(queue[0]))
     for _ in range(20):
-        press(viewer, qtbot, int(truth[annotate.layers.current]))
-    assert (annotate.annotation.labels != UNLABELLED).sum() == (kept != UNLABELLED).sum() + 20
-    labelled = np.asarray(annotate.annotation.labels) != UNLABELLED
-    np.testing.assert_array_equal(annotate.annotation.labels[labelled], truth[labelled])
+        press(viewer, qtbot, int(truth[annotate.session.layers.current]))
+    assert (annotate.session.annotation.labels != UNLABELLED).sum() == (kept != UNLABELLED).sum() + 20
+    labelled = np.asarray(annotate.session.annotation.labels) != UNLABELLED
+    np.testing.assert_array_equal(annotate.session.annotation.labels[labelled], truth[labelled])
     screenshot("loop")
 
     second = tmp_path / "second.cellclass"

@@ -167,20 +167,20 @@ def test_hover_click_keys_threshold_and_ticks_work_the_same_at_any_size(
     said = int(table.class_index[place])
     qtbot.mouseClick(classify.relabel.button, Qt.MouseButton.LeftButton)
     annotate = viewer.window._qt_window.findChild(AnnotateWidget)
-    qtbot.waitUntil(lambda: annotate.annotation is not None)
+    qtbot.waitUntil(lambda: annotate.session.annotation is not None)
     qtbot.waitUntil(lambda: "Accepted" in classify.message.text())
-    assert annotate.annotation.labels[place] == said
+    assert annotate.session.annotation.labels[place] == said
     assert classify.isVisible(), "the other widget stays behind"
     assert viewer.layers.selection.active is layer, "the next click is meant for the map"
     other = place + 3 if place < len(table) - 3 else place - 3
     click_tile(viewer, qtbot, image, table, other)
     wrong = 1 - int(table.class_index[other])
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, (Qt.Key.Key_1, Qt.Key.Key_2)[wrong])
-    assert annotate.annotation.labels[other] == wrong
-    assert (np.asarray(annotate.annotation.labels) >= 0).sum() == 2
+    assert annotate.session.annotation.labels[other] == wrong
+    assert (np.asarray(annotate.session.annotation.labels) >= 0).sum() == 2
     assert f"labelled {table.scheme.names[wrong]}" in classify.relabel.tile.text()
-    assert annotate.layers.map.data[table.grid.row[other], table.grid.col[other]] == 3 + wrong
-    annotate.layers.remove()
+    assert annotate.session.layers.map.data[table.grid.row[other], table.grid.col[other]] == 3 + wrong
+    annotate.session.layers.remove()
 
     # threshold and ticks
     def shown() -> np.ndarray:

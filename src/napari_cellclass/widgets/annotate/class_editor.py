@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
@@ -17,8 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.widgets.annotate.session import AnnotateSession
 from napari_cellclass.widgets.common.layout import row_of
 
 _COLUMNS = ("", "class", "key", "tiles")
@@ -29,17 +27,13 @@ class ClassEditor(QWidget):
 
     Parameters
     ----------
-    changed
-        Called after classes changed, so that layers and keys can follow.
-    say
-        Shows a sentence to the user; its second argument marks bad news.
+    session
+        Holds the annotation whose classes are shown and changed.
     """
 
-    def __init__(self, changed: Callable[[], None], say: Callable[[str, bool], None]) -> None:
+    def __init__(self, session: AnnotateSession) -> None:
         super().__init__()
-        self._changed = changed
-        self._say = say
-        self.annotation: Annotation | None = None
+        self._session = session
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
         self.table.verticalHeader().setVisible(False)
@@ -56,10 +50,18 @@ class ClassEditor(QWidget):
         self.add.clicked.connect(self._add)
         self.merge.clicked.connect(self._merge)
         self.remove.clicked.connect(self._remove)
+        session.classes_changed.connect(self.show_classes)
 
-    def show_annotation(self, annotation: Annotation) -> None:
+    @property
+    def annotation(self) -> Annotation | None:
+        """The annotation whose classes are shown."""
+        return self._session.annotation
+
+    def show_classes(self) -> None:
         """Fill the table anew."""
-        self.annotation = annotation
+        annotation = self.annotation
+        if annotation is None:
+            return
         counts = annotation.counts()
         tiles = dict(zip(counts["class_name"], counts["tiles"], strict=True))
         self.table.blockSignals(True)
@@ -95,53 +97,43 @@ class ClassEditor(QWidget):
             self.table.setItem(i, column, item)
 
     def selected(self) -> int:
-        """Place of the class in the selected row, or -1."""
+        """Index of the class in the selected row, or -1."""
         row = self.table.currentRow()
         return row if self.annotation is not None and 0 <= row < len(self.annotation.scheme) else -1
-
-    def _apply(self, action: Callable[[Annotation], object]) -> None:
-        if self.annotation is None:
-            return
-        try:
-            action(self.annotation)
-        except CellClassError as error:
-            self._say(str(error), True)
-        self.show_annotation(self.annotation)
-        self._changed()
 
     def _edited(self, item: QTableWidgetItem) -> None:
         index, text = item.row(), item.text().strip()
         if item.column() == 1:
-            self._apply(lambda annotation: annotation.change_class(index, name=text))
+            self._session.edit_classes(lambda annotation: annotation.change_class(index, name=text))
         elif item.column() == 2:
-            self._apply(lambda annotation: annotation.change_class(index, key=text))
+            self._session.edit_classes(lambda annotation: annotation.change_class(index, key=text))
 
     def _double_clicked(self, row: int, column: int) -> None:
         if column != 0 or self.annotation is None or row >= len(self.annotation.scheme):
             return
         colour = QColorDialog.getColor(QColor(self.annotation.scheme.colours[row]), self)
         if colour.isValid():
-            self._apply(lambda annotation: annotation.change_class(row, colour=colour.name().upper()))
+            self._session.edit_classes(lambda annotation: annotation.change_class(row, colour=colour.name().upper()))
 
     def _add(self) -> None:
         name, done = QInputDialog.getText(self, "Add a class", "name of the class")
         if done and name.strip():
-            self._apply(lambda annotation: annotation.add_class(name.strip()))
+            self._session.edit_classes(lambda annotation: annotation.add_class(name.strip()))
 
     def _merge(self) -> None:
         index = self.selected()
         if self.annotation is None or index < 0:
-            self._say("Select the class to merge into another.", True)
+            self._session.message.emit("Select the class to merge into another.", True)
             return
         others = [name for i, name in enumerate(self.annotation.scheme.names) if i != index]
         name = self.annotation.scheme.names[index]
         into, done = QInputDialog.getItem(self, "Merge classes", f"tiles of {name!r} become", others, 0, False)
         if done:
-            self._apply(lambda annotation: annotation.merge_class(index, annotation.scheme.index(into)))
+            self._session.edit_classes(lambda annotation: annotation.merge_class(index, annotation.scheme.index(into)))
 
     def _remove(self) -> None:
         index = self.selected()
         if index < 0:
-            self._say("Select the class to remove; its tiles become unlabelled.", True)
+            self._session.message.emit("Select the class to remove; its tiles become unlabelled.", True)
             return
-        self._apply(lambda annotation: annotation.remove_class(index))
+        self._session.edit_classes(lambda annotation: annotation.remove_class(index))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,10 @@ from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, r
 from napari_cellclass.core.labels.regions import from_regions
 from napari_cellclass.core.labels.tile_labels import from_csv, from_points, grid_around_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
+from napari_cellclass.widgets.annotate.session import AnnotateSession
 from napari_cellclass.widgets.common.layer_choice import Holder
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
-
-if TYPE_CHECKING:
-    from napari_cellclass.widgets.annotate.widget import AnnotateWidget
-
 
 _FEW = 20  # differing tiles are listed up to this
 
@@ -36,13 +33,13 @@ class FilesPanel(QWidget):
 
     Parameters
     ----------
-    owner
-        The widget that holds the annotation.
+    session
+        Holds the annotation.
     """
 
-    def __init__(self, owner: AnnotateWidget) -> None:
+    def __init__(self, session: AnnotateSession) -> None:
         super().__init__()
-        self._owner = owner
+        self._session = session
         self.layer = QComboBox()
         self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.layer.setToolTip("Shapes or Points with a class in their features, or a painted Labels layer")
@@ -80,7 +77,7 @@ class FilesPanel(QWidget):
         self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))
         for button, action in (
             (self.take_button, self.take),
-            (self.accept_button, lambda: owner.accept_predictions(None)),
+            (self.accept_button, lambda: session.accept_predictions(None)),
             (self.points_button, lambda: self._ask("Points", self.points)),
             (self.boxes_button, lambda: self._ask("Boxes", self.boxes)),
             (self.regions_button, lambda: self._ask("Regions", self.regions)),
@@ -95,7 +92,7 @@ class FilesPanel(QWidget):
         """Follow the viewer's layer list."""
         chosen = self.layer.currentText()
         self.layer.clear()
-        for layer in layers_with_labels(self._owner.viewer):
+        for layer in layers_with_labels(self._session.viewer):
             self.layer.addItem(layer.name, Holder(layer))
         self.layer.setCurrentText(chosen)
 
@@ -112,7 +109,7 @@ class FilesPanel(QWidget):
             action(Path(name))
 
     def _ask_save(self) -> None:
-        annotation = self._owner.annotation
+        annotation = self._session.annotation
         assert annotation is not None
         name, _ = QFileDialog.getSaveFileName(
             self, "Save annotation", f"{Path(annotation.image.name).stem}.tiles.json", "Annotation (*.tiles.json)"
@@ -124,50 +121,50 @@ class FilesPanel(QWidget):
 
     def take(self) -> None:
         """Take labels from the chosen layer; classes that are not there yet are added."""
-        owner = self._owner
-        assert owner.annotation is not None
-        assert owner.layers is not None
+        session = self._session
+        assert session.annotation is not None
+        assert session.layers is not None
         if self.layer.currentData() is None:
             self.report.setText("There is no Shapes, Points or Labels layer with classes.")
             return
         layer = self.layer.currentData().layer
         if self.centred.isChecked() and type(layer).__name__ == "Points":
-            points, labels, names = points_of_layer(layer, owner.layers.over)
+            points, labels, names = points_of_layer(layer, session.layers.over)
             self._around(points, labels, names)
             return
-        found, names = labels_from_layer(layer, owner.annotation.grid, owner.layers.over, self.cover.value() / 100)
+        found, names = labels_from_layer(layer, session.annotation.grid, session.layers.over, self.cover.value() / 100)
         self._apply(found, names)
 
     def points(self, path: Path) -> None:
         """Take labels from the points of a CSV file."""
-        owner = self._owner
-        assert owner.annotation is not None
-        found = read_points_csv(path, owner.annotation.image.name)
+        session = self._session
+        assert session.annotation is not None
+        found = read_points_csv(path, session.annotation.image.name)
         self._take_csv(found, found.points)
 
     def boxes(self, path: Path) -> None:
         """Take labels from the boxes of a CSV file."""
-        owner = self._owner
-        assert owner.annotation is not None
-        found = read_boxes_csv(path, owner.annotation.image.name)
+        session = self._session
+        assert session.annotation is not None
+        found = read_boxes_csv(path, session.annotation.image.name)
         self._take_csv(found, found.centres())
 
     def regions(self, path: Path) -> None:
         """Take labels from the annotations of a GeoJSON file, as QuPath exports them."""
-        owner = self._owner
-        assert owner.annotation is not None
-        assert owner.source is not None
-        size = owner.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
+        session = self._session
+        assert session.annotation is not None
+        assert session.source is not None
+        size = session.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
         if size is None:
-            self.report.setText(f"{owner.source.name} does not tell its pixel size, so µm mean nothing in it.")
+            self.report.setText(f"{session.source.name} does not tell its pixel size, so µm mean nothing in it.")
             return
         found = read_geojson(path, Placement(size))
-        self._apply(*from_regions(owner.annotation.grid, found, self.cover.value() / 100), found.colours())
+        self._apply(*from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours())
         told = [f"{found.unclassified} regions without a class were left out."] if found.unclassified else []
         self.report.setText("\n".join([self.report.text(), *told, *found.skipped[:_FEW]]))
 
     def _take_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
-        annotation = self._owner.annotation
+        annotation = self._session.annotation
         assert annotation is not None
         if self.centred.isChecked():
             names = tuple(sorted(set(found.names)))
@@ -177,64 +174,54 @@ class FilesPanel(QWidget):
 
     def _around(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
         """Start an annotation whose tiles lie around points, labelled with the points' classes."""
-        owner = self._owner
-        assert owner.annotation is not None
-        assert owner.layers is not None
-        assert owner.source is not None
-        before = owner.annotation
+        session = self._session
+        assert session.annotation is not None
+        assert session.layers is not None
+        assert session.source is not None
+        before = session.annotation
         grid = grid_around_points(before.grid.image_shape, points, before.grid.tile_px)
         scheme = ClassScheme(names) if len(names) > 1 else before.scheme
-        owner.open(Annotation(before.image, grid, scheme, owner.journal), owner.source, owner.layers.over)
+        session.open(Annotation(before.image, grid, scheme, session.journal), session.source, session.layers.over)
         self._apply(from_points(grid, points, classes), names)
 
     def _apply(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
-        annotation = self._owner.annotation
-        assert annotation is not None
-        for name in names:
-            if name not in annotation.scheme.names:
-                annotation.add_class(name, (colours or {}).get(name))
-        ours = np.array([annotation.scheme.index(name) for name in names] or [0])
-        places = np.flatnonzero(found.labels != -1)
-        labels = np.where(found.labels >= 0, ours[np.maximum(found.labels, 0)], found.labels)[places]
-        self._owner.apply(lambda a: a.label(places, labels))
-        self._owner.drop_placeholders()
-        self._owner.classes_changed()
+        tile_indices = np.flatnonzero(found.labels != -1)
+        labels = found.labels[tile_indices]
+        self._session.add_labels(tile_indices, labels, names, colours)
         conflicts = f"; {len(found.conflicts)} are claimed by two classes and left out" if found.conflicts else ""
         self.report.setText(f"{int((labels >= 0).sum()):,} tiles were labelled{conflicts}.")
 
     def open(self, path: Path) -> None:
         """Open an annotation file of this image."""
-        owner = self._owner
-        opened = open_annotation(path, owner.journal)
-        if owner.annotation is None or opened.image.image_id != owner.annotation.image.image_id:
+        session = self._session
+        opened = open_annotation(path, session.journal)
+        if session.annotation is None or opened.image.image_id != session.annotation.image.image_id:
             self.report.setText(f"{path.name} belongs to the image {opened.image.name}, which is not the one shown.")
             return
-        assert owner.source is not None
-        assert owner.layers is not None
-        owner.open(opened, owner.source, owner.layers.over)
+        assert session.source is not None
+        assert session.layers is not None
+        session.open(opened, session.source, session.layers.over)
         self.report.setText(f"Opened {path.name}.")
 
     def merge(self, path: Path) -> None:
         """Take over the labels of another annotator's file; where both differ, the tile is in conflict."""
-        annotation = self._owner.annotation
+        annotation = self._session.annotation
         assert annotation is not None
-        other = open_annotation(path, self._owner.journal)
-        for name in other.scheme.names:
-            if name not in annotation.scheme.names:
-                annotation.add_class(name)
+        other = open_annotation(path, self._session.journal)
+        self._session.add_missing_classes(other.scheme.names)
         labels, conflicts = merge(annotation, other)
-        places = np.flatnonzero(labels != annotation.labels)
-        self._owner.apply(lambda a: a.label(places, labels[places]))
-        self._owner.classes_changed()
-        self.report.setText(f"{len(places):,} tiles changed, {len(conflicts)} are in conflict.")
+        tile_indices = np.flatnonzero(labels != annotation.labels)
+        self._session.apply(lambda a: a.label(tile_indices, labels[tile_indices]))
+        self._session.announce_classes()
+        self.report.setText(f"{len(tile_indices):,} tiles changed, {len(conflicts)} are in conflict.")
 
     def compare(self, path: Path) -> None:
         """Compare with another annotator's file of the same image."""
-        owner = self._owner
-        assert owner.annotation is not None
-        other = open_annotation(path, owner.journal)
-        result = compare(owner.annotation, other)
-        ours, grid = owner.annotation, owner.annotation.grid
+        session = self._session
+        assert session.annotation is not None
+        other = open_annotation(path, session.journal)
+        result = compare(session.annotation, other)
+        ours, grid = session.annotation, session.annotation.grid
         theirs = other.labels_of(grid.tile_id)
         lines = [
             f"r{grid.row[i]} c{grid.col[i]}: {ours.scheme.names[ours.labels[i]]} / {other.scheme.names[theirs[i]]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,16 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import crop_pixels
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.predictions.active_learning import ranked
 from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.widgets.annotate.session import AnnotateSession
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
 
-if TYPE_CHECKING:
-    from napari_cellclass.widgets.annotate.widget import AnnotateWidget
-
 _SORTS = ("by class", "by confidence", "least certain", "suspected mistakes")
 _PAGE = 120
 _ICON_PX = 84
-_PLACE_ROLE = Qt.ItemDataRole.UserRole
+_INDEX_ROLE = Qt.ItemDataRole.UserRole
 
 
 def _crops(source: SourceImage, boxes: NDArray[Any], task: Task) -> list[NDArray[np.uint8]]:
@@ -50,13 +47,13 @@ class Gallery(QWidget):
 
     Parameters
     ----------
-    owner
-        The widget that holds annotation, source and prediction.
+    session
+        Holds the annotation, the field and its predictions.
     """
 
-    def __init__(self, owner: AnnotateWidget) -> None:
+    def __init__(self, session: AnnotateSession) -> None:
         super().__init__()
-        self._owner = owner
+        self._session = session
         self._job: Job | None = None
         self._requests = 0
         self.sort = QComboBox()
@@ -87,11 +84,11 @@ class Gallery(QWidget):
         self.list.itemDoubleClicked.connect(self._go)
 
     def order(self) -> NDArray[np.int64]:
-        """Places of the tiles in the chosen order."""
-        annotation = self._owner.annotation
+        """Give the indices of the tiles in the chosen order."""
+        annotation = self._session.annotation
         assert annotation is not None
         labels = np.asarray(annotation.labels)
-        table, ids = self._owner.prediction(), annotation.grid.tile_id
+        table, ids = self._session.predictions(), annotation.grid.tile_id
         sort: Any = self.sort.currentText()
         if sort == "by class":
             labelled = np.flatnonzero(labels != -1)
@@ -102,25 +99,25 @@ class Gallery(QWidget):
             confidence = dict(zip(table.grid.tile_id.tolist(), table.confidence.tolist(), strict=True))
             known = np.array([i for i, t in enumerate(ids.tolist()) if t in confidence], np.int64)
             return known[np.argsort([-confidence[int(ids[i])] for i in known], kind="stable")]
-        return ranked(sort, labels, ids, table, annotation.scheme.names)
+        return self._session.ranked(sort)
 
     def show_page(self) -> None:
         """Read and show the first page of the chosen order."""
-        annotation, source = self._owner.annotation, self._owner.source
+        annotation, source = self._session.annotation, self._session.source
         if annotation is None or source is None:
             return
-        places = self.order()
-        shown = places[:_PAGE]
+        tile_indices = self.order()
+        shown = tile_indices[:_PAGE]
         self.label_as.clear()
         self.label_as.addItems(list(annotation.scheme.names))
-        if len(places) == 0:
-            needs = self.sort.currentText() != "by class" and self._owner.prediction() is None
+        if len(tile_indices) == 0:
+            needs = self.sort.currentText() != "by class" and self._session.predictions() is None
             self.list.clear()
             self.status.setText(
                 "Classify this field with the same tile size first." if needs else "There are no such tiles."
             )
             return
-        self.status.setText(f"The first {len(shown)} of {len(places):,} tiles.")
+        self.status.setText(f"The first {len(shown)} of {len(tile_indices):,} tiles.")
         if self._job is not None:
             self._job.cancel()
         self._requests += 1
@@ -129,69 +126,69 @@ class Gallery(QWidget):
         self._job.returned.connect(lambda crops: self._fill(shown, crops) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)))
 
-    def _fill(self, places: NDArray[np.int64], crops: list[NDArray[np.uint8]]) -> None:
+    def _fill(self, tile_indices: NDArray[np.int64], crops: list[NDArray[np.uint8]]) -> None:
         self.list.clear()
-        for place, pixels in zip(places.tolist(), crops, strict=True):
-            item = QListWidgetItem(self._icon(place, pixels), self._caption(place))
-            item.setData(_PLACE_ROLE, place)
+        for tile_index, pixels in zip(tile_indices.tolist(), crops, strict=True):
+            item = QListWidgetItem(self._icon(tile_index, pixels), self._caption(tile_index))
+            item.setData(_INDEX_ROLE, tile_index)
             self.list.addItem(item)
 
-    def _icon(self, place: int, pixels: NDArray[np.uint8]) -> QIcon:
-        annotation = self._owner.annotation
+    def _icon(self, tile_index: int, pixels: NDArray[np.uint8]) -> QIcon:
+        annotation = self._session.annotation
         assert annotation is not None
         height, width = pixels.shape[:2]
         image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
         pixmap = QPixmap.fromImage(image).scaled(_ICON_PX, _ICON_PX, Qt.AspectRatioMode.KeepAspectRatio)
-        label = int(annotation.labels[place])
+        label = int(annotation.labels[tile_index])
         if label >= 0:
             painter = QPainter(pixmap)
             painter.fillRect(0, 0, pixmap.width(), 5, QColor(annotation.scheme.colours[label]))
             painter.end()
         return QIcon(pixmap)
 
-    def _caption(self, place: int) -> str:
-        annotation, table = self._owner.annotation, self._owner.prediction()
+    def _caption(self, tile_index: int) -> str:
+        annotation, table = self._session.annotation, self._session.predictions()
         assert annotation is not None
-        label = int(annotation.labels[place])
+        label = int(annotation.labels[tile_index])
         own = annotation.scheme.names[label] if label >= 0 else {-2: "unsure", -3: "conflict"}.get(label, "")
-        said = _said(table, int(annotation.grid.tile_id[place]))
-        return "\n".join(text for text in (own, said) if text)
+        predicted = _prediction_text(table, int(annotation.grid.tile_id[tile_index]))
+        return "\n".join(text for text in (own, predicted) if text)
 
     def selected(self) -> NDArray[np.int64]:
-        """Places of the selected tiles."""
-        return np.array([item.data(_PLACE_ROLE) for item in self.list.selectedItems()], np.int64)
+        """Give the indices of the selected tiles."""
+        return np.array([item.data(_INDEX_ROLE) for item in self.list.selectedItems()], np.int64)
 
     def _label(self) -> None:
-        annotation, places = self._owner.annotation, self.selected()
-        if annotation is None or len(places) == 0:
+        annotation, tile_indices = self._session.annotation, self.selected()
+        if annotation is None or len(tile_indices) == 0:
             self.status.setText("Select tiles first; Ctrl and Shift select several.")
             return
-        if self._owner.label_places(places, annotation.scheme.index(self.label_as.currentText())):
+        if self._session.label(tile_indices, annotation.scheme.index(self.label_as.currentText())):
             self._recaption()
 
     def _agree(self) -> None:
         """Take the model's class for the selected tiles, or for all that are shown."""
-        annotation, table = self._owner.annotation, self._owner.prediction()
+        annotation, table = self._session.annotation, self._session.predictions()
         if annotation is None or table is None:
             self.status.setText("There is no map of these tiles to agree with.")
             return
-        places = self.selected()
-        if len(places) == 0:
-            places = np.array([self.list.item(i).data(_PLACE_ROLE) for i in range(self.list.count())], np.int64)
-        self._owner.accept_predictions(places)
+        tile_indices = self.selected()
+        if len(tile_indices) == 0:
+            tile_indices = np.array([self.list.item(i).data(_INDEX_ROLE) for i in range(self.list.count())], np.int64)
+        self._session.accept_predictions(tile_indices)
         self._recaption()
 
     def _recaption(self) -> None:
         for i in range(self.list.count()):
             item = self.list.item(i)
-            item.setText(self._caption(item.data(_PLACE_ROLE)))
+            item.setText(self._caption(item.data(_INDEX_ROLE)))
 
     def _go(self, item: QListWidgetItem) -> None:
-        if self._owner.layers is not None:
-            self._owner.layers.go_to(item.data(_PLACE_ROLE))
+        if self._session.layers is not None:
+            self._session.layers.go_to(item.data(_INDEX_ROLE))
 
 
-def _said(table: TileTable | None, tile_id: int) -> str:
+def _prediction_text(table: TileTable | None, tile_id: int) -> str:
     if table is None:
         return ""
     rows = np.flatnonzero(table.grid.tile_id == tile_id)

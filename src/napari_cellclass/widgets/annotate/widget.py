@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -20,18 +21,16 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
-from napari_cellclass.core.labels.session_store import user_journal
 from napari_cellclass.core.params.shared import TileParams
-from napari_cellclass.core.predictions.active_learning import Policy, ranked
-from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.predictions.active_learning import Policy
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.keys import list_keys
 from napari_cellclass.viewer.common.layers import image_from_layers
-from napari_cellclass.viewer.common.session import FieldLayer, map_of_field
-from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
+from napari_cellclass.viewer.common.session import FieldLayer
 from napari_cellclass.widgets.annotate.class_editor import ClassEditor
 from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
+from napari_cellclass.widgets.annotate.session import PLACEHOLDERS, AnnotateSession
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job
@@ -48,7 +47,6 @@ _PREVIEW_PX = 220
 _PREVIEW_AFTER_MS = 30
 _COUNTS_AFTER_MS = 150
 _RATE_OVER_S = 60.0
-_PLACEHOLDERS = ("class 1", "class 2")
 _BULK = 50  # changes of more tiles at once do not count as labelling speed
 _STRIDES = {"Left": (0, -1), "Right": (0, 1), "Up": (-1, 0), "Down": (1, 0)}
 
@@ -62,23 +60,26 @@ class AnnotateWidget(DockedWidget):
         The viewer; napari finds the parameter by this name.
     """
 
+    display_name = "Annotate tiles"
+    session: AnnotateSession
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
         look_after_removals(self, napari_viewer)
-        self.journal = user_journal()
-        self.annotation: Annotation | None = None
-        self.layers: AnnotationLayers | None = None
-        self.source: SourceImage | None = None
-        self._others: list[AnnotationLayers] = []
+        self.session = AnnotateSession(napari_viewer)
         self._job: Job | None = None
         self._active: int | None = None  # the class that click and drag paint with: that of the last key
         self._selected: NDArray[np.int64] | None = None
         self._times: deque[float] = deque(maxlen=2000)
         self._build()
+        self.session.opened.connect(self._opened)
+        self.session.changed.connect(self._labelled)
+        self.session.classes_changed.connect(self._classes_changed)
+        self.session.message.connect(self._show_message)
         self.viewer.layers.events.inserted.connect(self._layers_changed)
         self.viewer.layers.events.removed.connect(self._layers_changed)
-        self._say("Open an image, choose a tile size, and press Start.")
+        self._show_message("Open an image, choose a tile size, and press Start.")
 
     def _build(self) -> None:
         self.images = ImageChoice(self.viewer)
@@ -86,7 +87,7 @@ class AnnotateWidget(DockedWidget):
         self.tiles["tile_px"].value = 128
         self.start_button = QPushButton("Start")
         self.message = Sentence(selectable=False)  # a click must not take the keys away
-        self.classes = ClassEditor(self.classes_changed, self._say)
+        self.classes = ClassEditor(self.session)
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))
         self.policy.setToolTip("which tile comes next; the last two need a map of the same tiles")
@@ -95,12 +96,12 @@ class AnnotateWidget(DockedWidget):
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.status = QLabel()
         self.undo_button, self.redo_button = QPushButton("Undo"), QPushButton("Redo")
-        self.gallery = Gallery(self)
-        self.files = FilesPanel(self)
+        self.gallery = Gallery(self.session)
+        self.files = FilesPanel(self.session)
         self._lay_out()
         self.start_button.clicked.connect(self.start)
-        self.undo_button.clicked.connect(self.undo)
-        self.redo_button.clicked.connect(self.redo)
+        self.undo_button.clicked.connect(self.session.undo)
+        self.redo_button.clicked.connect(self.session.redo)
         self._preview_timer = QTimer(self)
         self._preview_timer.setSingleShot(True)
         self._preview_timer.setInterval(_PREVIEW_AFTER_MS)
@@ -152,17 +153,19 @@ class AnnotateWidget(DockedWidget):
             source = image_from_layers(layers, self.viewer.dims.point)
             grid = TileParams.checked(**{field.name: field.value for field in self.tiles}).grid(source)
         except CellClassError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
             return
         over = FieldLayer.of(layers[0])
         self.start_button.setEnabled(False)
-        self._say("Looking for earlier labels of this image …")
-        self._job = job = start_job(restore_annotation, owner=self, source=source, grid=grid, journal=self.journal)
-        job.returned.connect(lambda found: self._looked(job, found, source, grid, over))
-        job.failed.connect(lambda error: self._say(str(error), True))
+        self._show_message("Looking for earlier labels of this image …")
+        self._job = job = start_job(
+            restore_annotation, owner=self, source=source, grid=grid, journal=self.session.journal
+        )
+        job.returned.connect(lambda found: self._earlier_found(job, found, source, grid, over))
+        job.failed.connect(lambda error: self._show_message(str(error), True))
         job.finished.connect(lambda: self.start_button.setEnabled(True))
 
-    def _looked(
+    def _earlier_found(
         self, job: Job, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid, over: FieldLayer
     ) -> None:
         if job is not self._job:
@@ -173,211 +176,131 @@ class AnnotateWidget(DockedWidget):
             question = f"There are {n} labels of this image and this grid from an earlier time. Go on with them?"
             if QMessageBox.question(self, "Labels found", question) != QMessageBox.StandardButton.Yes:
                 annotation = None
-        self.open(annotation or Annotation(image, grid, ClassScheme(_PLACEHOLDERS), self.journal), source, over)
+        annotation = annotation or Annotation(image, grid, ClassScheme(PLACEHOLDERS), self.session.journal)
+        self.session.open(annotation, source, over)
 
-    def open(self, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
-        """Show an annotation in the viewer and bind its keys."""
-        if self.layers is not None:
-            self.layers.retire()
-            self._others.append(self.layers)
-        for other in [o for o in self._others if o.annotation.image.image_id == annotation.image.image_id]:
-            other.remove()
-            self._others.remove(other)
-        self.annotation, self.source = annotation, source
-        self.layers = AnnotationLayers(self.viewer, annotation, source, over)
-        self.layers.on_paint = self._paint
-        self.layers.on_selected = self._select
-        self.layers.on_moved = self._preview_timer.start
+    def _opened(self) -> None:
+        layers = self.session.layers
+        assert layers is not None
+        layers.on_paint = self._paint
+        layers.on_selected = self._select
+        layers.on_moved = self._preview_timer.start
         self.tabs.setEnabled(True)
-        self.classes_changed()
-        self.layers.go_to(self._first(), follow=False)
-        self._say("Press a class's key: it labels the tile in the blue frame and goes to the next.")
+        layers.go_to(int(next(iter(self._queue()), 0)), follow=False)
+        self._show_message("Press a class's key: it labels the tile in the blue frame and goes to the next.")
 
     # -- labelling -------------------------------------------------------------------------------
 
-    def label(self, label: int) -> None:
+    def _label_current(self, label: int) -> None:
         """Label the current tile and go to the next."""
-        if self.layers is not None and self.label_places(np.array([self.layers.current]), label):
+        layers = self.session.layers
+        if layers is not None and self.session.label([layers.current], label):
             self._next()
 
-    def label_places(self, places: NDArray[np.int64], label: int) -> bool:
-        """Label tiles; False, with the reason shown, when that could not be written to disk."""
-        assert self.annotation is not None
-        return self.apply(lambda annotation: annotation.label(places, label))
-
-    def apply(self, action: Any) -> bool:
-        """LabelChange the annotation and show what changed."""
-        if self.annotation is None or self.layers is None:
-            return False
-        try:
-            change: LabelChange | None = action(self.annotation)
-        except CellClassError as error:
-            self._say(str(error), True)
-            return False
-        if change is not None:
-            self.layers.repaint(change)
-            if len(change.tile_indices) < _BULK:
-                self._times.extend([time.monotonic()] * len(change.tile_indices))
+    def _labelled(self, change: LabelChange | None) -> None:
+        if change is not None and len(change.tile_indices) < _BULK:
+            self._times.extend([time.monotonic()] * len(change.tile_indices))
         self._counts_timer.start()
-        return True
 
-    def undo(self) -> None:
-        """Take the last change back."""
-        self.apply(lambda annotation: annotation.undo())
-        self._refresh_classes()
-
-    def redo(self) -> None:
-        """Make the change that was taken back again."""
-        self.apply(lambda annotation: annotation.redo())
-        self._refresh_classes()
-
-    def _refresh_classes(self) -> None:
-        # Undo may bring a class back, and with it colours and keys.
-        if self.annotation is not None and self.annotation.scheme != self._bound_scheme:
-            self.classes_changed()
-
-    def _paint(self, places: NDArray[np.int64]) -> None:
+    def _paint(self, tile_indices: NDArray[np.int64]) -> None:
         self._selected = None
         if self._active is None:
-            self._say("Press a class's key first; click and drag then paint with that class.")
+            self._show_message("Press a class's key first; click and drag then paint with that class.")
         else:
-            self.label_places(places, self._active)
+            self.session.label(tile_indices, self._active)
 
-    def _select(self, places: NDArray[np.int64]) -> None:
-        self._selected = places if len(places) else None
-        if len(places):
-            self._say(f"{len(places):,} tiles are selected: press a class's key to label them all.")
+    def _select(self, tile_indices: NDArray[np.int64]) -> None:
+        self._selected = tile_indices if len(tile_indices) else None
+        if len(tile_indices):
+            self._show_message(f"{len(tile_indices):,} tiles are selected: press a class's key to label them all.")
 
-    def _choose(self, label: int) -> None:
+    def _press_class_key(self, label: int) -> None:
         self._active = label
         if self._selected is None:
-            self.label(label)
+            self._label_current(label)
             return
-        if self.label_places(self._selected, label):
-            self._say(f"{len(self._selected):,} tiles were labelled.")
+        if self.session.label(self._selected, label):
+            self._show_message(f"{len(self._selected):,} tiles were labelled.")
         self._selected = None
-        if self.layers is not None:
-            self.layers.go_to(self.layers.current, follow=False)
-
-    def accept_predictions(self, places: NDArray[np.int64] | None) -> None:
-        """Take the classes of the map as labels: of some tiles, or of all that have no label yet."""
-        table, annotation = self.prediction(), self.annotation
-        if table is None or annotation is None or self.layers is None:
-            self._say("There is no map of these tiles; classify this field with the same tile size first.", True)
-            return
-        for name, colour in zip(table.scheme.names, table.scheme.colours, strict=True):
-            if name not in annotation.scheme.names:
-                annotation.add_class(name, colour)
-        ours = np.array([annotation.scheme.index(name) for name in table.scheme.names])
-        place_of = {int(tile): i for i, tile in enumerate(annotation.grid.tile_id)}
-        wanted = set(np.flatnonzero(annotation.labels == UNLABELLED) if places is None else places)
-        rows = [i for i, tile in enumerate(table.grid.tile_id) if place_of.get(int(tile), -1) in wanted]
-        rows = [i for i in rows if table.class_index[i] >= 0]
-        chosen = np.array([place_of[int(table.grid.tile_id[i])] for i in rows], np.int64)
-        self.apply(lambda a: a.label(chosen, ours[table.class_index[rows]].astype(np.int16)))
-        self.drop_placeholders()
-        self.classes_changed()
-        self._say(f"{len(rows):,} tiles have taken the map's class.")
-
-    def drop_placeholders(self) -> None:
-        """Remove the classes that a new annotation begins with, once it has two real ones beside them."""
-        assert self.annotation is not None
-        for name in _PLACEHOLDERS:
-            names = self.annotation.scheme.names
-            unused = name in names and not (self.annotation.labels == names.index(name)).any()
-            if unused and len([n for n in names if n not in _PLACEHOLDERS]) >= 2:
-                place = names.index(name)
-                self.apply(lambda a, place=place: a.remove_class(place))
-        keys = [key.strip() for key in self.annotation.scheme.keys]
-        for i, key in enumerate(keys):
-            if key.isdigit() and str(i + 1) not in keys:
-                self.apply(lambda a, i=i: a.change_class(i, key=str(i + 1)))
-
-    def prediction(self) -> TileTable | None:
-        """Give the map of this field that is in the viewer, when it has the same tiles."""
-        if self.source is None or self.annotation is None:
-            return None
-        return map_of_field(self.viewer, self.source, self.annotation.grid)
+        layers = self.session.layers
+        if layers is not None:
+            layers.go_to(layers.current, follow=False)
 
     def _queue(self) -> NDArray[np.int64]:
-        assert self.annotation is not None
-        a = self.annotation
         policy: Any = self.policy.currentText()
-        return ranked(policy, np.asarray(a.labels), a.grid.tile_id, self.prediction(), a.scheme.names)
-
-    def _first(self) -> int:
-        return int(next(iter(self._queue()), 0))
+        return self.session.ranked(policy)
 
     def _next(self) -> None:
-        assert self.layers is not None
+        layers = self.session.layers
+        assert layers is not None
         queue = self._queue()
-        in_order = self.policy.currentText() == "in order"
-        wanted = queue > self.layers.current if in_order else queue != self.layers.current
+        policy = self.policy.currentText()
+        in_order = policy == "in order"
+        wanted = queue > layers.current if in_order else queue != layers.current
         queue = queue if in_order and not wanted.any() else queue[wanted]  # in order it begins again at its end
         if len(queue):
-            self.layers.go_to(int(queue[0]))
-        elif self.prediction() is None and self.policy.currentText() in ("least certain", "suspected mistakes"):
-            self._say(
-                f"No map of these tiles is there, so nothing is {self.policy.currentText()}; classify the field first."
-            )
+            layers.go_to(int(queue[0]))
+        elif self.session.predictions() is None and policy in ("least certain", "suspected mistakes"):
+            self._show_message(f"No map of these tiles is there, so nothing is {policy}; classify the field first.")
         else:
-            self._say("No tile is left in this queue.")
+            self._show_message("No tile is left in this queue.")
 
     # -- keys and what is shown --------------------------------------------------------------------
 
-    def classes_changed(self) -> None:
+    def _classes_changed(self) -> None:
         """Let layers, keys and counts follow the classes."""
-        assert self.annotation is not None
-        assert self.layers is not None
-        scheme = self._bound_scheme = self.annotation.scheme
+        annotation, layers = self.session.annotation, self.session.layers
+        assert annotation is not None
+        assert layers is not None
+        scheme = annotation.scheme
         if self._active is not None and self._active >= len(scheme):
             self._active = None
         keys: dict[str, Any] = {
-            key.strip().lower(): lambda i=i: self._choose(i) for i, key in enumerate(scheme.keys) if key.strip()
+            key.strip().lower(): partial(self._press_class_key, i) for i, key in enumerate(scheme.keys) if key.strip()
         }
-        keys |= {"0": lambda: self._choose(UNLABELLED), "u": lambda: self._choose(UNSURE)}
-        keys |= {"Control-Z": self.undo, "Control-Shift-Z": self.redo}
+        keys |= {"0": partial(self._press_class_key, UNLABELLED), "u": partial(self._press_class_key, UNSURE)}
+        keys |= {"Control-Z": self.session.undo, "Control-Shift-Z": self.session.redo}
         for name, (rows, cols) in _STRIDES.items():
-            keys[name] = lambda rows=rows, cols=cols: self._walk(rows, cols)
-            keys[f"Shift-{name}"] = lambda rows=rows, cols=cols: self._walk(10 * rows, 10 * cols)
-        self.layers.bind(keys, lambda key: self._say(f"The key {key!r} belongs to no class."))
-        self.layers.recolour()
-        self.layers.repaint()
-        self._show_key_map()
-        self.classes.show_annotation(self.annotation)
+            keys[name] = partial(self._walk, rows, cols)
+            keys[f"Shift-{name}"] = partial(self._walk, 10 * rows, 10 * cols)
+        layers.bind(keys, lambda key: self._show_message(f"The key {key!r} belongs to no class."))
+        layers.recolour()
+        layers.repaint()
+        self._show_key_map(scheme)
         self._show_counts()
 
     def _walk(self, rows: int, columns: int) -> None:
-        assert self.layers is not None
+        layers = self.session.layers
+        assert layers is not None
         self._selected = None
-        self.layers.go_to(self.layers.neighbour(rows, columns))
+        layers.go_to(layers.neighbour(rows, columns))
 
-    def _show_key_map(self) -> None:
-        assert self.annotation is not None
-        scheme = self.annotation.scheme
+    def _show_key_map(self, scheme: ClassScheme) -> None:
         keys = [f"{key.strip()} {name}" for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
         lines = [*keys, "0 clear", "u unsure", "arrows walk", "drag paints", "Shift+drag selects", "Ctrl+Z undo"]
         list_keys(self.viewer, lines)
 
     def _show_counts(self) -> None:
-        if self.annotation is None:
+        annotation = self.session.annotation
+        if annotation is None:
             return
         self.classes.show_counts()
         now = time.monotonic()
         recent = [t for t in self._times if now - t < _RATE_OVER_S]
         span = max(5.0, now - recent[0]) if recent else _RATE_OVER_S
-        labelled = int((self.annotation.labels != UNLABELLED).sum())
-        conflicts = int((self.annotation.labels < UNSURE).sum())
-        text = f"{labelled:,} of {len(self.annotation.grid):,} labelled, {60 * len(recent) / span:.0f} per minute"
+        labelled = int((annotation.labels != UNLABELLED).sum())
+        conflicts = int((annotation.labels < UNSURE).sum())
+        text = f"{labelled:,} of {len(annotation.grid):,} labelled, {60 * len(recent) / span:.0f} per minute"
         self.status.setText(text + (f", {conflicts} in conflict" if conflicts else ""))
 
     def _show_preview(self) -> None:
-        if self.layers is None or self.annotation is None or self.source is None:
+        layers, source = self.session.layers, self.session.source
+        if layers is None or source is None:
             return
         try:
-            pixels = crop_pixels(self.source, self.annotation.grid.boxes[self.layers.current])
+            pixels = crop_pixels(source, layers.annotation.grid.boxes[layers.current])
         except CellClassError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
             return
         height, width = pixels.shape[:2]
         image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
@@ -385,15 +308,14 @@ class AnnotateWidget(DockedWidget):
             QPixmap.fromImage(image).scaled(_PREVIEW_PX, _PREVIEW_PX, Qt.AspectRatioMode.KeepAspectRatio)
         )
 
-    def _say(self, text: str, bad: bool = False) -> None:
+    def _show_message(self, text: str, warn: bool = False) -> None:
         self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+        self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
     def leave(self, window_stays: bool) -> None:
         """Take keys and listeners away; labels are on disk already, and their layers stay."""
         self._job = None
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
-        if window_stays and self.layers is not None and self.layers.present():
-            self.layers.retire()
-            self.viewer.canvas.overlays.text.visible = False
+        if window_stays:
+            self.session.close()

@@ -27,8 +27,7 @@ from napari_cellclass.viewer.features.blind_view import BlindView
 from napari_cellclass.widgets.blind import work
 from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
-from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.docks import main_window
+from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
 from napari_cellclass.widgets.common.layout import row_of
@@ -46,6 +45,8 @@ class BlindWidget(DockedWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
+
+    display_name = "Blinded reading"
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
@@ -15,8 +14,7 @@ from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.overlay import describe_tile
 from napari_cellclass.viewer.common.session import MapView
-from napari_cellclass.widgets.annotate.widget import AnnotateWidget
-from napari_cellclass.widgets.common.docks import bring_forward, find_dock, open_dock
+from napari_cellclass.widgets.common.docks import ANNOTATE, LabelSession, bring_forward
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import Sentence
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RelabelPanel(QWidget):
-    """Accepts or corrects a map's answers, which become labels of *Annotate tiles*.
+    """Accepts or corrects a map's predictions, which become labels of *Annotate tiles*.
 
     Parameters
     ----------
@@ -80,16 +78,20 @@ class RelabelPanel(QWidget):
         self.tile.setText(describe_tile(table, place) + (f"; labelled {label}" if label else ""))
         self.choice.setCurrentIndex(max(0, int(table.class_index[place])))
 
-    def _annotation(self, annotate: AnnotateWidget | None) -> Annotation | None:
+    def _annotation(self, session: LabelSession | None) -> Annotation | None:
         """Give the annotation that is open, where it is of the map's tiles."""
         table, source = self._map.table, self._source
-        annotation = None if annotate is None else annotate.annotation
+        annotation = None if session is None else session.annotation
         if annotation is None or table is None or source is None or annotation.image.image_id != source.image_id:
             return None
         return annotation if _layout(annotation.grid) == _layout(table.grid) else None
 
+    def _find_session(self) -> LabelSession | None:
+        annotate = ANNOTATE.find(self)
+        return None if annotate is None else annotate.session
+
     def _label_of(self, place: int) -> str:
-        annotation, table = self._annotation(find_dock(self, AnnotateWidget)), self._map.table
+        annotation, table = self._annotation(self._find_session()), self._map.table
         if annotation is None or table is None:
             return ""
         label = int(annotation.labels[_place_in(annotation.grid, table.grid, place)])
@@ -103,15 +105,15 @@ class RelabelPanel(QWidget):
         if self._waiting is not None:
             self._waiting.append((place, table.scheme.names[label]))
             return
-        annotate = open_dock(self, self._viewer, AnnotateWidget, "Annotate tiles")
+        session = ANNOTATE.open(self, self._viewer).session
         bring_forward(self)
-        if self._annotation(annotate) is not None:
-            self._write(annotate, place, table.scheme.names[label])
+        if self._annotation(session) is not None:
+            self._write(session, place, table.scheme.names[label])
             return
         self._waiting = [(place, table.scheme.names[label])]
         self._say("Looking for earlier labels of this image …", False)
-        job = start_job(restore_annotation, owner=self, source=source, grid=table.grid, journal=annotate.journal)
-        job.returned.connect(lambda found: self._opened(annotate, found, source, table.grid))
+        job = start_job(restore_annotation, owner=self, source=source, grid=table.grid, journal=session.journal)
+        job.returned.connect(lambda found: self._opened(session, found, source, table.grid))
         job.failed.connect(self._failed)
 
     def _failed(self, error: CellClassError) -> None:
@@ -119,7 +121,7 @@ class RelabelPanel(QWidget):
         self._say(str(error), True)
 
     def _opened(
-        self, annotate: AnnotateWidget, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid
+        self, session: LabelSession, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid
     ) -> None:
         image, earlier = found
         waiting, self._waiting = self._waiting or [], None
@@ -127,26 +129,22 @@ class RelabelPanel(QWidget):
         if shown is None or not self._map.present():
             return
         active = self._viewer.layers.selection.active
-        annotation = earlier or Annotation(image, grid, shown.table.scheme, annotate.journal)
-        annotate.open(annotation, source, shown.over)
+        annotation = earlier or Annotation(image, grid, shown.table.scheme, session.journal)
+        session.open(annotation, source, shown.over)
         self._viewer.layers.selection.active = active  # the next click is meant for the map
-        if self._annotation(annotate) is None:
+        if self._annotation(session) is None:
             return
         for place, name in waiting:
-            self._write(annotate, place, name)
+            self._write(session, place, name)
 
-    def _write(self, annotate: AnnotateWidget, place: int, name: str) -> None:
-        table, annotation = self._map.table, annotate.annotation
+    def _write(self, session: LabelSession, place: int, name: str) -> None:
+        table, annotation = self._map.table, session.annotation
         assert table is not None
         assert annotation is not None
-        if name not in annotation.scheme.names:
-            annotate.apply(lambda a: a.add_class(name, table.scheme.colours[table.scheme.index(name)]))
-            annotate.drop_placeholders()
-            annotate.classes_changed()
         there = _place_in(annotation.grid, table.grid, place)
         if there < 0:
             self._say("This tile is not among those that are being labelled.", True)
-        elif annotate.label_places(np.array([there]), annotation.scheme.index(name)):
+        elif session.label_as(there, name, table.scheme.colours[table.scheme.index(name)]):
             correct = table.class_index[place] >= 0 and table.scheme.names[table.class_index[place]] == name
             self._say(f"{'Accepted' if correct else 'Corrected'}: the tile is labelled {name}.", False)
             self.show_tile()

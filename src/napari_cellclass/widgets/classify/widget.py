@@ -68,6 +68,8 @@ class ClassifyWidget(DockedWidget):
         The viewer; napari finds the parameter by this name.
     """
 
+    display_name = "Classify field"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
@@ -161,6 +163,10 @@ class ClassifyWidget(DockedWidget):
         self._view_timer.start()
 
     # -- model ---------------------------------------------------------------------------------
+
+    def chosen_model(self) -> Path | None:
+        """Give the file that was chosen, of a ``.keras`` file not what it was converted to; None where none is open."""
+        return None if self.model is None else Path(self.model_path.value)
 
     def set_model(self, path: Path | str) -> None:
         """Choose a model, as if its path had been typed."""

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
-from napari_cellclass.widgets.common.docks import main_window
+from napari_cellclass.widgets.common.dock_widget import main_window
 
 _TEXT = "A training is running. Stop it and close napari? What it has learned so far is lost."
 

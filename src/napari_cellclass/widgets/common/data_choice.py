@@ -130,7 +130,7 @@ class DataChoice(QWidget):
         self.grouping.fields["group_by"].value = group_by or ""
         self.folder.value = folder
 
-    def take(self, other: DataChoice) -> None:
+    def copy_from(self, other: DataChoice) -> None:
         """Choose what another such widget has chosen."""
         self.cutting.fields["tile_px"].value = other.cutting.fields["tile_px"].value
         self.grouping.fields["group_by"].value = other.grouping.fields["group_by"].value

@@ -1,11 +1,19 @@
-"""What all widgets of the plugin have in common: a page that scrolls, and an orderly end."""
+"""What all widgets of the plugin have in common: a window, a page that scrolls, and an orderly end."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QScrollArea, QVBoxLayout, QWidget
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """Give the window that a widget is docked in, also where the dock floats."""
+    parent: Any = widget.parent()
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parent()
+    return parent
 
 
 def scrolling(page: QWidget) -> QScrollArea:
@@ -20,6 +28,8 @@ def scrolling(page: QWidget) -> QScrollArea:
 class DockedWidget(QWidget):
     """A widget in a dock of napari's window. It leaves once, when its dock or the window is closed."""
 
+    display_name: ClassVar[str]
+    """Its name in the manifest, by which other widgets find it."""
     _in_dock = _has_left = False
 
     def fill(self, page: QWidget, width: int = 360) -> QScrollArea:

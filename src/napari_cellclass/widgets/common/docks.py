@@ -1,39 +1,114 @@
-"""The plugin's other widgets, found in the window or opened."""
+"""The plugin's other widgets, found in the window or opened by their name in the manifest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cellclass.viewer.common.layers import bare
+from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari.viewer import Viewer
 
-W = TypeVar("W", bound=QWidget)
+    from napari_cellclass.core.common.journal import Journal
+    from napari_cellclass.core.images.source import SourceImage
+    from napari_cellclass.core.labels.annotation import Annotation
+    from napari_cellclass.viewer.common.session import FieldLayer
+    from napari_cellclass.widgets.common.data_choice import DataChoice
+    from napari_cellclass.widgets.common.settings_form import TrainForm
 
 
-def main_window(widget: QWidget) -> QMainWindow | None:
-    """Give the window that a widget is docked in, also where the dock floats."""
-    parent: Any = widget.parent()
-    while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parent()
-    return parent
+class ClassifyDock(Protocol):
+    """What other widgets ask of *Classify field*."""
+
+    def chosen_model(self) -> Path | None:
+        """Give the file of the model that is chosen and open, or None."""
+
+    def set_model(self, path: Path) -> None:
+        """Choose a model."""
+
+    def run_when_ready(self, path: Path) -> None:
+        """Choose a model, and classify once as soon as it is open."""
 
 
-def find_dock(owner: QWidget, kind: type[W]) -> W | None:
-    """Find a widget of a kind in the window that ``owner`` is docked in."""
-    window = main_window(owner)
-    return None if window is None else window.findChild(kind)
+class TrainDock(Protocol):
+    """What other widgets ask of *Train*."""
+
+    def last_model(self) -> Path | None:
+        """Give the model that was trained last in this window, or None."""
+
+    def preview_folder(self, folder: Path, tile_px: int | None, group_by: str | None) -> None:
+        """Choose class folders, and show how they are split."""
 
 
-def open_dock(owner: QWidget, viewer: Viewer, kind: type[W], name: str) -> W:
-    """Give the widget of a kind, and open it under its ``name`` in the manifest where it is not open yet."""
-    found = find_dock(owner, kind)
-    if found is None:
-        _, found = bare(viewer).window.add_plugin_dock_widget("napari-cellclass", name, tabify=True)
-    return found
+class ExperimentDock(Protocol):
+    """What other widgets ask of *Experiment*."""
+
+    def set_training(self, data: DataChoice, *forms: TrainForm) -> None:
+        """Choose the tiles and settings of another widget, unless an experiment is running."""
+
+    def start_pair(self) -> None:
+        """Train by group and by tile, and nothing else."""
+
+
+class LabelSession(Protocol):
+    """The labels that *Annotate tiles* shows, for other widgets to add to."""
+
+    journal: Journal
+    annotation: Annotation | None
+
+    def open(self, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
+        """Show an annotation in the viewer."""
+
+    def label_as(self, tile_index: int, name: str, colour: str) -> bool:
+        """Give a tile a class by its name; False where that could not be written to disk."""
+
+
+class AnnotateDock(Protocol):
+    """What other widgets ask of *Annotate tiles*."""
+
+    session: LabelSession
+
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class Dock(Generic[D]):
+    """A widget of the plugin, by its name in the manifest.
+
+    Parameters
+    ----------
+    display_name
+        As in the manifest.
+    """
+
+    display_name: str
+
+    def find(self, owner: QWidget) -> D | None:
+        """Find the widget in the window that ``owner`` is docked in; None where it is not open."""
+        window = main_window(owner)
+        open_ones = [] if window is None else window.findChildren(DockedWidget)
+        return cast("D | None", next((one for one in open_ones if one.display_name == self.display_name), None))
+
+    def open(self, owner: QWidget, viewer: Viewer) -> D:
+        """Give the widget, and open it where it is not open yet."""
+        found = self.find(owner)
+        if found is None:
+            window = bare(viewer).window
+            _, found = window.add_plugin_dock_widget("napari-cellclass", self.display_name, tabify=True)
+        return cast("D", found)
+
+
+CLASSIFY: Dock[ClassifyDock] = Dock("Classify field")
+TRAIN: Dock[TrainDock] = Dock("Train")
+EXPERIMENT: Dock[ExperimentDock] = Dock("Experiment")
+ANNOTATE: Dock[AnnotateDock] = Dock("Annotate tiles")
 
 
 def bring_forward(widget: QWidget) -> None:

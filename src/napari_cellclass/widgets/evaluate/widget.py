@@ -15,9 +15,8 @@ from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
-from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.docks import find_dock
+from napari_cellclass.widgets.common.docks import CLASSIFY, TRAIN
 from napari_cellclass.widgets.common.figure_view import warm_up
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.jobs import Job, start_job
@@ -27,7 +26,6 @@ from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.evaluate import work
 from napari_cellclass.widgets.evaluate.results import EvaluationResults
 from napari_cellclass.widgets.evaluate.sets import SetList
-from napari_cellclass.widgets.train.widget import TrainWidget
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -44,6 +42,8 @@ class EvaluateWidget(DockedWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
+
+    display_name = "Evaluate"
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -91,12 +91,12 @@ class EvaluateWidget(DockedWidget):
         text = str(self.model.line_edit.value).strip()
         if text not in ("", "."):
             return Path(text)
-        train, classify = find_dock(self, TrainWidget), find_dock(self, ClassifyWidget)
-        if classify is not None and classify.model is not None:
-            return Path(classify.model_path.value)  # of a .keras file this one, not what it was converted to
-        if train is not None and train.outcome.trained:
-            return train.outcome.trained[-1].model.path
-        raise ParamsError("no model is chosen; choose a .cellclass file, or train one")
+        train, classify = TRAIN.find(self), CLASSIFY.find(self)
+        chosen = None if classify is None else classify.chosen_model()
+        path = chosen or (None if train is None else train.last_model())
+        if path is None:
+            raise ParamsError("no model is chosen; choose a .cellclass file, or train one")
+        return path
 
     def _ask(self) -> work.EvaluateRequest:
         model, sets = self._model_path(), self.sets.chosen()

@@ -98,6 +98,8 @@ class ExperimentWidget(DockedWidget):
         The viewer; napari finds the parameter by this name.
     """
 
+    display_name = "Experiment"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
@@ -144,9 +146,14 @@ class ExperimentWidget(DockedWidget):
         column.addStretch(1)
         self._scroll = self.fill(inner)
 
-    def take(self, data: DataChoice, *forms: TrainForm) -> None:
-        """Choose the tiles and settings of the Train widget, also those that have no field here."""
-        self.data.take(data)
+    def set_training(self, data: DataChoice, *forms: TrainForm) -> None:
+        """Choose the tiles and settings of the widget Train, also those that have no field here.
+
+        While an experiment is running nothing changes.
+        """
+        if self.panel.running:
+            return
+        self.data.copy_from(data)
         values = {name: value for one in forms for name, value in one.values().items()}
         for name, field in self.network.fields.items():
             field.value = values.pop(name, field.value)

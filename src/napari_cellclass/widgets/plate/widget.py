@@ -13,9 +13,8 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.viewer.features.plate_layers import PlateLayers
-from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.docks import find_dock
+from napari_cellclass.widgets.common.docks import CLASSIFY
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
@@ -41,6 +40,8 @@ class PlateWidget(DockedWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
+
+    display_name = "Classify plate"
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -110,10 +111,10 @@ class PlateWidget(DockedWidget):
         path = _path(self.model)
         if path is not None:
             return path
-        classify = find_dock(self, ClassifyWidget)
-        if classify is None or classify.model is None:
+        classify = CLASSIFY.find(self)
+        path = None if classify is None else classify.chosen_model()
+        if path is None:
             raise ParamsError("no model is chosen; choose a .cellclass file, or train one")
-        path = Path(classify.model_path.value)
         self.set_model(path)
         return path
 

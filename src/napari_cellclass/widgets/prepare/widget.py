@@ -10,12 +10,11 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 from napari_cellclass.core.images.display import DisplayImage
 from napari_cellclass.viewer.features.background_layers import add_field
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, scrolling
-from napari_cellclass.widgets.common.docks import open_dock
+from napari_cellclass.widgets.common.docks import TRAIN
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
 from napari_cellclass.widgets.prepare import work
 from napari_cellclass.widgets.prepare.folder_pages import CheckPage, NamesPage
 from napari_cellclass.widgets.prepare.slice_page import SlicePage
-from napari_cellclass.widgets.train.widget import TrainWidget
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -29,6 +28,8 @@ class PrepareWidget(DockedWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
+
+    display_name = "Prepare tiles"
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -71,9 +72,7 @@ class PrepareWidget(DockedWidget):
         self.viewer.open(str(folder), plugin="napari-cellclass")
 
     def _train(self, folder: Path, values: dict[str, Any]) -> None:
-        widget = open_dock(self, self.viewer, TrainWidget, "Train")
-        widget.data.choose_folder(folder, **values)
-        widget.preview()
+        TRAIN.open(self, self.viewer).preview_folder(folder, **values)
 
     def leave(self, window_stays: bool) -> None:
         """Leave nothing running behind."""

@@ -16,17 +16,15 @@ from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.train.annotated_fields import TrainRequest
 from napari_cellclass.runs.train.preview import TrainingPreview, preview_training
-from napari_cellclass.widgets.classify.widget import ClassifyWidget
 from napari_cellclass.widgets.common.close_guard import CloseGuard
 from napari_cellclass.widgets.common.data_choice import DataChoice
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.docks import find_dock, open_dock
+from napari_cellclass.widgets.common.docks import CLASSIFY, EXPERIMENT, ExperimentDock
 from napari_cellclass.widgets.common.figure_view import FigureView, warm_up
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import labelled, row_of
 from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm
 from napari_cellclass.widgets.common.text import Sentence
-from napari_cellclass.widgets.experiment.widget import ExperimentWidget
 from napari_cellclass.widgets.train import work
 from napari_cellclass.widgets.train.outcome import Outcome
 from napari_cellclass.widgets.train.progress import TrainProgress
@@ -61,6 +59,8 @@ class TrainWidget(DockedWidget):
     napari_viewer
         The viewer; napari finds the parameter by this name.
     """
+
+    display_name = "Train"
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -164,6 +164,11 @@ class TrainWidget(DockedWidget):
         values |= {"test": [Path(test)] if test not in ("", ".") else []}
         return TrainRequest(TrainParams.checked(**values), self.data.fields())
 
+    def preview_folder(self, folder: Path, tile_px: int | None, group_by: str | None) -> None:
+        """Choose class folders, and show how they are split."""
+        self.data.choose_folder(folder, tile_px, group_by)
+        self.preview()
+
     def preview(self) -> None:
         """Show how the tiles are split, and 25 of them as the network will see them."""
         self._start_preview(train_next=False)
@@ -248,19 +253,22 @@ class TrainWidget(DockedWidget):
         self._data_changed()
         kept = trained.model.manifest.training["epoch_kept"]
         self.progress.say(f"Trained; epoch {kept} is in {path}.")
-        classify = find_dock(self, ClassifyWidget)
+        classify = CLASSIFY.find(self)
         if classify is not None:
             classify.set_model(path)
 
+    def last_model(self) -> Path | None:
+        """Give the model that was trained last in this window, or None."""
+        return self.outcome.trained[-1].model.path if self.outcome.trained else None
+
     def classify(self, path: Path) -> None:
         """Classify the field with a model, in the widget *Classify field*, which is opened where it is not."""
-        open_dock(self, self.viewer, ClassifyWidget, "Classify field").run_when_ready(path)
+        CLASSIFY.open(self, self.viewer).run_when_ready(path)
 
-    def experiment(self) -> ExperimentWidget:
+    def experiment(self) -> ExperimentDock:
         """Open the widget *Experiment* with the tiles and settings of this one."""
-        widget = open_dock(self, self.viewer, ExperimentWidget, "Experiment")
-        if not widget.panel.running:
-            widget.take(self.data, self.form, self.more)
+        widget = EXPERIMENT.open(self, self.viewer)
+        widget.set_training(self.data, self.form, self.more)
         return widget
 
     def compare_splits(self) -> None:

@@ -1,0 +1,63 @@
+"""The widgets that others find by name are those of the manifest, and do what is asked of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from npe2 import PluginManifest
+
+from napari_cellclass.widgets.common.docks import (
+    ANNOTATE,
+    CLASSIFY,
+    EXPERIMENT,
+    TRAIN,
+    AnnotateDock,
+    ClassifyDock,
+    Dock,
+    ExperimentDock,
+    LabelSession,
+    TrainDock,
+)
+
+
+def widget_classes() -> dict[str, type[Any]]:
+    """The classes of the manifest's widgets, by display name."""
+    contributions = PluginManifest.from_distribution("napari-cellclass").contributions
+    names = {command.id: command.python_name for command in contributions.commands or []}
+    found = {}
+    for widget in contributions.widgets or []:
+        module, _, name = str(names[widget.command]).partition(":")
+        found[widget.display_name] = getattr(import_module(module), name)
+    return found
+
+
+def members(protocol: type[Any]) -> set[str]:
+    """What a protocol asks for."""
+    return {name for name in (*vars(protocol), *protocol.__annotations__) if not name.startswith("_")}
+
+
+def test_every_widget_bears_its_name_of_the_manifest() -> None:
+    classes = widget_classes()
+    assert len(classes) == 8
+    assert {name: widget.display_name for name, widget in classes.items()} == {name: name for name in classes}
+
+
+@pytest.mark.parametrize(
+    ("dock", "protocol"),
+    [(ANNOTATE, AnnotateDock), (CLASSIFY, ClassifyDock), (EXPERIMENT, ExperimentDock), (TRAIN, TrainDock)],
+)
+def test_a_widget_has_what_others_ask_of_it(dock: Dock[Any], protocol: type[Any]) -> None:
+    widget = widget_classes()[dock.display_name]
+    asked = members(protocol)
+    assert asked
+    assert asked <= {*dir(widget), *widget.__annotations__}
+
+
+def test_the_session_of_annotate_tiles_has_what_others_ask_of_it() -> None:
+    session = widget_classes()[ANNOTATE.display_name].__annotations__["session"]
+    assert session == "AnnotateSession"
+    from napari_cellclass.widgets.annotate.session import AnnotateSession
+
+    assert members(LabelSession) <= {*dir(AnnotateSession), *AnnotateSession.__annotations__}
