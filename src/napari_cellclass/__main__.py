@@ -1,4 +1,4 @@
-"""The program's entry: ``napari-cellclass`` and ``python -m napari_cellclass`` alike."""
+"""Entry point of both ``napari-cellclass`` and ``python -m napari_cellclass``."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sys
 
 def run() -> int:
     """Run the command line; Ctrl-C ends it in one line, even while it is still being imported."""
-    # Our matrices are small: beside a busy program threads would wait for each other longer than they compute.
+    # Our matrices are small: next to a busy program, threads would wait for each other longer than they compute.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from napari_cellclass.cli.main import main

@@ -143,8 +143,8 @@ def test_sets_are_called_as_they_are_named_or_by_as_much_of_their_path_as_tells_
         (["x/test", "x/test"], "two test sets are called"),
         (["../up=x"], "is no name for a test set"),
         (["..=x"], "is no name for a test set"),
-        (["=x"], "is no NAME=FOLDER"),
-        (["x="], "is no NAME=FOLDER"),
+        (["=x"], "is not NAME=FOLDER"),
+        (["x="], "is not NAME=FOLDER"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_in_one_line(words: list[str], complaint: str) -> None:

@@ -289,7 +289,7 @@ def test_temporary_files_are_not_named_in_settings_that_outlive_them(tmp_path: P
         ({"verb": "train", "data": "d", "out": "m.cellclass"}, ['holds settings of "train"', 'this is "check"']),
         ({"verb": 3}, ["holds settings of 3"]),
         ({"program": {}}, ['"program" is an object']),
-        ('{"tile_px": 3, "tile_px": 4}', ['"tile_px" stands there twice']),
+        ('{"tile_px": 3, "tile_px": 4}', ['"tile_px" is given twice']),
         ('{"overlap": NaN}', ["NaN is no number"]),
         ('{"overlap": -Infinity}', ["-Infinity is no number"]),
         ('{"overlap": 1e999}', ["1e999 is too large a number"]),
@@ -316,7 +316,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, capsys: Any, monkeyp
     assert f"cannot read the settings {tmp_path}" in refused(capsys, "check", "d", "--settings", tmp_path)
     assert "--settings is empty" in refused(capsys, "check", "d", "--settings", "")
     (tmp_path / "s.json").write_bytes(b"\xff\xfe{}")
-    assert "no text in UTF-8" in refused(capsys, "check", "d", "--settings", tmp_path / "s.json")
+    assert "not UTF-8 text" in refused(capsys, "check", "d", "--settings", tmp_path / "s.json")
     monkeypatch.setenv("NAPARI_CELLCLASS_MAX_SETTINGS_BYTES", "5")
     line = refused(capsys, "check", "d", "--settings", written(tmp_path, {"tile_px": 3}))
     assert "larger than the 5 bytes" in line

@@ -1,4 +1,4 @@
-"""``napari-cellclass check``: what is wrong with a data set, before it is trained on."""
+"""``napari-cellclass check``: problems of a data set, before it is trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari_cellclass.core.params.settings_file import save_settings, settings_b
 
 
 def run_check(params: CheckParams, reporter: Reporter) -> int:
-    """Check a data set and print what was found; gives the exit code."""
+    """Check a data set, print the findings, and return the exit code."""
     from napari_cellclass.core.common.files import check_writable, write_json
     from napari_cellclass.runs.prepare.checking import check_data
 

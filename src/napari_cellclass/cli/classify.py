@@ -1,4 +1,4 @@
-"""``napari-cellclass classify``: one image or a whole plate, their tables, and the plate as a picture."""
+"""``napari-cellclass classify``: tables of one image or a whole plate, and a figure of the plate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_classify(
     warn: Callable[[str], None],
     fail: Callable[[str], None],
 ) -> RunReport:
-    """Classify as asked for, write what came out, and say it; ``fail`` is told of each image without tables.
+    """Classify images, write and print the results; ``fail`` is called for each image without tables.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``napari-cellclass demo``: train on one half of a real field, map the other half, show it."""
+"""``napari-cellclass demo``: train on one half of a real field, classify the other half, and show the map."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
 from napari_cellclass.core.tiles.grid import TileGrid
 
-# A column of tiles is a group: neighbours in a column share cells.
+# A column of tiles is a group, as neighbours in a column share cells.
 _GROUP_BY = r"_(c\d+)"
 
 
 def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
-    """Do the program's main job on the immunohistochemistry field of scikit-image.
+    """Train, evaluate and classify on the immunohistochemistry field of scikit-image.
 
     Writes ``overlay.png``, ``tiles.csv``, ``tiles.geojson``, ``evaluation.json`` and ``demo.cellclass``
     to ``params.out``; opens napari afterwards where there is a display.
@@ -52,7 +52,7 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     with atomic_write(out / "ihc.png") as temporary:
         Image.fromarray(field.data).save(temporary)
     say(f"Training on the {int(train.sum())} tiles of its left half ...")
-    # The classes differ in stain colour, so the colour has to stay.
+    # The classes differ in stain colour, so tiles are not standardised.
     kept = {"standardise": "none", "group_by": _GROUP_BY, "epochs": 30}
     how = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", **kept)
     train_in_child(how, task)
@@ -66,8 +66,8 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     write_json(out / "evaluation.json", evaluation.to_json())
     save_settings(params, out / SETTINGS_FILE)
     report = evaluation.report
-    say(f"Right half, never seen in training: {report.n} tiles, balanced accuracy {report.balanced_accuracy}.")
-    say("(One field from one slide: that says how the program works, not how well it would do on another slide.)")
+    say(f"Right half, held out: {report.n} tiles, balanced accuracy {report.balanced_accuracy}.")
+    say("(One field of one slide: this shows how the program works, not how well it would do on another slide.)")
     names = ("overlay.png", "tiles.csv", "tiles.geojson", "evaluation.json", "demo.cellclass")
     say("\n".join([f"Written to {out.resolve()}:", *(f"  {name}" for name in names)]))
     if params.window if params.window is not None else has_display():
@@ -77,7 +77,7 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
 
 
 def has_display() -> bool:
-    """Tell whether a window can be opened."""
+    """Return whether a window can be opened."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 

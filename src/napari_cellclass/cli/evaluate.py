@@ -1,4 +1,4 @@
-"""``napari-cellclass evaluate``: one model, any number of test sets, their figures, and the kit for a paper."""
+"""``napari-cellclass evaluate``: one model on one or more test sets, with figures and a kit for a paper."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_cellclass.core.params.evaluate import EvaluateParams
 
 
 def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None]) -> tuple[EvaluatedSet, ...]:
-    """Evaluate as asked for, write what came out, and say it.
+    """Evaluate a model, write and print the results.
 
     Raises
     ------

@@ -15,12 +15,12 @@ def experiment(
     task: Task,
     say: Callable[[str], None],
 ) -> Experiment:
-    """Run an experiment, draw its figures, and say what came out.
+    """Run an experiment, write its figures, and print the verdict.
 
     Raises
     ------
     CellClassError
-        In one line, what went wrong; what was finished is kept.
+        In one line, what went wrong; finished trainings are kept.
     """
     from napari_cellclass.report.runs_figures import experiment_figure, save_png_and_svg, save_run_figures
 

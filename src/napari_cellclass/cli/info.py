@@ -1,4 +1,4 @@
-"""What ``napari-cellclass info`` prints of a model."""
+"""``napari-cellclass info``: a description of a model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels, origin
 from napari_cellclass.core.models.texture_decision import TextureHead
 
-_FEW = 12
+_MAX_ROWS = 12
 
 
 def describe(bundle: ModelBundle) -> str:
-    """Tell a model's layers, classes, data and scores as plain text."""
+    """Describe a model's layers, classes, data and scores as plain text."""
     return "\n".join(map(escape_controls, _lines(bundle)))
 
 
@@ -42,7 +42,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
             if name == "texture_head" and texture is not None:
                 yield f"{title:9s} {name}: {texture.describe()}"
             elif isinstance(value, list) and value and isinstance(value[0], dict):
-                shown = value if len(value) <= _FEW else value[:2]
+                shown = value if len(value) <= _MAX_ROWS else value[:2]
                 yield from (f"{title:9s} {name}: {_short(entry)}" for entry in shown)
                 if len(value) > len(shown):
                     yield f"{title:9s} {name}: ... {len(value)} in all"
@@ -77,7 +77,7 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         if {"value", "lo", "hi"} <= set(value) and isinstance(value["value"], int | float):
             known = isinstance(value["lo"], int | float) and isinstance(value["hi"], int | float)
-            bounds = f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})" if known else ""
+            bounds = f" (95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f})" if known else ""
             return f"{value['value']:.3f}{bounds}"
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
     if isinstance(value, list):

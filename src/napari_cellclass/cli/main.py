@@ -109,7 +109,7 @@ VERBS = {params.verb: (params, run) for params, run in _RUNS.items()}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser of all verbs from their parameters."""
+    """Create the parser of all verbs from their parameters."""
     parser = VerbParser(prog="napari-cellclass", description=napari_cellclass.__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"napari-cellclass {napari_cellclass.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=VerbParser)
@@ -119,18 +119,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for every end
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one return per exit code
     """Run a verb.
 
     Parameters
     ----------
     argv
-        Words after the program's name; those of the process when None.
+        Arguments after the program's name; those of the process when None.
 
     Returns
     -------
     int
-        0 done, 1 some images failed, 2 usage or bad input, 130 interrupted, 141 nobody reads the output.
+        0 done, 1 some images failed, 2 usage or bad input, 130 interrupted, 141 output pipe closed.
     """
     reporter: Reporter | None = None
     _prepare_streams()
@@ -140,27 +140,27 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for e
         params = checked_params(model, values)
         reporter = Reporter(params)
         code = run(params, reporter)
-        sys.stdout.flush()  # here, where it is answered, and not while the interpreter ends
+        sys.stdout.flush()  # here, where an error is handled, and not while the interpreter ends
         return code
     except (KeyboardInterrupt, CancelledError):
-        return _stopped(reporter, "cancelled; what was finished is kept", INTERRUPTED)
+        return _report_error(reporter, "cancelled; what was finished is kept", INTERRUPTED)
     except CellClassError as error:
-        return _stopped(reporter, str(error), BAD_INPUT)
-    except BrokenPipeError:  # whoever read our output, such as head, has had enough
+        return _report_error(reporter, str(error), BAD_INPUT)
+    except BrokenPipeError:  # the program that reads our output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except OSError as error:  # of a path or disk that nobody expected there: hardly our defect
+    except OSError as error:  # of an unexpected path or disk: hardly our defect
         if not error.filename or not error.strerror:
-            return _stopped(reporter, _unexpected(error), BAD_INPUT)
-        return _stopped(
+            return _report_error(reporter, _unexpected(error), BAD_INPUT)
+        return _report_error(
             reporter, f"cannot use {str(error.filename)[:300]}: {error.strerror}; check the path", BAD_INPUT
         )
     except Exception as error:  # noqa: BLE001 - a user gets a line and a file, never a traceback
-        return _stopped(reporter, _unexpected(error), BAD_INPUT)
+        return _report_error(reporter, _unexpected(error), BAD_INPUT)
 
 
 def _prepare_streams() -> None:
-    """Print file names that the terminal cannot show as escapes, and answer SIGTERM as Ctrl-C."""
+    """Print file names that the terminal cannot show as escapes, and handle SIGTERM like Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -181,7 +181,7 @@ def _unexpected(error: Exception) -> str:
     )
 
 
-def _stopped(reporter: Reporter | None, message: str, code: int) -> int:
+def _report_error(reporter: Reporter | None, message: str, code: int) -> int:
     if reporter is not None:
         reporter.close()
         reporter.event("error", message=message, exit_code=code)

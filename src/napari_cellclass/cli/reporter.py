@@ -1,4 +1,4 @@
-"""Progress, sentences and errors of a verb, for people or for programs."""
+"""Progress, messages and errors of a verb, for people or for programs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from napari_cellclass.core.params.shared import ReportingParams
 
 
 class Reporter:
-    """Tell a user, or a program, where a long verb is.
+    """Shows progress, messages and errors to people or, as JSON lines, to programs.
 
     Parameters
     ----------
     params
-        Their ``progress`` and ``quiet`` choose bar, JSON lines or nothing.
+        Parameters of the verb; ``progress`` and ``quiet`` select a bar, JSON lines or nothing.
     """
 
     def __init__(self, params: Params) -> None:
         self.quiet = isinstance(params, ReportingParams) and params.quiet
         self.style = params.progress if isinstance(params, ReportingParams) and not self.quiet else "none"
-        self.talkative = self.style != "jsonl" and not self.quiet
+        self.verbose = self.style != "jsonl" and not self.quiet
         self._bar: Any = None
         self._phase = ""
         self.task = Task(self.report)
 
     def report(self, update: Progress) -> None:
-        """Show one report."""
+        """Show a progress report."""
         if self.style == "jsonl":
             self.event("progress", phase=update.phase, done=update.done, total=update.total, metrics=update.metrics)
         elif self.style == "bar" and update.phase != "epoch":
@@ -53,9 +53,9 @@ class Reporter:
             self._bar = None
 
     def say(self, text: str) -> None:
-        """Print a sentence for people."""
+        """Print a message for people."""
         self.close()
-        if self.talkative:
+        if self.verbose:
             print(text)
 
     def warn(self, text: str) -> None:
@@ -65,11 +65,11 @@ class Reporter:
             print(f"napari-cellclass: warning: {text}", file=sys.stderr)
 
     def fail(self, text: str) -> None:
-        """Print what went wrong with a part of the work, on standard error; told even when quiet."""
+        """Print an error of a part of the work on standard error, even when quiet."""
         self.close()
         print(f"napari-cellclass: {text}", file=sys.stderr)
 
     def event(self, event: str, **content: Any) -> None:
-        """Print one JSON line for programs, in that mode only."""
+        """Print one JSON line for programs, in JSON-lines mode only."""
         if self.style == "jsonl":
             print(json.dumps({"event": event, **content}, default=str), flush=True)

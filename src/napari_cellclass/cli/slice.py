@@ -1,4 +1,4 @@
-"""``napari-cellclass slice``: images cut into tiles, rotated or numbered."""
+"""``napari-cellclass slice``: cut images into tiles, rotate or number them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_cellclass.core.params.prepare import SliceParams
 
 
 def run_slice(params: SliceParams, reporter: Reporter) -> int:
-    """Cut, number, or undo the numbering, as asked for; gives the exit code."""
+    """Cut images into tiles, number them, or undo the numbering; return the exit code."""
     if params.rename or params.undo:
         return _rename(params, reporter)
     from napari_cellclass.runs.prepare.slicing import slice_images
@@ -32,10 +32,10 @@ def _rename(params: SliceParams, reporter: Reporter) -> int:
     folder = params.images[0]
     if params.undo:
         done = undo_renaming(folder, reporter.task)
-        reporter.say(f"{len(done.moves)} files of {folder} have the names back that they had before")
+        reporter.say(f"{len(done.moves)} files of {folder} have their previous names again")
     else:
         done = rename_images(folder, params.prefix, reporter.task)
-        text = "; slice FOLDER --undo gives the old names back" if done.moves else ""
+        text = "; slice FOLDER --undo restores the old names" if done.moves else ""
         reporter.say(f"{len(done.moves)} files of {folder} renamed{text}")
     reporter.event("done", renamed=len(done.moves))
     return OK

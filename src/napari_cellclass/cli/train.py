@@ -1,4 +1,4 @@
-"""``napari-cellclass train``: networks trained as asked for, and what came out of it in lines."""
+"""``napari-cellclass train``: train networks and print a summary of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INT8_LINES = 4  # what it is, what changed, and the accuracies
 
 
 def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> list[Path]:
-    """Train as asked for, write what came out, and say it; gives the models' files.
+    """Train networks, write and print the results, and return the models' files.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
 
 
 def _lines(model: ModelBundle) -> Iterator[str]:
-    """Say how good a model is, what is in it beside the network, and what to beware of."""
+    """Describe a model: its accuracy, what it holds beside the network, and its warnings."""
     from napari_cellclass.core.models.texture_decision import TextureHead
 
     validation = model.evaluation().get("validation", {})
@@ -68,5 +68,5 @@ def _lines(model: ModelBundle) -> Iterator[str]:
 
 def _accuracy(report: Mapping[str, Any]) -> str:
     value = report["balanced_accuracy"]
-    bounds = "" if value["lo"] is None else f", 95 % interval {value['lo']:.3f} to {value['hi']:.3f}"
+    bounds = "" if value["lo"] is None else f", 95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f}"
     return f"balanced accuracy {value['value']:.3f}{bounds}"

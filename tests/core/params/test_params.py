@@ -21,7 +21,7 @@ def test_a_tile_has_one_size() -> None:
 
 def test_a_size_in_um_needs_a_pixel_size() -> None:
     params = TileParams(tile_um=10.0)
-    with pytest.raises(ParamsError, match=r"f\.tif does not tell its pixel size"):
+    with pytest.raises(ParamsError, match=r"f\.tif has no pixel size"):
         params.grid(image())
     assert params.grid(image((0.5, 0.25))).tile_px == (20, 40)
 
@@ -83,7 +83,7 @@ def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> Non
         ({"range": "9:5"}, "--range '9:5' does not go from a lower to a higher number"),
         ({"range": "5:5"}, "--range 5:5 is empty"),
         ({"range": "0:inf"}, "--range '0:inf'"),
-        ({"range": "-1:99", "normalisation": "percentiles"}, "are no two percentiles"),
+        ({"range": "-1:99", "normalisation": "percentiles"}, "are not two percentiles"),
         ({"rotate": "5:-5"}, "--rotate '5:-5'"),
         ({"normalisation": "median"}, "--normalisation 'median'"),
     ],

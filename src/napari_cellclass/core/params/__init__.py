@@ -1,1 +1,1 @@
-"""One pydantic model of parameters per verb."""
+"""Parameters: one pydantic model per command-line verb, and the settings files that hold them."""

@@ -1,4 +1,4 @@
-"""What all parameters have in common: they are checked, and a problem is told in one line."""
+"""Base of all parameters: they are validated, and a problem is described in one line."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_cellclass.core.common.errors import ParamsError
 
-_SHOWN = 200
+_MAX_SHOWN = 200
 
 
 class Params(BaseModel):
-    """Base of all parameters: frozen, and an unknown name is an error."""
+    """Base of all parameters: frozen; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     verb: ClassVar[str] = ""
-    """The verb of the command line, where it is one."""
+    """The command-line verb that has these parameters, or empty."""
     overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names that a flag rules out, by the flag's name; they are dropped from a file of settings where it is given."""
+    """Parameters that a parameter excludes, by its name; they are dropped from a settings file where it is given."""
 
     @model_validator(mode="before")
     @classmethod
     def _no_empty_path(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse ``""``, such as of a variable that is not set: as a path it would be the current folder."""
+        """Refuse ``""``, as from an unset shell variable: as a path it would be the current folder."""
         for name, value in values.items():
             field = cls.model_fields.get(name)
             texts = value if isinstance(value, list) else [value]
@@ -35,14 +35,14 @@ class Params(BaseModel):
 
     @classmethod
     def checked(cls, **values: Any) -> Any:
-        """Build the parameters, or raise :class:`ParamsError` with one line."""
+        """Create the parameters, or raise :class:`ParamsError` with one line."""
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ParamsError(first_problem(error, cls)) from error
+            raise ParamsError(describe_problem(error, cls)) from error
 
     def absolute(self) -> Self:
-        """Give the same parameters with absolute paths, for use in another folder."""
+        """Return the same parameters with absolute paths, for use in another folder."""
         changed: dict[str, Any] = {}
         for name, value in self:
             if isinstance(value, Path):
@@ -53,14 +53,14 @@ class Params(BaseModel):
 
 
 def flag_of(params: type[Params], name: str) -> str:
-    """Say how a parameter is given on the command line: ``--tile-px``, or ``IMAGE`` where it needs no flag."""
+    """Return how a parameter is named on the command line: ``--tile-px``, or ``IMAGE`` where it is positional."""
     field = params.model_fields.get(name)
     if field is not None and "positional" in field.metadata:
         return name.rstrip("s").upper()
     return "--" + name.replace("_", "-")
 
 
-def first_problem(error: ValidationError, params: type[Params]) -> str:
+def describe_problem(error: ValidationError, params: type[Params]) -> str:
     """Describe the first problem of a pydantic error in one line: which setting, the value, what is wrong."""
     problem = error.errors(include_url=False)[0]
     name = flag_of(params, str(problem["loc"][0])) if problem["loc"] else ""
@@ -70,5 +70,5 @@ def first_problem(error: ValidationError, params: type[Params]) -> str:
     if problem["type"] == "missing":
         return f"{name} is needed, but was not given"
     value = repr(problem["input"])
-    value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+    value = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
     return f"{name} {value}: {text[:1].lower()}{text[1:]}"

@@ -35,7 +35,7 @@ class ClassifyParams(PlaneParams, ReportingParams):
         None,
         gt=0,
         lt=1,
-        description="call tiles unsure where several classes, or none, are possible at this error rate, e.g. 0.05",
+        description="call tiles unsure whose prediction set at this error rate has several classes or none, e.g. 0.05",
     )
     resample: bool = Field(
         False, description="resample fields of another pixel size to the model's; boxes stay in px of the field"
@@ -57,7 +57,7 @@ class ClassifyParams(PlaneParams, ReportingParams):
         None, description="CSV image,well with the well of each image; read from the file names when not given"
     )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
-    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects scaled to 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
 
     @model_validator(mode="after")
@@ -69,5 +69,5 @@ class ClassifyParams(PlaneParams, ReportingParams):
         return self
 
     def absolute(self) -> Self:
-        """Give the same parameters with absolute paths and patterns."""
+        """Return the same parameters with absolute paths and patterns."""
         return super().absolute().model_copy(update={"images": [absolute_pattern(one) for one in self.images]})

@@ -14,5 +14,5 @@ class DemoParams(ReportingParams):
 
     verb = "demo"
 
-    out: Path = Field(Path("demo"), description="folder for the model, picture and tables")
+    out: Path = Field(Path("demo"), description="folder for the model, figure and tables")
     window: bool | None = Field(None, description="open napari afterwards; where there is a display when not given")

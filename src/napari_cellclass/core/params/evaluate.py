@@ -35,7 +35,7 @@ class EvaluateParams(PlaneParams, ReportingParams):
         "f32", description="int8: use the int8 network of a model that was trained with --precision int8"
     )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
-    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects as 1, e.g. 255")
+    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects scaled to 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
     shortcuts: bool = Field(
         False, description="also evaluate linear models on brightness, contrast, position, the file or texture alone"
@@ -50,7 +50,8 @@ class EvaluateParams(PlaneParams, ReportingParams):
         description="number of example tiles drawn with predicted and true class and confidence, 25 a page",
     )
     panel_order: PanelOrder = Field(
-        "uncertain", description="which example tiles come first: most or least confident, incorrect ones, or random"
+        "uncertain",
+        description="which example tiles come first: most or least confident, incorrect predictions, or random",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of example tiles in random order")
     kit: bool = Field(
@@ -58,7 +59,7 @@ class EvaluateParams(PlaneParams, ReportingParams):
     )
 
     def absolute(self) -> Self:
-        """Give the same parameters with absolute paths, also behind the names of test sets."""
+        """Return the same parameters with absolute paths, also after the names of test sets."""
         named = [name_and_path(word) for word in self.data]
         data = [f"{name}={path.absolute()}" if name else str(path.absolute()) for name, path in named]
         return super().absolute().model_copy(update={"data": data})
@@ -76,5 +77,5 @@ def name_and_path(word: str) -> tuple[str, Path]:
     if not equals or Path(word).exists():
         return "", Path(word)
     if not name or not path:
-        raise ParamsError(f"{word!r} is no NAME=FOLDER; give both, or only the folder")
+        raise ParamsError(f"{word!r} is not NAME=FOLDER; give both, or only the folder")
     return name, Path(path)

@@ -22,7 +22,7 @@ class ExperimentParams(TrainParams):
         ge=2,
         le=100,
         description="folds of groups for cross-validation: in each run every group is held out once; when not given, "
-        "each run holds out the same fraction of the groups. Comparisons are trained on the first fold alone",
+        "each run holds out the same fraction of the groups. Comparisons are trained on the first fold only",
     )
     null: bool = Field(True, description="also train on shuffled labels, to measure memorisation alone")
     curve: bool = Field(True, description="also train on fewer tiles, for a learning curve: would more tiles help?")
@@ -34,7 +34,7 @@ class ExperimentParams(TrainParams):
 
     @property
     def fractions(self) -> tuple[float, ...]:
-        """The fractions of the training tiles, in rising order."""
+        """The fractions of the training tiles, in ascending order."""
         return tuple(sorted(float(word) for word in self.sizes.split(",")))
 
     @field_validator("sizes")
@@ -59,5 +59,5 @@ class ExperimentParams(TrainParams):
         return self
 
     def training(self) -> TrainParams:
-        """Give the parameters of one training, without those of the experiment."""
+        """Return the parameters of one training, without those of the experiment."""
         return TrainParams.checked(**{name: getattr(self, name) for name in TrainParams.model_fields})

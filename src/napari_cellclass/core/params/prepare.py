@@ -15,7 +15,7 @@ from napari_cellclass.core.tiles.writing import TileFormat
 
 
 class SliceParams(TileParams, PlaneParams, ReportingParams):
-    """Cut images into tiles with names that sort, rotate them, or number the images of a folder."""
+    """Cut images into tiles with sortable names, also rotated, or number the images of a folder."""
 
     verb = "slice"
 
@@ -35,8 +35,8 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
     background_limit: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="smallest score of a tile that is kept; when not given, mean 0.05 and variance 0.0025 (of the "
-        "field's span of grey), otsu 0.1 (of the tile), focus a quarter of the field's median",
+        description="lowest score of a tile that is kept; when not given, mean 0.05 and variance 0.0025 (of the "
+        "field's grey range), otsu 0.1 (of the tile), focus a quarter of the field's median",
     )
     format: TileFormat = Field("auto", description="file format; auto: PNG where it can hold the pixels, else TIFF")
     prefix: str | None = Field(
@@ -45,7 +45,7 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
     class_name: str | None = Field(None, min_length=1, max_length=100, description="class of all the images given")
     force: bool = Field(False, description="overwrite files that exist")
     rename: bool = Field(False, description="do not cut, but number the images of one folder in place")
-    undo: bool = Field(False, description="give the images of a folder back the names before the last --rename")
+    undo: bool = Field(False, description="restore the names that the images had before the last --rename")
 
     @property
     def angles(self) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ class SliceParams(TileParams, PlaneParams, ReportingParams):
 
 
 class CheckParams(TileParams, PlaneParams, ReportingParams):
-    """Check class folders or listed tiles before training: what is left out, and what would mislead."""
+    """Check class folders or listed tiles before training: what is excluded, and what makes results misleading."""
 
     verb = "check"
 

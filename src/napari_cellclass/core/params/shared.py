@@ -66,7 +66,7 @@ class TileParams(Params):
         elif self.tile_um is not None:
             if image.pixel_size_um is None:
                 raise ParamsError(
-                    f"{image.name} does not tell its pixel size, so a tile of {self.tile_um} µm has no size in px; "
+                    f"{image.name} has no pixel size, so a tile of {self.tile_um} µm cannot be converted to px; "
                     "use --tile-px"
                 )
             size = (

@@ -18,7 +18,7 @@ StandardiseName = Literal["auto", "tile", "none"]
 TextureName = Literal["auto", "off"]
 
 
-# The recipe of the article: what may be chosen otherwise, and what may not.
+# Settings of the article: those that may be changed, and those that may not.
 AS_PUBLISHED: dict[str, Any] = {"network": "deep-50", "epochs": 9, "batch_size": 20}
 _PUBLISHED_ALWAYS: dict[str, Any] = {
     "augment": "none", "standardise": "none", "texture": "off", "class_weights": False,
@@ -58,8 +58,8 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     texture: TextureName = Field(
         "auto",
-        description="auto: a linear model on texture features joins the network where tiles are standardised and "
-        "held-out tiles allow it, which helps with few tiles; off: the network alone",
+        description="auto: combine the network with a linear model on texture features where tiles are standardised "
+        "and held-out tiles support it, which helps with few tiles; off: the network alone",
     )
     normalisation: NormalisationName = Field(
         "range",
@@ -68,7 +68,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     range: str | None = Field(
         None,
-        description="LO:HI, the grey values that become 0 and 1, or with percentiles the two percentiles; when not "
+        description="LO:HI, the grey values mapped to 0 and 1, or with percentiles the two percentiles; when not "
         "given, 0:255 for 8 bit, 0 to the 99.8th percentile for other depths, and 0.2:99.8 for percentiles",
     )
     input_px: int | None = Field(
@@ -90,7 +90,8 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     )
     augment: AugmentName = Field(
         "full",
-        description="augmentation of training tiles: none; flips: mirrored and rotated by right angles; full: also "
+        description="augmentation of training tiles: none; flips: flipped and rotated by multiples of 90 degrees; "
+        "full: also "
         "zoomed, made brighter and darker, blurred and sharpened, with noise",
     )
     rotate: str | None = Field(
@@ -103,12 +104,13 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     as_published: bool = Field(
         False,
         description="train as in the article: grey values / 255, 9 epochs of 20 tiles a step, Adam, no augmentation or "
-        "standardisation. It costs: 0.84 instead of 0.99 balanced accuracy on wells never seen, 0.67 after a gain "
+        "standardisation. It costs: 0.84 instead of 0.99 balanced accuracy on unseen wells, 0.67 after a gain "
         "change, on a plate with vesicles of two classes",
     )
     views: int = Field(
         1,
-        description="1, or 8: average the predictions for a tile mirrored and rotated; 8 times slower, hardly better",
+        description="1, or 8: average the probabilities over eight flips and rotations of a tile; 8 times slower, "
+        "hardly better",
     )
     precision: PrecisionName = Field(
         "f32",
@@ -124,14 +126,14 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         1,
         ge=1,
         le=256,
-        description="trainings at once, each in a process of its own with its fraction of the processors",
+        description="trainings at once, each in a process of its own with an equal share of the cores",
     )
-    ensemble: bool = Field(False, description="make one model of all runs, which averages their predictions")
+    ensemble: bool = Field(False, description="make one model of all runs, which averages their probabilities")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of weights, order and augmentation")
 
     @model_validator(mode="before")
     @classmethod
-    def _as_in_the_article(cls, values: Any) -> Any:
+    def _apply_as_published(cls, values: Any) -> Any:
         if not isinstance(values, dict) or values.get("as_published") is not True:
             return values
         contrary = [name for name, value in _PUBLISHED_ALWAYS.items() if values.get(name, value) not in (value, "auto")]
@@ -143,7 +145,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         return AS_PUBLISHED | values | _PUBLISHED_ALWAYS
 
     @model_validator(mode="after")
-    def _fits_together(self) -> TrainParams:
+    def _check_combination(self) -> TrainParams:
         if self.views not in (1, 8):
             raise ValueError(f"--views {self.views} is not possible; use 1 or 8")
         if self.ensemble and self.runs < 2:
@@ -158,7 +160,7 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
             return None
         low, high = _span("--range", self.range)
         if self.normalisation == "percentiles" and not 0 <= low < high <= 100:
-            raise ValueError(f"--range {self.range} are no two percentiles; use e.g. 0.2:99.8")
+            raise ValueError(f"--range {self.range} are not two percentiles; use e.g. 0.2:99.8")
         if low == high:
             raise ValueError(f"--range {self.range} is empty; use e.g. 0:4095")
         return low, high
