@@ -23,10 +23,11 @@ demo: venv-test ## a tour of the plugin: a window, or files in demo/ without a d
 test: venv-test ## the whole test-suite, in three processes with a virtual display each; ARGS="tests/gui -k name" for a part
 	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
 
-lint: venv-dev ## ruff, ruff format --check and mypy
+lint: venv-dev ## ruff, ruff format --check, mypy, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: venv-test ## every benchmark, one after the other, but for that beside other programs
 	@for script in $$(ls benchmarks/[!_]*.py | grep -v peers); do \
