@@ -27,8 +27,8 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.map_view import FieldLayer, build_map, warm_up
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES
-from napari_cellclass.viewer.common.session import FieldLayer, build_map, warm_up
 from napari_cellclass.viewer.features.live import LiveMap
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ class Bench:
         pixels = np.zeros((side * _TILE_PX, side * _TILE_PX), np.uint8)
         pixels[0, 0] = side % 251
         self.image = viewer.add_image(pixels, name=f"field {side}")
-        self.source, self.over = SourceImage(pixels[..., None]), FieldLayer.of(self.image)
+        self.source, self.field_layer = SourceImage(pixels[..., None]), FieldLayer.of(self.image)
         self.source.identify()
         viewer.reset_view()
         QApplication.processEvents()
@@ -77,7 +77,7 @@ class Bench:
     def show(self, table: TileTable) -> None:
         """Do what follows the last result of a run."""
         shown = self.widget.map.shown if self.widget.map.present() else None
-        self.widget.map.show(build_map(table, self.source, self.over, self.widget.map.style, shown))
+        self.widget.map.show(build_map(table, self.source, self.field_layer, self.widget.map.style, shown))
         self.widget._source = self.source
         self.widget.results.show_map(self.source)
         self.widget.relabel.show_map(self.source)
@@ -173,7 +173,7 @@ class Bench:
 
     def painting(self, table: TileTable, setting: np.ndarray) -> Row:
         """Paint what is finished in a quarter of a second at 10 000 tiles/s while the rest is classified."""
-        live = LiveMap(self.viewer, self.widget.map, self.over)
+        live = LiveMap(self.viewer, self.widget.map, self.field_layer)
         live.begin(table.grid, table.scheme)
 
         def paint(i: int) -> None:

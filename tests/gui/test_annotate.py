@@ -255,8 +255,8 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     viewer: Any, annotate: Any, qtbot: Any, screenshot: Callable
 ) -> None:
     image = start(viewer, annotate, qtbot, scale=(2, 2), rotate=10)
-    over = {"scale": (2, 2), "rotate": 10}
-    shapes = viewer.add_shapes(name="drawn", **over)
+    field_layer = {"scale": (2, 2), "rotate": 10}
+    shapes = viewer.add_shapes(name="drawn", **field_layer)
     shapes.add_rectangles(
         [
             [[-0.5, -0.5], [-0.5, 63.5], [31.5, 63.5], [31.5, -0.5]],
@@ -274,7 +274,10 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     assert cells.tolist() == [0, 1, 2, 3, 20, 21, 22, 23]
     screenshot("annotate-files")
     viewer.add_points(
-        [[100, 100], [101, 101], [200, 200]], name="spots", features={"class": ["cells", "debris", "debris"]}, **over
+        [[100, 100], [101, 101], [200, 200]],
+        name="spots",
+        features={"class": ["cells", "debris", "debris"]},
+        **field_layer,
     )
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("spots")
@@ -286,7 +289,7 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     assert "1 are claimed by two classes" in annotate.files.report.text()
     mask = np.zeros(image.data.shape, np.uint8)
     mask[160:176, 0:32] = 5
-    viewer.add_labels(mask, name="paint", **over)
+    viewer.add_labels(mask, name="paint", **field_layer)
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("paint")
     qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)

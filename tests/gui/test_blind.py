@@ -162,7 +162,7 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
     assert re.search(r"reading of Anna is not finished: 3[5-9] of 70", blind.message.text()), "it is offered"
     screenshot("blind-resume")
     start(qtbot, blind)
-    place = blind.reading.place
+    place = blind.reading.position
     assert place in (killed, killed + 1), "at most the key in flight is in doubt"
     forbidden = {path.stem for path in test_tiles.glob("*/*")} | {str(test_tiles.parent), ihc_model.name, opened}
     told = set()
@@ -179,7 +179,7 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
         if step == place + 6:  # a slip, taken back
             qtbot.keyClick(canvas(viewer), KEYS[1 - class_of(step)])
             qtbot.keyClick(canvas(viewer), Qt.Key.Key_Backspace)
-        assert blind.reading.place == step
+        assert blind.reading.position == step
         qtbot.keyClick(blind if step % 2 else canvas(viewer), KEYS[class_of(step)])
     assert len(told) <= 2, "nothing in the window depends on the tile"
     assert blind.reading.complete
@@ -206,7 +206,7 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
 def check_results(content: dict[str, Any], tiles: pd.DataFrame, result: Any) -> None:
     """Compute every figure again, from the keys that were pressed."""
     (session,) = list_sessions(default_folder())
-    order = session.order_of("Anna")
+    order = session.reading_order("Anna")
     first: dict[int, int] = {}
     twice = []
     for place, tile in enumerate(order):
@@ -255,7 +255,7 @@ def test_pausing_brings_layers_and_panels_back(
     assert all(d.isVisible() for d in docks)
     assert "1 of 14 tiles" in blind.message.text()
     start(qtbot, blind)
-    assert blind.reading.place == 1
+    assert blind.reading.position == 1
     viewer.window.remove_dock_widget(blind)
     assert list(viewer.layers) == [layer], "closing the panel brings them back, too"
     viewer.theme = "dark"

@@ -25,7 +25,7 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.engine.inference import precision
-from napari_cellclass.viewer.common.session import is_ours
+from napari_cellclass.viewer.common.map_view import is_own_layer
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 
 
@@ -36,7 +36,9 @@ def click(qtbot: Any, widget: Any) -> None:
 
 
 def maps(viewer: Any) -> list[Any]:
-    return [layer for layer in viewer.layers if is_ours(layer) and layer.metadata["napari_cellclass"]["kind"] == "map"]
+    return [
+        layer for layer in viewer.layers if is_own_layer(layer) and layer.metadata["napari_cellclass"]["kind"] == "map"
+    ]
 
 
 def load(qtbot: Any, widget: Any, model: Path) -> None:
@@ -247,7 +249,7 @@ def test_a_map_that_was_deleted_is_freed_and_can_be_made_again(
     for _ in range(3):
         run(qtbot, classify)
         made += [weakref.ref(layer) for layer in maps(viewer)]
-        for layer in [layer for layer in viewer.layers if is_ours(layer)]:
+        for layer in [layer for layer in viewer.layers if is_own_layer(layer)]:
             viewer.layers.remove(layer)
         del layer
     assert len(made) == 3
@@ -415,7 +417,7 @@ def test_a_map_cannot_be_edited_and_is_selected_after_every_run(
         run(qtbot, classify)
         (layer,) = maps(viewer)
         assert viewer.layers.selection.active is layer
-        assert not any(one.editable for one in viewer.layers if is_ours(one))
+        assert not any(one.editable for one in viewer.layers if is_own_layer(one))
     viewer.dims.ndisplay = 3
     viewer.dims.ndisplay = 2
     assert not layer.editable

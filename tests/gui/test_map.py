@@ -22,7 +22,7 @@ from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.in_view import MAX_OUTLINES, MAX_TEXTS
 from napari_cellclass.viewer.common.layers import KEY
-from napari_cellclass.viewer.common.session import FieldLayer, build_map
+from napari_cellclass.viewer.common.map_view import FieldLayer, build_map
 from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.annotate.widget import AnnotateWidget
 
@@ -159,7 +159,7 @@ def test_hover_click_keys_threshold_and_ticks_work_the_same_at_any_size(
     assert f"{table.class_name[place]} {table.confidence[place]:.1%}" in status_at(viewer, image, y, x)
     assert not classify.relabel.button.isEnabled()
     click_tile(viewer, qtbot, image, table, place)
-    assert classify.map.picking.place == place
+    assert classify.map.picker.tile_index == place
     assert f"{table.class_name[place]} {table.confidence[place]:.1%}" in classify.relabel.tile.text()
     screenshot(f"map-clicked-{size}")
 

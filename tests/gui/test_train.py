@@ -24,7 +24,7 @@ from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.session import is_ours
+from napari_cellclass.viewer.common.map_view import is_own_layer
 
 pytestmark = pytest.mark.training
 TILE = 32
@@ -213,7 +213,7 @@ def test_from_class_folders_to_a_classified_field(
     screenshot("train-done")
     click(qtbot, train.outcome.classify_button)
     qtbot.waitUntil(lambda: classify.map.table is not None, timeout=60_000)
-    assert any(is_ours(layer) for layer in viewer.layers)
+    assert any(is_own_layer(layer) for layer in viewer.layers)
     assert len(classify.map.table) == 36
 
     # the curves can be saved

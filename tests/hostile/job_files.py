@@ -16,7 +16,7 @@ import numpy as np
 import watch as watching
 
 from napari_cellclass.cli.info import describe
-from napari_cellclass.core.blind.container import Sealed, png, read_picture, write_file
+from napari_cellclass.core.blind.container import SealedEnvelope, encode_png, read_tile_png, write_blind_file
 from napari_cellclass.core.blind.session import BlindSession
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.datasets.renaming import JOURNAL, undo_renaming
@@ -158,7 +158,7 @@ def use_blind(path: Path) -> None:
     """Open a blinded reading and look at its pictures."""
     session = BlindSession(path)
     for number in range(min(session.total, 3)):
-        read_picture(path, number)
+        read_tile_png(path, number)
     session.reading("Ann").picture()
 
 
@@ -326,11 +326,11 @@ def special_files(folder: Path) -> list[tuple[str, Path]]:
 def job(watch: watching.Watch, folder: Path, rng: random.Random, count: int) -> None:
     """Use ``count`` spoilt files, and all that an enemy made."""
     good = good_files(folder / "good")
-    picture = png(np.zeros((8, 8, 3), np.uint8))
-    order = Sealed.of({"salt": "0", "seed": 1, "order": [0, 1], "own_order": False, "tiles": []})
+    picture = encode_png(np.zeros((8, 8, 3), np.uint8))
+    order = SealedEnvelope.of({"salt": "0", "seed": 1, "order": [0, 1], "own_order": False, "tiles": []})
     good["blind"] = folder / "good" / "x.blind"
     header = {"created": "2026-01-01T00:00:00+00:00", "classes": SCHEME.to_json(), "tiles": 2, "repeats": 0}
-    write_file(good["blind"], header, order, None, [picture, picture])
+    write_blind_file(good["blind"], header, order, None, [picture, picture])
     good["geojson"] = good["tile geojson"]
     good["journal"] = folder / "good" / "journal.jsonl"
     lines = [

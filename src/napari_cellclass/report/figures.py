@@ -142,7 +142,7 @@ def overlay_figure(
 def _draw_tiles(axes: Axes, table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float) -> None:
     from matplotlib.collections import PolyCollection
 
-    index, k = table.shown_index.astype(int), len(table.scheme)
+    index, k = table.class_or_unsure_index.astype(int), len(table.scheme)
     confident = np.nan_to_num(table.confidence, nan=-1.0) >= min_confidence
     index = np.where(confident, index, -1)
     shown = np.ones(len(table), bool) if visible is None else np.append(visible, (True, True))[index]

@@ -14,7 +14,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from napari_cellclass.core.blind.container import BlindError
 from napari_cellclass.core.blind.results import reveal
-from napari_cellclass.core.blind.sampling import hide_repeats
+from napari_cellclass.core.blind.sampling import insert_repeats
 from napari_cellclass.core.blind.session import BlindSession, Reading, list_sessions
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.datasets.dataset import TileDataset, read_folders
@@ -45,9 +45,9 @@ def truth_of(picture: np.ndarray) -> int:
 def read(reading: Reading, stop: int | None = None, wrong: tuple[int, ...] = ()) -> list[int]:
     """Answer as the picture tells, but wrong at some places."""
     said = []
-    while not reading.complete and reading.place != stop:
-        said.append(truth_of(reading.picture()) ^ (reading.place in wrong))
-        reading.answer(said[-1], 0.5 + reading.place % 3)
+    while not reading.complete and reading.position != stop:
+        said.append(truth_of(reading.picture()) ^ (reading.position in wrong))
+        reading.answer(said[-1], 0.5 + reading.position % 3)
     return said
 
 
@@ -105,7 +105,7 @@ def test_contrast_follows_one_rule_so_that_exposure_tells_nothing(tmp_path: Path
 def test_repeats_are_hidden_with_room_between(n: int, seed: int, case: st.DataObject) -> None:
     repeats = case.draw(st.integers(0, n // 2))
     rng = np.random.default_rng(seed)
-    order = hide_repeats(rng.integers(0, 3, n), repeats, rng)
+    order = insert_repeats(rng.integers(0, 3, n), repeats, rng)
     assert sorted(set(order)) == list(range(n))
     assert len(order) == n + repeats
     for tile in set(order):
@@ -121,7 +121,7 @@ def test_a_killed_reading_goes_on_where_it_was(tmp_path: Path, data: TileDataset
     with session.reading("Anna").file.open("ab") as stream:
         stream.write(b'{"do":"answer","at":17,"cla')  # a key that was in flight
     again = BlindSession(session.path).reading(" anna ")
-    assert (again.place, again.reader) == (17, "Anna")
+    assert (again.position, again.reader) == (17, "Anna")
     assert [answer.label for answer in again.answers] == said
     read(again)
     assert again.complete

@@ -13,11 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.interchange.geojson import Placement, read_geojson, write_geojson
+from napari_cellclass.core.interchange.geojson import FileCoordinates, read_geojson, write_geojson
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
-from napari_cellclass.core.labels.regions import Region, Regions, bridged, from_regions, signed_area, unbridged
+from napari_cellclass.core.labels.regions import (
+    Region,
+    Regions,
+    bridge_holes,
+    labels_from_regions,
+    signed_area,
+    split_holes,
+)
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -85,7 +92,7 @@ def test_a_qupath_export_with_nested_and_multi_polygons_reads_right(tmp_path: Pa
     np.testing.assert_array_equal(
         found.regions[0].polygons[0][0], [[-0.5, -0.5], [-0.5, 63.5], [63.5, 63.5], [63.5, -0.5]]
     )
-    labels, names = from_regions(GRID, found)
+    labels, names = labels_from_regions(GRID, found)
     assert names == ("Mitosis", "Necrosis", "Stroma", "Tumor")
     expected = {
         (8, 8): "conflict", (40, 8): "Tumor", (24, 24): "", (40, 40): "", (56, 56): "Tumor",
@@ -130,7 +137,7 @@ def test_classes_of_all_qupath_versions_are_read(
 
 def test_physical_units_and_offsets_are_respected(tmp_path: Path) -> None:
     content = feature({"type": "Polygon", "coordinates": [square(110, 205, 8)]})
-    (region,) = read_geojson(write(tmp_path, content), Placement((0.5, 0.25), (200, 100))).regions
+    (region,) = read_geojson(write(tmp_path, content), FileCoordinates((0.5, 0.25), (200, 100))).regions
     np.testing.assert_allclose(region.polygons[0][0], [[9.5, 39.5], [9.5, 71.5], [25.5, 71.5], [25.5, 39.5]])
 
 
@@ -191,11 +198,11 @@ def outlines() -> list[tuple[np.ndarray, ...]]:
 @pytest.mark.parametrize("rings", outlines())
 def test_a_bridged_outline_covers_the_same_tiles_and_comes_apart_again(rings: tuple[np.ndarray, ...]) -> None:
     grid = TileGrid.regular((48, 64), 4)
-    line = bridged(rings)
-    whole = from_regions(grid, Regions((Region("a", None, (rings,), np.zeros((0, 2))),)), 0.6)[0]
-    joined = from_regions(grid, Regions((Region("a", None, ((line,),), np.zeros((0, 2))),)), 0.6)[0]
+    line = bridge_holes(rings)
+    whole = labels_from_regions(grid, Regions((Region("a", None, (rings,), np.zeros((0, 2))),)), 0.6)[0]
+    joined = labels_from_regions(grid, Regions((Region("a", None, ((line,),), np.zeros((0, 2))),)), 0.6)[0]
     np.testing.assert_array_equal(joined.labels, whole.labels)
-    again = unbridged(line)
+    again = split_holes(line)
     assert len(again) == len(rings)
     assert sorted(abs(signed_area(r)) for r in again) == sorted(abs(signed_area(r)) for r in rings)
     assert {frozenset(map(tuple, r.tolist())) for r in again} == {frozenset(map(tuple, r.tolist())) for r in rings}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.interchange.coco import read_coco, write_coco, write_table_coco
-from napari_cellclass.core.interchange.tile_tables import csv_kind, read_table_csv, write_wsinfer_csv
+from napari_cellclass.core.interchange.tile_tables import detect_csv_kind, read_table_csv, write_wsinfer_csv
 from napari_cellclass.core.labels.classes import ClassScheme, palette
-from napari_cellclass.core.labels.tile_labels import from_csv
+from napari_cellclass.core.labels.tile_labels import labels_from_csv
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -42,7 +42,7 @@ def tables(draw: st.DrawFn) -> TileTable:
 def test_a_csv_reads_again_equal(tmp_path_factory: Any, table: TileTable) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.tiles.csv"
     table.to_csv(path)
-    assert csv_kind(path) == "tiles"
+    assert detect_csv_kind(path) == "tiles"
     again = read_table_csv(path, table.grid.image_shape)
     for name in ("boxes", "row", "col"):
         np.testing.assert_array_equal(getattr(again.grid, name), getattr(table.grid, name))
@@ -58,7 +58,7 @@ def test_a_csv_reads_again_equal(tmp_path_factory: Any, table: TileTable) -> Non
 def test_wsinfer_columns_are_written_and_read_again(tmp_path_factory: Any, table: TileTable) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.wsinfer.csv"
     write_wsinfer_csv(table, path)
-    assert csv_kind(path) == "wsinfer"
+    assert detect_csv_kind(path) == "wsinfer"
     frame = pd.read_csv(path)
     assert list(frame) == ["minx", "miny", "width", "height", "prob_a", "prob_b, c", "prob_Tumor µ"]
     again = read_table_csv(path)
@@ -114,8 +114,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
 def test_other_csv_files_are_nothing_of_ours(tmp_path: Path) -> None:
     for text in ("index,axis-0,axis-1\n", "path,y0,x0,y1,x1,class_name\n", "", "\x00\x01"):
         (tmp_path / "x.csv").write_text(text)
-        assert csv_kind(tmp_path / "x.csv") == ""
-    assert csv_kind(tmp_path / "none.csv") == ""
+        assert detect_csv_kind(tmp_path / "x.csv") == ""
+    assert detect_csv_kind(tmp_path / "none.csv") == ""
 
 
 @settings(deadline=None, max_examples=40)
@@ -141,7 +141,7 @@ def test_coco_boxes_are_labels_of_the_grid_they_came_from(tmp_path: Path) -> Non
     labels = np.random.default_rng(0).integers(-1, 2, len(grid))
     write_coco(tmp_path / "l.coco.json", "f.tif", (32, 48), ClassScheme(("a", "b")), grid.boxes, labels)
     found, _ = read_coco(tmp_path / "l.coco.json", "f.png")
-    again, names = from_csv(found, grid)
+    again, names = labels_from_csv(found, grid)
     assert names == ("a", "b")
     np.testing.assert_array_equal(again.labels, labels)
 

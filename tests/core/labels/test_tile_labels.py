@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
 from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
 from napari_cellclass.core.labels.tile_labels import (
-    from_csv,
-    from_mask,
-    from_points,
-    from_polygons,
     grid_around_points,
+    labels_from_csv,
+    labels_from_mask,
+    labels_from_points,
+    labels_from_polygons,
     read_boxes_csv,
     read_points_csv,
 )
@@ -37,39 +37,39 @@ def inside(grid: TileGrid, place: int) -> tuple[slice, slice]:
     return slice(y0, min(y1, grid.image_shape[0])), slice(x0, min(x1, grid.image_shape[1]))
 
 
-def expected(covers: dict[int, float], min_cover: float) -> int:
-    claims = [index for index, cover in covers.items() if cover >= min_cover]
+def expected(covers: dict[int, float], min_coverage: float) -> int:
+    claims = [index for index, cover in covers.items() if cover >= min_coverage]
     return UNLABELLED if not claims else claims[0] if len(claims) == 1 else CONFLICT
 
 
-@given(grid=GRIDS, seed=st.integers(0, 999), min_cover=st.sampled_from([0.1, 0.25, 0.5, 0.9, 1.0]))
+@given(grid=GRIDS, seed=st.integers(0, 999), min_coverage=st.sampled_from([0.1, 0.25, 0.5, 0.9, 1.0]))
 @settings(deadline=None, max_examples=40)
-def test_a_mask_agrees_with_counting_pixels(grid: TileGrid, seed: int, min_cover: float) -> None:
+def test_a_mask_agrees_with_counting_pixels(grid: TileGrid, seed: int, min_coverage: float) -> None:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 5, (6, 6))
     mask = np.kron(coarse, np.ones((5, 5), int))[: grid.image_shape[0], : grid.image_shape[1]]
     classes = {1: 0, 2: 2, 3: 0}  # two values of one class; 4 is nothing
-    found = from_mask(grid, mask, classes, min_cover)
+    found = labels_from_mask(grid, mask, classes, min_coverage)
     for place in range(len(grid)):
         tile = mask[inside(grid, place)]
         covers = {0: float(np.isin(tile, (1, 3)).mean()), 2: float((tile == 2).mean())}
-        assert found.labels[place] == expected(covers, min_cover)
-        assert found.cover[place] == pytest.approx(max(covers.values()))
+        assert found.labels[place] == expected(covers, min_coverage)
+        assert found.coverage[place] == pytest.approx(max(covers.values()))
     torn = np.flatnonzero(found.labels == CONFLICT).tolist()
     assert found.conflicts == tuple((place, (0, 2)) for place in torn)
     assert found.labels.dtype == np.int16
-    assert found.cover.dtype == np.float32
+    assert found.coverage.dtype == np.float32
 
 
-@given(grid=GRIDS, data=st.data(), min_cover=st.sampled_from([0.2, 0.5, 1.0]))
+@given(grid=GRIDS, data=st.data(), min_coverage=st.sampled_from([0.2, 0.5, 1.0]))
 @settings(deadline=None, max_examples=40)
-def test_rectangles_agree_with_sample_points(grid: TileGrid, data: Any, min_cover: float) -> None:
+def test_rectangles_agree_with_sample_points(grid: TileGrid, data: Any, min_coverage: float) -> None:
     coordinate = st.integers(-3, 30)
     boxes = data.draw(st.lists(st.tuples(*[coordinate] * 4, st.integers(0, 2)), max_size=4))
     # corners a little off, so that no sample point lies on an outline
     sides = [(min(a, c) + 0.013, min(b, d) + 0.013, max(a, c) + 0.513, max(b, d) + 0.513, k) for a, b, c, d, k in boxes]
     polygons = [(np.array([(a, b), (a, d), (c, d), (c, b)]), k) for a, b, c, d, k in sides]
-    found = from_polygons(grid, polygons, min_cover)
+    found = labels_from_polygons(grid, polygons, min_coverage)
     steps = (np.arange(8) + 0.5) / 8
     for place in range(len(grid)):
         rows, cols = inside(grid, place)
@@ -81,7 +81,7 @@ def test_rectangles_agree_with_sample_points(grid: TileGrid, data: Any, min_cove
             for a, b, c, d, k in sides:
                 hit |= (k == index) & (y > a) & (y < c) & (x > b) & (x < d)
             covers[index] = float(hit.mean())
-        assert found.labels[place] == expected(covers, min_cover)
+        assert found.labels[place] == expected(covers, min_coverage)
 
 
 def test_a_polygon_and_its_mask_give_the_same_labels() -> None:
@@ -89,9 +89,9 @@ def test_a_polygon_and_its_mask_give_the_same_labels() -> None:
     yy, xx = np.mgrid[:64, :64]
     angles = np.linspace(0, 2 * np.pi, 100, endpoint=False)
     circle = np.stack([30 + 20 * np.sin(angles), 33 + 20 * np.cos(angles)], axis=1)
-    drawn = from_polygons(grid, [(circle, 1)])
-    painted = from_mask(grid, ((yy - 30) ** 2 + (xx - 33) ** 2 <= 400).astype(np.uint8), {1: 1})
-    np.testing.assert_allclose(drawn.cover, painted.cover, atol=0.06)
+    drawn = labels_from_polygons(grid, [(circle, 1)])
+    painted = labels_from_mask(grid, ((yy - 30) ** 2 + (xx - 33) ** 2 <= 400).astype(np.uint8), {1: 1})
+    np.testing.assert_allclose(drawn.coverage, painted.cover, atol=0.06)
     assert (drawn.labels == painted.labels).mean() > 0.96
 
 
@@ -99,27 +99,27 @@ def test_two_classes_on_a_tile_are_a_conflict_and_listed() -> None:
     grid = TileGrid.regular((10, 30), 10)
     mask = np.zeros((10, 30), int)
     mask[:5, :10], mask[5:, :10], mask[:, 10:20] = 1, 2, 1
-    found = from_mask(grid, mask, {1: 3, 2: 1})
+    found = labels_from_mask(grid, mask, {1: 3, 2: 1})
     assert found.labels.tolist() == [CONFLICT, 3, UNLABELLED]
     assert found.conflicts == ((0, (1, 3)),)
-    points = from_points(grid, [(1, 1), (8, 8), (5, 15), (5, 15), (50, 50), (5, 25)], [2, 0, 1, 1, 0, -1])
+    points = labels_from_points(grid, [(1, 1), (8, 8), (5, 15), (5, 15), (50, 50), (5, 25)], [2, 0, 1, 1, 0, -1])
     assert points.labels.tolist() == [CONFLICT, 1, UNLABELLED]
     assert points.conflicts == ((0, (0, 2)),)
-    assert points.missed == 1
-    assert from_polygons(grid, [([(1, 1), (5, 5)], 0), ([], 1)]).labels.tolist() == [UNLABELLED] * 3
-    assert from_polygons(grid, []).labels.tolist() == [UNLABELLED] * 3
-    assert from_mask(grid, mask, {}).labels.tolist() == [UNLABELLED] * 3
+    assert points.points_outside == 1
+    assert labels_from_polygons(grid, [([(1, 1), (5, 5)], 0), ([], 1)]).labels.tolist() == [UNLABELLED] * 3
+    assert labels_from_polygons(grid, []).labels.tolist() == [UNLABELLED] * 3
+    assert labels_from_mask(grid, mask, {}).labels.tolist() == [UNLABELLED] * 3
 
 
 def test_wrong_masks_and_covers_are_told() -> None:
     grid = TileGrid.regular((10, 30), 10)
     with pytest.raises(GridError, match=r"shape \(10, 29\) does not fit"):
-        from_mask(grid, np.zeros((10, 29), int), {1: 0})
+        labels_from_mask(grid, np.zeros((10, 29), int), {1: 0})
     with pytest.raises(GridError, match="does not name classes"):
-        from_mask(grid, np.zeros((10, 30)), {1: 0})
+        labels_from_mask(grid, np.zeros((10, 30)), {1: 0})
     for cover in (0, 1.1, math.nan):
         with pytest.raises(ParamsError, match="smallest cover"):
-            from_polygons(grid, [], cover)
+            labels_from_polygons(grid, [], cover)
 
 
 POINTS = st.lists(st.tuples(st.floats(-0.5, 39.5), st.floats(-0.5, 49.5)), min_size=1, max_size=12)
@@ -133,7 +133,7 @@ def test_a_tile_around_each_point_is_its_own(points: list[tuple[float, float]], 
     assert (grid.boxes[:, 2:] <= [40, 50]).all()
     assert (np.diff(grid.tile_id) > 0).all()
     for y, x in points:
-        found = from_points(grid, [(y, x)], [1])
+        found = labels_from_points(grid, [(y, x)], [1])
         (place,) = np.flatnonzero(found.labels == 1)
         for axis, value in enumerate((y, x)):
             centre = grid.boxes[place, axis] + tile / 2 - 0.5
@@ -158,15 +158,15 @@ def test_points_and_boxes_of_a_csv_file(tmp_path: Path) -> None:
     assert (found.points.tolist(), found.names) == ([[14, 3], [4, 25.5]], ("one", "two"))
     assert read_points_csv(path, "a.tif").names == ("one", "two")
     assert len(read_points_csv(path).names) == 3
-    labels, names = from_csv(found, TileGrid.regular((20, 30), 10))
+    labels, names = labels_from_csv(found, TileGrid.regular((20, 30), 10))
     assert (labels.labels.tolist(), names) == ([-1, -1, 1, 0, -1, -1], ("one", "two"))
     path.write_text("image,class,xmin,ymin,xmax,ymax,x,y\na.jpg,RBC,10,0,20,10,15,5\na.jpg,WBC,0,10,5,20,2,15\n")
     boxes = read_boxes_csv(path, "a.jpg")
     assert boxes.boxes.tolist() == [[0, 10, 10, 20], [10, 0, 20, 5]]
-    labels, names = from_csv(boxes, TileGrid.regular((20, 30), 10))
+    labels, names = labels_from_csv(boxes, TileGrid.regular((20, 30), 10))
     assert (labels.labels.tolist(), names) == ([-1, 0, -1, 1, -1, -1], ("RBC", "WBC"))
     around = grid_around_points((20, 30), boxes.centres(), 8)
-    assert from_csv(boxes, around)[0].labels.tolist() == [0, 1]
+    assert labels_from_csv(boxes, around)[0].labels.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_a_missing_csv_and_an_empty_box_are_told(tmp_path: Path) -> None:
 def test_real_points_and_boxes_become_labels() -> None:
     points = read_points_csv(SHARED / "chula_rbc12" / "labels.csv", "1.jpg")
     grid = grid_around_points((480, 640), points.points, 72)
-    labels, names = from_csv(points, grid)
+    labels, names = labels_from_csv(points, grid)
     assert "normal" in names
     assert (labels.labels >= 0).sum() + len(labels.conflicts) == len(grid)
     boxes = read_boxes_csv(SHARED / "bccd" / "labels.csv", "BloodImage_00000.jpg")
-    labels, names = from_csv(boxes, TileGrid.regular((480, 640), 40))
+    labels, names = labels_from_csv(boxes, TileGrid.regular((480, 640), 40))
     assert set(names) >= {"RBC", "WBC"}
     assert {names[i] for i in set(labels.labels[labels.labels >= 0])} >= {"RBC", "WBC"}

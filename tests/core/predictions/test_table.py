@@ -124,9 +124,9 @@ def scores(*values: float) -> Calibration:
 def test_tiles_are_unsure_where_not_exactly_one_class_is_possible(tmp_path: Path) -> None:
     table = make()
     table.prob[:4] = [[0.9, 0.05, 0.05], [0.45, 0.45, 0.1], [0.4, 0.3, 0.3], [np.nan] * 3]
-    told = table.unsure_at(0.2, scores(*np.linspace(0.01, 0.7, 100)))
+    told = table.with_error_rate(0.2, scores(*np.linspace(0.01, 0.7, 100)))
     assert told.limit == pytest.approx(np.linspace(0.01, 0.7, 100)[80])
-    assert told.possible[:4].tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert told.prediction_sets[:4].tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert told.class_name[:4].tolist() == ["a", "(unsure)", "(unsure)", ""]
     assert told.class_index[:3].tolist() == [0, 0, 0], "the likeliest class stays"
     counts = told.counts().set_index("class_name")["tiles"]
@@ -143,6 +143,6 @@ def test_tiles_are_unsure_where_not_exactly_one_class_is_possible(tmp_path: Path
     again = read_tile_geojson(tmp_path / "t.geojson")
     assert again.class_name.tolist() == told.class_name.tolist()
     assert read_table_csv(tmp_path / "t.csv").class_name[0] == "a"
-    assert told.unsure_at(None, None).class_name[1] == "a"
+    assert told.with_error_rate(None, None).class_name[1] == "a"
     with pytest.raises(ModelError, match="brings no calibration"):
-        table.unsure_at(0.1, None)
+        table.with_error_rate(0.1, None)

@@ -9,16 +9,16 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.in_view import MAX_TEXTS, text_lines, tiles_with_text
+from napari_cellclass.viewer.common.in_view import MAX_TEXTS, count_text_lines, tiles_with_text
 from napari_cellclass.viewer.common.layers import transform_of
+from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, build_map, is_own_layer
 from napari_cellclass.viewer.common.overlay import (
     OverlayStyle,
+    displayed_class,
     restyle,
-    shown_class,
     tile_colours,
     tile_layers,
 )
-from napari_cellclass.viewer.common.session import FieldLayer, MapView, build_map, is_ours
 
 
 def make(rows: int = 4, cols: int = 5, tile: int = 16, seed: int = 0) -> tuple[TileTable, Image]:
@@ -47,7 +47,7 @@ def test_colours_follow_class_threshold_and_visibility() -> None:
     table.prob[0] = np.nan
     style = OverlayStyle((True, False, True), 0.6)
     face, edge = tile_colours(table, style)
-    shown = shown_class(table, style)
+    shown = displayed_class(table, style)
     assert set(shown) == {-2, -1, 0, 2}
     for i, index in enumerate(shown):
         if index == -2:
@@ -98,7 +98,7 @@ def test_text_is_written_only_where_its_tile_has_room_of_its_own() -> None:
     for overlap, lines in ((0.0, 2), (0.5, 1), (0.9, 0)):
         grid = TileGrid.regular((128, 128), 32, overlap)
         table = TileTable(grid, scheme, np.full((len(grid), 2), 0.5, np.float32))
-        assert text_lines(table, 3.0) == lines
+        assert count_text_lines(table, 3.0) == lines
 
 
 def test_running_again_replaces_our_own_layer_and_never_a_users() -> None:
@@ -116,8 +116,8 @@ def test_running_again_replaces_our_own_layer_and_never_a_users() -> None:
     assert first not in viewer.layers
     assert users in viewer.layers
     assert copy in viewer.layers
-    assert not is_ours(copy)
-    assert sum(is_ours(layer) for layer in viewer.layers) == 2  # map and text
+    assert not is_own_layer(copy)
+    assert sum(is_own_layer(layer) for layer in viewer.layers) == 2  # map and text
 
 
 def test_other_answers_for_the_same_tiles_go_into_the_layer_that_is_there() -> None:
@@ -173,7 +173,7 @@ def test_the_map_is_found_by_what_it_is_not_by_its_name() -> None:
     show(shown, table, image, 1)
     shown.layers[0].name = "my favourite"
     show(shown, TileTable(table.grid.take(range(7)), table.scheme, table.prob[:7]), image, 1)
-    assert [layer.name for layer in viewer.layers if is_ours(layer)] == ["field classes", "field text"]
+    assert [layer.name for layer in viewer.layers if is_own_layer(layer)] == ["field classes", "field text"]
 
 
 def test_a_map_that_a_user_deleted_is_not_touched_again() -> None:

@@ -25,8 +25,8 @@ from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.layers import KEY, matrix_of, transform_of
+from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, build_map
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES
-from napari_cellclass.viewer.common.session import FieldLayer, MapView, build_map
 from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels
 from napari_cellclass.viewer.io import file_readers, montage, samples

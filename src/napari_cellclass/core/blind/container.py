@@ -32,7 +32,7 @@ class BlindError(CellClassError):
 
 
 @dataclass(frozen=True)
-class Sealed:
+class SealedEnvelope:
     """Content that cannot be read by accident, and not changed without being noticed.
 
     The text is compressed and mixed with a stream of bytes that follows from its hash. That keeps a reader who
@@ -52,7 +52,7 @@ class Sealed:
     seal: str
 
     @classmethod
-    def of(cls, content: Any) -> Sealed:
+    def of(cls, content: Any) -> SealedEnvelope:
         """Seal something JSON-able."""
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         seal = hashlib.sha256(text).hexdigest()
@@ -84,15 +84,15 @@ def _mixed(data: bytes, seal: str) -> bytes:
     return (np.frombuffer(data, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
 
 
-def png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """Write a picture (h, w, 3) as PNG."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
 
 
-def write_file(
-    path: Path, header: dict[str, Any], order: Sealed, network: Sealed | None, pictures: Sequence[bytes]
+def write_blind_file(
+    path: Path, header: dict[str, Any], order: SealedEnvelope, network: SealedEnvelope | None, pictures: Sequence[bytes]
 ) -> None:
     """Write a session.
 
@@ -129,7 +129,7 @@ def _picture_name(number: int) -> str:
     return f"tiles/{number:04d}.png"
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], Sealed, Sealed | None]:
+def read_blind_file(path: Path) -> tuple[dict[str, Any], SealedEnvelope, SealedEnvelope | None]:
     """Read a session without its pictures: header, order, network.
 
     Raises
@@ -142,9 +142,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], Sealed, Sealed | None]:
             header = json.loads(_member(archive, _HEADER))
             if header["kind"] != _KIND or header["version"] != _VERSION:
                 raise ValueError("another kind or version")
-            order = Sealed(_member(archive, _SEALED), str(header["seal"]))
+            order = SealedEnvelope(_member(archive, _SEALED), str(header["seal"]))
             seal = header["network_seal"]
-            network = None if seal is None else Sealed(_member(archive, _NETWORK), str(seal))
+            network = None if seal is None else SealedEnvelope(_member(archive, _NETWORK), str(seal))
     except (*DAMAGED_ZIP, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BlindError(
             f"{path} is no file of a blinded reading ({error}); choose a NAME{SUFFIX} that was drawn here"
@@ -152,7 +152,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], Sealed, Sealed | None]:
     return header, order, network
 
 
-def read_picture(path: Path, number: int) -> bytes:
+def read_tile_png(path: Path, number: int) -> bytes:
     """Read the PNG of a tile.
 
     Raises
@@ -174,7 +174,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(info)
 
 
-def pixels_of(picture: bytes) -> NDArray[np.uint8]:
+def decode_png(picture: bytes) -> NDArray[np.uint8]:
     """Decode a PNG into uint8 (h, w, 3).
 
     Raises

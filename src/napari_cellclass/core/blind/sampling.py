@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.blind.container import png
+from napari_cellclass.core.blind.container import encode_png
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
@@ -16,7 +16,7 @@ from napari_cellclass.core.images.display import as_rgb, stretched
 _WIDEST_GAP = 15
 
 
-def draw_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def sample_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw tiles in turn from every class, and within a class in turn from every group; places in random order.
 
     Raises
@@ -33,7 +33,7 @@ def draw_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDArr
     return rng.permutation(order[:tiles])
 
 
-def hide_repeats(labels: NDArray[Any], repeats: int, rng: np.random.Generator) -> list[int]:
+def insert_repeats(labels: NDArray[Any], repeats: int, rng: np.random.Generator) -> list[int]:
     """Give the numbers 0 to n - 1 in order, some of them again later, with other tiles in between.
 
     Parameters
@@ -70,7 +70,7 @@ def _turns(keys: NDArray[Any]) -> NDArray[np.int64]:
     return turn
 
 
-def draw_pictures(data: TileDataset, places: NDArray[np.int64], task: Task) -> list[bytes]:
+def render_tiles(data: TileDataset, places: NDArray[np.int64], task: Task) -> list[bytes]:
     """Read tiles and give each as a PNG, with the contrast rule of :class:`~napari_cellclass.core.blind.session.BlindSession`.
 
     Raises
@@ -86,6 +86,6 @@ def draw_pictures(data: TileDataset, places: NDArray[np.int64], task: Task) -> l
         for place in places[data.image[places] == number].tolist():
             task.check("cancelled while drawing the tiles")
             pixels = source.read(*(int(v) for v in data.boxes[place]))
-            found[place] = png(as_rgb(stretched(pixels, together=source.rgb)))
+            found[place] = encode_png(as_rgb(stretched(pixels, together=source.rgb)))
             task.progress("drawing the tiles", len(found), len(places))
     return [found[int(place)] for place in places]

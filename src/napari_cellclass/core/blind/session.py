@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from napari_cellclass.core.blind.container import (
     SUFFIX,
     BlindError,
-    Sealed,
-    pixels_of,
-    read_file,
-    read_picture,
-    write_file,
+    SealedEnvelope,
+    decode_png,
+    read_blind_file,
+    read_tile_png,
+    write_blind_file,
 )
-from napari_cellclass.core.blind.sampling import draw_pictures, draw_tiles, hide_repeats
+from napari_cellclass.core.blind.sampling import insert_repeats, render_tiles, sample_tiles
 from napari_cellclass.core.common.errors import MALFORMED_JSON, ParamsError
 from napari_cellclass.core.common.journal import Entry, Journal, JournalFile
 from napari_cellclass.core.common.task import NO_TASK, Task
@@ -52,7 +52,7 @@ class BlindSession:
     biology, cannot give a class away; a class that *is* brightness cannot be read this way.
 
     Nothing is revealed before every reader who has begun is through, see :meth:`reveal`. The file is described by
-    :class:`~napari_cellclass.core.blind.container.Sealed`, with what that protects from and what not. Answers lie beside
+    :class:`~napari_cellclass.core.blind.container.SealedEnvelope`, with what that protects from and what not. Answers lie beside
     it, in ``NAME.readings``, a journal per reader.
 
     Parameters
@@ -68,7 +68,7 @@ class BlindSession:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.header, self._order, self._network = read_file(self.path)
+        self.header, self._order, self._network = read_blind_file(self.path)
         try:
             self.scheme = ClassScheme.from_json(self.header["classes"])
             self.tiles, self.repeats = int(self.header["tiles"]), int(self.header["repeats"])
@@ -124,10 +124,10 @@ class BlindSession:
         """
         seed = int.from_bytes(os.urandom(8)) if params.seed is None else params.seed
         rng = np.random.default_rng(seed)
-        places = draw_tiles(data, params.tiles, rng)
+        places = sample_tiles(data, params.tiles, rng)
         prob = network(places) if network else None
-        pictures = draw_pictures(data, places, task)
-        order = hide_repeats(data.labels[places], params.repeats, rng)
+        pictures = render_tiles(data, places, task)
+        order = insert_repeats(data.labels[places], params.repeats, rng)
         sealed = {
             "salt": secrets.token_hex(32),
             "seed": seed,
@@ -147,14 +147,14 @@ class BlindSession:
         answers = None
         if prob is not None:
             rows = [[round(float(v), 6) for v in row] if np.isfinite(row).all() else None for row in prob]
-            answers = Sealed.of({"salt": secrets.token_hex(32), "name": network_name, "prob": rows})
+            answers = SealedEnvelope.of({"salt": secrets.token_hex(32), "name": network_name, "prob": rows})
         header = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": data.scheme.to_json(),
             "tiles": len(places),
             "repeats": params.repeats,
         }
-        write_file(path, header, Sealed.of(sealed), answers, pictures)
+        write_blind_file(path, header, SealedEnvelope.of(sealed), answers, pictures)
         return cls(path)
 
     # -- readers -----------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class BlindSession:
         times = [entry["t"] for entry in self.journal.entries(_SESSION) if entry.get("do") == "reveal"]
         return datetime.fromtimestamp(min(times), UTC) if times else None
 
-    def order_of(self, reader: str) -> list[int]:
+    def reading_order(self, reader: str) -> list[int]:
         """Give the tiles' numbers in the order that a reader sees them in."""
         sealed = self._order.content()
         if not sealed["own_order"]:
@@ -200,7 +200,7 @@ class BlindSession:
         labels = np.array([tile["class"] for tile in sealed["tiles"]])
         rng = np.random.default_rng(seed)
         shuffled = rng.permutation(len(labels))
-        return [int(shuffled[i]) for i in hide_repeats(labels[shuffled], self.repeats, rng)]
+        return [int(shuffled[i]) for i in insert_repeats(labels[shuffled], self.repeats, rng)]
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class BlindSession:
         sealed = self._order.content()
         network = self._network.content() if self._network else None
         for number, tile in enumerate(sealed["tiles"]):
-            if hashlib.sha256(read_picture(self.path, number)).hexdigest() != tile["picture"]:
+            if hashlib.sha256(read_tile_png(self.path, number)).hexdigest() != tile["picture"]:
                 raise BlindError(f"picture {number} of {self.path} was changed since the session was drawn")
         for reading in readings:
             reading.check()
@@ -245,7 +245,7 @@ class BlindSession:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """The class that a reader gave, and the time that the tile was looked at in s."""
 
     label: int
@@ -272,16 +272,16 @@ class Reading:
         self.session = session
         self.reader = reader
         self._id = "r" + hashlib.blake2b(reader.casefold().encode(), digest_size=10).hexdigest()
-        self.answers: list[Answer] = []
+        self.answers: list[Response] = []
         self._looked: dict[int, float] = {}
         self._hash: str | None = None
-        entries, self._position = session.journal.read(self._id)
+        entries, self._read_position = session.journal.read(self._id)
         try:
             for entry in entries:
                 self._replay(entry)
         except MALFORMED_JSON as error:
             raise BlindError(f"the answers of {reader} are damaged ({error}); restore {self.file}") from error
-        self._order = session.order_of(reader)
+        self._order = session.reading_order(reader)
 
     @property
     def file(self) -> Path:
@@ -291,7 +291,7 @@ class Reading:
     @property
     def began(self) -> bool:
         """Whether there is any answer, or was."""
-        return self._position is not None
+        return self._read_position is not None
 
     @property
     def complete(self) -> bool:
@@ -299,7 +299,7 @@ class Reading:
         return self._hash is not None
 
     @property
-    def place(self) -> int:
+    def position(self) -> int:
         """The place in the order of the tile to read; the total when complete."""
         return len(self.answers)
 
@@ -310,7 +310,7 @@ class Reading:
 
     def picture(self) -> NDArray[np.uint8]:
         """Give the tile to read, uint8 (h, w, 3)."""
-        return pixels_of(read_picture(self.session.path, self._order[self.place]))
+        return decode_png(read_tile_png(self.session.path, self._order[self.position]))
 
     def answer(self, label: int, seconds: float) -> None:
         """Class the tile and go to the next; on disk when this returns.
@@ -326,8 +326,8 @@ class Reading:
             raise BlindError(f"{self.reader} has read all {self.session.total} tiles; the answers are final")
         if not 0 <= label < len(self.session.scheme):
             raise ParamsError(f"there is no class {label}; the classes count from 0")
-        entries: list[Entry] = [{"do": "answer", "at": self.place, "class": int(label), "ms": round(1000 * seconds)}]
-        if self.place + 1 == self.session.total:
+        entries: list[Entry] = [{"do": "answer", "at": self.position, "class": int(label), "ms": round(1000 * seconds)}]
+        if self.position + 1 == self.session.total:
             labels = [answer.label for answer in self.answers] + [int(label)]
             entries.append({"do": "complete", "hash": self._digest(labels)})
         self._write(entries)
@@ -352,15 +352,15 @@ class Reading:
             entries = [{"do": "start", "reader": self.reader, "seal": self.session.seal}, *entries]
         with self.session.journal.open_locked(self._id) as file:
             self._check_alone(file)
-            self._position = file.append([entry | {"t": round(time.time(), 3)} for entry in entries])
+            self._read_position = file.append([entry | {"t": round(time.time(), 3)} for entry in entries])
         for entry in entries:
             self._replay(entry)
 
     def _check_alone(self, file: JournalFile) -> None:
-        if self._position is None:
+        if self._read_position is None:
             alone = not self.session.journal.entries(self._id)
         else:
-            news = file.read_since(self._position)
+            news = file.read_since(self._read_position)
             alone = news is not None and not news[0]
         if not alone:
             raise BlindError(f"another window has gone on with the reading of {self.reader}; press Start again")
@@ -373,7 +373,7 @@ class Reading:
         elif entry["do"] == "answer":
             place = len(self.answers)
             self._looked[place] = self._looked.get(place, 0.0) + entry["ms"] / 1000
-            self.answers.append(Answer(int(entry["class"]), self._looked[place]))
+            self.answers.append(Response(int(entry["class"]), self._looked[place]))
         elif entry["do"] == "back":
             self.answers.pop()
         elif entry["do"] == "complete":

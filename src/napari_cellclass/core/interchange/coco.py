@@ -102,7 +102,7 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
     Returns
     -------
     boxes : CsvBoxes
-        As :func:`~napari_cellclass.core.labels.tile_labels.from_csv` takes them.
+        As :func:`~napari_cellclass.core.labels.tile_labels.labels_from_csv` takes them.
     colours : dict
         ``#RRGGBB`` of the classes, where the file tells them.
 

@@ -31,7 +31,7 @@ _LEGACY_KINDS = {
 
 
 @dataclass(frozen=True)
-class Placement:
+class FileCoordinates:
     """How a file's coordinates lie on the image.
 
     Parameters
@@ -53,7 +53,7 @@ class Placement:
         return (xy[:, ::-1] - np.array(self.origin)) / np.array(self.pixel_size) - 0.5
 
 
-def read_geojson(path: Path, placement: Placement | None = None) -> Regions:
+def read_geojson(path: Path, placement: FileCoordinates | None = None) -> Regions:
     """Read the annotations of a GeoJSON file.
 
     Parameters
@@ -76,7 +76,7 @@ def read_geojson(path: Path, placement: Placement | None = None) -> Regions:
         The file is missing, larger than a limit (``core/limits.py``), not GeoJSON, holds NaN, or
         one of its features is damaged; says which.
     """
-    return regions_in(load_geojson(path), path, placement)
+    return parse_regions(load_geojson(path), path, placement)
 
 
 def load_geojson(path: Path) -> Any:
@@ -100,12 +100,12 @@ def load_geojson(path: Path) -> Any:
         raise DatasetError(f"{path} cannot be read as GeoJSON: {error}; export it again") from error
 
 
-def regions_in(content: Any, path: Path, placement: Placement | None = None) -> Regions:
+def parse_regions(content: Any, path: Path, placement: FileCoordinates | None = None) -> Regions:
     """Find the regions of what :func:`load_geojson` gave; ``path`` is for messages only."""
     regions: list[Region] = []
     skipped: list[str] = []
-    place = placement or Placement()
-    for name, feature in features_in(content, path):
+    place = placement or FileCoordinates()
+    for name, feature in list_features(content, path):
         try:
             _read_feature(name, feature, place, regions, skipped)
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
@@ -113,7 +113,7 @@ def regions_in(content: Any, path: Path, placement: Placement | None = None) -> 
     return Regions(tuple(regions), tuple(skipped))
 
 
-def features_in(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+def list_features(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """List the features of a document with their names, parents before their children."""
     listed = content
     if isinstance(content, dict) and content.get("type") == "FeatureCollection":
@@ -145,7 +145,7 @@ def features_in(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]]]
 
 
 def _read_feature(
-    name: str, feature: Mapping[str, Any], place: Placement, regions: list[Region], skipped: list[str]
+    name: str, feature: Mapping[str, Any], place: FileCoordinates, regions: list[Region], skipped: list[str]
 ) -> None:
     properties = feature.get("properties") or {}
     polygons: list[tuple[Ring, ...]] = []
@@ -168,7 +168,7 @@ def _read_feature(
         if len(skipped) == before:
             skipped.append(f"{name}: it has no geometry")
         return
-    class_name, colour = classification(properties)
+    class_name, colour = parse_classification(properties)
     regions.append(Region(class_name, colour, tuple(polygons), found, _kind(feature, properties), name))
 
 
@@ -199,7 +199,7 @@ def _positions(listed: Any) -> NDArray[np.float64]:
     return values
 
 
-def _ring(listed: Any, place: Placement) -> Ring:
+def _ring(listed: Any, place: FileCoordinates) -> Ring:
     xy = _positions(listed)
     if len(xy) > 1 and (xy[0] == xy[-1]).all():
         xy = xy[:-1]
@@ -214,7 +214,7 @@ def _kind(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
     return legacy if named is None else _LEGACY_KINDS.get(str(named), str(named))
 
 
-def classification(properties: Mapping[str, Any]) -> tuple[str, str | None]:
+def parse_classification(properties: Mapping[str, Any]) -> tuple[str, str | None]:
     """Give the class name and colour of a feature's properties: ``color`` of QuPath 0.3, ``colorRGB`` of 0.2."""
     given = properties.get("classification")
     if isinstance(given, str):

@@ -40,7 +40,7 @@ def write_labels_csv(
         escape_formulas(pd.DataFrame(columns)).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def regions_of_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.int16]) -> list[Region]:
+def regions_from_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.int16]) -> list[Region]:
     """Make a region of every labelled tile."""
     corners = grid.rects().astype(float)
     return [
@@ -49,7 +49,7 @@ def regions_of_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.in
     ]
 
 
-def regions_of_boxes(found: CsvBoxes, colours: dict[str, str]) -> Regions:
+def regions_from_boxes(found: CsvBoxes, colours: dict[str, str]) -> Regions:
     """Make a region of every box; ``colours`` may lack a class."""
     corners = found.outlines()
     pairs = zip(found.names, corners, strict=True)
@@ -68,4 +68,4 @@ def read_labels_csv(path: Path) -> Regions:
     frame = read_table(path)
     given = frame["colour"].str.strip() if "colour" in frame.columns else [""] * len(frame)
     pairs = zip(found.names, given, strict=True)
-    return regions_of_boxes(found, {n: c.upper() for n, c in pairs if re.fullmatch("#[0-9A-Fa-f]{6}", c)})
+    return regions_from_boxes(found, {n: c.upper() for n, c in pairs if re.fullmatch("#[0-9A-Fa-f]{6}", c)})

@@ -16,10 +16,10 @@ from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
 from napari_cellclass.core.common.files import atomic_write
-from napari_cellclass.core.interchange.geojson import classification, features_in, load_geojson, regions_in
-from napari_cellclass.core.labels.classes import UNSURE, ClassScheme, palette
-from napari_cellclass.core.labels.regions import boxes_of
-from napari_cellclass.core.predictions.table import OWN_MEMBER, TileTable
+from napari_cellclass.core.interchange.geojson import list_features, load_geojson, parse_classification, parse_regions
+from napari_cellclass.core.labels.classes import UNSURE_NAME, ClassScheme, palette
+from napari_cellclass.core.labels.regions import rectangle_bounds
+from napari_cellclass.core.predictions.table import FOREIGN_MEMBER, TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_from_boxes, grid_from_layout
 
@@ -29,7 +29,7 @@ _ROUNDING = 2e-6  # of probabilities as files hold them
 _LARGEST_PX = 1_000_000_000
 
 
-def csv_kind(path: Path) -> str:
+def detect_csv_kind(path: Path) -> str:
     """Tell what a CSV file holds by its header: ``"tiles"``, ``"wsinfer"``, ``"labels"``, or ``""``.
 
     Labels are boxes with a class but no probabilities.
@@ -173,7 +173,7 @@ def _settled(
             if name:
                 raise DatasetError(f"{path}, {where[place]}: the class is {name!r}, but it has no probabilities")
             continue
-        if name in (scheme.names[best[place]], UNSURE):
+        if name in (scheme.names[best[place]], UNSURE_NAME):
             continue
         index = scheme.index(name) if name in scheme.names else -1
         top = prob[place, best[place]]
@@ -191,7 +191,7 @@ def is_tile_geojson(content: Any) -> bool:
     listed = content.get("features") if isinstance(content, dict) else content
     if not isinstance(listed, list):
         return False
-    if isinstance(content, dict) and isinstance(content.get(OWN_MEMBER), dict):
+    if isinstance(content, dict) and isinstance(content.get(FOREIGN_MEMBER), dict):
         return True
     properties = [f.get("properties") for f in listed[:100] if isinstance(f, dict)]
     tiles = [p for p in properties if isinstance(p, dict) and p.get("objectType") == "tile"]
@@ -209,27 +209,27 @@ def read_tile_geojson(path: Path) -> TileTable:
     DatasetError
         The file is missing, damaged or holds no tiles with probabilities; says which feature.
     """
-    return tiles_in(load_geojson(path), path)
+    return parse_tile_table(load_geojson(path), path)
 
 
-def tiles_in(content: Any, path: Path) -> TileTable:
+def parse_tile_table(content: Any, path: Path) -> TileTable:
     """Make the table of what ``load_geojson`` gave; see :func:`read_tile_geojson`."""
-    features = features_in(content, path)
-    regions = regions_in(content, path).regions
+    features = list_features(content, path)
+    regions = parse_regions(content, path).regions
     if not features or len(features) != len(regions):
         raise DatasetError(f"{path} holds no tiles, or features that are none; export tiles only")
     boxes = np.zeros((len(features), 4), np.int64)
     for i, region in enumerate(regions):
-        box = boxes_of(region.polygons[0]) if len(region.polygons) == 1 else None
+        box = rectangle_bounds(region.polygons[0]) if len(region.polygons) == 1 else None
         if box is None or (box != np.round(box)).any():
             raise DatasetError(f"{path}, {region.name} is no upright rectangle of whole px, so no tile; leave it out")
         boxes[i] = box
     properties = [feature.get("properties") or {} for _, feature in features]
-    own = content.get(OWN_MEMBER) if isinstance(content, dict) else None
+    own = content.get(FOREIGN_MEMBER) if isinstance(content, dict) else None
     values = [_likelihoods(p) for p in properties]
     scheme, size = _own_scheme(own, path) or (_scheme_of(properties, values, path), None)
     prob = np.array([[row.get(name, np.nan) for name in scheme.names] for row in values], np.float32)
-    told = [classification(p)[0] for p in properties]
+    told = [parse_classification(p)[0] for p in properties]
     if any(told):  # WSInfer's have probabilities, but no class
         prob = _settled(prob, told, scheme, [name for name, _ in features], path)
     table = TileTable(_grid(own, features, boxes.astype(np.int32)), scheme, prob, size)
@@ -259,14 +259,14 @@ def _own_scheme(own: Any, path: Path) -> tuple[ClassScheme, tuple[float, float] 
         size = own.get("pixel_size_um")
         return ClassScheme.from_json(own["classes"]), None if size is None else (float(size[0]), float(size[1]))
     except (KeyError, TypeError, ValueError, IndexError, ParamsError) as error:
-        raise DatasetError(f"{path}: its member {OWN_MEMBER!r} is damaged ({error}); export it again") from error
+        raise DatasetError(f"{path}: its member {FOREIGN_MEMBER!r} is damaged ({error}); export it again") from error
 
 
 def _scheme_of(
     properties: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, float]], path: Path
 ) -> ClassScheme:
     names = list(dict.fromkeys(name for row in values for name in row))
-    colours = {name: colour for name, colour in map(classification, reversed(properties)) if colour}
+    colours = {name: colour for name, colour in map(parse_classification, reversed(properties)) if colour}
     return _scheme(names, path, colours)
 
 

@@ -55,7 +55,7 @@ class Annotation:
         self.journal = journal
         self.session = _new_session()
         self.history = History(grid.tile_id, scheme)
-        self._position: ReadPosition | None = None  # None until the journal knows of this session
+        self._read_position: ReadPosition | None = None  # None until the journal knows of this session
 
     @classmethod
     def restore(cls, image: ImageKey, grid: TileGrid, journal: Journal) -> Annotation | None:
@@ -81,7 +81,7 @@ class Annotation:
             return None
         annotation = cls(image, grid, found[1].scheme, journal)
         annotation.session, annotation.history = found
-        annotation._position = position
+        annotation._read_position = position
         return annotation
 
     @property
@@ -203,7 +203,7 @@ class Annotation:
         return self._record(lambda: class_edits.remove_class(self.scheme, index, None)) or LabelChange.none()
 
     def _undo_or_redo(self, direction: Literal["undo", "redo"]) -> LabelChange | None:
-        if self._position is None:
+        if self._read_position is None:
             return None  # there is no step, and nothing is written before the first change
         stack = self.history.undo_stack if direction == "undo" else self.history.redo_stack
         return self._record(lambda: {"do": direction, "of": stack[-1].number} if stack else None, any_classes=True)
@@ -258,24 +258,24 @@ class Annotation:
 
     def _read_news(self, file: JournalFile) -> list[Entry]:
         """Read what other processes have added to this session."""
-        if self._position is None:
+        if self._read_position is None:
             return []
-        news = file.read_since(self._position)
+        news = file.read_since(self._read_position)
         if news is None:
             # Someone removed the journal. A new session begins with all labels; as its steps are gone on
             # disk, they go in memory too.
-            self.session, self._position = _new_session(), None
+            self.session, self._read_position = _new_session(), None
             self.history.undo_stack.clear()
             self.history.redo_stack.clear()
             return []
-        entries, self._position = news
+        entries, self._read_position = news
         return [entry for entry in entries if entry.get("s") == self.session]
 
     def _append(self, file: JournalFile, entry: Entry) -> None:
         entries = [entry | {"s": self.session, "t": round(time.time(), 3)}]
-        if self._position is None:
+        if self._read_position is None:
             entries.insert(0, start_entry(self.session, self.image, self.grid, self.history))
-        self._position = file.append(entries)
+        self._read_position = file.append(entries)
 
     def _change_of(self, step: Step, undone: bool) -> LabelChange:
         """Give what a step of labels alone has changed in the grid: faster than comparing all labels."""

@@ -19,7 +19,7 @@ from napari_cellclass.core.tiles.grid_layout import grid_key
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class AnnotatorAgreement:
     """How far two annotators of one image agree, on the tiles that both gave a class.
 
     Parameters
@@ -49,7 +49,7 @@ class Comparison:
     confusion: NDArray[np.int64]
 
 
-def compare(a: Annotation, b: Annotation) -> Comparison:
+def compare_annotators(a: Annotation, b: Annotation) -> AnnotatorAgreement:
     """Compare two annotations of one image and grid, classes by their names.
 
     Raises
@@ -67,13 +67,13 @@ def compare(a: Annotation, b: Annotation) -> Comparison:
     n = int(both.sum())
     agreement = float(np.trace(confusion) / n) if n else math.nan
     kappa = float(cohen_kappa(confusion)) if n else math.nan
-    return Comparison(
+    return AnnotatorAgreement(
         n, int(((mine >= 0) & ~both).sum()), int(((yours >= 0) & ~both).sum()),
         agreement, kappa, np.flatnonzero(both & (mine != yours)), names, confusion,
     )  # fmt: skip
 
 
-def merge(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], tuple[Conflict, ...]]:
+def merge_annotations(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], tuple[Conflict, ...]]:
     """Join two annotations of one image and grid.
 
     Where one has no label, the other's counts. Two classes are a conflict; unsure stays unsure whatever the
@@ -89,7 +89,7 @@ def merge(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], tuple[Confli
     Raises
     ------
     ImageError, GridError
-        See :func:`compare`.
+        See :func:`compare_annotators`.
     ParamsError
         b labelled a tile with a class that a does not have.
     """

@@ -28,7 +28,7 @@ _PALETTE = (
 )
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 UNCLASSIFIED_COLOUR = "#9A9A9A"
-UNSURE = "(unsure)"
+UNSURE_NAME = "(unsure)"
 """Name of the class of tiles whose prediction set is not one class."""
 UNSURE_COLOUR = "#FFFFFF"
 

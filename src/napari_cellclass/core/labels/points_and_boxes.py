@@ -33,7 +33,7 @@ class CsvBoxes:
     names: tuple[str, ...]
 
     def outlines(self) -> NDArray[np.float64]:
-        """Corners, (n, 4, 2) of (y, x), pixel centres on integers, as ``from_polygons`` takes them."""
+        """Corners, (n, 4, 2) of (y, x), pixel centres on integers, as ``labels_from_polygons`` takes them."""
         y0, x0, y1, x1 = (self.boxes - 0.5).T
         return np.stack([np.stack(c, axis=1) for c in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], axis=1)
 

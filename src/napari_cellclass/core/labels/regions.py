@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_cellclass.core.labels.classes import palette
-from napari_cellclass.core.labels.tile_labels import TileLabels, from_points, from_polygons, joined
+from napari_cellclass.core.labels.tile_labels import (
+    TileLabels,
+    labels_from_points,
+    labels_from_polygons,
+    merge_tile_labels,
+)
 from napari_cellclass.core.tiles.grid import TileGrid
 
 Ring = NDArray[np.float64]
@@ -69,7 +74,9 @@ class Regions:
         return usual | given
 
 
-def from_regions(grid: TileGrid, found: Regions, min_cover: float = 0.5) -> tuple[TileLabels, tuple[str, ...]]:
+def labels_from_regions(
+    grid: TileGrid, found: Regions, min_coverage: float = 0.5
+) -> tuple[TileLabels, tuple[str, ...]]:
     """Label tiles by the regions that cover them and the points in them; those without a class say nothing.
 
     Returns
@@ -83,7 +90,7 @@ def from_regions(grid: TileGrid, found: Regions, min_cover: float = 0.5) -> tupl
     Raises
     ------
     ParamsError
-        ``min_cover`` is out of range.
+        ``min_coverage`` is out of range.
     """
     names = found.names
     shapes: list[tuple[Ring, int]] = []
@@ -95,12 +102,12 @@ def from_regions(grid: TileGrid, found: Regions, min_cover: float = 0.5) -> tupl
         holes += [rings[1:] for rings in region.polygons]
         points.append(region.points)
         classes += [index] * len(region.points)
-    covered = from_polygons(grid, shapes, min_cover, holes)
-    pointed = from_points(grid, np.concatenate(points), classes)
-    return joined(covered, pointed), names
+    covered = labels_from_polygons(grid, shapes, min_coverage, holes)
+    pointed = labels_from_points(grid, np.concatenate(points), classes)
+    return merge_tile_labels(covered, pointed), names
 
 
-def boxes_of(rings: Sequence[Ring]) -> NDArray[np.float64] | None:
+def rectangle_bounds(rings: Sequence[Ring]) -> NDArray[np.float64] | None:
     """Give y0, x0, y1, x1 (px, edges) when a polygon is an upright rectangle without holes; else None."""
     if len(rings) != 1 or len(rings[0]) != 4:
         return None
@@ -117,7 +124,7 @@ def signed_area(ring: Ring) -> float:
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
 
 
-def bridged(rings: Sequence[Ring]) -> Ring:
+def bridge_holes(rings: Sequence[Ring]) -> Ring:
     """Join an outline and its holes into one line, by a bridge of no width to each hole.
 
     napari has no holes; drawn by the even-odd rule, as it does, such a line leaves the holes open.
@@ -132,8 +139,8 @@ def bridged(rings: Sequence[Ring]) -> Ring:
     return line
 
 
-def unbridged(line: Ring) -> tuple[Ring, ...]:
-    """Give back the outline and the holes that :func:`bridged` joined."""
+def split_holes(line: Ring) -> tuple[Ring, ...]:
+    """Give back the outline and the holes that :func:`bridge_holes` merge_tile_labels."""
     stack: list[tuple[float, float]] = []
     place: dict[tuple[float, float], int] = {}
     holes = []

@@ -16,8 +16,8 @@ from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, r
 from napari_cellclass.core.tiles.grid import TileGrid
 
 __all__ = [
-    "Conflict", "CsvBoxes", "CsvPoints", "TileLabels", "from_csv", "from_mask", "from_points", "from_polygons",
-    "grid_around_points", "joined", "read_boxes_csv", "read_points_csv",
+    "Conflict", "CsvBoxes", "CsvPoints", "TileLabels", "labels_from_csv", "labels_from_mask", "labels_from_points", "labels_from_polygons",
+    "grid_around_points", "merge_tile_labels", "read_boxes_csv", "read_points_csv",
 ]  # fmt: skip
 
 Conflict = tuple[int, tuple[int, int]]
@@ -42,15 +42,15 @@ class TileLabels:
     """
 
     labels: NDArray[np.int16]
-    cover: NDArray[np.float32]
+    coverage: NDArray[np.float32]
     conflicts: tuple[Conflict, ...] = ()
-    missed: int = 0
+    points_outside: int = 0
 
 
-def from_polygons(
+def labels_from_polygons(
     grid: TileGrid,
     polygons: Sequence[tuple[ArrayLike, int]],
-    min_cover: float = 0.5,
+    min_coverage: float = 0.5,
     holes: Sequence[Sequence[ArrayLike]] = (),
 ) -> TileLabels:
     """Label tiles by the polygons that cover them.
@@ -62,7 +62,7 @@ def from_polygons(
     polygons
         (outline, class): outline (n, 2) of (y, x) in px, pixel centres on integers. Those of one class are
         united; a class below 0 is left out.
-    min_cover
+    min_coverage
         Smallest part of a tile within the field, above 0 up to 1, that a class must cover; measured at
         8 x 8 points. Two classes that both do are a conflict.
     holes
@@ -71,9 +71,9 @@ def from_polygons(
     Raises
     ------
     ParamsError
-        ``min_cover`` is out of range.
+        ``min_coverage`` is out of range.
     """
-    _check_cover(min_cover)
+    _check_cover(min_coverage)
     classes = sorted({int(index) for _, index in polygons if index >= 0})
     cover = np.zeros((len(grid), len(classes)), np.float32)
     cut = holes or [()] * len(polygons)
@@ -81,10 +81,10 @@ def from_polygons(
     for column, index in enumerate(classes):
         mine = [ring for ring, (_, i) in zip(rings, polygons, strict=True) if i == index]
         cover[:, column] = _polygon_cover(grid, mine)
-    return _settle(cover, np.array(classes, np.int64), min_cover)
+    return _settle(cover, np.array(classes, np.int64), min_coverage)
 
 
-def from_mask(grid: TileGrid, mask: Any, classes: Mapping[int, int], min_cover: float = 0.5) -> TileLabels:
+def labels_from_mask(grid: TileGrid, mask: Any, classes: Mapping[int, int], min_coverage: float = 0.5) -> TileLabels:
     """Label tiles by a painted mask.
 
     Parameters
@@ -95,7 +95,7 @@ def from_mask(grid: TileGrid, mask: Any, classes: Mapping[int, int], min_cover: 
         Integer array-like (Y, X), of the field's shape; read in bands of one row of tiles.
     classes
         Class of each mask value; other values, such as 0, are nothing.
-    min_cover
+    min_coverage
         Smallest part of a tile's pixels within the field, above 0 up to 1, that a class must cover. Two
         classes that both do are a conflict.
 
@@ -104,9 +104,9 @@ def from_mask(grid: TileGrid, mask: Any, classes: Mapping[int, int], min_cover: 
     GridError
         The mask is not of the field's shape, or does not hold integers.
     ParamsError
-        ``min_cover`` is out of range.
+        ``min_coverage`` is out of range.
     """
-    _check_cover(min_cover)
+    _check_cover(min_coverage)
     if tuple(mask.shape) != tuple(grid.image_shape):
         raise GridError(f"a mask of shape {tuple(mask.shape)} does not fit a field of {tuple(grid.image_shape)} px")
     if np.dtype(mask.dtype).kind not in "iub":
@@ -123,10 +123,10 @@ def from_mask(grid: TileGrid, mask: Any, classes: Mapping[int, int], min_cover: 
             total = np.concatenate([[0], np.cumsum(hit.sum(axis=0))])
             pixels[mine, column] = total[boxes[mine, 3] - low] - total[boxes[mine, 1] - low]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return _settle(pixels / np.maximum(1, area)[:, None], wanted, min_cover)
+    return _settle(pixels / np.maximum(1, area)[:, None], wanted, min_coverage)
 
 
-def from_points(grid: TileGrid, points: ArrayLike, classes: ArrayLike) -> TileLabels:
+def labels_from_points(grid: TileGrid, points: ArrayLike, classes: ArrayLike) -> TileLabels:
     """Label the tile that holds each point; two points of different class in it are a conflict.
 
     Parameters
@@ -161,7 +161,7 @@ def from_points(grid: TileGrid, points: ArrayLike, classes: ArrayLike) -> TileLa
     return TileLabels(labels, cover, tuple(conflicts), places.count(-1))
 
 
-def joined(a: TileLabels, b: TileLabels) -> TileLabels:
+def merge_tile_labels(a: TileLabels, b: TileLabels) -> TileLabels:
     """Join two sources of labels for one grid and the same classes; where they differ, a tile is in conflict."""
     labels = np.where(a.labels == UNLABELLED, b.labels, a.labels)
     differ = (a.labels >= 0) & (b.labels >= 0) & (a.labels != b.labels)
@@ -170,8 +170,8 @@ def joined(a: TileLabels, b: TileLabels) -> TileLabels:
         np.flatnonzero(differ), a.labels[differ], b.labels[differ], strict=True
     )]  # fmt: skip
     known = dict([*new, *b.conflicts, *a.conflicts])
-    cover = np.maximum(a.cover, b.cover)
-    return TileLabels(labels.astype(np.int16), cover, tuple(sorted(known.items())), a.missed + b.missed)
+    cover = np.maximum(a.coverage, b.coverage)
+    return TileLabels(labels.astype(np.int16), cover, tuple(sorted(known.items())), a.points_outside + b.points_outside)
 
 
 def grid_around_points(image_shape: tuple[int, int], points: ArrayLike, tile_px: int | tuple[int, int]) -> TileGrid:
@@ -211,7 +211,9 @@ def grid_around_points(image_shape: tuple[int, int], points: ArrayLike, tile_px:
     return TileGrid(boxes, corners[:, 0], corners[:, 1], tile, (1, 1), (height, width), places, "shift")
 
 
-def from_csv(found: CsvPoints | CsvBoxes, grid: TileGrid, min_cover: float = 0.5) -> tuple[TileLabels, tuple[str, ...]]:
+def labels_from_csv(
+    found: CsvPoints | CsvBoxes, grid: TileGrid, min_coverage: float = 0.5
+) -> tuple[TileLabels, tuple[str, ...]]:
     """Label tiles by the points or boxes of a CSV file.
 
     Parameters
@@ -220,8 +222,8 @@ def from_csv(found: CsvPoints | CsvBoxes, grid: TileGrid, min_cover: float = 0.5
         What :func:`read_points_csv` or :func:`read_boxes_csv` gave.
     grid
         N tiles. Those of :func:`grid_around_points` are labelled by a box's centre, others by its cover.
-    min_cover
-        See :func:`from_polygons`.
+    min_coverage
+        See :func:`labels_from_polygons`.
 
     Returns
     -------
@@ -233,24 +235,24 @@ def from_csv(found: CsvPoints | CsvBoxes, grid: TileGrid, min_cover: float = 0.5
     names = tuple(sorted(set(found.names)))
     classes = [names.index(name) for name in found.names]
     if isinstance(found, CsvPoints):
-        return from_points(grid, found.points, classes), names
+        return labels_from_points(grid, found.points, classes), names
     if _is_around_points(grid):
-        return from_points(grid, found.centres(), classes), names
-    return from_polygons(grid, list(zip(found.outlines(), classes, strict=True)), min_cover), names
+        return labels_from_points(grid, found.centres(), classes), names
+    return labels_from_polygons(grid, list(zip(found.outlines(), classes, strict=True)), min_coverage), names
 
 
-def _check_cover(min_cover: float) -> None:
-    if not 0 < min_cover <= 1:
-        raise ParamsError(f"a smallest cover of {min_cover} is not possible; use a part of a tile, 0.05 to 1")
+def _check_cover(min_coverage: float) -> None:
+    if not 0 < min_coverage <= 1:
+        raise ParamsError(f"a smallest cover of {min_coverage} is not possible; use a part of a tile, 0.05 to 1")
 
 
-def _settle(cover: NDArray[Any], classes: NDArray[np.int64], min_cover: float) -> TileLabels:
+def _settle(cover: NDArray[Any], classes: NDArray[np.int64], min_coverage: float) -> TileLabels:
     """Label tiles by the cover (N, K) of K classes; two claims or more are a conflict."""
     n = len(cover)
     labels = np.full(n, UNLABELLED, np.int16)
     if len(classes) == 0:
         return TileLabels(labels, np.zeros(n, np.float32))
-    claims = cover >= min_cover
+    claims = cover >= min_coverage
     order = np.argsort(-cover, axis=1, kind="stable")
     labels[claims.any(axis=1)] = classes[order[claims.any(axis=1), 0]]
     torn = np.flatnonzero(claims.sum(axis=1) > 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_cellclass.core.labels.classes import UNSURE
+from napari_cellclass.core.labels.classes import UNSURE_NAME
 from napari_cellclass.core.predictions.table import TileTable
 
 
@@ -47,4 +47,4 @@ class FieldSummary:
             name: int(n) for name, n in zip(counts["class_name"][:-1], counts["tiles"][:-1], strict=True)
         }  # the last row are those without a class
         mean = float(table.confidence[classified].mean(dtype=np.float64)) if classified.any() else None
-        return cls(len(table), per_class, int((~classified).sum()), mean, per_class.get(UNSURE), warnings)
+        return cls(len(table), per_class, int((~classified).sum()), mean, per_class.get(UNSURE_NAME), warnings)

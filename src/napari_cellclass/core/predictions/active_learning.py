@@ -12,7 +12,7 @@ from napari_cellclass.core.predictions.table import TileTable
 Policy = Literal["in order", "at random", "least certain", "suspected mistakes"]
 
 
-def ranked(
+def rank_tiles(
     policy: Policy,
     labels: NDArray[np.int16],
     tile_id: NDArray[np.int64],

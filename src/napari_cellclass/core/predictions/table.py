@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import GridError, ModelError, ParamsError
 from napari_cellclass.core.common.files import atomic_write, write_text
-from napari_cellclass.core.labels.classes import UNSURE, ClassScheme
+from napari_cellclass.core.labels.classes import UNSURE_NAME, ClassScheme
 from napari_cellclass.core.stats.calibration import Calibration, within_limit
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_layout
 
-OWN_MEMBER = "napari_cellclass"
+FOREIGN_MEMBER = "napari_cellclass"
 """What our GeoJSON holds beside its features."""
 NO_CLASS = ""
 """Class name of a tile that could not be classified (NaN or infinite pixels)."""
@@ -52,7 +52,7 @@ class TileTable:
     record
         Where it came from: image, model, settings, versions, warnings; JSON-able.
     error_rate, limit
-        Where tiles that the network is unsure of are to be told, see :meth:`unsure_at`; both None else. A class
+        Where tiles that the network is unsure of are to be told, see :meth:`with_error_rate`; both None else. A class
         is possible where 1 - p is at most ``limit``.
     """
 
@@ -94,19 +94,19 @@ class TileTable:
         return np.where(self.class_index >= 0, best, np.nan).astype(np.float32)
 
     @cached_property
-    def possible(self) -> NDArray[np.bool_]:
+    def prediction_sets(self) -> NDArray[np.bool_]:
         """bool, shape (N, K): the prediction sets; of tiles without class, and without a limit, nothing is told."""
         if self.limit is None:
             return np.zeros(self.prob.shape, bool)
         return within_limit(self.prob, self.limit)
 
     @cached_property
-    def shown_index(self) -> NDArray[np.int16]:
+    def class_or_unsure_index(self) -> NDArray[np.int16]:
         """int16, shape (N,): as ``class_index``, but K where the prediction set is not one class."""
-        unsure = (self.limit is not None) & (self.class_index >= 0) & (self.possible.sum(axis=1) != 1)
+        unsure = (self.limit is not None) & (self.class_index >= 0) & (self.prediction_sets.sum(axis=1) != 1)
         return np.where(unsure, len(self.scheme), self.class_index).astype(np.int16)
 
-    def unsure_at(self, error_rate: float | None, calibration: Calibration | None) -> TileTable:
+    def with_error_rate(self, error_rate: float | None, calibration: Calibration | None) -> TileTable:
         """Tell the tiles that the network is unsure of, by prediction sets at an error rate; None ends that.
 
         Raises
@@ -127,7 +127,7 @@ class TileTable:
     @cached_property
     def class_name(self) -> NDArray[np.object_]:
         """Object array of str, shape (N,); ``"(unsure)"`` where unsure, ``""`` where there is no class."""
-        return np.array([*self.scheme.names, UNSURE, NO_CLASS], object)[self.shown_index]
+        return np.array([*self.scheme.names, UNSURE_NAME, NO_CLASS], object)[self.class_or_unsure_index]
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Columns in their order: the same for layer features, CSV and GeoJSON measurements."""
@@ -146,7 +146,7 @@ class TileTable:
     def _sets(self) -> NDArray[np.object_]:
         """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``."""
         names = np.array(self.scheme.names, object)
-        different, which = np.unique(self.possible, axis=0, return_inverse=True)
+        different, which = np.unique(self.prediction_sets, axis=0, return_inverse=True)
         return np.array(["|".join(names[row]) for row in different], object)[which.ravel()]
 
     def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
@@ -165,10 +165,10 @@ class TileTable:
             fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where the pixel size is not known),
             mean_confidence. Overlaps are counted once.
         """
-        names = [*self.scheme.names, *([] if self.limit is None else [UNSURE]), "(below threshold)"]
+        names = [*self.scheme.names, *([] if self.limit is None else [UNSURE_NAME]), "(below threshold)"]
         k = len(names)
         shown = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
-        group = np.where(shown, self.shown_index, k - 1).astype(int)
+        group = np.where(shown, self.class_or_unsure_index, k - 1).astype(int)
         tiles = np.bincount(group, minlength=k)
         area = np.bincount(group, weights=self.grid.own_area(), minlength=k)
         total = np.bincount(group, weights=np.nan_to_num(self.confidence), minlength=k)
@@ -200,7 +200,7 @@ class TileTable:
         ``features``, which other readers pass over (RFC 7946, 6.1), holds classes, grid and pixel size, so that
         :func:`~napari_cellclass.core.interchange.tile_tables.read_tile_geojson` gives the same table again.
         """
-        collection = {"type": "FeatureCollection", OWN_MEMBER: self._own_member(), "features": []}
+        collection = {"type": "FeatureCollection", FOREIGN_MEMBER: self._own_member(), "features": []}
         head, end = (_plain(collection)[:-2], "]}\n")
         write_text(path, itertools.chain([head], self._feature_texts(), [end]))
 
@@ -226,7 +226,7 @@ class TileTable:
 
     def _feature(self, box: list[int], tile_id: int, place: int, measurements: dict[str, float]) -> dict[str, Any]:
         y0, x0, y1, x1 = box
-        index = int(self.shown_index[place])
+        index = int(self.class_or_unsure_index[place])
         properties: dict[str, Any] = {
             "objectType": "tile",
             "name": f"r{self.grid.row[place]:03d}_c{self.grid.col[place]:03d}",

@@ -188,7 +188,7 @@ def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Fiel
         result = classify_field(source, model, engine, grid, task)
     if not result.complete or task.cancelled():
         raise CancelledError("cancelled before the field was finished")
-    table = result.table.unsure_at(job.error_rate, model.manifest.calibration)
+    table = result.table.with_error_rate(job.error_rate, model.manifest.calibration)
     if len(table) != len(grid):
         raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
     if job.run and not holds_lock(Path(job.out), job.run):

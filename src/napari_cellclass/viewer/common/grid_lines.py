@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.layers import lock
+from napari_cellclass.viewer.common.layers import lock_layer
 
 if TYPE_CHECKING:
     from napari.layers import Shapes
@@ -44,7 +44,7 @@ def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any], colour: str 
         outlines, shape_type="rectangle" if sparse else "line", edge_color=colour, face_color="transparent",
         edge_width=max(0.1, 0.01 * min(grid.tile_px)), opacity=0.3, name=name, **place,
     )  # fmt: skip
-    lock(layer)
+    lock_layer(layer)
     return layer
 
 

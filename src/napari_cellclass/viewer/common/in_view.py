@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.layers import KEY, lock
+from napari_cellclass.viewer.common.layers import KEY, lock_layer
 from napari_cellclass.viewer.common.overlay import (
     OverlayStyle,
-    features,
-    shown_class,
-    tell_class_in_status_bar,
+    displayed_class,
+    show_class_in_status_bar,
+    table_features,
     tile_colours,
 )
 
@@ -31,7 +31,7 @@ MAX_OUTLINES = 300
 _LETTER_SCREEN_PX = 9
 
 
-def text_lines(table: TileTable, screen_px_per_px: float) -> int:
+def count_text_lines(table: TileTable, screen_px_per_px: float) -> int:
     """Say how much text fits on a tile: 2 class and confidence, 1 confidence alone, 0 nothing."""
     room_px = min(*table.grid.tile_px, *table.grid.step_px)  # overlapping tiles share it
     letters = room_px * screen_px_per_px / _LETTER_SCREEN_PX
@@ -57,10 +57,10 @@ def tiles_with_text(
     int64 array
         Places of the tiles, the largest first, then those nearest to the view's centre.
     """
-    if text_lines(table, screen_px_per_px) == 0:
+    if count_text_lines(table, screen_px_per_px) == 0:
         return np.zeros(0, np.int64)
     places = table.grid.tiles_between(view[0], view[1])
-    places = places[shown_class(table, style, places) >= -1]
+    places = places[displayed_class(table, style, places) >= -1]
     boxes = table.grid.boxes[places].astype(float)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     distance = np.square((boxes[:, :2] + boxes[:, 2:]) / 2 - np.mean(view, axis=0)).sum(axis=1)
@@ -85,7 +85,7 @@ def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: st
         **place,
     )
     layer.metadata[KEY] = {"kind": "text", "table": table}
-    lock(layer)
+    lock_layer(layer)
     return layer
 
 
@@ -111,7 +111,7 @@ def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], line
     places
         Which of them, see :func:`tiles_with_text`.
     lines
-        How much fits, see :func:`text_lines`.
+        How much fits, see :func:`count_text_lines`.
     """
     boxes = table.grid.boxes[places].astype(float)
     names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in places]
@@ -130,8 +130,8 @@ def outline_layer(table: TileTable, place: Mapping[str, Any], name: str) -> Shap
 
     layer = Shapes(None, ndim=2, name=name, opacity=1.0, **place)
     layer.metadata[KEY] = {"kind": "in-view", "table": table}
-    lock(layer)
-    tell_class_in_status_bar(layer)
+    lock_layer(layer)
+    show_class_in_status_bar(layer)
     return layer
 
 
@@ -153,4 +153,4 @@ def write_outlines(layer: Shapes, table: TileTable, style: OverlayStyle, places:
             face_color="transparent",
             edge_color=tile_colours(chosen, style)[1],
         )
-    layer.features = features(chosen)
+    layer.features = table_features(chosen)

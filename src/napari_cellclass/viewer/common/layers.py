@@ -19,18 +19,18 @@ KEY = "napari_cellclass"
 """Our entry in ``layer.metadata``, by which layers are found again."""
 
 
-def is_drawn(layer: Any) -> bool:
+def is_user_layer(layer: Any) -> bool:
     """Tell whether a layer is a user's: made by hand, or regions that were opened from a file."""
     ours = layer.metadata.get(KEY)
     return ours is None or (isinstance(ours, dict) and ours.get("kind") == "regions")
 
 
-def bare(layer: Any) -> Any:
+def unwrap(layer: Any) -> Any:
     """Give the layer itself: napari hands plugins a wrapper, which is another object."""
     return getattr(layer, "__wrapped__", layer)
 
 
-def lock(layer: Layer) -> None:
+def lock_layer(layer: Layer) -> None:
     """Keep a layer from being edited: a stray key or drag must not change a result.
 
     napari 0.9 lets every layer be edited that is added to a window, or shown in two dimensions again

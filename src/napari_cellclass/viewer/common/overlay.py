@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
-from napari_cellclass.viewer.common.layers import KEY, lock, matrix_of
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -44,11 +44,11 @@ class OverlayStyle:
         return self if len(self.visible) in (0, len(scheme)) else OverlayStyle((), self.min_confidence)
 
 
-def shown_class(
+def displayed_class(
     table: TileTable, style: OverlayStyle, places: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[np.int16]:
     """Class of tiles as they are shown, int16, shape (N,) or that of ``places``: K is unsure, -1 grey, -2 hidden."""
-    index, confidence = table.shown_index[places], table.confidence[places]
+    index, confidence = table.class_or_unsure_index[places], table.confidence[places]
     # The last entry is that of tiles without class, which have no confidence either.
     look = np.append(np.arange(len(table.scheme) + 1), -1).astype(np.int16)
     for i, visible in enumerate(style.visible):
@@ -64,13 +64,13 @@ def tile_colours(table: TileTable, style: OverlayStyle) -> tuple[NDArray[np.floa
     rgb = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1, -1)], np.float32) / 255
     alpha = np.ones(k + 3, np.float32)
     alpha[k + 1] = 0.0  # -2 counts from the end: the hidden
-    shown = shown_class(table, style)
+    shown = displayed_class(table, style)
     colour = np.column_stack([rgb, alpha])[shown]
     scale = np.array([1, 1, 1, _FACE_ALPHA], np.float32), np.array([1, 1, 1, _EDGE_ALPHA], np.float32)
     return colour * scale[0], colour * scale[1]
 
 
-def features(table: TileTable) -> pd.DataFrame:
+def table_features(table: TileTable) -> pd.DataFrame:
     """Columns of the table as ``layer.features``."""
     return pd.DataFrame(table.columns())
 
@@ -103,7 +103,7 @@ def tile_layers(
     layers = make(table, place, name, style)
     for layer in layers:
         layer.metadata[KEY] = {"kind": "map", "table": table, "style": style}
-        tell_class_in_status_bar(layer)
+        show_class_in_status_bar(layer)
     return layers
 
 
@@ -114,14 +114,14 @@ def _shapes(table: TileTable, place: Mapping[str, Any], name: str, style: Overla
     layer = Shapes(
         list(table.grid.rects()),
         shape_type="rectangle",
-        features=features(table),
+        features=table_features(table),
         face_color=face,
         edge_color=edge,
         edge_width=max(0.5, 0.02 * min(table.grid.tile_px)),
         name=name,
         **place,
     )
-    lock(layer)
+    lock_layer(layer)
     return [layer]
 
 
@@ -140,7 +140,7 @@ def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: Ov
     )
     labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **place)
     labels.colormap = class_colormap(table.scheme)
-    lock(labels)
+    lock_layer(labels)
     return [image, labels]
 
 
@@ -200,7 +200,7 @@ def _confidence_pixels(table: TileTable) -> NDArray[np.float32]:
 def _class_pixels(table: TileTable, style: OverlayStyle) -> NDArray[np.uint8]:
     """One pixel per tile: 0 hidden or no tile, 1 grey, 2 and up the classes."""
     pixels = np.zeros(table.grid.grid_shape, np.uint8)
-    pixels[table.grid.row, table.grid.col] = (shown_class(table, style) + 2).astype(np.uint8)
+    pixels[table.grid.row, table.grid.col] = (displayed_class(table, style) + 2).astype(np.uint8)
     return MapAxes.of(table.grid).spread(pixels)
 
 
@@ -222,12 +222,12 @@ def grid_transform(grid: TileGrid, own: Mapping[str, Any]) -> dict[str, Any]:
     return {"affine": matrix, "units": own["units"]}
 
 
-def retell(layer: Layer, table: TileTable, style: OverlayStyle) -> None:
+def update_predictions(layer: Layer, table: TileTable, style: OverlayStyle) -> None:
     """Show other answers for the same tiles in a map's layer."""
     layer.metadata[KEY] = {**layer.metadata[KEY], "table": table}
     kind = type(layer).__name__
     if kind == "Shapes":
-        layer.features = features(table)
+        layer.features = table_features(table)
     elif kind == "Image":
         layer.data = _confidence_pixels(table)
     restyle(layer, style)
@@ -252,8 +252,8 @@ def describe_tile(table: TileTable, place: int) -> str:
         return f"tile r{row} c{col}: not classified"
     name = table.scheme.names[table.class_index[place]]
     told = f"{name} {table.confidence[place]:.1%}"
-    if table.shown_index[place] != table.class_index[place]:
-        possible = [name for name, yes in zip(table.scheme.names, table.possible[place], strict=True) if yes]
+    if table.class_or_unsure_index[place] != table.class_index[place]:
+        possible = [name for name, yes in zip(table.scheme.names, table.prediction_sets[place], strict=True) if yes]
         told = f"unsure: {' or '.join(possible) or 'like none of the classes'}; likeliest {told}"
     return f"{told} (tile r{row} c{col})"
 
@@ -267,7 +267,7 @@ def field_point(layer: Layer, grid: TileGrid, position: Any) -> tuple[float, flo
     return float(y), float(x)
 
 
-def tell_class_in_status_bar(layer: Layer, describe: Callable[[int], str] | None = None) -> None:
+def show_class_in_status_bar(layer: Layer, describe: Callable[[int], str] | None = None) -> None:
     """Make a map's layer answer for the status bar with the class under the mouse, found by arithmetic.
 
     Parameters

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STILL_PX = 4.0  # a hand shakes as much while it clicks
 
 
-class Picking:
+class TilePicker:
     """The tile of a map that was clicked, framed, and the keys that label it.
 
     Parameters
@@ -30,14 +30,14 @@ class Picking:
     def __init__(self, table: Callable[[], TileTable | None]) -> None:
         self._table = table
         self._frame: Any = None
-        self.place: int | None = None
+        self.tile_index: int | None = None
         self.on_picked: Callable[[int], None] = lambda place: None
         self.on_key: Callable[[int, int], None] = lambda place, label: None
         self.on_say: Callable[[str], None] = lambda text: None
 
     def attach(self, layers: list[Layer], frame: Layer) -> None:
         """Listen to new layers of a map; the frame is drawn by a layer whose points are px of the field."""
-        self.place = None
+        self.tile_index = None
         # napari's own frame for selections, as for the tile that is being labelled.
         self._frame = frame._overlays["selection_box"]
         table = self._table()
@@ -68,15 +68,15 @@ class Picking:
         table = self._table()
         if table is None or self._frame is None:
             return
-        self.place = place if place >= 0 else None
-        if self.place is not None:
+        self.tile_index = place if place >= 0 else None
+        if self.tile_index is not None:
             box = table.grid.boxes[place] - 0.5
             self._frame.bounds = ((float(box[0]), float(box[1])), (float(box[2]), float(box[3])))
-        self._frame.visible = self.place is not None
+        self._frame.visible = self.tile_index is not None
         self.on_picked(place)
 
     def _press(self, label: int) -> None:
-        if self.place is None:
+        if self.tile_index is None:
             self.on_say("Click a tile of the map first; the key of a class then labels it.")
         else:
-            self.on_key(self.place, label)
+            self.on_key(self.tile_index, label)

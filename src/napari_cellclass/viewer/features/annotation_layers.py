@@ -15,9 +15,9 @@ from napari_cellclass.core.labels.label_store import CONFLICT, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
 from napari_cellclass.viewer.common.in_view import text_colour
 from napari_cellclass.viewer.common.keys import Action, bind_keys
-from napari_cellclass.viewer.common.layers import KEY, bare, lock, matrix_of
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
+from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform
-from napari_cellclass.viewer.common.session import FieldLayer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -49,11 +49,11 @@ class AnnotationLayers:
         The labels, the field, and the image layer's name and transform.
     """
 
-    def __init__(self, viewer: Viewer, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
+    def __init__(self, viewer: Viewer, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
         self._viewer = viewer
         self.annotation = annotation
         self.source = source
-        self.over = over
+        self.field_layer = field_layer
         grid = annotation.grid
         self._place_of = np.full(grid.grid_shape, -1, np.int64)
         self._place_of[grid.row, grid.col] = np.arange(len(grid))
@@ -70,18 +70,20 @@ class AnnotationLayers:
     def _make_layers(self) -> None:
         from napari.layers import Labels
 
-        grid, name = self.annotation.grid, self.over.name
-        self.map = Labels(self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.over.place))
+        grid, name = self.annotation.grid, self.field_layer.name
+        self.map = Labels(
+            self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.field_layer.transform)
+        )
         self.recolour()
         # napari's own frame for selections: moving a layer or its vertices would take 20 ms a key more.
         self._frame = self.map._overlays["selection_box"]
         self._frame.visible = True
-        lines = grid_lines(grid, f"{name} grid", self.over.place, text_colour(self.source))
+        lines = grid_lines(grid, f"{name} grid", self.field_layer.transform, text_colour(self.source))
         layers: list[Any] = [self.map] if lines is None else [lines, self.map]
         for layer in layers:
             kind = "annotation" if layer is self.map else "annotation-aid"
             layer.metadata[KEY] = {"kind": kind, "annotation": self.annotation, "source": self.source}
-            lock(layer)
+            lock_layer(layer)
             self._viewer.add_layer(layer)
         self.layers = layers
         self.map.mouse_drag_callbacks.append(self._drag)
@@ -139,7 +141,7 @@ class AnnotationLayers:
         self._frame.bounds = (low, high)
 
     def _data_to_world(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        matrix = matrix_of(self.over.place)
+        matrix = matrix_of(self.field_layer.transform)
         return points @ matrix[:2, :2].T + matrix[:2, 2]
 
     def _follow(self, centre: NDArray[np.float64]) -> None:
@@ -220,7 +222,7 @@ class AnnotationLayers:
 
     def present(self) -> bool:
         """Tell whether the map is still in the viewer."""
-        return any(bare(layer) is self.map for layer in self._viewer.layers)
+        return any(unwrap(layer) is self.map for layer in self._viewer.layers)
 
     def retire(self) -> None:
         """Leave the labels in the viewer, to be trained on, but deaf to keys and mouse."""
@@ -230,12 +232,12 @@ class AnnotationLayers:
         self.map.mouse_pan = True
         self.map.keymap.clear()
         for layer in list(self._viewer.layers):
-            if any(bare(layer) is ours for ours in self.layers if ours is not self.map):
+            if any(unwrap(layer) is ours for ours in self.layers if ours is not self.map):
                 self._viewer.layers.remove(layer)
         self.layers = [self.map]
 
     def remove(self) -> None:
         """Take the layers out of the viewer; the annotation stays on disk."""
         for layer in list(self._viewer.layers):
-            if any(bare(layer) is ours for ours in self.layers):
+            if any(unwrap(layer) is ours for ours in self.layers):
                 self._viewer.layers.remove(layer)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.grid_lines import grid_lines
-from napari_cellclass.viewer.common.layers import KEY, bare, lock, transform_of
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, transform_of, unwrap
+from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import MapAxes, grid_transform
-from napari_cellclass.viewer.common.session import FieldLayer
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -23,7 +23,9 @@ _DROPPED, _KEPT = 1, 2
 _COLOURS: dict[int | None, Any] = {_DROPPED: (0.0, 0.0, 0.0, 1.0), _KEPT: (0.0, 0.62, 0.45, 0.3)}
 
 
-def add_field(viewer: Viewer, source: SourceImage, pixels: NDArray[Any], step: int) -> tuple[list[Layer], FieldLayer]:
+def add_field_layers(
+    viewer: Viewer, source: SourceImage, pixels: NDArray[Any], step: int
+) -> tuple[list[Layer], FieldLayer]:
     """Show every ``step``-th pixel of an image of a file: (y, x), (y, x, 3) where it is RGB, else (C, y, x).
 
     Returns
@@ -57,7 +59,7 @@ class BackgroundLayers:
         self._map: Labels | None = None
         self._layers: list[Layer] = []
 
-    def show(self, grid: TileGrid, kept: NDArray[np.bool_], over: FieldLayer) -> None:
+    def show(self, grid: TileGrid, kept: NDArray[np.bool_], field_layer: FieldLayer) -> None:
         """Show which tiles of a grid are kept, bool (N,), in place of what was shown before."""
         from napari.layers import Labels
         from napari.utils.colormaps import DirectLabelColormap
@@ -65,11 +67,14 @@ class BackgroundLayers:
         self.remove()
         clear = (0.0, 0.0, 0.0, 0.0)
         self._map = Labels(
-            _pixels(grid, kept), name=f"{over.name} tiles kept", opacity=0.7, **grid_transform(grid, over.place)
+            _pixels(grid, kept),
+            name=f"{field_layer.name} tiles kept",
+            opacity=0.7,
+            **grid_transform(grid, field_layer.transform),
         )
         self._map.colormap = DirectLabelColormap(color_dict={None: clear, 0: clear, **_COLOURS})
-        lock(self._map)
-        lines = grid_lines(grid, f"{over.name} grid", over.place)
+        lock_layer(self._map)
+        lines = grid_lines(grid, f"{field_layer.name} grid", field_layer.transform)
         self._layers = [self._map] if lines is None else [lines, self._map]
         for layer in self._layers:
             layer.metadata[KEY] = {"kind": "background", "grid": grid}
@@ -82,12 +87,12 @@ class BackgroundLayers:
 
     def present(self) -> bool:
         """Tell whether the map is still in the viewer."""
-        return self._map is not None and any(bare(layer) is self._map for layer in self._viewer.layers)
+        return self._map is not None and any(unwrap(layer) is self._map for layer in self._viewer.layers)
 
     def remove(self) -> None:
         """Take the map away."""
         for layer in self._layers:
-            if any(bare(one) is layer for one in self._viewer.layers):
+            if any(unwrap(one) is layer for one in self._viewer.layers):
                 self._viewer.layers.remove(layer)
         self._map, self._layers = None, []
 

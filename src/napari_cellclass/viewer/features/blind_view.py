@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.viewer.common.keys import Action, bind_keys, list_keys
-from napari_cellclass.viewer.common.layers import KEY, bare
+from napari_cellclass.viewer.common.layers import KEY, unwrap
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -39,9 +39,9 @@ class BlindView:
         from napari.layers import Image
 
         self._viewer = viewer
-        self._aside = [bare(layer) for layer in viewer.layers]
+        self._aside = [unwrap(layer) for layer in viewer.layers]
         active, camera, text = viewer.layers.selection.active, viewer.scene.camera, viewer.canvas.overlays.text
-        self._active = None if active is None else bare(active)
+        self._active = None if active is None else unwrap(active)
         self._camera = (camera.center, camera.zoom, viewer.dims.current_step)
         self._text = (text.text, text.visible, text.position, text.font_size)
         self._title = viewer.title
@@ -50,7 +50,7 @@ class BlindView:
         bind_keys([self._layer], keys, ignored)
         viewer.add_layer(self._layer)
         for layer in list(viewer.layers):
-            if bare(layer) is not self._layer:
+            if unwrap(layer) is not self._layer:
                 viewer.layers.remove(layer)
         viewer.title, viewer.status = "napari", ""
         list_keys(viewer, legend.split("\n"))
@@ -63,7 +63,7 @@ class BlindView:
     @property
     def present(self) -> bool:
         """Whether the layer that shows the tiles is still there."""
-        return any(bare(layer) is self._layer for layer in self._viewer.layers)
+        return any(unwrap(layer) is self._layer for layer in self._viewer.layers)
 
     def show(self, picture: NDArray[np.uint8]) -> None:
         """Show a tile, uint8 (h, w, 3), as large as the canvas allows."""
@@ -79,7 +79,7 @@ class BlindView:
         for layer in self._aside:
             viewer.add_layer(layer)
         for layer in list(viewer.layers):
-            if bare(layer) is self._layer:
+            if unwrap(layer) is self._layer:
                 viewer.layers.remove(layer)
         text.text, text.visible, text.position, text.font_size = self._text
         viewer.title = self._title

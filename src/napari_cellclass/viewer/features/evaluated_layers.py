@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.viewer.common.layers import KEY, bare, lock
-from napari_cellclass.viewer.common.session import FieldLayer
-from napari_cellclass.viewer.features.background_layers import add_field
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, unwrap
+from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.features.background_layers import add_field_layers
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -76,10 +76,10 @@ class EvaluatedLayers:
 
         if self._shown is None or self._shown[0] != source.path or not all(map(self._present, self._field)):
             self._remove(*self._field)
-            self._field, over = add_field(self._viewer, source, pixels, step)
+            self._field, field_layer = add_field_layers(self._viewer, source, pixels, step)
             for layer in self._field:
                 layer.metadata[KEY] = {"kind": "evaluated-field", "path": str(source.path)}
-            self._shown = (Path(source.path or source.name), over)
+            self._shown = (Path(source.path or source.name), field_layer)
         self._remove(*([self._box] if self._box is not None else []))
         y0, x0, y1, x1 = (v - 0.5 for v in box)  # pixel centres lie on integers
         text = f"{tile.class_name} {tile.confidence:.0%}, true: {tile.true_class}"
@@ -92,7 +92,7 @@ class EvaluatedLayers:
         )
         self._box.metadata[KEY] = {"kind": "evaluated-tile", "place": tile.place, "box": box}
         self._viewer.add_layer(self._box)
-        lock(self._box)
+        lock_layer(self._box)
         self._viewer.layers.selection.active = self._field[-1]
         if self._sheet is not None and self._present(self._sheet):
             self._sheet.visible = False
@@ -109,11 +109,11 @@ class EvaluatedLayers:
         self._viewer.layers.selection.active = sheet
 
     def _present(self, layer: Layer) -> bool:
-        return any(bare(one) is bare(layer) for one in self._viewer.layers)
+        return any(unwrap(one) is unwrap(layer) for one in self._viewer.layers)
 
     def _remove(self, *layers: Layer) -> None:
         for layer in layers:
-            for one in [one for one in self._viewer.layers if bare(one) is bare(layer)]:
+            for one in [one for one in self._viewer.layers if unwrap(one) is unwrap(layer)]:
                 self._viewer.layers.remove(one)
 
 

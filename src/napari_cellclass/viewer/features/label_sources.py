@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.labels.tile_labels import TileLabels, from_mask, from_points, from_polygons
+from napari_cellclass.core.labels.tile_labels import (
+    TileLabels,
+    labels_from_mask,
+    labels_from_points,
+    labels_from_polygons,
+)
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.layers import bare, is_drawn, matrix_of, outlines_in_world, transform_of
-from napari_cellclass.viewer.common.session import FieldLayer
+from napari_cellclass.viewer.common.layers import is_user_layer, matrix_of, outlines_in_world, transform_of, unwrap
+from napari_cellclass.viewer.common.map_view import FieldLayer
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -25,11 +30,11 @@ _CLASS_COLUMNS = ("class_name", "class", "label", "classification", "name")
 def layers_with_labels(viewer: Viewer) -> list[Layer]:
     """Shapes, Points and Labels layers that a user made."""
     kinds = ("Shapes", "Points", "Labels")
-    return [bare(layer) for layer in viewer.layers if type(bare(layer)).__name__ in kinds and is_drawn(layer)]
+    return [unwrap(layer) for layer in viewer.layers if type(unwrap(layer)).__name__ in kinds and is_user_layer(layer)]
 
 
 def labels_from_layer(
-    layer: Layer, grid: TileGrid, over: FieldLayer, cover: float = 0.5
+    layer: Layer, grid: TileGrid, field_layer: FieldLayer, cover: float = 0.5
 ) -> tuple[TileLabels, tuple[str, ...]]:
     """Give a grid's tiles the classes that a layer shows there.
 
@@ -56,25 +61,27 @@ def labels_from_layer(
     DatasetError
         The layer is empty, or a Labels layer that does not lie on the image.
     """
-    to_px = np.asarray(np.linalg.inv(matrix_of(over.place)), np.float64)
+    to_px = np.asarray(np.linalg.inv(matrix_of(field_layer.transform)), np.float64)
     kind = type(layer).__name__
     if kind == "Labels":
-        return _from_painted(layer, grid, over, cover)
+        return _from_painted(layer, grid, field_layer, cover)
     if len(layer.data) == 0:
         raise DatasetError(f"the layer {layer.name!r} is empty; draw in it first")
     classes, names = _classes(layer, len(layer.data))
     if kind == "Points":
-        points, classes, names = points_of_layer(layer, over)
-        return from_points(grid, points, classes), names
+        points, classes, names = points_of_layer(layer, field_layer)
+        return labels_from_points(grid, points, classes), names
     outlines = [(_apply(to_px, world), int(classes[i])) for i, world in outlines_in_world(layer)]
-    return from_polygons(grid, outlines, cover), names
+    return labels_from_polygons(grid, outlines, cover), names
 
 
-def points_of_layer(layer: Layer, over: FieldLayer) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
+def points_of_layer(
+    layer: Layer, field_layer: FieldLayer
+) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
     """Give the points of a layer as (y, x) in px of the image, their classes, and the classes' names."""
     classes, names = _classes(layer, len(layer.data))
     world = np.array([np.asarray(layer.data_to_world(point))[-2:] for point in layer.data])
-    to_px = np.asarray(np.linalg.inv(matrix_of(over.place)), np.float64)
+    to_px = np.asarray(np.linalg.inv(matrix_of(field_layer.transform)), np.float64)
     return _apply(to_px, world), classes, names
 
 
@@ -92,9 +99,11 @@ def _classes(layer: Layer, n: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     return np.array([kept.get(value, -1) for value in values], np.int64), names
 
 
-def _from_painted(layer: Layer, grid: TileGrid, over: FieldLayer, cover: float) -> tuple[TileLabels, tuple[str, ...]]:
+def _from_painted(
+    layer: Layer, grid: TileGrid, field_layer: FieldLayer, cover: float
+) -> tuple[TileLabels, tuple[str, ...]]:
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-    same = np.allclose(matrix_of(transform_of(layer)), matrix_of(over.place))
+    same = np.allclose(matrix_of(transform_of(layer)), matrix_of(field_layer.transform))
     if tuple(data.shape[-2:]) != tuple(grid.image_shape) or not same:
         raise DatasetError(f"the Labels layer {layer.name!r} does not lie on the image; make it from the image layer")
     mask = np.asarray(data[(0,) * (data.ndim - 2)])
@@ -102,4 +111,4 @@ def _from_painted(layer: Layer, grid: TileGrid, over: FieldLayer, cover: float) 
     if not values:
         raise DatasetError(f"the layer {layer.name!r} is empty; paint in it first")
     names = tuple(f"{layer.name} {value}" for value in values)
-    return from_mask(grid, mask, {value: i for i, value in enumerate(values)}, cover), names
+    return labels_from_mask(grid, mask, {value: i for i, value in enumerate(values)}, cover), names

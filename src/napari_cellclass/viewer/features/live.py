@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.layers import KEY, bare, lock
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, unwrap
+from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, register_layer
 from napari_cellclass.viewer.common.overlay import (
     MapAxes,
     OverlayStyle,
     class_colormap,
     describe_tile,
+    displayed_class,
     grid_transform,
-    shown_class,
-    tell_class_in_status_bar,
+    show_class_in_status_bar,
 )
-from napari_cellclass.viewer.common.session import FieldLayer, MapView, register
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -48,8 +48,8 @@ class LiveMap:
         The image layer's name and transform.
     """
 
-    def __init__(self, viewer: Viewer, view: MapView, over: FieldLayer) -> None:
-        self._viewer, self._view, self._over = viewer, view, over
+    def __init__(self, viewer: Viewer, view: MapView, field_layer: FieldLayer) -> None:
+        self._viewer, self._view, self._field_layer = viewer, view, field_layer
         self._waiting: deque[tuple[NDArray[np.int64], NDArray[np.float32]]] = deque()
         self._hidden: list[Any] = []
         self._added = False
@@ -67,14 +67,14 @@ class LiveMap:
         grid.tile_at(0, 0)  # sorts the tiles, here rather than at the first look at the status bar
         layer = Labels(
             self._axes.spread(self._cells).copy(),
-            name=f"{self._over.name} being classified",
+            name=f"{self._field_layer.name} being classified",
             opacity=0.5,
-            **grid_transform(grid, self._over.place),
+            **grid_transform(grid, self._field_layer.transform),
         )
         layer.colormap = class_colormap(scheme)
-        lock(layer)
+        lock_layer(layer)
         layer.metadata[KEY] = {"kind": "live", "grid": grid}
-        tell_class_in_status_bar(layer, self.describe)
+        show_class_in_status_bar(layer, self.describe)
         self.layer = layer
 
     def add(self, places: NDArray[np.int64], prob: NDArray[np.float32]) -> None:
@@ -108,23 +108,23 @@ class LiveMap:
 
     def _colour(self, places: NDArray[np.int64], style: OverlayStyle) -> None:
         table = TileTable(self._grid.take(places), self._scheme, self._prob[places])
-        shown = shown_class(table, style.fitting(self._scheme)) + 2
+        shown = displayed_class(table, style.fitting(self._scheme)) + 2
         self._cells[table.grid.row, table.grid.col] = shown.astype(np.uint8)
 
     def _add(self) -> None:
         assert self.layer is not None
         shown = self._view.shown
-        if shown is not None and shown.over.layer_id == self._over.layer_id:
+        if shown is not None and shown.field_layer.layer_id == self._field_layer.layer_id:
             self._hidden = [layer for layer in self._view.all_layers() if layer.visible]
             for layer in self._hidden:
                 layer.visible = False
-        register(self.layer)
+        register_layer(self.layer)
         self._viewer.add_layer(self.layer)
         self._added = True
 
     def present(self) -> bool:
         """Tell whether the layer is in the viewer; a user may have deleted it."""
-        return any(self.layer is bare(layer) for layer in self._viewer.layers)
+        return any(self.layer is unwrap(layer) for layer in self._viewer.layers)
 
     def restyle(self) -> None:
         """Show the finished tiles in the style of the map."""
@@ -148,11 +148,11 @@ class LiveMap:
     def end(self) -> None:
         """Take the layer away, and show again what was hidden for it."""
         if self.layer is not None and self._added and self.present():
-            was_selected = bare(self._viewer.layers.selection.active) is self.layer
+            was_selected = unwrap(self._viewer.layers.selection.active) is self.layer
             self._viewer.layers.remove(self.layer)
             if was_selected:
                 self._view.select()
-        there = [bare(layer) for layer in self._viewer.layers]
+        there = [unwrap(layer) for layer in self._viewer.layers]
         for layer in self._hidden:
             if any(layer is other for other in there):
                 layer.visible = True

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.viewer.common.layers import KEY, bare, transform_of
-from napari_cellclass.viewer.common.session import FieldLayer, MapView, NewMap
-from napari_cellclass.viewer.features.background_layers import add_field
+from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
+from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView
+from napari_cellclass.viewer.features.background_layers import add_field_layers
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
 
-def plain_field(source: SourceImage) -> FieldLayer:
-    """Say what a map takes from an image of a file that is shown by :func:`add_field`."""
+def field_layer_of_file(source: SourceImage) -> FieldLayer:
+    """Say what a map takes from an image of a file that is shown by :func:`add_field_layers`."""
     from napari.layers import Image
 
     return FieldLayer(source.name, transform_of(Image(np.zeros((2, 2), np.uint8))))
@@ -38,13 +38,13 @@ class PlateLayers:
         self.map = MapView(viewer)
         self._field: list[Layer] = []
 
-    def show(self, source: SourceImage, pixels: NDArray[Any], step: int, new: NewMap) -> None:
+    def show(self, source: SourceImage, pixels: NDArray[Any], step: int, new: BuiltMap) -> None:
         """Show every ``step``-th pixel of a field, and its map."""
         self.map.remove()
         for layer in self._field:
-            for one in [one for one in self._viewer.layers if bare(one) is bare(layer)]:
+            for one in [one for one in self._viewer.layers if unwrap(one) is unwrap(layer)]:
                 self._viewer.layers.remove(one)
-        self._field, _ = add_field(self._viewer, source, pixels, step)
+        self._field, _ = add_field_layers(self._viewer, source, pixels, step)
         for layer in self._field:
             layer.metadata[KEY] = {"kind": "plate-field", "path": str(source.path)}
         self.map.show(new)

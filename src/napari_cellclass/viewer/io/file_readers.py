@@ -12,13 +12,18 @@ import pandas as pd
 from napari_cellclass.core.common.errors import DatasetError, GridError
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.coco import SUFFIX, read_coco
-from napari_cellclass.core.interchange.geojson import load_geojson, regions_in
-from napari_cellclass.core.interchange.label_files import read_labels_csv, regions_of_boxes
-from napari_cellclass.core.interchange.tile_tables import csv_kind, is_tile_geojson, read_table_csv, tiles_in
-from napari_cellclass.core.labels.regions import Region, Regions, boxes_of, bridged
+from napari_cellclass.core.interchange.geojson import load_geojson, parse_regions
+from napari_cellclass.core.interchange.label_files import read_labels_csv, regions_from_boxes
+from napari_cellclass.core.interchange.tile_tables import (
+    detect_csv_kind,
+    is_tile_geojson,
+    parse_tile_table,
+    read_table_csv,
+)
+from napari_cellclass.core.labels.regions import Region, Regions, bridge_holes, rectangle_bounds
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid_layout import grid_key
-from napari_cellclass.viewer.common.layers import KEY, bare, image_from_layers, transform_of
+from napari_cellclass.viewer.common.layers import KEY, image_from_layers, transform_of, unwrap
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, tile_layers
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
     if not isinstance(path, str):
         return None
     name = path.lower()
-    if name.endswith((".geojson", SUFFIX)) or (name.endswith(".csv") and csv_kind(Path(path))):
+    if name.endswith((".geojson", SUFFIX)) or (name.endswith(".csv") and detect_csv_kind(Path(path))):
         return lambda given: read_layers(Path(given if isinstance(given, str) else given[0]))
     return None
 
@@ -51,15 +56,15 @@ def read_layers(path: Path) -> list[Layer]:
     """
     name = path.name.lower()
     if name.endswith(".csv"):
-        if csv_kind(path) == "labels":
+        if detect_csv_kind(path) == "labels":
             return _region_layers(read_labels_csv(path), path)
         return _map_layers(read_table_csv(path), path, exact=False)
     if name.endswith(SUFFIX):
-        return _region_layers(regions_of_boxes(*read_coco(path)), path)
+        return _region_layers(regions_from_boxes(*read_coco(path)), path)
     content = load_geojson(path)
     if is_tile_geojson(content):
-        return _map_layers(tiles_in(content, path), path, exact=isinstance(content, dict) and KEY in content)
-    return _region_layers(regions_in(content, path), path)
+        return _map_layers(parse_tile_table(content, path), path, exact=isinstance(content, dict) and KEY in content)
+    return _region_layers(parse_regions(content, path), path)
 
 
 def _map_layers(table: TileTable, path: Path, exact: bool) -> list[Layer]:
@@ -85,9 +90,9 @@ def _place(
     from napari.layers import Image
 
     viewer = napari.current_viewer()
-    images = [] if viewer is None else [bare(layer) for layer in viewer.layers if KEY not in layer.metadata]
+    images = [] if viewer is None else [unwrap(layer) for layer in viewer.layers if KEY not in layer.metadata]
     images = [layer for layer in images if isinstance(layer, Image)]
-    chosen = [layer for layer in images if viewer is not None and bare(viewer.layers.selection.active) is layer]
+    chosen = [layer for layer in images if viewer is not None and unwrap(viewer.layers.selection.active) is layer]
     for layer in chosen or (images if len(images) == 1 else []):
         source = image_from_layers([layer], viewer.dims.point)
         fits = source.shape == reach if exact else all(a >= b for a, b in zip(source.shape, reach, strict=True))
@@ -121,8 +126,8 @@ def _shapes(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
     edge = _rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows])
     sides = [np.ptp(rings[0], axis=0).max() for _, rings in rows]
     return Shapes(
-        [bridged(rings) for _, rings in rows],
-        shape_type=["polygon" if boxes_of(rings) is None else "rectangle" for _, rings in rows],
+        [bridge_holes(rings) for _, rings in rows],
+        shape_type=["polygon" if rectangle_bounds(rings) is None else "rectangle" for _, rings in rows],
         features=_features([region for region, _ in rows]),
         edge_color=edge,
         face_color=edge * np.array([1, 1, 1, _FACE_ALPHA]),

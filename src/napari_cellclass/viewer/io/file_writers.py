@@ -21,10 +21,10 @@ from napari_cellclass.core.datasets.writing import write_class_folders
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.coco import SUFFIX, write_coco, write_table_coco
 from napari_cellclass.core.interchange.geojson import write_geojson
-from napari_cellclass.core.interchange.label_files import regions_of_labels, write_labels_csv
+from napari_cellclass.core.interchange.label_files import regions_from_labels, write_labels_csv
 from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
 from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.core.labels.regions import Region, unbridged
+from napari_cellclass.core.labels.regions import Region, split_holes
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.viewer.common.layers import KEY, ellipse_outline, image_from_layers
 
@@ -81,7 +81,7 @@ def write_geojson_layers(path: str, layers: list[LayerData]) -> list[str]:
         found.table.to_geojson(Path(path))
     elif found.annotation is not None:
         ours = found.annotation
-        write_geojson(Path(path), regions_of_labels(ours.grid, ours.scheme, ours.labels))
+        write_geojson(Path(path), regions_from_labels(ours.grid, ours.scheme, ours.labels))
     else:
         write_geojson(Path(path), [region for layer in found.regions for region in _regions(*layer)])
     return [path]
@@ -178,7 +178,7 @@ def _regions(data: Any, meta: dict[str, Any], kind: str) -> list[Region]:
     outline: dict[str, Callable[[Any], NDArray[np.float64]]] = {"ellipse": ellipse_outline}
     rows = zip(names, _hex(meta["edge_color"]), data, kinds, meta["shape_type"], strict=True)
     return [
-        Region(n, c if n else None, (unbridged(outline.get(shape, np.asarray)(line)[:, -2:]),), none, k)
+        Region(n, c if n else None, (split_holes(outline.get(shape, np.asarray)(line)[:, -2:]),), none, k)
         for n, c, line, k, shape in rows
         if shape not in ("line", "path")
     ]

@@ -12,13 +12,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.interchange.geojson import Placement, read_geojson
+from napari_cellclass.core.interchange.geojson import FileCoordinates, read_geojson
 from napari_cellclass.core.labels.annotation import Annotation, open_annotation
-from napari_cellclass.core.labels.annotator_agreement import compare, merge
+from napari_cellclass.core.labels.annotator_agreement import compare_annotators, merge_annotations
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
-from napari_cellclass.core.labels.regions import from_regions
-from napari_cellclass.core.labels.tile_labels import from_csv, from_points, grid_around_points
+from napari_cellclass.core.labels.regions import labels_from_regions
+from napari_cellclass.core.labels.tile_labels import grid_around_points, labels_from_csv, labels_from_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
 from napari_cellclass.widgets.annotate.session import AnnotateSession
 from napari_cellclass.widgets.common.layer_choice import Holder
@@ -129,10 +129,12 @@ class FilesPanel(QWidget):
             return
         layer = self.layer.currentData().layer
         if self.centred.isChecked() and type(layer).__name__ == "Points":
-            points, labels, names = points_of_layer(layer, session.layers.over)
+            points, labels, names = points_of_layer(layer, session.layers.field_layer)
             self._around(points, labels, names)
             return
-        found, names = labels_from_layer(layer, session.annotation.grid, session.layers.over, self.cover.value() / 100)
+        found, names = labels_from_layer(
+            layer, session.annotation.grid, session.layers.field_layer, self.cover.value() / 100
+        )
         self._apply(found, names)
 
     def points(self, path: Path) -> None:
@@ -158,8 +160,8 @@ class FilesPanel(QWidget):
         if size is None:
             self.report.setText(f"{session.source.name} does not tell its pixel size, so µm mean nothing in it.")
             return
-        found = read_geojson(path, Placement(size))
-        self._apply(*from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours())
+        found = read_geojson(path, FileCoordinates(size))
+        self._apply(*labels_from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours())
         told = [f"{found.unclassified} regions without a class were left out."] if found.unclassified else []
         self.report.setText("\n".join([self.report.text(), *told, *found.skipped[:_FEW]]))
 
@@ -170,7 +172,7 @@ class FilesPanel(QWidget):
             names = tuple(sorted(set(found.names)))
             self._around(centres, np.array([names.index(name) for name in found.names]), names)
         else:
-            self._apply(*from_csv(found, annotation.grid, self.cover.value() / 100))
+            self._apply(*labels_from_csv(found, annotation.grid, self.cover.value() / 100))
 
     def _around(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
         """Start an annotation whose tiles lie around points, labelled with the points' classes."""
@@ -181,8 +183,10 @@ class FilesPanel(QWidget):
         before = session.annotation
         grid = grid_around_points(before.grid.image_shape, points, before.grid.tile_px)
         scheme = ClassScheme(names) if len(names) > 1 else before.scheme
-        session.open(Annotation(before.image, grid, scheme, session.journal), session.source, session.layers.over)
-        self._apply(from_points(grid, points, classes), names)
+        session.open(
+            Annotation(before.image, grid, scheme, session.journal), session.source, session.layers.field_layer
+        )
+        self._apply(labels_from_points(grid, points, classes), names)
 
     def _apply(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
         tile_indices = np.flatnonzero(found.labels != -1)
@@ -200,7 +204,7 @@ class FilesPanel(QWidget):
             return
         assert session.source is not None
         assert session.layers is not None
-        session.open(opened, session.source, session.layers.over)
+        session.open(opened, session.source, session.layers.field_layer)
         self.report.setText(f"Opened {path.name}.")
 
     def merge(self, path: Path) -> None:
@@ -209,7 +213,7 @@ class FilesPanel(QWidget):
         assert annotation is not None
         other = open_annotation(path, self._session.journal)
         self._session.add_missing_classes(other.scheme.names)
-        labels, conflicts = merge(annotation, other)
+        labels, conflicts = merge_annotations(annotation, other)
         tile_indices = np.flatnonzero(labels != annotation.labels)
         self._session.apply(lambda a: a.label(tile_indices, labels[tile_indices]))
         self._session.announce_classes()
@@ -220,7 +224,7 @@ class FilesPanel(QWidget):
         session = self._session
         assert session.annotation is not None
         other = open_annotation(path, session.journal)
-        result = compare(session.annotation, other)
+        result = compare_annotators(session.annotation, other)
         ours, grid = session.annotation, session.annotation.grid
         theirs = other.labels_of(grid.tile_id)
         lines = [

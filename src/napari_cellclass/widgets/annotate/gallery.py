@@ -99,7 +99,7 @@ class Gallery(QWidget):
             confidence = dict(zip(table.grid.tile_id.tolist(), table.confidence.tolist(), strict=True))
             known = np.array([i for i, t in enumerate(ids.tolist()) if t in confidence], np.int64)
             return known[np.argsort([-confidence[int(ids[i])] for i in known], kind="stable")]
-        return self._session.ranked(sort)
+        return self._session.rank_tiles(sort)
 
     def show_page(self) -> None:
         """Read and show the first page of the chosen order."""

@@ -26,7 +26,7 @@ from napari_cellclass.core.predictions.active_learning import Policy
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.keys import list_keys
 from napari_cellclass.viewer.common.layers import image_from_layers
-from napari_cellclass.viewer.common.session import FieldLayer
+from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.widgets.annotate.class_editor import ClassEditor
 from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
@@ -155,18 +155,23 @@ class AnnotateWidget(DockedWidget):
         except CellClassError as error:
             self._show_message(str(error), True)
             return
-        over = FieldLayer.of(layers[0])
+        field_layer = FieldLayer.of(layers[0])
         self.start_button.setEnabled(False)
         self._show_message("Looking for earlier labels of this image …")
         self._job = job = start_job(
             restore_annotation, owner=self, source=source, grid=grid, journal=self.session.journal
         )
-        job.returned.connect(lambda found: self._earlier_found(job, found, source, grid, over))
+        job.returned.connect(lambda found: self._earlier_found(job, found, source, grid, field_layer))
         job.failed.connect(lambda error: self._show_message(str(error), True))
         job.finished.connect(lambda: self.start_button.setEnabled(True))
 
     def _earlier_found(
-        self, job: Job, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid, over: FieldLayer
+        self,
+        job: Job,
+        found: tuple[ImageKey, Annotation | None],
+        source: SourceImage,
+        grid: TileGrid,
+        field_layer: FieldLayer,
     ) -> None:
         if job is not self._job:
             return  # the widget was closed meanwhile
@@ -177,7 +182,7 @@ class AnnotateWidget(DockedWidget):
             if QMessageBox.question(self, "Labels found", question) != QMessageBox.StandardButton.Yes:
                 annotation = None
         annotation = annotation or Annotation(image, grid, ClassScheme(PLACEHOLDERS), self.session.journal)
-        self.session.open(annotation, source, over)
+        self.session.open(annotation, source, field_layer)
 
     def _opened(self) -> None:
         layers = self.session.layers
@@ -228,7 +233,7 @@ class AnnotateWidget(DockedWidget):
 
     def _queue(self) -> NDArray[np.int64]:
         policy: Any = self.policy.currentText()
-        return self.session.ranked(policy)
+        return self.session.rank_tiles(policy)
 
     def _next(self) -> None:
         layers = self.session.layers

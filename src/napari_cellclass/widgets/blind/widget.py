@@ -329,8 +329,8 @@ class BlindWidget(DockedWidget):
     def _show_progress(self) -> None:
         if self._view is not None and self.reading is not None and self.session is not None:
             self.bar.setRange(0, self.session.total)
-            self.bar.setValue(self.reading.place + 1)
-            self.back_button.setEnabled(self.reading.place > 0)
+            self.bar.setValue(self.reading.position + 1)
+            self.back_button.setEnabled(self.reading.position > 0)
 
     def _say(self, text: str, bad: bool = False) -> None:
         self.message.setText(text)

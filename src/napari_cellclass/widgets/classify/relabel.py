@@ -12,8 +12,8 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation, restore_annotation
 from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.viewer.common.map_view import MapView
 from napari_cellclass.viewer.common.overlay import describe_tile
-from napari_cellclass.viewer.common.session import MapView
 from napari_cellclass.widgets.common.docks import ANNOTATE, LabelSession, bring_forward
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.layout import row_of
@@ -48,10 +48,10 @@ class RelabelPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.tile)
         column.addLayout(row_of(QLabel("label it as"), self.choice, self.button))
-        self.button.clicked.connect(lambda: self._label(self._map.picking.place, self.choice.currentIndex()))
-        map_view.picking.on_picked = lambda place: self.show_tile()
-        map_view.picking.on_key = self._label
-        map_view.picking.on_say = lambda text: say(text, False)
+        self.button.clicked.connect(lambda: self._label(self._map.picker.tile_index, self.choice.currentIndex()))
+        map_view.picker.on_picked = lambda place: self.show_tile()
+        map_view.picker.on_key = self._label
+        map_view.picker.on_say = lambda text: say(text, False)
 
     def show_map(self, source: SourceImage) -> None:
         """Follow a map that has just been put into the viewer."""
@@ -65,7 +65,7 @@ class RelabelPanel(QWidget):
 
     def show_tile(self) -> None:
         """Tell of the tile that was clicked."""
-        place, table = self._map.picking.place, self._map.table
+        place, table = self._map.picker.tile_index, self._map.table
         chosen = place is not None and table is not None
         self.choice.setEnabled(chosen)
         self.button.setEnabled(chosen)
@@ -130,7 +130,7 @@ class RelabelPanel(QWidget):
             return
         active = self._viewer.layers.selection.active
         annotation = earlier or Annotation(image, grid, shown.table.scheme, session.journal)
-        session.open(annotation, source, shown.over)
+        session.open(annotation, source, shown.field_layer)
         self._viewer.layers.selection.active = active  # the next click is meant for the map
         if self._annotation(session) is None:
             return

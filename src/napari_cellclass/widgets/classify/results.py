@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.stats.calibration import ERROR_RATES, Calibration
+from napari_cellclass.viewer.common.map_view import MapView
 from napari_cellclass.viewer.common.overlay import OverlayStyle
-from napari_cellclass.viewer.common.session import MapView
 from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.common.class_list import ClassList
@@ -98,7 +98,7 @@ class ResultsPanel(QWidget):
     def _tell_unsure(self) -> None:
         table, rate = self._map.table, self.error_rate.currentData()
         if table is not None and rate != table.error_rate:
-            self._map.retell(table.unsure_at(rate, self._calibration))
+            self._map.update_predictions(table.with_error_rate(rate, self._calibration))
         self._show_counts()
 
     def _show_counts(self) -> None:

@@ -35,7 +35,7 @@ from napari_cellclass.viewer.common.layers import (
     region_polygons,
     transform_of,
 )
-from napari_cellclass.viewer.common.session import FieldLayer, MapView, NewMap
+from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView
 from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.classify.model_origin import show_origin
@@ -232,7 +232,7 @@ class ClassifyWidget(DockedWidget):
             return
         self._source, self._calibration = request.source, request.model.manifest.calibration
         self._busy(True)
-        self._live = LiveMap(self.viewer, self.map, request.over)
+        self._live = LiveMap(self.viewer, self.map, request.field_layer)
         self._painted = 0.0
         self._paint_timer.start()
         self.job = start_long_job(work.run, owner=self, request=request, engines=self._engines, live=self._live)
@@ -311,7 +311,7 @@ class ClassifyWidget(DockedWidget):
             self.bar.setFormat(f"%v of %m tiles, {update.metrics['tiles_per_s']:,.0f} tiles/s, {left:,.0f} s left")
             self._say("Classifying …")
 
-    def _finished(self, answer: tuple[FieldResult, NewMap]) -> None:
+    def _finished(self, answer: tuple[FieldResult, BuiltMap]) -> None:
         result, new = answer
         table = result.table
         self.map.show(new)

@@ -24,8 +24,8 @@ from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid
 from napari_cellclass.runs.common.engine_access import KerasDetails, load_model, usable_precision
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
+from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, build_map, warm_up
 from napari_cellclass.viewer.common.overlay import OverlayStyle
-from napari_cellclass.viewer.common.session import FieldLayer, NewMap, build_map, warm_up
 from napari_cellclass.viewer.features.live import LiveMap
 
 
@@ -56,9 +56,9 @@ class ClassifyRequest:
     source: SourceImage
     model: ModelBundle
     region: tuple[NDArray[Any], ...]
-    over: FieldLayer
+    field_layer: FieldLayer
     style: OverlayStyle
-    shown: NewMap | None
+    shown: BuiltMap | None
     overlap: float
     edge: EdgeRule
     engine: EngineName = "auto"
@@ -94,7 +94,7 @@ def prepare(
             engines.prepare(EngineKey(model.model_id, engine, resolved), lambda: model)
 
 
-def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Task) -> tuple[FieldResult, NewMap]:
+def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Task) -> tuple[FieldResult, BuiltMap]:
     """Classify a field as requested, and make the layers of its map; tiles go to ``live`` as they are finished.
 
     Raises
@@ -120,7 +120,7 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     result = replace(result, warnings=(warning, *result.warnings)) if warning else result
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")
-    new = build_map(result.table, request.source, request.over, request.style, request.shown, len(grid))
+    new = build_map(result.table, request.source, request.field_layer, request.style, request.shown, len(grid))
     return result, new
 
 

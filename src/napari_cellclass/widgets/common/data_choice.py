@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField
-from napari_cellclass.viewer.common.layers import KEY, bare
+from napari_cellclass.viewer.common.layers import KEY, unwrap
 from napari_cellclass.widgets.common.settings_form import TrainForm
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MOST_ROWS = 6
 def annotated_layers(viewer: Viewer) -> list[Layer]:
     """Layers that carry labels of tiles, one per annotation."""
     found: dict[int, Layer] = {}
-    for layer in map(bare, viewer.layers):
+    for layer in map(unwrap, viewer.layers):
         ours = layer.metadata.get(KEY)
         if isinstance(ours, dict) and ours.get("kind") == "annotation":
             found.setdefault(id(ours["annotation"]), layer)  # a copy of a layer carries the same labels

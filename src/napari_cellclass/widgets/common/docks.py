@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from qtpy.QtWidgets import QDockWidget, QWidget
 
-from napari_cellclass.viewer.common.layers import bare
+from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_cellclass.core.common.journal import Journal
     from napari_cellclass.core.images.source import SourceImage
     from napari_cellclass.core.labels.annotation import Annotation
-    from napari_cellclass.viewer.common.session import FieldLayer
+    from napari_cellclass.viewer.common.map_view import FieldLayer
     from napari_cellclass.widgets.common.data_choice import DataChoice
     from napari_cellclass.widgets.common.settings_form import TrainForm
 
@@ -62,7 +62,7 @@ class LabelSession(Protocol):
     journal: Journal
     annotation: Annotation | None
 
-    def open(self, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
+    def open(self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
         """Show an annotation in the viewer."""
 
     def label_as(self, tile_index: int, name: str, colour: str) -> bool:
@@ -100,7 +100,7 @@ class Dock(Generic[D]):
         """Give the widget, and open it where it is not open yet."""
         found = self.find(owner)
         if found is None:
-            window = bare(viewer).window
+            window = unwrap(viewer).window
             _, found = window.add_plugin_dock_widget("napari-cellclass", self.display_name, tabify=True)
         return cast("D", found)
 

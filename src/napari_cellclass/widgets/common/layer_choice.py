@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
 
-from napari_cellclass.viewer.common.layers import bare, is_drawn
+from napari_cellclass.viewer.common.layers import is_user_layer, unwrap
 from napari_cellclass.widgets.common.text import plain_tip
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _ROW_PX, _MOST_ROWS = 22, 5
 
 def _of_kind(viewer: Viewer, kind: str) -> list[Layer]:
     """Layers of a kind, without the ones that we made."""
-    return [layer for layer in viewer.layers if type(bare(layer)).__name__ == kind and is_drawn(layer)]
+    return [layer for layer in viewer.layers if type(unwrap(layer)).__name__ == kind and is_user_layer(layer)]
 
 
 class ImageChoice(QListWidget):
@@ -43,15 +43,15 @@ class ImageChoice(QListWidget):
         """Follow the viewer's layer list; a new image is ticked by itself, until a user has ticked one."""
         there = [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
         layers = _of_kind(self._viewer, "Image")
-        new = [layer for layer in map(bare, layers) if all(layer is not other for other in there)]
+        new = [layer for layer in map(unwrap, layers) if all(layer is not other for other in there)]
         ticked = {id(layer) for layer in (new[-1:] if new and there and not self._by_hand else self.chosen())}
         self.blockSignals(True)
         self.clear()
-        if not any(id(bare(layer)) in ticked for layer in layers) and layers:
+        if not any(id(unwrap(layer)) in ticked for layer in layers) and layers:
             active = self._viewer.layers.selection.active
             first = active if any(active is layer for layer in layers) else layers[-1]
-            ticked = {id(bare(first))}
-        for layer in map(bare, layers):
+            ticked = {id(unwrap(first))}
+        for layer in map(unwrap, layers):
             layer.events.name.connect(self._renamed)
             item = QListWidgetItem(layer.name)
             item.setToolTip(plain_tip(layer.name))
@@ -82,7 +82,7 @@ class ImageChoice(QListWidget):
 
     def choose(self, layers: list[Any]) -> None:
         """Tick exactly these layers."""
-        wanted = {id(bare(layer)) for layer in layers}
+        wanted = {id(unwrap(layer)) for layer in layers}
         for i in range(self.count()):
             item = self.item(i)
             ticked = id(item.data(Qt.ItemDataRole.UserRole).layer) in wanted
@@ -113,7 +113,7 @@ class RegionChoice(QComboBox):
         self.blockSignals(True)
         self.clear()
         self.addItem("whole field", Holder(None))
-        for layer in map(bare, _of_kind(self._viewer, "Shapes")):
+        for layer in map(unwrap, _of_kind(self._viewer, "Shapes")):
             self.addItem(layer.name, Holder(layer))
             if layer is chosen:
                 self.setCurrentIndex(self.count() - 1)
@@ -122,7 +122,7 @@ class RegionChoice(QComboBox):
     def choose(self, layer: Layer | None) -> None:
         """Choose a Shapes layer, or None for the whole field."""
         for i in range(self.count()):
-            if self.itemData(i).layer is (None if layer is None else bare(layer)):
+            if self.itemData(i).layer is (None if layer is None else unwrap(layer)):
                 self.setCurrentIndex(i)
 
     def chosen(self) -> Layer | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from napari_cellclass.viewer.common.layers import bare
+from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.widgets.common.dock_widget import main_window
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class _Keeper(QObject):
 
     def __init__(self, window: QMainWindow, viewer: Viewer) -> None:
         super().__init__(window)
-        events = bare(viewer).layers.events
+        events = unwrap(viewer).layers.events
         events.removing.connect(self._make_current)
         events.removed.connect(self._let_go)
 

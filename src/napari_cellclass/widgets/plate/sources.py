@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.viewer.common.layers import bare, image_from_layers, is_drawn
+from napari_cellclass.viewer.common.layers import image_from_layers, is_user_layer, unwrap
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 
@@ -97,7 +97,7 @@ class PlateSources(QWidget):
             if not files:
                 raise ParamsError("no images are chosen; add a folder, images, or a list of images")
             return files, []
-        layers = [bare(layer) for layer in self._viewer.layers if _is_image(layer)]
+        layers = [unwrap(layer) for layer in self._viewer.layers if _is_image(layer)]
         if not layers:
             raise ParamsError("there is no image layer; open images, or choose a folder")
         # Several layers of one file are its channels.
@@ -125,4 +125,4 @@ class PlateSources(QWidget):
 
 
 def _is_image(layer: Layer) -> bool:
-    return type(bare(layer)).__name__ == "Image" and is_drawn(layer)
+    return type(unwrap(layer)).__name__ == "Image" and is_user_layer(layer)

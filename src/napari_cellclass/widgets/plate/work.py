@@ -21,9 +21,9 @@ from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
 from napari_cellclass.runs.classify.field_files import GEOJSON
 from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
+from napari_cellclass.viewer.common.map_view import BuiltMap, build_map
 from napari_cellclass.viewer.common.overlay import OverlayStyle
-from napari_cellclass.viewer.common.session import NewMap, build_map
-from napari_cellclass.viewer.features.plate_layers import plain_field
+from napari_cellclass.viewer.features.plate_layers import field_layer_of_file
 
 LAYER_FOLDER = "layers"
 
@@ -61,7 +61,7 @@ class FieldInView:
     """A field of the plate, to be shown, with the layers of its map."""
 
     picture: DisplayImage
-    new: NewMap
+    new: BuiltMap
 
 
 def run(request: PlateRequest, task: Task) -> PlateResult:
@@ -107,5 +107,5 @@ def open_field(params: ClassifyParams, image: str, stem: str, task: Task) -> Fie
     task.progress("opening the field")
     source = read_image(Path(image), t=params.t, z=params.z, scene=params.scene)
     table = read_tile_geojson(params.out / f"{stem}{GEOJSON}")
-    new = build_map(table, source, plain_field(source), OverlayStyle())
+    new = build_map(table, source, field_layer_of_file(source), OverlayStyle())
     return FieldInView(read_display_image(source), new)

@@ -14,9 +14,9 @@ from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.tiles.background import keep, usual_limit
 from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
-from napari_cellclass.viewer.common.layers import bare
-from napari_cellclass.viewer.common.session import FieldLayer
-from napari_cellclass.viewer.features.background_layers import BackgroundLayers, add_field
+from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.features.background_layers import BackgroundLayers, add_field_layers
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.layout import labelled, row_of
@@ -178,21 +178,21 @@ class SlicePage(QWidget):
             return
         layer = self.source.first_layer()
         if layer is not None:
-            self._field = (path, [bare(layer)], FieldLayer.of(layer))
+            self._field = (path, [unwrap(layer)], FieldLayer.of(layer))
         elif self._field is not None and (self._field[0] != path or not self._shown()):
             self._field = None
         self.panel.run(work.look, self._looked, params=params, shown=self._field is not None)
 
     def _shown(self) -> bool:
         assert self._field is not None
-        there = [bare(layer) for layer in self._viewer.layers]
+        there = [unwrap(layer) for layer in self._viewer.layers]
         return all(any(layer is one for one in there) for layer in self._field[1])
 
     def _looked(self, look: work.SliceLook) -> None:
         if look.picture is not None:
-            layers, over = add_field(self._viewer, look.source, look.picture.pixels, look.picture.step)
+            layers, field_layer = add_field_layers(self._viewer, look.source, look.picture.pixels, look.picture.step)
             assert look.source.path is not None
-            self._field = (look.source.path, [bare(layer) for layer in layers], over)
+            self._field = (look.source.path, [unwrap(layer) for layer in layers], field_layer)
         if self._field is None:
             return  # other images were chosen meanwhile
         self._look = look

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from napari_cellclass.core.images.display import DisplayImage
-from napari_cellclass.viewer.features.background_layers import add_field
+from napari_cellclass.viewer.features.background_layers import add_field_layers
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, scrolling
 from napari_cellclass.widgets.common.docks import TRAIN
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
@@ -66,7 +66,7 @@ class PrepareWidget(DockedWidget):
         self.check.panel.run(work.open_picture, self._opened, path=path)
 
     def _opened(self, picture: DisplayImage) -> None:
-        add_field(self.viewer, picture.source, picture.pixels, picture.step)
+        add_field_layers(self.viewer, picture.source, picture.pixels, picture.step)
 
     def _show_tiles(self, folder: Path) -> None:
         self.viewer.open(str(folder), plugin="napari-cellclass")

@@ -13,18 +13,18 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.in_view import (
+    count_text_lines,
     outline_layer,
     text_colour,
     text_layer,
-    text_lines,
     tiles_with_outline,
     tiles_with_text,
     write_outlines,
     write_texts,
 )
-from napari_cellclass.viewer.common.layers import KEY, bare, transform_of
-from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, restyle, retell, tile_layers
-from napari_cellclass.viewer.common.picking import Picking
+from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
+from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, restyle, tile_layers, update_predictions
+from napari_cellclass.viewer.common.picking import TilePicker
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points, Shapes
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 _made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
-def register(layer: Layer) -> None:
+def register_layer(layer: Layer) -> None:
     """Remember that a layer was made here."""
     token = uuid.uuid4().hex
     layer.metadata[KEY] = {**layer.metadata[KEY], "token": token}
     _made[token] = layer
 
 
-def is_ours(layer: Layer) -> bool:
+def is_own_layer(layer: Layer) -> bool:
     """Tell whether a layer was made here, rather than loaded or duplicated by a user."""
     ours = layer.metadata.get(KEY)
     made = _made.get(ours.get("token", "")) if isinstance(ours, dict) else None
-    return made is not None and made is bare(layer)
+    return made is not None and made is unwrap(layer)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FieldLayer:
     """What a map takes from the image layer it is laid over, read before work leaves the window."""
 
     name: str
-    place: dict[str, Any]
+    transform: dict[str, Any]
     layer_id: str = ""
 
     @classmethod
@@ -65,7 +65,7 @@ class FieldLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class NewMap:
+class BuiltMap:
     """A map made away from the window.
 
     Parameters
@@ -86,7 +86,7 @@ class NewMap:
 
     table: TileTable
     field: str
-    over: FieldLayer
+    field_layer: FieldLayer
     kind: str
     layers: tuple[Layer, ...]
     text_colour: str
@@ -95,11 +95,11 @@ class NewMap:
 def build_map(
     table: TileTable,
     source: SourceImage,
-    over: FieldLayer,
+    field_layer: FieldLayer,
     style: OverlayStyle,
-    shown: NewMap | None = None,
+    shown: BuiltMap | None = None,
     planned: int = 0,
-) -> NewMap:
+) -> BuiltMap:
     """Make the layers of a map, slow for many tiles, in any thread.
 
     Parameters
@@ -120,18 +120,24 @@ def build_map(
     table.counts()
     field = field_key(source)
     kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
-    if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, over):
-        return NewMap(table, field, over, kind, (), shown.text_colour)
-    over = replace(over, name=over.name + plane_text(source))
-    layers = tile_layers(table, over.place, f"{over.name} classes", style.fitting(table.scheme), planned)
+    if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, field_layer):
+        return BuiltMap(table, field, field_layer, kind, (), shown.text_colour)
+    field_layer = replace(field_layer, name=field_layer.name + describe_plane(source))
+    layers = tile_layers(
+        table, field_layer.transform, f"{field_layer.name} classes", style.fitting(table.scheme), planned
+    )
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
-    return NewMap(table, field, over, kind, tuple(layers), text_colour(source))
+    return BuiltMap(table, field, field_layer, kind, tuple(layers), text_colour(source))
 
 
-def _same_tiles(shown: NewMap, table: TileTable, over: FieldLayer) -> bool:
+def _same_tiles(shown: BuiltMap, table: TileTable, field_layer: FieldLayer) -> bool:
     old, new = shown.table.grid, table.grid
-    same_place = all(np.array_equal(shown.over.place[key], over.place[key]) for key in over.place if key != "units")
+    same_place = all(
+        np.array_equal(shown.field_layer.transform[key], field_layer.transform[key])
+        for key in field_layer.transform
+        if key != "units"
+    )
     same_grid = (old.grid_shape, old.step_px, old.tile_px) == (new.grid_shape, new.step_px, new.tile_px)
     # A map of pixels has room for every tile of its grid, a map of shapes only for those it was made of.
     same_boxes = shown.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
@@ -143,7 +149,7 @@ def field_key(source: SourceImage) -> str:
     return f"{source.image_id} {dict(source.plane)}"
 
 
-def plane_text(source: SourceImage) -> str:
+def describe_plane(source: SourceImage) -> str:
     """Tell which plane of a stack a map is of, for its name: ``" T3 Z0"``."""
     return "".join(f" {axis}{index}" for axis, index in source.plane.items())
 
@@ -152,7 +158,7 @@ def map_of_field(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTab
     """Find the table of a map that is in the viewer, of the same field cut into the same tiles."""
     for layer in reversed(list(viewer.layers)):
         ours = layer.metadata.get(KEY, {})
-        if is_ours(layer) and ours.get("kind") == "map" and ours.get("field") == field_key(source):
+        if is_own_layer(layer) and ours.get("kind") == "map" and ours.get("field") == field_key(source):
             table: TileTable = ours["table"]
             other = table.grid
             if (other.tile_px, other.step_px, other.grid_shape) == (grid.tile_px, grid.step_px, grid.grid_shape):
@@ -182,43 +188,45 @@ class MapView:
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self.shown: NewMap | None = None
+        self.shown: BuiltMap | None = None
         self.style = OverlayStyle()
         self.layers: list[Layer] = []
         self._text: Points | None = None
         self._outlines: Shapes | None = None  # of a map of pixels
-        self.picking = Picking(lambda: self.table)
+        self.picker = TilePicker(lambda: self.table)
 
     @property
     def table(self) -> TileTable | None:
         """The tiles that are shown, or None."""
         return None if self.shown is None else self.shown.table
 
-    def show(self, new: NewMap) -> None:
+    def show(self, new: BuiltMap) -> None:
         """Put a map into the viewer, in place of the one that was made of the same field before."""
         self.style = self.style.fitting(new.table.scheme)
         self.shown = new
         if not new.layers and self.present():
             for layer in self.layers:
-                retell(layer, new.table, self.style)
+                update_predictions(layer, new.table, self.style)
         else:
             self._add(new)
         self.select()
         self.refresh_view()
 
-    def _add(self, new: NewMap) -> None:
+    def _add(self, new: BuiltMap) -> None:
         self._remove_maps_of(new)
-        name = f"{new.over.name} classes"
-        self.layers = list(new.layers or tile_layers(new.table, new.over.place, name, self.style))
-        self._text = text_layer(new.table, new.over.place, f"{new.over.name} text", new.text_colour)
+        name = f"{new.field_layer.name} classes"
+        self.layers = list(new.layers or tile_layers(new.table, new.field_layer.transform, name, self.style))
+        self._text = text_layer(new.table, new.field_layer.transform, f"{new.field_layer.name} text", new.text_colour)
         self._outlines = None
         if new.kind == "pixels":
-            self._outlines = outline_layer(new.table, new.over.place, f"{new.over.name} tiles in view")
+            self._outlines = outline_layer(
+                new.table, new.field_layer.transform, f"{new.field_layer.name} tiles in view"
+            )
         for layer in self.all_layers():
-            layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.over.layer_id}
-            register(layer)
+            layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.field_layer.layer_id}
+            register_layer(layer)
             self._viewer.add_layer(layer)
-        self.picking.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
+        self.picker.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
 
     def select(self) -> None:
         """Make the map the selected layer: only that one answers for the status bar and takes clicks."""
@@ -229,33 +237,33 @@ class MapView:
         """Give the map's layers with those that follow the view, lowest first."""
         return [*self.layers, *(layer for layer in (self._outlines, self._text) if layer is not None)]
 
-    def _remove_maps_of(self, new: NewMap) -> None:
+    def _remove_maps_of(self, new: BuiltMap) -> None:
         """Remove what was made of the same field: of the same image layer, or of one that is gone."""
-        there = {str(layer.unique_id) for layer in self._viewer.layers} - {new.over.layer_id}
+        there = {str(layer.unique_id) for layer in self._viewer.layers} - {new.field_layer.layer_id}
         for layer in list(self._viewer.layers):
             ours = layer.metadata.get(KEY, {})
-            if is_ours(layer) and ours.get("field") == new.field and ours.get("over") not in there:
+            if is_own_layer(layer) and ours.get("field") == new.field and ours.get("over") not in there:
                 self._viewer.layers.remove(layer)
 
     def remove(self) -> None:
         """Take the map out of the viewer."""
         mine = [*self.layers, *([] if self._text is None else [self._text])]
-        for layer in [one for one in self._viewer.layers if any(bare(one) is other for other in mine)]:
+        for layer in [one for one in self._viewer.layers if any(unwrap(one) is other for other in mine)]:
             self._viewer.layers.remove(layer)
         self.shown, self.layers, self._text = None, [], None
 
     def present(self) -> bool:
         """Tell whether the map is still in the viewer."""
-        names = [bare(layer) for layer in self._viewer.layers]
+        names = [unwrap(layer) for layer in self._viewer.layers]
         return bool(self.layers) and all(any(layer is other for other in names) for layer in self.layers)
 
-    def retell(self, table: TileTable) -> None:
+    def update_predictions(self, table: TileTable) -> None:
         """Show other answers for the tiles of the map."""
         if self.shown is None or not self.present():
             return
         self.shown = replace(self.shown, table=table)
         for layer in self.layers:
-            retell(layer, table, self.style)
+            update_predictions(layer, table, self.style)
         self.refresh_view()
 
     def restyle(self, style: OverlayStyle) -> None:
@@ -270,13 +278,16 @@ class MapView:
         """Write text on the tiles in view, and outline them where the map is pixels; called when the view has moved."""
         if self.table is None or self._text is None or not self.present():
             return
-        there = [bare(layer) for layer in self._viewer.layers]
+        there = [unwrap(layer) for layer in self._viewer.layers]
         view, scale = self._view()
         visible = self.layers[-1].visible
         if any(self._text is layer for layer in there):
             places, lines = np.zeros(0, np.int64), 0
             if visible and self._text.visible:
-                places, lines = tiles_with_text(self.table, self.style, view, scale), text_lines(self.table, scale)
+                places, lines = (
+                    tiles_with_text(self.table, self.style, view, scale),
+                    count_text_lines(self.table, scale),
+                )
             write_texts(self._text, self.table, places, lines)
         if self._outlines is not None and any(self._outlines is layer for layer in there):
             shown = visible and self._outlines.visible
