@@ -15,11 +15,6 @@ from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
 from napari_cellclass.core.tiles.grid import TileGrid
 
-__all__ = [
-    "Conflict", "CsvBoxes", "CsvPoints", "TileLabels", "labels_from_csv", "labels_from_mask", "labels_from_points", "labels_from_polygons",
-    "grid_around_points", "merge_tile_labels", "read_boxes_csv", "read_points_csv",
-]  # fmt: skip
-
 Conflict = tuple[int, tuple[int, int]]
 _SAMPLES = 8
 
