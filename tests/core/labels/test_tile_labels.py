@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
 from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
+from napari_cellclass.core.labels.points_and_boxes import read_boxes_csv, read_points_csv
 from napari_cellclass.core.labels.tile_labels import (
     grid_around_points,
     labels_from_csv,
     labels_from_mask,
     labels_from_points,
     labels_from_polygons,
-    read_boxes_csv,
-    read_points_csv,
 )
 from napari_cellclass.core.tiles.grid import TileGrid
 

@@ -12,7 +12,7 @@ from skimage.measure import points_in_poly
 
 from napari_cellclass.core.common.errors import GridError, ParamsError
 from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED
-from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
+from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints
 from napari_cellclass.core.tiles.grid import TileGrid
 
 Conflict = tuple[int, tuple[int, int]]

@@ -17,9 +17,9 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.labels.session_store import user_journal
-from napari_cellclass.core.predictions.active_learning import Policy, ranked
+from napari_cellclass.core.predictions.active_learning import Policy, rank_tiles
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.session import FieldLayer, map_of_field
+from napari_cellclass.viewer.common.map_view import FieldLayer, map_of_field
 from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class AnnotateSession(QObject):
         self.source: SourceImage | None = None
         self._retired: list[AnnotationLayers] = []
 
-    def open(self, annotation: Annotation, source: SourceImage, over: FieldLayer) -> None:
+    def open(self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
         """Show an annotation in the viewer, in place of one of the same image."""
         if self.layers is not None:
             self.layers.retire()
@@ -66,7 +66,7 @@ class AnnotateSession(QObject):
             layers.remove()
             self._retired.remove(layers)
         self.annotation, self.source = annotation, source
-        self.layers = AnnotationLayers(self.viewer, annotation, source, over)
+        self.layers = AnnotationLayers(self.viewer, annotation, source, field_layer)
         self.opened.emit()
         self.announce_classes()
 
@@ -197,11 +197,11 @@ class AnnotateSession(QObject):
             return None
         return map_of_field(self.viewer, self.source, self.annotation.grid)
 
-    def ranked(self, policy: Policy) -> NDArray[np.int64]:
+    def rank_tiles(self, policy: Policy) -> NDArray[np.int64]:
         """Give the indices of the tiles to label next, the most urgent first."""
         assert self.annotation is not None
         a = self.annotation
-        return ranked(policy, np.asarray(a.labels), a.grid.tile_id, self.predictions(), a.scheme.names)
+        return rank_tiles(policy, np.asarray(a.labels), a.grid.tile_id, self.predictions(), a.scheme.names)
 
     def accept_predictions(self, tile_indices: NDArray[np.int64] | None) -> None:
         """Label tiles with the classes of the map: some tiles, or all that have no label yet."""
