@@ -159,7 +159,7 @@ class Bench:
 
     def relabelling(self) -> Row:
         """Press a class's key on a clicked tile, from the event to the label drawn; it is on disk then."""
-        picking = self.widget.map.picking
+        picking = self.widget.map.picker
         picking.pick(5)
         picking.on_key(5, 1)
         wait(lambda: "tile is labelled" in self.widget.message.text())
