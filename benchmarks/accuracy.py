@@ -33,9 +33,9 @@ from _results import markdown, write_section
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.stats.calibration import with_temperature, within_limit
+from napari_cellclass.core.stats.calibration import prediction_sets, scale_by_temperature
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix, ece, evaluate
 from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
 from napari_cellclass.runs.common.engine_access import open_engine
@@ -52,7 +52,7 @@ RATES = (0.05, 0.1)
 
 def labelled(path: Path, classes: tuple[str, ...] | None = None) -> TileDataset:
     """Read a list of tiles."""
-    return read_labelled(path, None, None, classes=classes)
+    return read_dataset(path, None, None, classes=classes)
 
 
 def run_network(fold: Fold, words: list[str], seed: int, folder: Path) -> dict[str, np.ndarray]:
@@ -69,7 +69,7 @@ def run_network(fold: Fold, words: list[str], seed: int, folder: Path) -> dict[s
     calibration = bundle.manifest.calibration
     if calibration is not None:
         found["temperature"] = np.array(calibration.temperature)
-        found |= {f"limit {rate:g}": np.array(calibration.limit(rate)) for rate in RATES}
+        found |= {f"limit {rate:g}": np.array(calibration.threshold(rate)) for rate in RATES}
     with open_engine(bundle) as engine:
         for kind, path in fold.tests.items():
             data = labelled(path, bundle.scheme.names)
@@ -87,7 +87,7 @@ def run_texture(fold: Fold, without: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Fit logistic regression to the texture features of the tiles that a network is trained on, some left out."""
     start = time.perf_counter(), time.process_time()
     data = split_by_group(labelled(fold.train))
-    train = data.where(TRAIN)
+    train = data.tile_indices(TRAIN)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000, class_weight="balanced"))
     model.fit(features(data, train, without), data.labels[train])
     seconds, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
@@ -143,8 +143,8 @@ def calibration_table(folds: list[Fold], work: Path) -> pd.DataFrame:
             for path in sorted(work.glob("__".join([*fold.name, "default", "seed*.npz"]).replace(" ", "_"))):
                 with np.load(path) as found:
                     prob = found["clean"]
-                    scaled = with_temperature(prob, float(found["temperature"]))
-                    sets = [within_limit(scaled, float(found[f"limit {rate:g}"])) for rate in RATES]
+                    scaled = scale_by_temperature(prob, float(found["temperature"]))
+                    sets = [prediction_sets(scaled, float(found[f"limit {rate:g}"])) for rate in RATES]
                 raw.append(prob)
                 fair.append(scaled)
                 truths.append(truth)

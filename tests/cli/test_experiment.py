@@ -19,7 +19,7 @@ from PIL import Image
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.runs.common.dataset_opening import grid_maker
@@ -102,7 +102,7 @@ def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, chang
 
     def found(**values: Any) -> Any:
         params = TrainParams.checked(**same | values)
-        data = read_labelled(folders, grid_maker(params))
+        data = read_dataset(folders, grid_maker(params))
         return finished_model(split_by_group(data, params.val_fraction), params)
 
     assert found() is not None
@@ -112,11 +112,11 @@ def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, chang
 def test_a_model_of_other_pixels_is_not_taken(runs: Path, folders: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(folders, tmp_path / "other"))
     params = TrainParams.checked(data=other, out=runs, tile_px=16, epochs=2, standardise="tile")
-    assert finished_model(split_by_group(read_labelled(other, grid_maker(params))), params) is not None
+    assert finished_model(split_by_group(read_dataset(other, grid_maker(params))), params) is not None
     pixels = np.array(Image.open(other / "grain" / "g0.png"))
     pixels[0, 0] += 1
     Image.fromarray(pixels).save(other / "grain" / "g0.png")
-    assert finished_model(split_by_group(read_labelled(other, grid_maker(params))), params) is None
+    assert finished_model(split_by_group(read_dataset(other, grid_maker(params))), params) is None
 
 
 def test_an_experiment_writes_its_verdict_with_every_piece_of_evidence(made: tuple[Path, str]) -> None:

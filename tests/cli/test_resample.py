@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.samples.realfield import ihc_field
-from napari_cellclass.core.tiles.resampling import other_scale, rescaled_tile
+from napari_cellclass.core.tiles.resampling import pixel_sizes_differ, rescaled_tile_px
 
 
 def write(path: Path, pixels: np.ndarray, um: float | None) -> Path:
@@ -25,10 +25,10 @@ def write(path: Path, pixels: np.ndarray, um: float | None) -> Path:
 
 @given(st.integers(8, 512), st.floats(0.05, 5), st.floats(0.05, 5))
 def test_a_rescaled_tile_covers_what_the_models_tile_covered(px: int, trained: float, here: float) -> None:
-    height, width = rescaled_tile((px, 2 * px), (trained, trained), (here, here), "f")
+    height, width = rescaled_tile_px((px, 2 * px), (trained, trained), (here, here), "f")
     assert abs(height * here - px * trained) <= max(here / 2, here if height == 1 else 0) + 1e-9
     assert width >= height
-    assert other_scale((trained, trained), (here, here)) == (max(trained / here, here / trained) > 1.1)
+    assert pixel_sizes_differ((trained, trained), (here, here)) == (max(trained / here, here / trained) > 1.1)
 
 
 @pytest.mark.training

@@ -111,8 +111,8 @@ def test_runs_become_one_model_that_can_be_verified(folders: Path, tmp_path: Pat
     assert "8 golden tiles replayed: probabilities as at training" in said
     calibration = ensemble.manifest.calibration
     assert calibration is not None
-    assert len(calibration.table()) > 1
-    assert all(line in said for line in calibration.table())
+    assert len(calibration.reliability_lines()) > 1
+    assert all(line in said for line in calibration.reliability_lines())
     words = ["train", folders, "--out", tmp_path / "next.cellclass", "--tile-px", 24, "--initial", out, "--quiet"]
     assert main([str(word) for word in words]) == 2
     assert "m.cellclass is an ensemble; start from one of its members" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from PIL import Image
 
 from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.evaluation.example_tiles import PanelTile, panel_places, read_panel
+from napari_cellclass.core.evaluation.example_tiles import PanelTile, panel_tile_indices, read_panel
 from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -51,28 +51,28 @@ def evaluation(seed: int = 0) -> Evaluation:
 
 @given(st.integers(0, 1000), st.sampled_from(["confident", "uncertain", "wrong", "random"]))
 def test_every_order_has_every_answered_tile_once(seed: int, order: str) -> None:
-    places = panel_places(evaluation(), order, seed)  # type: ignore[arg-type]
+    places = panel_tile_indices(evaluation(), order, seed)  # type: ignore[arg-type]
     assert sorted(places.tolist()) == list(range(N - 1))
 
 
 def test_tiles_come_in_the_order_that_was_chosen() -> None:
     one = evaluation()
     confidence, wrong = one.confidence, one.predicted != one.data.labels
-    assert (np.diff(confidence[panel_places(one, "confident")]) <= 0).all()
-    assert (np.diff(confidence[panel_places(one, "uncertain")]) >= 0).all()
-    order = panel_places(one, "wrong")
+    assert (np.diff(confidence[panel_tile_indices(one, "confident")]) <= 0).all()
+    assert (np.diff(confidence[panel_tile_indices(one, "uncertain")]) >= 0).all()
+    order = panel_tile_indices(one, "wrong")
     count = int(wrong[:-1].sum())
     assert wrong[order[:count]].all()
     assert not wrong[order[count:]].any()
-    assert panel_places(one, "random", 1).tolist() == panel_places(one, "random", 1).tolist()
-    assert panel_places(one, "random", 1).tolist() != panel_places(one, "random", 2).tolist()
+    assert panel_tile_indices(one, "random", 1).tolist() == panel_tile_indices(one, "random", 1).tolist()
+    assert panel_tile_indices(one, "random", 1).tolist() != panel_tile_indices(one, "random", 2).tolist()
 
 
 def test_the_cells_of_the_matrix_hold_as_many_tiles_as_it_says() -> None:
     one = evaluation()
     for i, row in enumerate(one.report.confusion):
         for j, count in enumerate(row):
-            places = panel_places(one, "uncertain", cell=(i, j))
+            places = panel_tile_indices(one, "uncertain", cell=(i, j))
             assert len(places) == count
             assert (one.data.labels[places] == i).all()
             assert (one.predicted[places] == j).all()
@@ -115,7 +115,7 @@ def test_a_point_on_a_page_is_in_the_tile_that_is_drawn_there(width: int) -> Non
 
 def test_the_pages_lie_beside_tables_with_the_same_captions(tmp_path: Path) -> None:
     one = EvaluatedSet("set", tmp_path, evaluation())
-    places = panel_places(one.evaluation, "uncertain")[:30]
+    places = panel_tile_indices(one.evaluation, "uncertain")[:30]
     save_panel(one, places, tmp_path, NO_TASK)
     names = [f"panel_{page}.{end}" for page in ("01", "02") for end in ("csv", "png", "svg")]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

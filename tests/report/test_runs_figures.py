@@ -8,7 +8,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from napari_cellclass.core.evaluation.repeats import curve_table, mean_interval
+from napari_cellclass.core.evaluation.repeats import mean_curve_table, mean_interval
 from napari_cellclass.report.runs_figures import (
     box_plot_figure,
     experiment_figure,
@@ -34,7 +34,7 @@ def tables() -> dict[str, pd.DataFrame]:
     curve = pd.DataFrame(
         {"tiles": [10.0, 40, 80], "accuracy": [0.6, 0.8, 0.85], "lo": [0.5, 0.7, 0.7], "hi": [0.7, 0.9, 1]}
     )
-    found = {"runs": runs, "spread": pd.DataFrame(rows), "histories": epochs, "curves": curve_table(epochs)}
+    found = {"runs": runs, "spread": pd.DataFrame(rows), "histories": epochs, "curves": mean_curve_table(epochs)}
     return found | {
         "null_histories": epochs, "null_curves": found["curves"], "learning_points": points, "learning_curve": curve,
     }  # fmt: skip

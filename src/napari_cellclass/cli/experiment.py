@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.evaluation.repeats import spread_lines
+from napari_cellclass.core.evaluation.repeats import describe_spread
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.runs.train.experiment import Experiment, run_experiment
 
@@ -31,7 +31,7 @@ def experiment(
     save_png_and_svg(experiment_figure(tables, title, verdict.evidence.chance), params.out / "experiment.png")
     say(f"{result.reused} of {result.trainings} trainings were reused: trained before with the same data and settings")
     say(f"Verdict: {verdict.word}. {verdict.meaning[0].upper()}{verdict.meaning[1:]}.")
-    for text in (*verdict.sentences, *spread_lines(tables["spread"])):
+    for text in (*verdict.sentences, *describe_spread(tables["spread"])):
         say(f"  - {text}")
     for text in result.notes:
         say(f"  left out: {text}")

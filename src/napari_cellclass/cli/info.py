@@ -52,7 +52,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
         yield from (f"int8      {line}" for line in m.quantised.lines())
     if m.calibration is not None:
         yield f"confidence {m.calibration.describe()}"
-        yield from (f"  {line}" for line in m.calibration.table())
+        yield from (f"  {line}" for line in m.calibration.reliability_lines())
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in m.versions.items())
 
 

@@ -23,7 +23,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
     CellClassError
         In one line, what went wrong.
     """
-    from napari_cellclass.core.evaluation.repeats import spread_lines
+    from napari_cellclass.core.evaluation.repeats import describe_spread
     from napari_cellclass.core.models.paths import run_table_path
     from napari_cellclass.engine.common.parent_process import listen
     from napari_cellclass.runs.train.train import train_folders
@@ -46,7 +46,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
     say(f"  split: {result.data.split_rule}")
     for name, evaluation in result.tests.items():
         say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
-    for line in spread_lines(result.tables["spread"]) if result.tables else ():
+    for line in describe_spread(result.tables["spread"]) if result.tables else ():
         say(f"  {line}")
     return [model.path for model in result.models]
 

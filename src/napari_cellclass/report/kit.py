@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write, write_json, write_text
 from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.evaluation.example_tiles import PAGE, PanelChoice, panel_frame, panel_places, read_panel
-from napari_cellclass.core.evaluation.results import EvaluatedSet, summary, write_evaluation
+from napari_cellclass.core.evaluation.example_tiles import (
+    TILES_PER_PAGE,
+    PanelChoice,
+    panel_table,
+    panel_tile_indices,
+    read_panel,
+)
+from napari_cellclass.core.evaluation.results import EvaluatedSet, summary_table, write_evaluation
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.report.curves import FigureStyle, curves_figure
 from napari_cellclass.report.evaluation_figures import save_evaluation_figures
@@ -23,7 +29,7 @@ from napari_cellclass.report.methods import methods_text
 from napari_cellclass.report.panel import panel_figure
 from napari_cellclass.report.trust_figures import save_trust
 
-KIT_PANEL = PanelChoice(2 * PAGE, "random")
+KIT_PANEL = PanelChoice(2 * TILES_PER_PAGE, "random")
 """Example tiles drawn at random, as a paper should show them."""
 
 
@@ -58,19 +64,19 @@ def save_evaluated_set(one: EvaluatedSet, out: Path, panel: PanelChoice, task: T
     """Write the figures of a test set, each as PNG, SVG and CSV, ``tiles.csv`` and, last, ``evaluation.json``."""
     task.check("cancelled while the figures were written")
     save_evaluation_figures(one.report, out)
-    save_trust(one.shortcuts, one.stress, len(one.report.classes), out)
+    save_trust(one.shortcuts, one.robustness, len(one.report.classes), out)
     if panel.count:
-        places = panel_places(one.evaluation, panel.order, panel.seed)
+        places = panel_tile_indices(one.evaluation, panel.order, panel.seed)
         save_panel(one, places[: panel.count], out, task)
     write_evaluation(one.evaluation, out, one.alarms)
 
 
 def save_panel(one: EvaluatedSet, places: NDArray[np.int64], out: Path, task: Task) -> None:
     """Write example tiles as ``panel_01.png``, ``.svg`` and ``.csv`` and so on, 25 per page."""
-    frame = panel_frame(one.evaluation, places)
-    for page, start in enumerate(range(0, len(places), PAGE), 1):
-        tiles = read_panel(one.evaluation, places[start : start + PAGE], task)
-        save_with_table(panel_figure(tiles), frame.iloc[start : start + PAGE], out / f"panel_{page:02d}")
+    frame = panel_table(one.evaluation, places)
+    for page, start in enumerate(range(0, len(places), TILES_PER_PAGE), 1):
+        tiles = read_panel(one.evaluation, places[start : start + TILES_PER_PAGE], task)
+        save_with_table(panel_figure(tiles), frame.iloc[start : start + TILES_PER_PAGE], out / f"panel_{page:02d}")
 
 
 def save_kit(
@@ -103,7 +109,7 @@ def save_kit(
 
 
 def _save_summary(sets: Sequence[EvaluatedSet], out: Path) -> None:
-    _save_table(summary(sets), out / "summary.csv")
+    _save_table(summary_table(sets), out / "summary.csv")
     content = {one.name: {"path": str(one.path), **_content(one)} for one in sets}
     write_json(out / "summary.json", content)
 

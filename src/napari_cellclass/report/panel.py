@@ -33,7 +33,7 @@ def columns_at(width: int) -> int:
 
 def caption(tile: PanelTile) -> tuple[str, str]:
     """Return the caption above a tile and the one below it."""
-    return f"{'✓' if tile.right else '✗'} {tile.class_name} {tile.confidence:.0%}", f"true: {tile.true_class}"
+    return f"{'✓' if tile.correct else '✗'} {tile.class_name} {tile.confidence:.0%}", f"true: {tile.true_class}"
 
 
 def panel_figure(tiles: Sequence[PanelTile]) -> Figure:
@@ -98,9 +98,9 @@ def _draw(axes: Axes, tiles: Sequence[PanelTile], style: FigureStyle) -> None:
         x = _MARGIN * unit + index % columns * across
         y = index // columns * down + line
         height = unit * tile.pixels.shape[0] / tile.pixels.shape[1]
-        colour = (_CORRECT if tile.right else _INCORRECT)[style.on_dark]
+        colour = (_CORRECT if tile.correct else _INCORRECT)[style.on_dark]
         axes.imshow(tile.pixels, extent=(x, x + unit, y + height, y), interpolation="none", aspect="auto")
-        dashes = "-" if tile.right else (0, (3, 1.5))
+        dashes = "-" if tile.correct else (0, (3, 1.5))
         axes.add_patch(Rectangle((x, y), unit, height, fill=False, edgecolor=colour, lw=2, ls=dashes))
         above, below = caption(tile)
         text: dict[str, Any] = {"ha": "center", "fontsize": _POINTS}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_cellclass.core.plates.tables import classes_of
-from napari_cellclass.core.plates.wells import Well, parse_well, plate_of, row_name
+from napari_cellclass.core.plates.tables import classes_in_table
+from napari_cellclass.core.plates.wells import Well, parse_well, plate_format, row_name
 from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def plate_figure(wells: pd.DataFrame) -> Figure:
     wells
         A table of wells with one row at least, see :func:`~napari_cellclass.core.plates.tables.well_table`.
     """
-    classes = classes_of(wells)[:_MAX_PANELS]
+    classes = classes_in_table(wells)[:_MAX_PANELS]
     found = [well for well in map(parse_well, wells["well"]) if well is not None]
-    plate = plate_of(found)
+    plate = plate_format(found)
     columns = min(_COLUMNS, len(classes))
     rows = -(-len(classes) // columns)
     panel = (PAGE_INCH - 0.7) / _COLUMNS

@@ -79,7 +79,7 @@ def run_curves_figure(histories: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     ----------
     histories, curves
         The tables ``_histories.csv`` and ``_curves.csv``, see
-        :func:`~napari_cellclass.core.evaluation.repeats.curve_table`.
+        :func:`~napari_cellclass.core.evaluation.repeats.mean_curve_table`.
     """
     figure = new_figure(COLUMN_INCH, 2.6)
     draw_accuracies(figure.subplots(), histories, curves)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_cellclass.core.quality.shortcuts import TITLES
+from napari_cellclass.core.quality.shortcuts import SHORTCUT_TITLES
 from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_with_table
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def shortcut_figure(table: pd.DataFrame, classes: int) -> Figure:
     _whiskers(axes, table, y)
     axes.axvline(1 / classes, color="#202020", lw=1, ls=(0, (3, 3)))
     axes.text(1 / classes, len(table) - 0.42, " chance", ha="left", va="center", fontsize=7)
-    titles = [TITLES.get(name, name) for name in table["name"]]
+    titles = [SHORTCUT_TITLES.get(name, name) for name in table["name"]]
     axes.set_yticks(y, [f"{title}  {number:.2f}" for title, number in zip(titles, value, strict=True)], fontsize=8)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.6, len(table) - 0.1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.datasets.split import split_by_group, split_fold
+from napari_cellclass.core.datasets.split import split_by_fold, split_by_group
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -44,7 +44,7 @@ def sides(data: TileDataset) -> dict[str, set[str]]:
 
 def overlapping(data: TileDataset) -> int:
     """Count pairs of a training and a held-out tile that share a pixel of a field."""
-    train, held = data.where(TRAIN), data.where(VALIDATION)
+    train, held = data.tile_indices(TRAIN), data.tile_indices(VALIDATION)
     a, b = data.boxes[train][:, None], data.boxes[held][None]
     inside = (a[..., 0] < b[..., 2]) & (b[..., 0] < a[..., 2]) & (a[..., 1] < b[..., 3]) & (b[..., 1] < a[..., 3])
     return int((inside & (data.image[train][:, None] == data.image[held][None])).sum())
@@ -62,12 +62,12 @@ def test_no_pixel_is_trained_on_and_held_out(count: int, overlap: float, by: str
     groups = [f"{i} {part}" for i, part in zip(image, within, strict=True)]
     data = dataset(boxes, image.tolist(), labels.tolist(), groups)
     try:
-        split = split_fold(data, 0, 2) if fold else split_by_group(data)
+        split = split_by_fold(data, 0, 2) if fold else split_by_group(data)
     except DatasetError:
         return  # told, as no class may be on one side only
     assert overlapping(split) == 0
-    assert len(split.where(TRAIN))
-    assert len(split.where(VALIDATION))
+    assert len(split.tile_indices(TRAIN))
+    assert len(split.tile_indices(VALIDATION))
 
 
 def test_tiles_that_overlap_across_listed_groups_are_left_out_and_counted() -> None:

@@ -12,7 +12,7 @@ from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset, read_folders
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tile_provenance import COLUMNS, write_tile_list
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.images.source import SourceImage
 
 TILE = 16
@@ -48,7 +48,7 @@ def sides(data: TileDataset) -> pd.DataFrame:
 
 @pytest.mark.parametrize("how", ["folder", "list"])
 def test_a_field_is_on_one_side_of_the_split_with_all_its_copies(tiles: Path, how: str) -> None:
-    frame = sides(read_labelled(tiles if how == "folder" else tiles / "tiles.csv"))
+    frame = sides(read_dataset(tiles if how == "folder" else tiles / "tiles.csv"))
     assert len(frame) == 96
     assert frame["group"].nunique() == 6
     held = frame[frame["split"] == VALIDATION]
@@ -61,7 +61,7 @@ def test_a_field_is_on_one_side_of_the_split_with_all_its_copies(tiles: Path, ho
 
 @pytest.mark.parametrize("how", ["folder", "list"])
 def test_a_pattern_is_matched_with_the_name_of_the_field(tiles: Path, how: str) -> None:
-    data = read_labelled(tiles if how == "folder" else tiles / "tiles.csv", group_by="^(...)")
+    data = read_dataset(tiles if how == "folder" else tiles / "tiles.csv", group_by="^(...)")
     assert set(data.groups) == {f"{name}{field:02d}" for name in "AB" for field in (1, 2, 3)}
 
 
@@ -80,12 +80,12 @@ def test_tiles_that_were_renamed_or_sorted_by_hand_keep_their_field(tiles: Path,
 
 def test_a_tile_is_judged_once(tiles: Path) -> None:
     data = read_folders(tiles)
-    originals = data.originals()
+    originals = data.without_rotated_copies()
     assert len(originals) == 48
     assert {path.name for path in map(Path, originals.frame()["path"])} == {
         path.name for path in tiles.glob("*/*.png") if "_a+" not in path.name
     }
-    assert originals.originals() is originals
+    assert originals.without_rotated_copies() is originals
 
 
 def test_a_list_within_a_class_folder_counts_too(tiles: Path) -> None:
@@ -125,7 +125,7 @@ def test_tiles_without_a_class_are_refused_with_what_to_do(tiles: Path) -> None:
     frame = pd.read_csv(tiles / "tiles.csv")
     write_tile_list(tiles, frame.assign(class_name=""))
     with pytest.raises(DatasetError, match="no tile has a class; fill in class_name, or sort"):
-        read_labelled(tiles / "tiles.csv")
+        read_dataset(tiles / "tiles.csv")
 
 
 def test_a_damaged_list_names_its_line(tiles: Path) -> None:

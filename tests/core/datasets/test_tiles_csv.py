@@ -11,7 +11,7 @@ from napari_cellclass.core.common.errors import CancelledError, DatasetError
 from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_labelled, read_tiles_csv
+from napari_cellclass.core.datasets.tiles_csv import read_dataset, read_tiles_csv
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -49,7 +49,7 @@ def test_every_line_becomes_a_tile(listed: pd.DataFrame, tmp_path: Path) -> None
 
 def test_what_a_data_set_lists_is_read_again(listed: pd.DataFrame, tmp_path: Path) -> None:
     data = split_by_group(read_tiles_csv(write(listed, tmp_path)))
-    again = split_by_group(read_labelled(write(data.frame(), tmp_path)))
+    again = split_by_group(read_dataset(write(data.frame(), tmp_path)))
     pd.testing.assert_frame_equal(again.frame().drop(columns="split"), data.frame().drop(columns="split"))
     assert again.image_ids == data.image_ids
 
@@ -132,7 +132,7 @@ def test_a_box_outside_its_image_one_class_and_a_missing_column_are_told(listed:
     with pytest.raises(DatasetError, match="no column for 'x1'"):
         read_tiles_csv(write(listed.drop(columns="x1"), tmp_path))
     with pytest.raises(DatasetError, match=r"cannot open .*no\.csv"):
-        read_labelled(tmp_path / "no.csv")
+        read_dataset(tmp_path / "no.csv")
 
 
 @pytest.mark.parametrize(("colour", "expected"), [("", None), ("#123abc", "#123ABC"), ("red", None)])

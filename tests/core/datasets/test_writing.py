@@ -12,7 +12,7 @@ from napari_cellclass.core.common.errors import CancelledError, DatasetError, Ou
 from napari_cellclass.core.common.files import atomic_folder
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.detection import is_dataset_folder, read_dataset_folder
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.datasets.writing import write_class_folders
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -52,7 +52,7 @@ def test_tiles_keep_their_pixels_and_are_listed_with_their_origin(
         np.testing.assert_array_equal(tile.read(0, 0, *tile.shape), source.read(row.y0, row.x0, row.y1, row.x1))
         assert tile.dtype == source.dtype
         assert tile.image_id == row.hash
-    data = read_labelled(tmp_path / "out")
+    data = read_dataset(tmp_path / "out")
     assert len(data) == 5
 
 

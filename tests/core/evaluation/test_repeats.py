@@ -8,24 +8,26 @@ import pytest
 from scipy import stats
 
 from napari_cellclass.core.evaluation.repeats import (
-    SetAnswers,
-    curve_table,
+    SetPredictions,
+    concatenate_predictions,
     epochs_to_reach,
-    joined,
+    mean_curve_table,
     mean_interval,
     run_row,
-    set_names,
+    short_set_names,
     spread_table,
 )
 from napari_cellclass.core.stats.metrics import evaluate
 
 
-def answers(name: str = "test", runs: int = 3, seed: int = 0) -> SetAnswers:
+def answers(name: str = "test", runs: int = 3, seed: int = 0) -> SetPredictions:
     rng = np.random.default_rng(seed)
     truth = np.repeat([0, 1], 12).astype(np.int16)
     prob = rng.dirichlet([1, 1], (runs, 24)).astype(np.float32)
     tiles = pd.DataFrame({"path": ["f.tif"] * 24, "y0": range(24), "x0": 0, "y1": 8, "x1": 8})
-    return SetAnswers(name, tiles, truth, np.repeat([f"w{i}" for i in range(8)], 3).astype(object), ("a", "b"), prob)
+    return SetPredictions(
+        name, tiles, truth, np.repeat([f"w{i}" for i in range(8)], 3).astype(object), ("a", "b"), prob
+    )
 
 
 def test_the_mean_has_students_interval() -> None:
@@ -38,7 +40,7 @@ def test_the_mean_has_students_interval() -> None:
 
 def test_more_runs_on_the_same_wells_do_not_narrow_the_interval_over_wells() -> None:
     one = answers(runs=1)
-    many = SetAnswers(one.name, one.tiles, one.truth, one.groups, one.classes, np.repeat(one.prob, 20, axis=0))
+    many = SetPredictions(one.name, one.tiles, one.truth, one.groups, one.classes, np.repeat(one.prob, 20, axis=0))
     for end in ("value", "lo", "hi"):
         assert getattr(one.balanced_accuracy(), end) == pytest.approx(getattr(many.balanced_accuracy(), end), abs=1e-6)
 
@@ -67,9 +69,9 @@ def test_the_ensemble_is_the_mean_of_the_runs() -> None:
 
 
 def test_joined_sets_keep_the_wells_of_different_plates_apart() -> None:
-    folds = joined([answers(), answers(seed=1)], "both")
+    folds = concatenate_predictions([answers(), answers(seed=1)], "both")
     assert (len(folds.truth), len(set(folds.groups))) == (48, 8)
-    plates = joined([answers("p1"), answers("p2")], "both")
+    plates = concatenate_predictions([answers("p1"), answers("p2")], "both")
     assert len(set(plates.groups)) == 16
     assert plates.prob.shape == (3, 48, 2)
 
@@ -78,10 +80,10 @@ def test_tiles_without_finite_pixels_count_as_no_answer() -> None:
     one = answers()
     prob = one.prob.copy()
     prob[:, 5] = np.nan
-    some = SetAnswers(one.name, one.tiles, one.truth, one.groups, one.classes, prob)
+    some = SetPredictions(one.name, one.tiles, one.truth, one.groups, one.classes, prob)
     assert some.tile_table().loc[5, ["run_01", "flips"]].tolist() == ["", 0]
     kept = np.arange(24) != 5
-    rest = SetAnswers(one.name, one.tiles[kept], one.truth[kept], one.groups[kept], one.classes, one.prob[:, kept])
+    rest = SetPredictions(one.name, one.tiles[kept], one.truth[kept], one.groups[kept], one.classes, one.prob[:, kept])
     assert some.balanced_accuracy() == rest.balanced_accuracy()
 
 
@@ -93,7 +95,7 @@ def test_the_mean_curve_is_that_of_the_runs_and_its_band_holds_it() -> None:
         for epoch in range(1, 21)
     ]
     histories = pd.DataFrame(rows)
-    table = curve_table(histories)
+    table = mean_curve_table(histories)
     mean = table[table["series"] == "accuracy"].set_index("epoch")
     np.testing.assert_allclose(mean["mean"], histories.groupby("epoch")["accuracy"].mean())
     assert (mean["runs"] == 3).all()
@@ -112,4 +114,10 @@ def test_the_first_epoch_of_an_accuracy_is_found_for_every_run() -> None:
 
 def test_test_sets_are_named_shortly_where_that_tells_them_apart() -> None:
     paths = [Path("plates/monday"), Path("a/day"), Path("b/day"), Path("x/validation"), Path("tiles.csv")]
-    assert set_names(paths) == ["monday", str(Path("a/day")), str(Path("b/day")), str(Path("x/validation")), "tiles"]
+    assert short_set_names(paths) == [
+        "monday",
+        str(Path("a/day")),
+        str(Path("b/day")),
+        str(Path("x/validation")),
+        "tiles",
+    ]

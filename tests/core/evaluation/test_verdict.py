@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_cellclass.core.evaluation.verdict import WORDS, Evidence, Speed, compare_speed, judge, kept_part
+from napari_cellclass.core.evaluation.verdict import WORDS, Evidence, Speed, compare_speed, generalised_fraction, judge
 from napari_cellclass.core.stats.intervals import Estimate
 
 
@@ -59,7 +59,7 @@ def test_a_network_not_above_guessing_on_new_groups_never_counts_as_learned(
         assert found.word not in ("learned", "partly")
     if found.word == "learned":
         assert value >= (1 + 1 / classes) / 2
-    kept = kept_part(found.evidence)
+    kept = generalised_fraction(found.evidence)
     assert kept is None or 0 <= kept <= 1
 
 

@@ -298,7 +298,7 @@ GRIDS = st.one_of(
         st.sampled_from([0.0, 0.25, 0.5]),
         st.sampled_from(["drop", "pad", "shift"]),
     ),
-    st.builds(TileGrid.into_n, st.tuples(st.integers(10, 60), st.integers(10, 60)), st.integers(1, 30)),
+    st.builds(TileGrid.from_tile_count, st.tuples(st.integers(10, 60), st.integers(10, 60)), st.integers(1, 30)),
     st.builds(
         grid_around_points,
         st.just((40, 50)),
@@ -324,7 +324,7 @@ def test_a_grid_is_laid_again_from_its_description_and_a_region_keeps_the_key(gr
 def test_different_grids_have_different_keys_and_loose_tiles_none() -> None:
     grids = [
         GRID, TileGrid.regular((60, 80), 10, edge="pad"), TileGrid.regular((60, 80), 10, 0.5),
-        TileGrid.regular((60, 80), 20), TileGrid.regular((60, 81), 10), TileGrid.into_n((60, 80), 9),
+        TileGrid.regular((60, 80), 20), TileGrid.regular((60, 81), 10), TileGrid.from_tile_count((60, 80), 9),
         grid_around_points((60, 80), [(30, 30)], 10),
     ]  # fmt: skip
     assert len({grid_key(grid) for grid in grids}) == len(grids)

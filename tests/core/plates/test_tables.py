@@ -10,7 +10,7 @@ from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.tables import (
     FieldRow,
     WellList,
-    classes_of,
+    classes_in_table,
     field_table,
     well_table,
     write_plate_tables,
@@ -61,7 +61,7 @@ def test_the_tables_are_the_same_after_writing_and_reading(tmp_path: Path) -> No
     assert lines[1] == "/p/B10f00.tif,B10f00,B10,0,done,4,3,1,0.75,0.25,0.9,,0"
     assert lines[4] == "/p/B02f02.tif,B02f02,B02,2,failed,,,,,,,,"
     again = read_plate_table(tmp_path / "fields.csv")
-    assert classes_of(again) == CLASSES
+    assert classes_in_table(again) == CLASSES
     assert well_table(again, CLASSES).equals(well_table(fields, CLASSES))
     assert read_plate_table(tmp_path / "wells.csv")["well"].tolist() == ["B02", "B10", "C01"]
     write_plate_tables(fields[-1:], well_table(fields[-1:], CLASSES), tmp_path)

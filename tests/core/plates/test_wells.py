@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from napari_cellclass.core.plates.wells import Well, parse_well, plate_of, site_of, tile_place, well_of, wells_of
+from napari_cellclass.core.plates.wells import (
+    Well,
+    parse_well,
+    plate_format,
+    site_in_name,
+    tile_position_in_name,
+    well_in_name,
+    wells_in_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,24 +27,24 @@ from napari_cellclass.core.plates.wells import Well, parse_well, plate_of, site_
     ],
 )
 def test_wells_are_read_from_the_names_that_microscopes_give(name: str, well: Well | None) -> None:
-    assert well_of(name) == well
+    assert well_in_name(name) == well
 
 
 def test_one_name_without_a_well_makes_all_names_no_wells() -> None:
-    assert wells_of(["B03.tif", "cell.tif"]) is None
-    assert wells_of([]) is None
+    assert wells_in_names(["B03.tif", "cell.tif"]) is None
+    assert wells_in_names([]) is None
 
 
 def test_the_edge_is_that_of_the_smallest_plate() -> None:
-    assert plate_of([Well(8, 12)]) == (8, 12)
-    assert plate_of([Well(8, 13)]) == (16, 24)
+    assert plate_format([Well(8, 12)]) == (8, 12)
+    assert plate_format([Well(8, 13)]) == (16, 24)
     assert Well(8, 5).on_edge((8, 12))
     assert not Well(8, 5).on_edge((16, 24))
 
 
 def test_the_place_of_a_tile_is_read_from_its_name() -> None:
-    assert tile_place("Control_0001_r02_c13.tif") == (2, 13)
-    assert tile_place("r02c03.tif") is None
+    assert tile_position_in_name("Control_0001_r02_c13.tif") == (2, 13)
+    assert tile_position_in_name("r02c03.tif") is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +60,7 @@ def test_the_place_of_a_tile_is_read_from_its_name() -> None:
     ],
 )
 def test_the_field_of_a_well_is_read_from_its_name(name: str, site: int | None) -> None:
-    assert site_of(name) == site
+    assert site_in_name(name) == site
 
 
 def test_a_well_has_one_name_however_it_is_written() -> None:
@@ -60,7 +68,7 @@ def test_a_well_has_one_name_however_it_is_written() -> None:
         well = parse_well(text)
         assert well is not None
         assert well.name == "B03"
-    assert parse_well("AB12") == well_of("AB12.tif")
+    assert parse_well("AB12") == well_in_name("AB12.tif")
     assert Well(28, 12).name == "AB12"
     for text in ("", "B", "B0", "Z3", "control", "B3f1"):
         assert parse_well(text) is None

@@ -8,9 +8,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.core.quality.brightness import classes_by_brightness
+from napari_cellclass.core.quality.brightness import check_classes_by_brightness
 from napari_cellclass.runs.common.dataset_opening import grid_maker, resolve_auto_settings
 
 
@@ -23,7 +23,7 @@ def fields(folder: Path, brighter: float, smoother: float, groups: int = 5) -> T
             grain = gaussian_filter(rng.standard_normal((64, 64)), sigma)
             pixels = gain * (60 + 12 * grain / grain.std())
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name}{i}.png")
-    return read_labelled(folder, grid_maker(params(folder)))
+    return read_dataset(folder, grid_maker(params(folder)))
 
 
 def params(folder: Path, **more: object) -> TrainParams:
@@ -48,7 +48,7 @@ def test_tiles_are_brought_to_one_brightness_where_texture_serves_as_well(
 
 
 def test_with_few_groups_nothing_is_said(tmp_path: Path) -> None:
-    assert classes_by_brightness(fields(tmp_path, 2, 0, groups=2)) is None
+    assert check_classes_by_brightness(fields(tmp_path, 2, 0, groups=2)) is None
 
 
 @pytest.mark.parametrize("chosen", ["tile", "none"])

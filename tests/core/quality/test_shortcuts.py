@@ -14,13 +14,13 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.quality.shortcuts import (
     Shortcut,
-    evenly,
+    evaluate_shortcuts,
+    evenly_spaced,
     grouped_folds,
     position_features,
     shortcut_alarms,
     shortcut_features,
     shortcut_table,
-    shortcut_test,
 )
 from napari_cellclass.core.samples.synthetic import separable_plate
 from napari_cellclass.core.stats.metrics import Estimate
@@ -55,7 +55,7 @@ def noise(names: list[str], side: int = 64) -> dict[str, np.ndarray]:
 
 
 def alarms(data: TileDataset) -> set[str]:
-    return {alarm.code for alarm in shortcut_alarms(shortcut_test(data, shortcut_features(data)))}
+    return {alarm.code for alarm in shortcut_alarms(evaluate_shortcuts(data, shortcut_features(data)))}
 
 
 def plate_data(seed: int) -> TileDataset:
@@ -89,7 +89,7 @@ def test_halving_the_puncta_fields_is_an_alarm_of_brightness(real_data: Path) ->
         return replace(source, data=source.data[:] // 2) if path.parent.name == "puncta" else source
 
     data = read_folders(real_data / "transfluor", lambda one: TileGrid.regular(one.shape, 128), "^(...)", read)
-    found = shortcut_test(data.take(np.arange(0, len(data), 6)), {"brightness": brightness(data)[::6]})
+    found = evaluate_shortcuts(data.take(np.arange(0, len(data), 6)), {"brightness": brightness(data)[::6]})
     (alarm,) = shortcut_alarms(found)
     assert alarm.code == "shortcut-brightness"
     assert alarm.text.startswith("Brightness alone reaches 0.9")
@@ -141,9 +141,9 @@ def test_the_place_of_tiles_that_were_cut_before_is_read_from_their_names() -> N
 
 def test_the_same_split_as_the_training_is_used_where_there_is_one() -> None:
     data = split_by_group(dataset(noise([f"f{i}.png" for i in range(8)]), lambda name, y, x: int(x >= 32)))
-    (found,) = shortcut_test(data, {"position": position_features(data)})
+    (found,) = evaluate_shortcuts(data, {"position": position_features(data)})
     assert found.held_out is not None
-    assert found.shown.value == 1
+    assert found.estimate.value == 1
     row = shortcut_table([found], Estimate(0.7, 0.5, 0.9)).iloc[1]
     assert (row["balanced_accuracy"], row["all_groups"]) == (1, 1)
 
@@ -169,6 +169,6 @@ def test_an_alarm_needs_a_sure_and_a_large_effect(estimate: Estimate, groups: in
 
 
 def test_many_tiles_are_thinned_evenly() -> None:
-    assert evenly(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert evenly(101, 5).tolist() == [0, 25, 50, 75, 100]
-    assert evenly(0, 5).tolist() == []
+    assert evenly_spaced(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced(101, 5).tolist() == [0, 25, 50, 75, 100]
+    assert evenly_spaced(0, 5).tolist() == []

@@ -11,10 +11,10 @@ from napari_cellclass.core.stats.calibration import (
     ERROR_RATES,
     Calibration,
     calibrate,
+    conformal_threshold,
     fit_temperature,
-    set_limit,
-    with_temperature,
-    within_limit,
+    prediction_sets,
+    scale_by_temperature,
 )
 from napari_cellclass.core.stats.metrics import ece, reliability
 
@@ -39,7 +39,7 @@ def test_the_temperature_undoes_what_made_a_network_too_sure(too_sure: float, k:
 def test_a_temperature_changes_no_class(temperature: float, seed: int) -> None:
     prob, _ = tiles(200, 3, 1, seed)
     prob[0] = np.nan
-    scaled = with_temperature(prob, temperature)
+    scaled = scale_by_temperature(prob, temperature)
     np.testing.assert_array_equal(scaled[1:].argmax(axis=1), prob[1:].argmax(axis=1))
     np.testing.assert_allclose(scaled[1:].sum(axis=1), 1, atol=1e-5)
     assert np.isnan(scaled[0]).all()
@@ -57,13 +57,13 @@ def test_prediction_sets_hold_the_true_class_as_often_as_they_promise(rate: floa
     covered = []
     for (p, t), (q, u) in zip(held, new, strict=True):
         scores = np.sort(1 - p.astype(float)[np.arange(150), t])
-        covered.append(within_limit(q, set_limit(scores, rate))[np.arange(150), u].mean())
+        covered.append(prediction_sets(q, conformal_threshold(scores, rate))[np.arange(150), u].mean())
     assert np.mean(covered) == pytest.approx(1 - rate, abs=0.01)
 
 
 def test_too_few_scores_rule_nothing_out() -> None:
     prob, _ = tiles(10, 3, 1, 0)
-    assert within_limit(prob, set_limit(np.array([0.1, 0.2, 0.3]), 0.1)).all()
+    assert prediction_sets(prob, conformal_threshold(np.array([0.1, 0.2, 0.3]), 0.1)).all()
 
 
 def test_calibration_is_measured_on_other_groups_than_it_is_made_from() -> None:
@@ -83,7 +83,7 @@ def test_calibration_is_measured_on_other_groups_than_it_is_made_from() -> None:
     )
     np.testing.assert_allclose(found.undo(found.apply(prob)), prob, atol=1e-5)
     new, _ = tiles(3000, 3, 3, 1)
-    sets = within_limit(found.apply(new), found.limit(0.1))
+    sets = prediction_sets(found.apply(new), found.threshold(0.1))
     assert sets.any(axis=1).mean() > 0.9
 
 
@@ -116,7 +116,7 @@ def test_the_reliability_after_is_that_of_each_group_scaled_by_the_other_groups(
     fair = np.empty_like(prob)
     for name in set(groups):
         own = groups == name
-        fair[own] = with_temperature(prob[own], fit_temperature(prob[~own], truth[~own]))
+        fair[own] = scale_by_temperature(prob[own], fit_temperature(prob[~own], truth[~own]))
     for told, answers, error in (
         (found.reliability_before, prob, found.ece_before), (found.reliability_after, fair, found.ece_after)
     ):  # fmt: skip
@@ -124,7 +124,7 @@ def test_the_reliability_after_is_that_of_each_group_scaled_by_the_other_groups(
         assert [row["n"] for row in told] == [row["n"] for row in expected]
         full = [(row["accuracy"], row["confidence"], row["n"]) for row in told if row["n"]]
         assert sum(n * abs(right - sure) for right, sure, n in full) / 400 == pytest.approx(error, abs=1e-5)
-    lines = found.table()
+    lines = found.reliability_lines()
     assert len(lines) > 3
     assert all(f"{row['confidence']:.3f}   {row['accuracy']:.3f}" in "\n".join(lines)
                for row in found.reliability_after if row["n"])  # fmt: skip
@@ -133,9 +133,9 @@ def test_the_reliability_after_is_that_of_each_group_scaled_by_the_other_groups(
 def test_a_group_unlike_the_others_is_not_flattered_by_its_own_temperature() -> None:
     prob, truth = tiles(600, 3, 1, 0)
     odd = np.arange(600) >= 400
-    prob[odd] = with_temperature(prob[odd], 0.2)  # far too sure
+    prob[odd] = scale_by_temperature(prob[odd], 0.2)  # far too sure
     groups = ["odd" if yes else f"w{i % 2}" for i, yes in enumerate(odd)]
     found = calibrate(prob, truth, groups)
     assert found is not None
-    naive = ece(with_temperature(prob, found.temperature), truth)
+    naive = ece(scale_by_temperature(prob, found.temperature), truth)
     assert found.ece_after > naive

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.stats.learning_curve import advice, fit_learning_curve
+from napari_cellclass.core.stats.learning_curve import fit_learning_curve, learning_curve_advice
 
 TILES = np.array([20, 20, 40, 40, 80, 80, 160, 160, 160])
 
@@ -46,7 +46,7 @@ def test_it_says_how_many_more_tiles_an_accuracy_asks_for() -> None:
     more = curve.more_tiles(0.9)
     assert more is not None
     assert more.value == pytest.approx(needed, rel=0.25)
-    text = advice(curve, {"Snf7": 40, "control": 120}, "Snf7")
+    text = learning_curve_advice(curve, {"Snf7": 40, "control": 120}, "Snf7")
     assert text.startswith("about ")
     assert "more tiles for 90 %" in text
     assert "of them of 'Snf7', which is recognised least (95 % interval" in text
@@ -54,18 +54,18 @@ def test_it_says_how_many_more_tiles_an_accuracy_asks_for() -> None:
 
 def test_a_flat_curve_says_that_more_tiles_would_not_help() -> None:
     curve = fit_learning_curve(points(np.array([0.5, 0.52, 0.49, 0.51, 0.5, 0.5, 0.51, 0.49, 0.5])))
-    text = advice(curve, {"a": 80, "b": 80}, "a")
+    text = learning_curve_advice(curve, {"a": 80, "b": 80}, "a")
     assert text.startswith("more tiles of this kind would not help: the curve levels off at 50 %")
 
 
 def test_a_noisy_curve_does_not_promise_anything() -> None:
     noisy = 0.6 + np.random.default_rng(3).normal(0, 0.15, len(TILES))
-    text = advice(fit_learning_curve(points(noisy)), {"a": 80, "b": 80}, "a")
+    text = learning_curve_advice(fit_learning_curve(points(noisy)), {"a": 80, "b": 80}, "a")
     assert "cannot be told" in text or "no upper limit" in text
 
 
 def test_what_is_perfect_needs_no_more() -> None:
-    text = advice(fit_learning_curve(points(np.ones(len(TILES)))), {"a": 80, "b": 80}, "a")
+    text = learning_curve_advice(fit_learning_curve(points(np.ones(len(TILES)))), {"a": 80, "b": 80}, "a")
     assert text == "100 % is reached already: more tiles of this kind cannot help much"
 
 

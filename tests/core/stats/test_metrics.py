@@ -9,8 +9,8 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.stats.agreement import tables
-from napari_cellclass.core.stats.metrics import Figures, ece, evaluate, reliability, wilson
+from napari_cellclass.core.stats.agreement import contingency_tables
+from napari_cellclass.core.stats.metrics import GroupedMetrics, ece, evaluate, reliability, wilson
 
 
 def random_case(seed: int, n: int = 60, k: int = 3) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -151,7 +151,7 @@ def test_intervals_cover_the_truth_in_95_of_100_experiments(groups: int) -> None
         means = np.where(np.arange(groups) % 2, 0.7, 0.9)
         rates = np.repeat(rng.beta(20 * means, 20 * (1 - means)), tiles)  # wells differ, tiles of a well are alike
         said = np.where(rng.random(len(labels)) < rates, labels, 1 - labels)
-        figures = Figures(tables(labels, said, names, 2)[0], 0)
+        figures = GroupedMetrics(contingency_tables(labels, said, names, 2)[0], 0)
         accuracy, balanced = figures.accuracies()
         recall = figures._class_interval("recall", 0)
         found = {"accuracy": (accuracy.lo, accuracy.hi), "balanced": (balanced.lo, balanced.hi), "recall": recall}

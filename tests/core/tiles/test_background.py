@@ -9,7 +9,7 @@ from scipy import ndimage
 from napari_cellclass.core.common.errors import CancelledError, ParamsError
 from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.tiles.background import FieldLevels, background_scores, keep
+from napari_cellclass.core.tiles.background import BackgroundLevels, background_scores, foreground_tiles
 from napari_cellclass.core.tiles.grid import TileGrid
 
 RULES = ("mean", "variance", "otsu")
@@ -31,7 +31,7 @@ def test_the_tiles_with_cells_are_kept_and_no_other(rule: str, bright: bool) -> 
     grid = TileGrid.regular(source.shape, 32)
     scores = background_scores(source, grid, rule)
     assert scores.dtype == np.float32
-    np.testing.assert_array_equal(keep(scores, rule), (grid.row < 2) & (grid.col < 2))
+    np.testing.assert_array_equal(foreground_tiles(scores, rule), (grid.row < 2) & (grid.col < 2))
 
 
 def test_blurred_tiles_are_dropped_by_focus() -> None:
@@ -39,7 +39,7 @@ def test_blurred_tiles_are_dropped_by_focus() -> None:
     sharp[:64, :64] = ndimage.gaussian_filter(sharp[:64, :64, 0], 4)[..., None]
     source = SourceImage(sharp)
     grid = TileGrid.regular(source.shape, 32)
-    kept = keep(background_scores(source, grid, "focus"), "focus")
+    kept = foreground_tiles(background_scores(source, grid, "focus"), "focus")
     np.testing.assert_array_equal(kept, (grid.row >= 2) | (grid.col >= 2))
 
 
@@ -58,7 +58,7 @@ def test_focus_does_not_depend_on_the_brightness_of_poisson_noise() -> None:
 def test_a_higher_limit_never_keeps_more(rule: str) -> None:
     source = SourceImage(field(True))
     scores = background_scores(source, TileGrid.regular(source.shape, 32), rule)
-    kept = [keep(scores, rule, limit) for limit in np.linspace(0, float(scores.max()) * 1.01, 20)]
+    kept = [foreground_tiles(scores, rule, limit) for limit in np.linspace(0, float(scores.max()) * 1.01, 20)]
     assert kept[0].all()
     assert not kept[-1].any()
     assert all((more >= fewer).all() for more, fewer in itertools.pairwise(kept))
@@ -78,7 +78,7 @@ def test_a_field_of_one_grey_value_has_scores() -> None:
     for rule in RULES:
         scores = background_scores(source, TileGrid.regular(source.shape, 32), rule)
         assert np.isfinite(scores).all()
-        assert not keep(scores, rule).any()
+        assert not foreground_tiles(scores, rule).any()
 
 
 def test_tiles_with_nan_are_left_for_others_to_judge() -> None:
@@ -89,15 +89,15 @@ def test_tiles_with_nan_are_left_for_others_to_judge() -> None:
     for rule in (*RULES, "focus"):
         scores = background_scores(source, grid, rule)
         assert np.isnan(scores).sum() == 1
-        assert keep(scores, rule)[np.isnan(scores)].all()
+        assert foreground_tiles(scores, rule)[np.isnan(scores)].all()
 
 
 def test_no_rule_keeps_everything_and_an_unknown_one_is_refused() -> None:
     source = SourceImage(field(True))
     grid = TileGrid.regular(source.shape, 32)
-    assert keep(background_scores(source, grid, "none"), "none").all()
+    assert foreground_tiles(background_scores(source, grid, "none"), "none").all()
     with pytest.raises(ParamsError, match="unknown background rule 'median'"):
-        keep(np.ones(3, np.float32), "median")  # type: ignore[arg-type]
+        foreground_tiles(np.ones(3, np.float32), "median")  # type: ignore[arg-type]
 
 
 def test_progress_is_told_and_cancelling_stops() -> None:
@@ -111,7 +111,7 @@ def test_progress_is_told_and_cancelling_stops() -> None:
 
 
 def test_levels_are_those_of_the_field() -> None:
-    levels = FieldLevels.of(SourceImage(field(True)))
+    levels = BackgroundLevels.of(SourceImage(field(True)))
     assert levels.background == pytest.approx(400, abs=15)
     assert 412 < levels.otsu < 970
     assert levels.span == pytest.approx(640, abs=60)

@@ -42,7 +42,7 @@ def test_pad_and_shift_cover_every_pixel(height: int, width: int, tile: int, ove
     for y0, x0, y1, x1 in grid.boxes:
         hit[y0:y1, x0:x1] = True
     assert hit.all()
-    assert grid.own_area().sum() == pytest.approx(height * width)
+    assert grid.exclusive_area().sum() == pytest.approx(height * width)
 
 
 @given(lengths, lengths, tiles, overlaps, edges, st.floats(0, 1), st.floats(0, 1))
@@ -75,7 +75,7 @@ def test_rectangles_are_drawn_half_a_pixel_outside_the_pixel_centres() -> None:
 def test_into_n_cuts_as_image_slicer_does() -> None:
     # image_slicer.slice(f, 12) makes 4 columns and 3 rows; 10 makes 4 x 3 as well
     for n, shape in ((12, (3, 4)), (10, (3, 4)), (4, (2, 2)), (2, (1, 2)), (1, (1, 1))):
-        grid = TileGrid.into_n((302, 401), n)
+        grid = TileGrid.from_tile_count((302, 401), n)
         assert grid.grid_shape == shape
         assert grid.tile_px == (302 // shape[0], 401 // shape[1])
 

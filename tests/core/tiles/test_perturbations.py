@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, Scale
+from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, GreyRange
 
 BY_NAME = {one.name: one for one in PERTURBATIONS}
 TILE = np.random.default_rng(0).integers(20, 200, (24, 24, 2)).astype(np.uint16)
-SCALE = Scale(0, 255)
+SCALE = GreyRange(0, 255)
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,12 +41,12 @@ def test_the_neutral_level_changes_nothing() -> None:
 
 def test_gain_multiplies_above_black_and_saturates_as_a_camera_does() -> None:
     np.testing.assert_array_equal(BY_NAME["gain"].apply(TILE, 2.0, SCALE), 2 * TILE)
-    np.testing.assert_array_equal(BY_NAME["gain"].apply(TILE, 2.0, Scale(10, 255)), 2 * TILE - 10)
+    np.testing.assert_array_equal(BY_NAME["gain"].apply(TILE, 2.0, GreyRange(10, 255)), 2 * TILE - 10)
     assert BY_NAME["gain"].apply(TILE.astype(np.uint8), 2.0, SCALE).max() == 255
 
 
 def test_offset_adds_a_part_of_the_range() -> None:
-    np.testing.assert_array_equal(BY_NAME["offset"].apply(TILE, 0.1, Scale(0, 1000)), TILE + 100)
+    np.testing.assert_array_equal(BY_NAME["offset"].apply(TILE, 0.1, GreyRange(0, 1000)), TILE + 100)
 
 
 def test_noise_has_the_sd_that_was_asked_for() -> None:
@@ -62,8 +62,8 @@ def test_a_rotation_turns_the_content() -> None:
     assert BY_NAME["rotation"].apply(TILE, 45.0, SCALE).min() >= TILE.min(), "no black corners"
 
 
-@pytest.mark.parametrize("scale", [SCALE, Scale(0, 60000)])
-def test_jpeg_of_deep_images_stays_in_their_range(scale: Scale) -> None:
+@pytest.mark.parametrize("scale", [SCALE, GreyRange(0, 60000)])
+def test_jpeg_of_deep_images_stays_in_their_range(scale: GreyRange) -> None:
     smooth = (np.add.outer(np.arange(32), np.arange(32))[..., None] / 62 * scale.white).astype(np.uint16)
     changed = BY_NAME["jpeg"].apply(smooth, 90, scale)
     assert np.abs(changed.astype(float) - smooth).max() < 0.05 * scale.white

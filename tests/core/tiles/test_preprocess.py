@@ -82,7 +82,8 @@ def test_percentiles_of_a_field_undo_its_exposure(gain: float, offset: float) ->
     pixels = np.random.default_rng(0).gamma(2, 100, (30, 50, 2))
     spec = percentiles_spec()
     levelled = [
-        spec.level(values, field_levels(spec, SourceImage(values))) for values in (pixels, gain * pixels + offset)
+        spec.apply_levels(values, field_levels(spec, SourceImage(values)))
+        for values in (pixels, gain * pixels + offset)
     ]
     assert levelled[0].dtype == np.float32
     np.testing.assert_allclose(levelled[1], levelled[0], atol=1e-4)
@@ -121,9 +122,9 @@ def test_odd_fields_have_levels() -> None:
 def test_tiles_without_their_field_are_refused_by_a_model_that_needs_it() -> None:
     tiles = np.zeros((2, 4, 4, 2), np.uint8)
     with pytest.raises(ModelError, match="give whole fields"):
-        percentiles_spec().level(tiles, None)
+        percentiles_spec().apply_levels(tiles, None)
     fixed = PreprocessSpec(channels=2, input_px=(4, 4))
-    assert fixed.level(tiles, None) is tiles
+    assert fixed.apply_levels(tiles, None) is tiles
     assert field_levels(fixed, SourceImage(tiles[0])) is None
 
 

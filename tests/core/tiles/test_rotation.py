@@ -8,7 +8,7 @@ from skimage.data import camera
 from skimage.transform import rotate
 
 from napari_cellclass.core.common.errors import ParamsError
-from napari_cellclass.core.tiles.rotation import parse_angles, rotated
+from napari_cellclass.core.tiles.rotation import parse_angles, rotate_tile
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def tile() -> np.ndarray:
 @pytest.mark.parametrize("angle", [-5, 1, 3, 30, 90])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float32", "float16", "int32"])
 def test_a_copy_is_truly_rotated_as_scikit_image_does_it(tile: np.ndarray, angle: int, dtype: str) -> None:
-    mine = rotated(tile.astype(dtype), angle)
+    mine = rotate_tile(tile.astype(dtype), angle)
     theirs = rotate(tile[..., 0].astype(float), angle, order=1, mode="symmetric", preserve_range=True)
     assert mine.dtype == np.dtype(dtype)
     assert mine.shape == tile.shape
@@ -29,17 +29,17 @@ def test_a_copy_is_truly_rotated_as_scikit_image_does_it(tile: np.ndarray, angle
 def test_corners_are_reflected_and_not_black(tile: np.ndarray) -> None:
     bright = np.maximum(tile, 40)
     for angle in (-45, -5, 5, 45):
-        assert rotated(bright, angle).min() >= 40
+        assert rotate_tile(bright, angle).min() >= 40
 
 
 def test_every_angle_gives_another_copy(tile: np.ndarray) -> None:
-    copies = {rotated(tile, angle).tobytes() for angle in (0, *parse_angles("-5:5"))}
+    copies = {rotate_tile(tile, angle).tobytes() for angle in (0, *parse_angles("-5:5"))}
     assert len(copies) == 11
 
 
 def test_channels_are_rotated_each_by_itself(tile: np.ndarray) -> None:
     both = np.concatenate([tile, 255 - tile], axis=2)
-    np.testing.assert_array_equal(rotated(both, 7)[..., 1:], rotated(255 - tile, 7))
+    np.testing.assert_array_equal(rotate_tile(both, 7)[..., 1:], rotate_tile(255 - tile, 7))
 
 
 @given(st.integers(-180, 180), st.integers(0, 50))

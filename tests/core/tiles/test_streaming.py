@@ -14,7 +14,7 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles import streaming
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.streaming import batches_of_tiles, rows_of_tiles
+from napari_cellclass.core.tiles.streaming import iterate_tile_batches, iterate_tile_rows
 
 
 @pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
@@ -23,7 +23,7 @@ def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float) -> N
     source = SourceImage(np.random.default_rng(0).integers(0, 255, (70, 90, 2)).astype(np.uint8))
     grid = TileGrid.regular(source.shape, 32, overlap, edge).take([3, 0, 2])  # type: ignore[arg-type]
     seen = {}
-    for places, tiles in rows_of_tiles(source, grid):
+    for places, tiles in iterate_tile_rows(source, grid):
         seen |= dict(zip(places.tolist(), tiles, strict=True))
     assert sorted(seen) == list(range(len(grid)))
     for place, tile in seen.items():
@@ -35,7 +35,7 @@ def test_batches_are_views_of_the_pixels_where_tiles_are_evenly_spaced(overlap: 
     pixels = np.random.default_rng(0).integers(0, 255, (64, 130, 2)).astype(np.uint8)
     source = SourceImage(pixels)
     grid = TileGrid.regular(source.shape, 32, overlap)
-    for places, tiles in batches_of_tiles(source, grid, 3):
+    for places, tiles in iterate_tile_batches(source, grid, 3):
         assert np.shares_memory(tiles, pixels)
         assert not tiles.flags.writeable
         for place, tile in zip(places, tiles, strict=True):
@@ -55,7 +55,7 @@ def test_overlapping_rows_are_not_read_again_and_again_and_gaps_not_at_all() -> 
 
     grid = TileGrid.regular((320, 64), 32, 0.5)
     grid = grid.take((grid.boxes[:, 2] <= 160) | (grid.boxes[:, 0] >= 256))
-    for places, tiles in batches_of_tiles(SourceImage(Counted()), grid, 8):
+    for places, tiles in iterate_tile_batches(SourceImage(Counted()), grid, 8):
         for place, tile in zip(places, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
             np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
@@ -76,7 +76,7 @@ def test_no_chunk_of_a_file_is_read_twice_where_tiles_abut(chunk: int) -> None:
             times[key[0].start // chunk : -(-key[0].stop // chunk)] += 1
             return pixels[key]
 
-    list(batches_of_tiles(SourceImage(Chunked()), TileGrid.regular((640, 64), 32), 8))
+    list(iterate_tile_batches(SourceImage(Chunked()), TileGrid.regular((640, 64), 32), 8))
     assert (times == 1).all()
 
 
@@ -90,7 +90,7 @@ def test_the_first_row_of_tiles_is_read_by_itself_where_the_file_allows_it() -> 
             asked.append((key[0].start, key[0].stop))
             return np.zeros((key[0].stop - key[0].start, 64, 1), np.uint8)
 
-    list(batches_of_tiles(SourceImage(Recorded()), TileGrid.regular((640, 64), 32), 8))
+    list(iterate_tile_batches(SourceImage(Recorded()), TileGrid.regular((640, 64), 32), 8))
     assert asked == [(0, 32), (32, 96), (96, 224), (224, 480), (480, 640)]
 
 
@@ -134,14 +134,14 @@ def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
     expected = SourceImage(pixels).image_id
     whole = {
         int(p): t.copy()
-        for ps, ts in batches_of_tiles(SourceImage(pixels), grid, 4)
+        for ps, ts in iterate_tile_batches(SourceImage(pixels), grid, 4)
         for p, t in zip(ps, ts, strict=True)
     }
     monkeypatch.setattr("napari_cellclass.core.tiles.streaming._MOST_BYTES", 0)
     monkeypatch.setattr("napari_cellclass.core.tiles.streaming._GOOD_BYTES", 32 * 32 * 6 * 4)
     row_hash = SourceImage(pixels).row_hash() if hashed else None
     seen = []
-    for places, tiles in batches_of_tiles(SourceImage(Recorded()), grid, 4, row_hash):
+    for places, tiles in iterate_tile_batches(SourceImage(Recorded()), grid, 4, row_hash):
         seen += places.tolist()
         for place, tile in zip(places.tolist(), tiles, strict=True):
             np.testing.assert_array_equal(tile, whole[place])
@@ -160,7 +160,7 @@ def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.
     grid = TileGrid.regular((96, 700), 32)
     for places in (np.flatnonzero(grid.col % 5 == 2), np.arange(len(grid))[::-1], np.arange(3)):
         row_hash = source.row_hash()
-        for _ in batches_of_tiles(source, grid.take(places), 2, row_hash):
+        for _ in iterate_tile_batches(source, grid.take(places), 2, row_hash):
             pass
         assert source.identify(row_hash=row_hash) == SourceImage(pixels).image_id
 
@@ -168,7 +168,7 @@ def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.
 def test_channels_that_lie_apart_are_brought_together() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 96)).astype(np.uint16).transpose(1, 2, 0)
     grid = TileGrid.regular((64, 96), 32)
-    for places, tiles in batches_of_tiles(SourceImage(pixels), grid, 8):
+    for places, tiles in iterate_tile_batches(SourceImage(pixels), grid, 8):
         assert tiles.strides[2:] == (6, 2)
         for place, tile in zip(places, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
@@ -178,9 +178,9 @@ def test_channels_that_lie_apart_are_brought_together() -> None:
 def test_rows_come_in_the_order_of_the_grid_with_their_own_pixels() -> None:
     pixels = np.arange(90 * 40, dtype=np.int32).reshape(90, 40, 1)
     for overlap in (0.0, 0.5):
-        grid = TileGrid.regular((90, 40), 10, overlap).from_row_nearest(47)
+        grid = TileGrid.regular((90, 40), 10, overlap).rows_ordered_from(47)
         seen: list[int] = []
-        for places, tiles in batches_of_tiles(SourceImage(pixels), grid, 3):
+        for places, tiles in iterate_tile_batches(SourceImage(pixels), grid, 3):
             seen += places.tolist()
             for place, tile in zip(places, tiles, strict=True):
                 y0, x0, y1, x1 = grid.boxes[place]
@@ -213,7 +213,7 @@ def test_a_png_is_decoded_once_and_its_rows_are_let_go_as_they_pass(
     elif order == "with gaps":
         grid = grid.take(grid.boxes[:, 0] // 32 % 3 == 0)
     row_hash = source.row_hash()
-    for places, tiles in batches_of_tiles(source, grid, 8, row_hash):
+    for places, tiles in iterate_tile_batches(source, grid, 8, row_hash):
         for place, tile in zip(places, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
             np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])

@@ -10,7 +10,7 @@ from PIL import Image
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
+from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", ">u2", "b1"]
 
@@ -25,7 +25,7 @@ def pixels(dtype: str, channels: int) -> np.ndarray:
 
 def written(folder: Path, source: SourceImage, wanted: Any = "auto") -> SourceImage:
     path = folder / f"tile{tile_suffix(source, wanted)}"
-    stored = storable(np.asarray(source.data))
+    stored = to_storable_dtype(np.asarray(source.data))
     write_tile(path, stored, source, SourceImage(stored).image_id)
     return read_image(path)
 
@@ -35,7 +35,7 @@ def written(folder: Path, source: SourceImage, wanted: Any = "auto") -> SourceIm
 def test_every_depth_and_number_of_channels_is_read_back_equal(dtype: str, channels: int, tmp_path: Path) -> None:
     source = SourceImage(pixels(dtype, channels))
     again = written(tmp_path, source)
-    stored = storable(np.asarray(source.data))
+    stored = to_storable_dtype(np.asarray(source.data))
     assert again.dtype == stored.dtype
     assert again.image_id == SourceImage(stored).image_id
     if dtype != "b1":

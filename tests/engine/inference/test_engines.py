@@ -113,7 +113,7 @@ def test_the_graph_does_what_the_preprocessing_says(dtype: str, size: tuple[int,
         )
         levels = np.array([[offset + 3.3, offset + 211.7], [offset, offset + 150.2]])
     answers = OpenVinoNetwork(unchanged((32, 32, 2)), spec, TileKind.of(tiles))(tiles, levels)
-    np.testing.assert_allclose(answers, spec.apply(spec.level(tiles, levels)).reshape(9, -1), atol=2e-6)
+    np.testing.assert_allclose(answers, spec.apply(spec.apply_levels(tiles, levels)).reshape(9, -1), atol=2e-6)
 
 
 def unchanged(shape: tuple[int, int, int]) -> Any:

@@ -10,7 +10,7 @@ from scipy.ndimage import convolve1d, map_coordinates, rotate
 from scipy.stats import kstest
 
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
-from napari_cellclass.core.tiles.statistics import channel_stats, looks
+from napari_cellclass.core.tiles.statistics import channel_stats, tile_fingerprint
 from napari_cellclass.engine.training.augment import _noise, blurred, spare_of, training_batch, turned, zoom
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
@@ -18,9 +18,9 @@ from napari_cellclass.engine.training.tile_pixels import TilePixels
 def pixels(shape: tuple[int, int, int], input_px: tuple[int, int] | None = None) -> TilePixels:
     tiles = np.random.default_rng(0).integers(0, 256, (6, *shape)).astype(np.uint8)
     spec = PreprocessSpec(channels=shape[2], input_px=input_px or shape[:2])
-    hashes, thumbs = (np.stack(found) for found in zip(*map(looks, tiles), strict=True))
+    hashes, thumbnails = (np.stack(found) for found in zip(*map(tile_fingerprint, tiles), strict=True))
     none = np.zeros(0, np.int64)
-    return TilePixels(tiles, np.arange(6), spec, False, none, tiles[:1], channel_stats(tiles), hashes, thumbs)
+    return TilePixels(tiles, np.arange(6), spec, False, none, tiles[:1], channel_stats(tiles), hashes, thumbnails)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from napari_cellclass.core.models.drift import STATISTICS, training_statistics
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.statistics import channel_stats
-from napari_cellclass.core.tiles.streaming import batches_of_tiles
+from napari_cellclass.core.tiles.streaming import iterate_tile_batches
 from napari_cellclass.runs.classify.field import classify_field
 from napari_cellclass.runs.common.engine_access import open_engine
 
@@ -28,7 +28,7 @@ def test_every_tile_is_read_once_from_where_its_box_lies(edge: str) -> None:
     source, grid = SourceImage(pixels), TileGrid.regular((100, 130), 32, 0.25, edge)
     padded = np.pad(pixels, ((0, 64), (0, 64), (0, 0)), mode="symmetric")
     seen = []
-    for places, tiles in batches_of_tiles(source, grid, 32):
+    for places, tiles in iterate_tile_batches(source, grid, 32):
         seen += places.tolist()
         for place, tile in zip(places, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
@@ -165,7 +165,7 @@ def test_a_field_out_of_the_training_range_is_a_warning_in_its_record(ihc_model:
     source = ihc_field()
     grid = TileGrid.regular(source.shape, bundle.manifest.tile_px)
     known = training_statistics(
-        np.concatenate([channel_stats(tiles) for _, tiles in batches_of_tiles(source, grid, 32)])
+        np.concatenate([channel_stats(tiles) for _, tiles in iterate_tile_batches(source, grid, 32)])
     )
     manifest = bundle.manifest.model_copy(update={"data": bundle.manifest.data | {STATISTICS: known}})
     told = replace(bundle, manifest=manifest)

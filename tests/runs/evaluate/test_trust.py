@@ -18,7 +18,7 @@ from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.stats.metrics import evaluate
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, Scale
+from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, GreyRange
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, predict_dataset
 from napari_cellclass.runs.evaluate.trust import (
     measure_robustness,
@@ -67,7 +67,7 @@ def evaluation(data: Any) -> Evaluation:
 
 
 def test_a_network_that_learned_the_exposure_falls_with_it_and_stands_the_rest(data: Any) -> None:
-    table = measure_robustness(data, Threshold(), Scale(0, 255)).set_index(["perturbation", "level"])[
+    table = measure_robustness(data, Threshold(), GreyRange(0, 255)).set_index(["perturbation", "level"])[
         "balanced_accuracy"
     ]
     assert table["none", 0] == table["gain", 1] == 1
@@ -108,7 +108,7 @@ def test_a_stress_test_can_be_cancelled(data: Any) -> None:
     seen: list[int] = []
     with pytest.raises(CancelledError):
         measure_robustness(
-            data, Threshold(), Scale(0, 255), Task(lambda p: seen.append(p.done), lambda: len(seen) == 3)
+            data, Threshold(), GreyRange(0, 255), Task(lambda p: seen.append(p.done), lambda: len(seen) == 3)
         )
     assert seen == [1, 2, 3]
 

@@ -19,7 +19,7 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.rotation import rotated
+from napari_cellclass.core.tiles.rotation import rotate_tile
 from napari_cellclass.runs.prepare import slice_plan, slicing
 from napari_cellclass.runs.prepare.slicing import slice_images
 
@@ -131,7 +131,7 @@ def test_rotated_copies_are_rotated_and_belong_to_their_field(plate: Path, tmp_p
         assert sorted(same["angle"]) == [-2, -1, 0, 1]
         pixels = {row.angle: np.asarray(Image.open(out / row.file))[..., None] for row in same.itertuples()}
         for angle in (-2, -1, 1):
-            np.testing.assert_array_equal(pixels[angle], rotated(pixels[0], angle))
+            np.testing.assert_array_equal(pixels[angle], rotate_tile(pixels[0], angle))
             assert (pixels[angle] != pixels[0]).any()
             assert pixels[angle].min() > 0
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.train import TrainParams
@@ -67,7 +67,7 @@ def test_annotated_fields_in_memory_are_the_data_set_of_the_files_that_a_trainin
     folder = tmp_path / "scratch"
     folder.mkdir()
     table = write_annotated_fields(fields, folder, group_by, NO_TASK)
-    written = split_by_group(read_labelled(table, group_by=group_by), 0.25)
+    written = split_by_group(read_dataset(table, group_by=group_by), 0.25)
     found = split_by_group(annotated_dataset(fields, group_by), 0.25)
     assert found.image_ids == written.image_ids
     assert found.scheme == written.scheme

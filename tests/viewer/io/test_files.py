@@ -17,7 +17,7 @@ from npe2 import PluginManager, PluginManifest
 import napari_cellclass
 from napari_cellclass.core.common.errors import CellClassError, OutputError
 from napari_cellclass.core.common.journal import Journal
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -159,7 +159,7 @@ def test_a_map_becomes_class_folders_that_can_be_trained_on(
         viewer.layers.selection.add(viewer.layers["field"])
     written = viewer.layers.save(str(tmp_path / "out"), selected=True, plugin=f"{PLUGIN}.write_folders")
     assert len(written) == (table.class_index >= 0).sum() + 1
-    data = read_labelled(tmp_path / "out")
+    data = read_dataset(tmp_path / "out")
     assert data.scheme.names == ("a", "b, c", "µ")
     np.testing.assert_array_equal(np.bincount(data.labels), np.bincount(table.class_index[table.class_index >= 0]))
 
@@ -349,7 +349,7 @@ def test_the_sample_data_set_can_be_trained_on(
     layers = viewer.open_sample(PLUGIN, "dataset")
     folder = Path(layers[0].metadata[KEY]["folder"])
     assert tmp_path in folder.parents
-    data = read_labelled(folder, group_by="^(...)")
+    data = read_dataset(folder, group_by="^(...)")
     assert data.scheme.names == ("diffuse", "globs")
     assert len(data) == 2 * 6 * 2 * 4
     assert not data.skipped

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from napari_cellclass.core.blind.session import BlindSession, Reading
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write, write_json
-from napari_cellclass.core.stats.agreement import PairedComparison, compare_paired, kappa_estimate, tables
+from napari_cellclass.core.stats.agreement import PairedComparison, compare_paired, contingency_tables, kappa_estimate
 from napari_cellclass.core.stats.intervals import Estimate
-from napari_cellclass.core.stats.metrics import Figures
+from napari_cellclass.core.stats.metrics import GroupedMetrics
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def reveal(session: BlindSession) -> BlindResult:
     scored = None
     if network is not None and said is not None:
         # A tile with NaN pixels has no class of the network's: a column of its own, and never right.
-        accuracy, balanced = Figures(
-            tables(truth, np.where(said < 0, len(names), said), groups, len(names) + 1)[0]
+        accuracy, balanced = GroupedMetrics(
+            contingency_tables(truth, np.where(said < 0, len(names), said), groups, len(names) + 1)[0]
         ).accuracies()
         scored = {"name": network["name"], "accuracy": asdict(accuracy), "balanced_accuracy": asdict(balanced)}
     return BlindResult(
@@ -195,7 +195,7 @@ def _reader(
     reading: Reading, truth: NDArray[Any], groups: NDArray[Any], said: NDArray[Any] | None, k: int
 ) -> ReaderResult:
     first, second = _readings(reading, len(truth))
-    figures = Figures(tables(truth, first, groups, k)[0])
+    figures = GroupedMetrics(contingency_tables(truth, first, groups, k)[0])
     accuracy, balanced = figures.accuracies()
     twice = second >= 0
     return ReaderResult(

@@ -11,7 +11,7 @@ from napari_cellclass.core.blind.container import encode_png
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.images.display import as_rgb, stretched
+from napari_cellclass.core.images.display import stretch_contrast, to_rgb
 
 _WIDEST_GAP = 15
 
@@ -86,6 +86,6 @@ def render_tiles(data: TileDataset, places: NDArray[np.int64], task: Task) -> li
         for place in places[data.image[places] == number].tolist():
             task.check("cancelled while drawing the tiles")
             pixels = source.read(*(int(v) for v in data.boxes[place]))
-            found[place] = encode_png(as_rgb(stretched(pixels, together=source.rgb)))
+            found[place] = encode_png(to_rgb(stretch_contrast(pixels, together=source.rgb)))
             task.progress("drawing the tiles", len(found), len(places))
     return [found[int(place)] for place in places]

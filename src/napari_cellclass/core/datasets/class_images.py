@@ -72,28 +72,28 @@ class OpenedImages:
     ----------
     entries
         What training uses.
-    unreadable, odd, doubled, contested
+    unreadable, inconsistent, duplicates, label_conflicts
         (path, reason) of files that cannot be read, whose channels or dtype differ from most, that have the
         pixels of another one, and that have those of one of another class.
     """
 
     entries: tuple[ImageEntry, ...]
     unreadable: tuple[tuple[Path, str], ...]
-    odd: tuple[tuple[Path, str], ...]
-    doubled: tuple[tuple[Path, str], ...]
-    contested: tuple[tuple[Path, str], ...]
+    inconsistent: tuple[tuple[Path, str], ...]
+    duplicates: tuple[tuple[Path, str], ...]
+    label_conflicts: tuple[tuple[Path, str], ...]
 
     @property
     def skipped(self) -> tuple[tuple[Path, str], ...]:
         """(path, reason) of all that are left out."""
-        return self.unreadable + self.odd + self.doubled + self.contested
+        return self.unreadable + self.inconsistent + self.duplicates + self.label_conflicts
 
 
-Opened = Callable[[OpenedImages], None]
+OpenedCallback = Callable[[OpenedImages], None]
 
 
-def no_look(images: OpenedImages) -> None:
-    """Look at nothing: the default of every ``opened=``."""
+def ignore_images(images: OpenedImages) -> None:
+    """Ignore the images: the default of every ``on_opened=``."""
 
 
 def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[str, list[Path]]:
@@ -148,7 +148,7 @@ def group_name(path: Path, pattern: str | None) -> str:
     return match.group(1)
 
 
-def usable_images(
+def open_usable_images(
     folders: dict[str, list[Path]],
     group_by: str | None,
     read: ReadImage,
@@ -157,9 +157,11 @@ def usable_images(
 ) -> OpenedImages:
     """Open the images of each class, see :func:`open_images`, and sort out those that cannot be used."""
     entries, unreadable = open_images(folders, group_by, read, task, origins)
-    entries, odd = alike(entries)
-    entries, doubled, contested = unlike(entries)
-    return OpenedImages(tuple(entries), tuple(unreadable), tuple(odd), tuple(doubled), tuple(contested))
+    entries, inconsistent = same_format(entries)
+    entries, duplicates, label_conflicts = without_duplicates(entries)
+    return OpenedImages(
+        tuple(entries), tuple(unreadable), tuple(inconsistent), tuple(duplicates), tuple(label_conflicts)
+    )
 
 
 def open_images(
@@ -192,49 +194,49 @@ def open_images(
     return entries, skipped
 
 
-def alike(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
+def same_format(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
     """Keep the images with the commonest channels and dtype."""
     kinds = Counter((entry.source.channels, entry.source.dtype.newbyteorder("=")) for entry in entries)
     if not kinds:
         return [], []
     (channels, dtype), _ = kinds.most_common(1)[0]
-    kept, odd = [], []
+    kept, inconsistent = [], []
     for entry in entries:
         kind = entry.source.channels, entry.source.dtype.newbyteorder("=")
         if kind == (channels, dtype):
             kept.append(entry)
         else:
-            odd.append(
+            inconsistent.append(
                 (
                     entry.path,
                     f"{entry.path.name} has {kind[0]} channel(s) of {kind[1]}, unlike most: {channels} of {dtype}",
                 )
             )
-    return kept, odd
+    return kept, inconsistent
 
 
-def unlike(
+def without_duplicates(
     entries: list[ImageEntry],
 ) -> tuple[list[ImageEntry], list[tuple[Path, str]], list[tuple[Path, str]]]:
     """Keep one of several images with the same pixels, and none of them where their classes differ.
 
     Returns
     -------
-    kept, doubled, contested
+    kept, duplicates, label_conflicts
         The images; and (path, reason) of copies within a class, and of all copies across classes.
     """
     same: dict[str, list[ImageEntry]] = defaultdict(list)
     for entry in entries:
         same[entry.image_id].append(entry)
-    kept, doubled, contested = [], [], []
+    kept, duplicates, label_conflicts = [], [], []
     for entry in entries:
         others = same[entry.image_id]
         if len({other.class_name for other in others}) > 1:
             other = next(other for other in others if other.class_name != entry.class_name)
             reason = f"{entry.path.name} has the same pixels as {other.path.name} of class {other.class_name!r}"
-            contested.append((entry.path, f"{reason}; decide for one class"))
+            label_conflicts.append((entry.path, f"{reason}; decide for one class"))
         elif entry is others[0]:
             kept.append(entry)
         else:
-            doubled.append((entry.path, f"{entry.path.name} has the same pixels as {others[0].path.name}"))
-    return kept, doubled, contested
+            duplicates.append((entry.path, f"{entry.path.name} has the same pixels as {others[0].path.name}"))
+    return kept, duplicates, label_conflicts

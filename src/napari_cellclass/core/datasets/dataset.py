@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import (
-    Opened,
+    OpenedCallback,
     ReadImage,
     class_folders,
-    no_look,
-    usable_images,
+    ignore_images,
+    open_usable_images,
 )
 from napari_cellclass.core.datasets.tile_provenance import Provenance, TileOrigins
 from napari_cellclass.core.images.reading import read_image
@@ -107,11 +107,11 @@ class TileDataset:
             digest.update(repr((row, self.groups[i], self.split[i])).encode())
         return digest.hexdigest()
 
-    def where(self, split: str) -> NDArray[np.int64]:
-        """Places of the tiles of a split."""
+    def tile_indices(self, split: str) -> NDArray[np.int64]:
+        """Give the indices of the tiles of a split."""
         return np.flatnonzero(self.split == split)
 
-    def originals(self) -> TileDataset:
+    def without_rotated_copies(self) -> TileDataset:
         """Leave out rotated copies: a tile is to be judged once."""
         if self.provenance is None or not self.provenance.rotated.any():
             return self
@@ -156,7 +156,7 @@ class TileDataset:
             for place in index[self.image[index] == number]:
                 yield int(place), source.read(*(int(v) for v in self.boxes[place]))
 
-    def levels(self, spec: PreprocessSpec, task: Task = NO_TASK) -> Callable[[int], NDArray[np.float64] | None]:
+    def levels_lookup(self, spec: PreprocessSpec, task: Task = NO_TASK) -> Callable[[int], NDArray[np.float64] | None]:
         """Give a function from a tile's place to its field's levels, see :func:`field_levels`.
 
         Each image is read once more, where ``spec`` asks for its percentiles.
@@ -194,7 +194,7 @@ def read_folders(
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
     task: Task = NO_TASK,
-    opened: Opened = no_look,
+    on_opened: OpenedCallback = ignore_images,
 ) -> TileDataset:
     """Make a data set of class folders, every image read once to know that it can be.
 
@@ -212,8 +212,8 @@ def read_folders(
         The classes of a model: the folders must be among them, and labels count in their order.
     task
         Reports and is checked once per image.
-    opened
-        Told which images can be used, before anything is raised for want of them.
+    on_opened
+        Called with the images that can be used, images can be used, before anything is raised for want of them.
 
     Returns
     -------
@@ -230,8 +230,8 @@ def read_folders(
     """
     folders = class_folders(folder, classes)
     origins = TileOrigins([folder, *(folder / name for name in folders)])
-    images = usable_images(folders, group_by, read, task, origins)
-    opened(images)
+    images = open_usable_images(folders, group_by, read, task, origins)
+    on_opened(images)
     entries, skipped = images.entries, images.skipped
     scheme = ClassScheme(tuple(classes or folders))
     image, boxes, labels, groups = [], [], [], []

@@ -15,7 +15,7 @@ _NUMBER_WIDTH, _PLACE_WIDTH, _ANGLE_WIDTH = 4, 2, 2
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
-def natural_key(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
+def natural_sort_key(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
     """Sort key of a path: numbers within a name count as numbers, so that ``f2`` stands before ``f10``."""
     parts = re.findall(r"\d+|\D+", path.name)
     return str(path.parent), [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts]
@@ -31,13 +31,13 @@ def number_width(largest: int) -> int:
     return max(_NUMBER_WIDTH, len(str(largest)))
 
 
-def tile_place(row: int, col: int, grid_shape: tuple[int, int]) -> str:
+def tile_position_suffix(row: int, col: int, grid_shape: tuple[int, int]) -> str:
     """Say where a tile lies: ``"_r00_c03"``."""
     wide = [max(_PLACE_WIDTH, len(str(n - 1))) for n in grid_shape]
     return f"_r{row:0{wide[0]}d}_c{col:0{wide[1]}d}"
 
 
-def angle_mark(angle: int, angles: Sequence[int]) -> str:
+def angle_suffix(angle: int, angles: Sequence[int]) -> str:
     """Mark a rotated copy: ``"_a+05"``, ``"_a-03"``; empty for the tile itself."""
     width = max(_ANGLE_WIDTH, *(len(str(abs(a))) for a in angles)) if angles else _ANGLE_WIDTH
     return f"_a{angle:+0{width + 1}d}" if angle else ""
@@ -79,4 +79,4 @@ def folder_images(folder: Path, leave_out: Path | None = None) -> dict[str, list
     found = {"": loose} if loose else classes
     if not found:
         raise DatasetError(f"{folder} holds no image; give a folder of images, or of one sub-folder per class")
-    return {name: sorted(images, key=natural_key) for name, images in found.items()}
+    return {name: sorted(images, key=natural_sort_key) for name, images in found.items()}

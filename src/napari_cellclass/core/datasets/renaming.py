@@ -25,7 +25,7 @@ from napari_cellclass.core.common.errors import DatasetError, OutputError
 from napari_cellclass.core.common.files import output_error, write_json, write_text
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.naming import folder_images, number_width, safe_prefix
-from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, as_text, read_tile_list
+from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, read_tile_list, tile_list_to_csv
 
 JOURNAL = ".napari-cellclass-rename.json"
 State = Literal["aside", "placing", "done"]
@@ -49,7 +49,7 @@ class Renaming:
     moves: tuple[tuple[str, str], ...]
     lists: tuple[tuple[str, str, str], ...] = ()
 
-    def aside(self, index: int) -> Path:
+    def temporary_path(self, index: int) -> Path:
         """Where a file waits between its names; hidden, so that nobody takes it for an image."""
         old = self.folder / self.moves[index][0]
         return old.with_name(f".cellclass-rename-{index:06d}{old.suffix}")
@@ -96,9 +96,9 @@ def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK)
             return renaming
         renaming.save("aside")
     if state == "aside":
-        _step(renaming, lambda i: (folder / renaming.moves[i][0], renaming.aside(i)), task, "setting aside")
+        _step(renaming, lambda i: (folder / renaming.moves[i][0], renaming.temporary_path(i)), task, "setting aside")
         renaming.save("placing")
-    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][1]), task, "renaming")
+    _step(renaming, lambda i: (renaming.temporary_path(i), folder / renaming.moves[i][1]), task, "renaming")
     for name, _, after in renaming.lists:
         write_text(folder / name, after)
     renaming.save("done")
@@ -126,9 +126,9 @@ def undo_renaming(folder: Path, task: Task = NO_TASK) -> Renaming:
         renaming = _reversible(renaming)
         renaming.save("placing")
     if state != "aside":
-        _step(renaming, lambda i: (folder / renaming.moves[i][1], renaming.aside(i)), task, "setting aside")
+        _step(renaming, lambda i: (folder / renaming.moves[i][1], renaming.temporary_path(i)), task, "setting aside")
         renaming.save("aside")
-    _step(renaming, lambda i: (renaming.aside(i), folder / renaming.moves[i][0]), task, "renaming")
+    _step(renaming, lambda i: (renaming.temporary_path(i), folder / renaming.moves[i][0]), task, "renaming")
     for name, before, _ in renaming.lists:
         write_text(folder / name, before)
     try:
@@ -168,7 +168,7 @@ def _lists(folder: Path, classes: Iterable[str], names: dict[str, str]) -> Itera
                 old.removeprefix(start): new.removeprefix(start) for old, new in names.items() if old.startswith(start)
             }
             after = frame.assign(file=[mine.get(file, file) for file in frame["file"]])
-            yield f"{start}{TILE_LIST}", as_text(frame), as_text(after)
+            yield f"{start}{TILE_LIST}", tile_list_to_csv(frame), tile_list_to_csv(after)
 
 
 def _reversible(renaming: Renaming) -> Renaming:

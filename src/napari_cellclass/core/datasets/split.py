@@ -106,7 +106,7 @@ def _with_gap(data: TileDataset) -> TileDataset:
     return replace(data, split_rule=rule)
 
 
-def split_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
+def split_by_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
     """Hold out one part of the groups of a cross-validation, in which every group is held out once.
 
     Parameters
@@ -162,7 +162,7 @@ def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> T
         A class has one tile only.
     """
     rng = np.random.default_rng(seed)
-    units = tile_units(data)
+    units = unrotated_tile_ids(data)
     split = np.full(len(data), TRAIN, object)
     for label in range(len(data.scheme)):
         mine = np.unique(units[data.labels == label])
@@ -172,7 +172,7 @@ def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> T
     return _originals_judged(replace(data, split=split, split_rule=rule))
 
 
-def tile_units(data: TileDataset) -> NDArray[np.int64]:
+def unrotated_tile_ids(data: TileDataset) -> NDArray[np.int64]:
     """Count the tiles so that a tile and its rotated copies have the same number; shape (N,)."""
     known = data.provenance
     if known is None:

@@ -8,10 +8,10 @@ import numpy as np
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
-from napari_cellclass.core.datasets.split import tile_units
+from napari_cellclass.core.datasets.split import unrotated_tile_ids
 
 
-def shuffled_labels(data: TileDataset, seed: int) -> TileDataset:
+def shuffle_training_labels(data: TileDataset, seed: int) -> TileDataset:
     """Deal the labels of the training tiles out anew: what is learned then is memory and nothing else.
 
     The held-out tiles keep theirs. After Zhang et al., ICLR 2017 (arXiv:1611.03530).
@@ -23,15 +23,15 @@ def shuffled_labels(data: TileDataset, seed: int) -> TileDataset:
     seed
         Of the permutation.
     """
-    train = data.where(TRAIN)
-    _, first, unit = np.unique(tile_units(data)[train], return_index=True, return_inverse=True)
+    train = data.tile_indices(TRAIN)
+    _, first, unit = np.unique(unrotated_tile_ids(data)[train], return_index=True, return_inverse=True)
     dealt = np.random.default_rng(seed).permutation(data.labels[train][first])
     labels = data.labels.copy()
     labels[train] = dealt[unit.ravel()]
     return replace(data, labels=labels, split_rule=f"{data.split_rule}; training labels shuffled, seed {seed}")
 
 
-def fewer_tiles(data: TileDataset, part: float, seed: int) -> TileDataset:
+def subsample_training_tiles(data: TileDataset, part: float, seed: int) -> TileDataset:
     """Leave a part of the training tiles, class by class and over all training groups alike.
 
     Tiles, not groups, are drawn: what is learned from it is about more tiles of the groups there are.
@@ -50,8 +50,8 @@ def fewer_tiles(data: TileDataset, part: float, seed: int) -> TileDataset:
     DatasetError
         No tile of a class would be left.
     """
-    train = data.where(TRAIN)
-    units = tile_units(data)
+    train = data.tile_indices(TRAIN)
+    units = unrotated_tile_ids(data)
     rank = np.random.default_rng(seed).permutation(int(units.max()) + 1)
     split = data.split.copy()
     for label, name in enumerate(data.scheme.names):

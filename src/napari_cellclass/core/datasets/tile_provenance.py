@@ -55,7 +55,7 @@ class TileOrigin:
         return Path(PurePosixPath(self.source).name)
 
 
-def empty_list() -> pd.DataFrame:
+def empty_tile_list() -> pd.DataFrame:
     """Give a list of no tiles."""
     return pd.DataFrame({name: pd.Series(dtype=np.int64 if name in _NUMBERS else object) for name in COLUMNS})
 
@@ -77,10 +77,10 @@ def read_tile_list(folder: Path, name: str = TILE_LIST) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     frame = read_table(path)
-    return typed(frame, path) if is_tile_list(frame) else None
+    return parse_tile_list(frame, path) if is_tile_list(frame) else None
 
 
-def typed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+def parse_tile_list(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Bring a table of text to the columns of a list of tiles, numbers as int64.
 
     Raises
@@ -105,10 +105,10 @@ def write_tile_list(folder: Path, frame: pd.DataFrame) -> None:
         It cannot be written.
     """
     with atomic_write(Path(folder) / TILE_LIST) as temporary:
-        temporary.write_bytes(as_text(frame).encode("utf-8", "backslashreplace"))
+        temporary.write_bytes(tile_list_to_csv(frame).encode("utf-8", "backslashreplace"))
 
 
-def as_text(frame: pd.DataFrame) -> str:
+def tile_list_to_csv(frame: pd.DataFrame) -> str:
     """Give a list of tiles as CSV."""
     return str(escape_formulas(frame).to_csv(index=False, lineterminator="\n"))
 
@@ -175,7 +175,7 @@ class TileOrigins:
         return self._resolved[path.parent] / path.name
 
 
-def whole_tiles(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+def tile_list_to_boxes(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Turn a list of tiles into one of boxes in images: every file is one box, as large as it was cut.
 
     Returns
@@ -188,7 +188,7 @@ def whole_tiles(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     DatasetError
         A value is no number, or no tile has a class.
     """
-    tiles = typed(frame, path)
+    tiles = parse_tile_list(frame, path)
     if len(tiles) and (tiles["class_name"].str.strip() == "").all():
         raise DatasetError(f"{path}: no tile has a class; fill in class_name, or sort the tiles into class folders")
     columns: dict[str, Any] = {"path": tiles["file"], "y0": "0", "x0": "0"}

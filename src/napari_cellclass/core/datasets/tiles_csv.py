@@ -15,14 +15,14 @@ from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import (
     ImageEntry,
-    Opened,
+    OpenedCallback,
     ReadImage,
     group_name,
-    no_look,
-    usable_images,
+    ignore_images,
+    open_usable_images,
 )
 from napari_cellclass.core.datasets.dataset import GridOf, TileDataset, read_folders
-from napari_cellclass.core.datasets.tile_provenance import Provenance, TileOrigins, is_tile_list, whole_tiles
+from napari_cellclass.core.datasets.tile_provenance import Provenance, TileOrigins, is_tile_list, tile_list_to_boxes
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.labels.classes import ClassScheme, palette
 
@@ -35,14 +35,14 @@ def is_tiles_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv" and not path.is_dir()
 
 
-def read_labelled(
+def read_dataset(
     data: Path,
     grid: GridOf | None = None,
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
     task: Task = NO_TASK,
-    opened: Opened = no_look,
+    on_opened: OpenedCallback = ignore_images,
 ) -> TileDataset:
     """Make a data set of class folders or of a list of tiles, whichever ``data`` is.
 
@@ -50,8 +50,8 @@ def read_labelled(
     :func:`read_tiles_csv`.
     """
     if is_tiles_csv(data):
-        return read_tiles_csv(data, task, group_by=group_by, read=read, classes=classes, opened=opened)
-    return read_folders(data, grid, group_by, read, classes, task, opened)
+        return read_tiles_csv(data, task, group_by=group_by, read=read, classes=classes, on_opened=on_opened)
+    return read_folders(data, grid, group_by, read, classes, task, on_opened)
 
 
 def read_tiles_csv(
@@ -61,7 +61,7 @@ def read_tiles_csv(
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
-    opened: Opened = no_look,
+    on_opened: OpenedCallback = ignore_images,
 ) -> TileDataset:
     """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group and colour.
 
@@ -82,8 +82,8 @@ def read_tiles_csv(
         Opens an image.
     classes
         The classes of a model: labels count in their order, and must be among them. Else all names, sorted.
-    opened
-        Told which images can be used, before anything is raised for want of them.
+    on_opened
+        Called with the images that can be used, images can be used, before anything is raised for want of them.
 
     Returns
     -------
@@ -99,10 +99,12 @@ def read_tiles_csv(
     CancelledError
         The task was cancelled.
     """
-    return dataset_of_table(read_table(path), path, task, group_by=group_by, read=read, classes=classes, opened=opened)
+    return dataset_from_table(
+        read_table(path), path, task, group_by=group_by, read=read, classes=classes, on_opened=on_opened
+    )
 
 
-def dataset_of_table(
+def dataset_from_table(
     frame: pd.DataFrame,
     path: Path,
     task: Task = NO_TASK,
@@ -110,7 +112,7 @@ def dataset_of_table(
     group_by: str | None = None,
     read: ReadImage = read_image,
     classes: Sequence[str] | None = None,
-    opened: Opened = no_look,
+    on_opened: OpenedCallback = ignore_images,
 ) -> TileDataset:
     """Make a data set of a table of tiles as :func:`read_tiles_csv` does; all of its values are text.
 
@@ -118,7 +120,7 @@ def dataset_of_table(
     """
     cut = is_tile_list(frame)
     origins = TileOrigins([path.parent] if cut else [], path.name)
-    frame = whole_tiles(frame, path) if cut else frame
+    frame = tile_list_to_boxes(frame, path) if cut else frame
     for column in ("path", *_BOX, "class_name"):
         find_column(frame, (column,), path, repr(column))
     boxes = _boxes(frame, path)
@@ -129,8 +131,8 @@ def dataset_of_table(
     files = [path.parent / text for text in frame["path"]]
     sources = [origins.find(file) for file in files]
     groups = _groups(frame, [o.name if o else f for o, f in zip(sources, files, strict=True)], group_by)
-    images = usable_images({"": list(dict.fromkeys(files))}, None, read, task)
-    opened(images)
+    images = open_usable_images({"": list(dict.fromkeys(files))}, None, read, task)
+    on_opened(images)
     entries, skipped = images.entries, images.skipped
     number = {entry.path: i for i, entry in enumerate(entries)}
     kept = np.array([i for i, file in enumerate(files) if file in number], np.int64)

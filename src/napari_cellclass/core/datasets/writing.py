@@ -10,17 +10,17 @@ import pandas as pd
 
 from napari_cellclass.core.common.errors import DatasetError, OutputError
 from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.datasets.naming import safe_prefix, tile_place
+from napari_cellclass.core.datasets.naming import safe_prefix, tile_position_suffix
 from napari_cellclass.core.datasets.tile_provenance import (
     COLUMNS,
     TILE_LIST,
-    empty_list,
+    empty_tile_list,
     read_tile_list,
     write_tile_list,
 )
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
+from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 
 
 def write_class_folders(
@@ -71,7 +71,7 @@ def write_class_folders(
     before = _listed(folder)
     stem, suffix = safe_prefix(Path(source.name).stem), tile_suffix(source)
     names = [
-        f"{folders[class_names[i]]}/{stem}{tile_place(int(grid.row[i]), int(grid.col[i]), grid.grid_shape)}{suffix}"
+        f"{folders[class_names[i]]}/{stem}{tile_position_suffix(int(grid.row[i]), int(grid.col[i]), grid.grid_shape)}{suffix}"
         for i in places
     ]
     there = next((name for name in names if (folder / name).exists()), None)
@@ -81,7 +81,7 @@ def write_class_folders(
     rows: list[dict[str, Any]] = []
     for place, name in task.track(list(zip(places, names, strict=True)), "writing tiles"):
         box = [int(v) for v in grid.boxes[place]]
-        pixels = storable(source.read(*box[:2], *box[2:]))
+        pixels = to_storable_dtype(source.read(*box[:2], *box[2:]))
         content = SourceImage(pixels, name).image_id
         write_tile(folder / name, pixels, source, content)
         row = (name, class_names[place], origin, int(grid.row[place]), int(grid.col[place]), *box, 0, stem, content)
@@ -105,4 +105,4 @@ def _listed(folder: Path) -> pd.DataFrame:
     frame = read_tile_list(folder)
     if frame is None and (folder / TILE_LIST).exists():
         raise OutputError(f"{folder / TILE_LIST} is a table of another kind; choose another folder")
-    return empty_list() if frame is None else frame
+    return empty_tile_list() if frame is None else frame

@@ -13,10 +13,10 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins
 from napari_cellclass.core.evaluation.results import Evaluation
-from napari_cellclass.core.images.display import crop_pixels
+from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.params.evaluate import PanelOrder
 
-PAGE = 25
+TILES_PER_PAGE = 25
 """Tiles on a page."""
 ORDERS: dict[PanelOrder, str] = {
     "confident": "most certain first",
@@ -41,7 +41,7 @@ class PanelTile:
 
     Parameters
     ----------
-    place
+    tile_index
         In the data set.
     pixels
         uint8, shape (h, w, 3); contrast stretched tile by tile, where it is not 8-bit RGB.
@@ -51,19 +51,19 @@ class PanelTile:
         0 to 1, or NaN.
     """
 
-    place: int
+    tile_index: int
     pixels: NDArray[np.uint8]
     true_class: str
     class_name: str
     confidence: float
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         """Whether the prediction is the true class."""
         return self.class_name == self.true_class
 
 
-def panel_places(
+def panel_tile_indices(
     evaluation: Evaluation, order: PanelOrder, seed: int = 0, cell: tuple[int, int] | None = None
 ) -> NDArray[np.int64]:
     """Give the places of the tiles in an order.
@@ -115,7 +115,7 @@ def read_panel(evaluation: Evaluation, places: NDArray[np.int64], task: Task = N
             task.check("cancelled while the tiles were read")
             found[place] = PanelTile(
                 place,
-                crop_pixels(source, data.boxes[place]),
+                read_tile_rgb(source, data.boxes[place]),
                 names[data.labels[place]],
                 names[said[place]],
                 float(confidence[place]),
@@ -123,7 +123,7 @@ def read_panel(evaluation: Evaluation, places: NDArray[np.int64], task: Task = N
     return tuple(found[place] for place in places.tolist())
 
 
-def panel_frame(evaluation: Evaluation, places: NDArray[np.int64]) -> pd.DataFrame:
+def panel_table(evaluation: Evaluation, places: NDArray[np.int64]) -> pd.DataFrame:
     """Give the rows of ``tiles.csv`` of some tiles, in that order, numbered from 1 in the column ``number``."""
     frame = evaluation.frame().iloc[places].reset_index(drop=True)
     frame.insert(0, "number", np.arange(1, len(frame) + 1))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.stats.agreement import tables
+from napari_cellclass.core.stats.agreement import contingency_tables
 from napari_cellclass.core.stats.intervals import Estimate
-from napari_cellclass.core.stats.metrics import EvalReport, Figures, evaluate
+from napari_cellclass.core.stats.metrics import EvalReport, GroupedMetrics, evaluate
 
 VALIDATION_SET = "validation"
 MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -26,7 +26,7 @@ RUN_COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class SetAnswers:
+class SetPredictions:
     """What R runs say of the N tiles of one test set.
 
     Parameters
@@ -75,10 +75,12 @@ class SetAnswers:
         if not finite.any():
             raise DatasetError(f"{self.name} has no tile with finite pixels; check the images")
         counts = [
-            tables(self.truth[finite], one[finite].argmax(axis=1), self.groups[finite], len(self.classes))[0]
+            contingency_tables(self.truth[finite], one[finite].argmax(axis=1), self.groups[finite], len(self.classes))[
+                0
+            ]
             for one in self.prob
         ]
-        return Figures(np.sum(counts, axis=0)).accuracies()[1]
+        return GroupedMetrics(np.sum(counts, axis=0)).accuracies()[1]
 
     def tile_table(self) -> pd.DataFrame:
         """One row per tile: test, path, y0, x0, y1, x1, true_class, run_01 …, fraction_right, flips.
@@ -98,14 +100,14 @@ class SetAnswers:
         return table
 
 
-def joined(parts: Sequence[SetAnswers], name: str) -> SetAnswers:
+def concatenate_predictions(parts: Sequence[SetPredictions], name: str) -> SetPredictions:
     """Lay answers to different tiles of the same number of runs end to end, as those of folds.
 
     Groups of sets of different names are told apart by these.
     """
     mixed = len({part.name for part in parts}) > 1
     groups = [np.array([f"{p.name}/{g}" for g in p.groups], object) if mixed else p.groups for p in parts]
-    return SetAnswers(
+    return SetPredictions(
         name,
         pd.concat([part.tiles for part in parts], ignore_index=True),
         np.concatenate([part.truth for part in parts]),
@@ -115,7 +117,7 @@ def joined(parts: Sequence[SetAnswers], name: str) -> SetAnswers:
     )
 
 
-def set_names(paths: Sequence[Path]) -> list[str]:
+def short_set_names(paths: Sequence[Path]) -> list[str]:
     """Name test sets shortly: by folder or file where that tells them apart, else by path."""
     short = [path.stem if path.suffix.lower() == ".csv" else path.name for path in paths]
     taken = {VALIDATION_SET, ""} | {name for name in short if short.count(name) > 1}
@@ -135,7 +137,7 @@ def mean_interval(values: Iterable[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def spread_table(runs: pd.DataFrame, answers: Sequence[SetAnswers]) -> pd.DataFrame:
+def spread_table(runs: pd.DataFrame, answers: Sequence[SetPredictions]) -> pd.DataFrame:
     """One row per test set: the spread of the runs' balanced accuracy, and their ensemble.
 
     Columns test, runs, mean, lo, hi (interval of the mean over seeds), sd, lowest, highest, by_group,
@@ -170,7 +172,7 @@ def run_row(run: Mapping[str, Any], name: str, report: EvalReport) -> dict[str, 
     return {column: found[column] for column in RUN_COLUMNS}
 
 
-def curve_table(histories: pd.DataFrame) -> pd.DataFrame:
+def mean_curve_table(histories: pd.DataFrame) -> pd.DataFrame:
     """Mean curves over the runs, with a band.
 
     Parameters
@@ -215,7 +217,7 @@ def epochs_to_reach(histories: pd.DataFrame, accuracy: float) -> pd.Series:
     return reached.reindex(pd.unique(histories["run"])).astype(float)
 
 
-def spread_lines(spread: pd.DataFrame) -> list[str]:
+def describe_spread(spread: pd.DataFrame) -> list[str]:
     """Say in a line per test set how the runs did, and their ensemble."""
     return [
         f"{row.test}: {row.runs} runs, mean balanced accuracy {Estimate(row.mean, row.lo, row.hi)} over seeds; their "

@@ -74,7 +74,7 @@ class EvaluatedSet:
         Tiles, probabilities and figures.
     alarms
         In plain words.
-    shortcuts, stress
+    shortcuts, robustness
         See :class:`~napari_cellclass.runs.evaluate.trust.TrustChecks`; None where not asked for.
     """
 
@@ -83,7 +83,7 @@ class EvaluatedSet:
     evaluation: Evaluation
     alarms: tuple[Finding, ...] = ()
     shortcuts: pd.DataFrame | None = None
-    stress: pd.DataFrame | None = None
+    robustness: pd.DataFrame | None = None
 
     @property
     def report(self) -> EvalReport:
@@ -101,7 +101,7 @@ class EvaluatedSet:
         return row | {"ece": report.ece, "warnings": warnings, "path": str(self.path)}
 
 
-def summary(sets: Sequence[EvaluatedSet]) -> pd.DataFrame:
+def summary_table(sets: Sequence[EvaluatedSet]) -> pd.DataFrame:
     """Give one row per test set, see :meth:`EvaluatedSet.row`."""
     return pd.DataFrame([one.row() for one in sets])
 

@@ -117,7 +117,7 @@ class Verdict:
         return {
             "verdict": self.word,
             "meaning": self.meaning,
-            "kept": kept_part(self.evidence),
+            "kept": generalised_fraction(self.evidence),
             "sentences": list(self.sentences),
             "numbers": asdict(self.evidence),
         }
@@ -128,7 +128,7 @@ class Verdict:
         return "\n".join([*lines, *(f"- {sentence}" for sentence in self.sentences)]) + "\n"
 
 
-def kept_part(evidence: Evidence) -> float | None:
+def generalised_fraction(evidence: Evidence) -> float | None:
     """Part of what is known beyond guessing of the training tiles that holds on held-out ones, 0 to 1.
 
     ``(held out - chance) / (training - chance)``; None where hardly anything is known of the training tiles.
@@ -150,7 +150,7 @@ def judge(evidence: Evidence) -> Verdict:
     does not change the word.
     """
     middle, held = (1 + evidence.chance) / 2, evidence.held_out
-    known, kept = evidence.training.value >= middle, kept_part(evidence)
+    known, kept = evidence.training.value >= middle, generalised_fraction(evidence)
     word: Word
     if held.lo is None or (held.lo <= evidence.chance and held.value >= middle):
         word = "undecided"

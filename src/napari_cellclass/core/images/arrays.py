@@ -13,9 +13,9 @@ from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.planes import (
     ArrayPlane,
     choose_plane,
+    describe_error,
     guess_axes,
     name_stack_axes,
-    reason,
     size_in_um,
 )
 from napari_cellclass.core.images.source import SourceImage
@@ -271,16 +271,16 @@ def _plugin_layers(path: Path) -> list[Any]:
             read = reader.exec(kwargs={"path": [str(path)], "stack": False, "_registry": manager.commands})
             layers = read([str(path)], stack=False) if read is not None else None
         except Exception as error:  # noqa: BLE001 - plugins raise anything, and the next may do better
-            failures.append(f"{reader.plugin_name} failed ({reason(error)})")
+            failures.append(f"{reader.plugin_name} failed ({describe_error(error)})")
             continue
         if layers and layers != [(None,)]:
             return list(layers)
     if failures:
         raise ImageError(f"cannot read {path.name}: {'; '.join(failures)}; save it as TIFF or PNG")
-    raise ImageError(no_reader(path))
+    raise ImageError(no_reader_message(path))
 
 
-def no_reader(path: Path) -> str:
+def no_reader_message(path: Path) -> str:
     """Say that nothing reads this kind of file."""
     suffix = json.dumps(path.suffix)[1:-1]
     kind = f"'{suffix}'" if suffix else "files without a suffix"

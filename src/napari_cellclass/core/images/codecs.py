@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.planes import DecodedPlane, LazyPlane, check_decodable, choose_plane
-from napari_cellclass.core.images.png import HEAD_BYTES, SIGNATURE, PngHeader, PngPlane, check_pixel_chunks, chunks
+from napari_cellclass.core.images.png import (
+    HEAD_BYTES,
+    SIGNATURE,
+    PngHeader,
+    PngPlane,
+    check_pixel_chunks,
+    iterate_chunks,
+)
 from napari_cellclass.core.images.source import SourceImage
 
 if TYPE_CHECKING:
@@ -77,7 +84,7 @@ def _png_of_strips(head: bytes) -> PngHeader | None:
     """Give the header of a PNG that is read strip by strip, else None."""
     header = PngHeader.read(head)
     animated = b"acTL" in head  # animations are Pillow's
-    return header if header is not None and header.whole_bytes and not animated else None
+    return header if header is not None and header.row_decodable and not animated else None
 
 
 def _record(path: Path, plane: LazyPlane, frames: int, chosen: dict[str, int]) -> SourceImage:
@@ -193,7 +200,7 @@ def _check_png_rows(path: Path) -> None:
         return
     missing = header.height * header.row_bytes
     stream = zlib.decompressobj()
-    for name, content, _ in chunks(data):
+    for name, content, _ in iterate_chunks(data):
         if name == b"IDAT":
             pending: Any = content
             while pending and missing > 0:
@@ -206,7 +213,7 @@ def _check_png_rows(path: Path) -> None:
 def _without_extras(data: bytes) -> bytes:
     """Leave only a PNG's pixels: libpng writes to stderr of any colour profile it does not like."""
     parts: list[bytes | memoryview] = [SIGNATURE]
-    for name, content, stored in chunks(data):
+    for name, content, stored in iterate_chunks(data):
         if name in (b"IHDR", b"IDAT", b"IEND"):
             parts += [len(content).to_bytes(4, "big"), name, content, stored]
     return b"".join(parts)

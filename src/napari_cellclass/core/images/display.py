@@ -45,7 +45,7 @@ def read_display_image(source: SourceImage) -> DisplayImage:
     return DisplayImage(source, pixels, step)
 
 
-def stretched(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:
+def stretch_contrast(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:
     """Stretch a tile over its own range of grey values, percentiles 0.5 to 99.8.
 
     Parameters
@@ -64,12 +64,12 @@ def stretched(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:
     return (255 * np.clip((x - low) / np.maximum(high - low, 1e-9), 0, 1)).astype(np.uint8)
 
 
-def as_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Give the channels of (h, w, C) as RGB: one grey, two magenta and green, of more the first three."""
     return np.ascontiguousarray(pixels[..., _CHANNELS.get(pixels.shape[2], [0, 1, 2])])
 
 
-def crop_pixels(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
+def read_tile_rgb(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
     """Cut a tile out as RGB for the screen.
 
     Parameters
@@ -87,5 +87,5 @@ def crop_pixels(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
     """
     pixels = source.read(*(int(v) for v in box))
     if source.rgb and source.dtype == np.uint8:
-        return as_rgb(pixels)
-    return as_rgb(stretched(pixels, together=False))
+        return to_rgb(pixels)
+    return to_rgb(stretch_contrast(pixels, together=False))

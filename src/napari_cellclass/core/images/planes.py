@@ -43,7 +43,7 @@ def size_in_um(y: Any, x: Any, unit_y: str | None, unit_x: str | None) -> tuple[
     return sizes[0], sizes[1]
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Put a foreign exception into at most 160 characters of one line."""
     if isinstance(error, MemoryError):
         return "not enough memory"
@@ -196,7 +196,7 @@ class LazyPlane:
             raise
         except Exception as error:  # codecs and readers of others raise anything
             raise ImageError(
-                f"{self.name}: the pixels cannot be read ({reason(error)}); "
+                f"{self.name}: the pixels cannot be read ({describe_error(error)}); "
                 "the file may be damaged or incomplete, copy or export it again"
             ) from error
 

@@ -71,7 +71,7 @@ class PngHeader:
         return 1 + (self.width * self.depth * self.samples + 7) // 8
 
     @property
-    def whole_bytes(self) -> bool:
+    def row_decodable(self) -> bool:
         """Whether its rows can be decoded here: colours of 8 or 16 bits without a palette, row after row."""
         return self.depth in (8, 16) and self.colour != 3 and not self.interlaced
 
@@ -84,7 +84,7 @@ class PngPlane(LazyPlane):
     path
         The file.
     header
-        Its header, with ``whole_bytes``.
+        Its header, with ``row_decodable``.
     """
 
     def __init__(self, path: Path, header: PngHeader) -> None:
@@ -204,7 +204,7 @@ def _opened(path: Path, known: _Stamp) -> io.BufferedIOBase:
     return file if known[0] > _READ_BYTES else io.BytesIO(file.read())
 
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bytes]]:
+def iterate_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bytes]]:
     """Give name, content and stored checksum of every chunk of a PNG; the last may be cut short."""
     view, at = memoryview(data), len(SIGNATURE)
     while at + 8 <= len(data):

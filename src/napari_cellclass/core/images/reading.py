@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.images.planes import reason
+from napari_cellclass.core.images.planes import describe_error
 from napari_cellclass.core.images.source import SourceImage
 
-__all__ = ["is_image_name", "is_phantom_name", "list_images", "read_image"]
+__all__ = ["is_image_name", "is_system_file_name", "list_images", "read_image"]
 
 _TIFF = {".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".scn", ".qptiff"}
 _CODECS = {
@@ -27,7 +27,7 @@ _SIGNATURES = (
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
-def is_phantom_name(name: str) -> bool:
+def is_system_file_name(name: str) -> bool:
     """Whether a name is of those that systems leave behind: ``.DS_Store``, ``._x.png``, ``Thumbs.db``, ``__MACOSX``."""
     return name.startswith((".", "~$")) or name.lower() in _NOT_IMAGES
 
@@ -37,7 +37,7 @@ def is_image_name(name: str) -> bool:
 
     Hidden entries (``.DS_Store``, ``._x.tif``) and what Windows and macOS leave behind are not.
     """
-    if is_phantom_name(name):
+    if is_system_file_name(name):
         return False
     suffix = Path(name).suffix.lower()
     return suffix in _TIFF or suffix in _CODECS or suffix in _PLUGIN or suffix in (".npy", ".zarr")
@@ -103,7 +103,7 @@ def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> S
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"cannot read {path.name}: {reason(error)}; the file may be damaged or incomplete, copy or export it again"
+    return f"cannot read {path.name}: {describe_error(error)}; the file may be damaged or incomplete, copy or export it again"
 
 
 def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:
@@ -121,12 +121,12 @@ def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:
     if known and not kind:
         raise ImageError(f"cannot read {path.name}: in spite of its name it holds no '{suffix}' image; export it again")
     if not known:
-        from napari_cellclass.core.images.arrays import no_reader, read_plugin
+        from napari_cellclass.core.images.arrays import no_reader_message, read_plugin
 
         try:
             return read_plugin(path, t=t, z=z, scene=scene)
         except ImageError as error:
-            if not kind or str(error) != str(ImageError(no_reader(path))):
+            if not kind or str(error) != str(ImageError(no_reader_message(path))):
                 raise  # else no plugin knows the name, but the content is known here
     return _read_kind(path, kind, t, z, scene)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.planes import LazyPlane, check_decodable, choose_plane, name_stack_axes
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.images.tiff_metadata import Colour, channel_names, colour_of, pixel_size_um
+from napari_cellclass.core.images.tiff_metadata import Colour, channel_names, pixel_size_um, read_colour
 from napari_cellclass.core.images.tiff_validation import check_directories, check_lzw
 
 _CACHE_BYTES = 128 << 20  # a row of tiles of a very wide slide
@@ -84,7 +84,7 @@ def read_tiff(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
         layout = _layout(path.name, series.keyframe)
         for page in pages:
             _check_listed(path.name, page, layout)
-        colour = colour_of(path.name, tif, series.keyframe, [page.palette for page in pages])
+        colour = read_colour(path.name, tif, series.keyframe, [page.palette for page in pages])
         depth = next((chosen[a] for a in cut.axes[cut.at :] if a in chosen), 0)
         plane = _TiffPlane(path.name, pages, layout=layout, colour=colour, z=depth, transform=series.transform)
         names = channel_names(tif, scene, indices)

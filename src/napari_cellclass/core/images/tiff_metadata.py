@@ -87,7 +87,7 @@ def palette_colours(colormap: NDArray[Any]) -> NDArray[np.uint8]:
     return (colours if colours.max(initial=0) < 256 else colours >> 8).astype(np.uint8)
 
 
-def colour_of(name: str, tif: Any, key: Any, palettes: Sequence[NDArray[Any] | None]) -> Colour:
+def read_colour(name: str, tif: Any, key: Any, palettes: Sequence[NDArray[Any] | None]) -> Colour:
     """Decide how the samples of a page become channels.
 
     Alpha is known by the ExtraSamples tag; the fourth sample of RGB is alpha without it, too. In a file

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import softmax
 
 from napari_cellclass.core.common.findings import counted
-from napari_cellclass.core.stats.calibration import fit_temperature, with_temperature
+from napari_cellclass.core.stats.calibration import fit_temperature, scale_by_temperature
 from napari_cellclass.core.stats.logistic import LogisticModel, fit_logistic
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 
@@ -184,7 +184,7 @@ def judge(
 
 def _losses(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Give the tiles' cross-entropies (n,) after the temperature that suits them best, times weights of mean 1."""
-    scaled = with_temperature(prob, fit_temperature(prob, truth)).astype(np.float64)
+    scaled = scale_by_temperature(prob, fit_temperature(prob, truth)).astype(np.float64)
     counts = np.bincount(truth, minlength=prob.shape[1])
     weight = len(truth) / (np.count_nonzero(counts) * counts[truth])
     return np.asarray(-weight * np.log(np.maximum(scaled[np.arange(len(truth)), truth], LEAST)))

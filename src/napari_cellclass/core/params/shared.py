@@ -59,7 +59,7 @@ class TileParams(Params):
             ``tile_um`` is given, but the image has no pixel size.
         """
         if self.tiles is not None:
-            return TileGrid.into_n(image.shape, self.tiles)
+            return TileGrid.from_tile_count(image.shape, self.tiles)
         size: int | tuple[int, int] = default_px or image.shape
         if self.tile_px is not None:
             size = self.tile_px

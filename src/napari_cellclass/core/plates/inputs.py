@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.files import is_pattern
 from napari_cellclass.core.datasets.class_images import image_folders
-from napari_cellclass.core.datasets.naming import natural_key
+from napari_cellclass.core.datasets.naming import natural_sort_key
 from napari_cellclass.core.images.reading import is_image_name, list_images
 
 PLATE_FIGURE, FIELD_TABLE, WELL_TABLE = "plate.png", "fields.csv", "wells.csv"
@@ -70,7 +70,7 @@ def _in_folder(folder: Path) -> list[Path]:
     found = loose or inner
     if not found:
         raise ParamsError(f"{folder} holds no image, nor does a folder in it; give images, or another folder")
-    return sorted(found, key=natural_key)
+    return sorted(found, key=natural_sort_key)
 
 
 def _matching(pattern: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def _matching(pattern: Path) -> list[Path]:
     found = [path for path in paths if is_image_name(path.name) and not _is_ours(path)]
     if not found:
         raise ParamsError(f"{pattern} matches no image; check the pattern, and write it in quotes")
-    return sorted(found, key=natural_key)
+    return sorted(found, key=natural_sort_key)
 
 
 def _is_ours(path: Path) -> bool:

@@ -16,7 +16,7 @@ from napari_cellclass.core.common.errors import DatasetError, ParamsError
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.inputs import FIELD_TABLE, WELL_TABLE
-from napari_cellclass.core.plates.wells import Well, parse_well, site_of, well_of
+from napari_cellclass.core.plates.wells import Well, parse_well, site_in_name, well_in_name
 
 FieldState = Literal["done", "failed", "open"]
 _IMAGE_COLUMNS = ("image", "path", "file", "filename")
@@ -87,7 +87,7 @@ class WellList:
         """Give the well of an image, or None where none is told."""
         path = PurePath(image)
         if self.wells is None:
-            return well_of(path.name)
+            return well_in_name(path.name)
         return next((self.wells[name] for name in (image, path.name, path.stem) if name in self.wells), None)
 
     def check(self, images: Sequence[str]) -> None:
@@ -119,7 +119,7 @@ def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, 
         "image": row.image,
         "stem": row.stem,
         "well": "" if well is None else well.name,
-        "site": None if well is None else site_of(PurePath(row.image).name),
+        "site": None if well is None else site_in_name(PurePath(row.image).name),
         "state": row.state,
     }
     found = row.summary
@@ -199,6 +199,6 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         safe.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace")
 
 
-def classes_of(table: pd.DataFrame) -> tuple[str, ...]:
+def classes_in_table(table: pd.DataFrame) -> tuple[str, ...]:
     """Give the classes of a table of fields or wells."""
     return tuple(name.removeprefix("fraction_") for name in table.columns if name.startswith("fraction_"))

@@ -34,7 +34,7 @@ class Well:
         return self.row in (1, plate[0]) or self.column in (1, plate[1])
 
 
-def well_of(name: str) -> Well | None:
+def well_in_name(name: str) -> Well | None:
     """Read a well from the name of a file or group, ``O05f01.TIF`` or ``r02c03f01.tiff``; None if there is none."""
     if match := _NUMBERS.search(name):
         return _on_a_plate(int(match.group(1)), int(match.group(2)))
@@ -48,7 +48,7 @@ def parse_well(text: str) -> Well | None:
     return _on_a_plate(_row(match.group(1).upper()), int(match.group(2))) if match else None
 
 
-def site_of(name: str) -> int | None:
+def site_in_name(name: str) -> int | None:
     """Read the number of a well's field, ``O05f01.TIF`` or ``Plate1_B3_s2.tif``; None if name or well tell none."""
     well = _NUMBERS.search(name) or _LETTERS.search(name)
     match = _SITE.search(name, well.end()) if well else None
@@ -68,19 +68,19 @@ def _on_a_plate(row: int, column: int) -> Well | None:
     return Well(row, column) if 1 <= row <= _PLATES[-1][0] and 1 <= column <= _PLATES[-1][1] else None
 
 
-def wells_of(names: list[str]) -> list[Well] | None:
+def wells_in_names(names: list[str]) -> list[Well] | None:
     """Read a well from every name, or None where a name has none: names of another kind that look like it by chance."""
-    found = [well_of(name) for name in names]
+    found = [well_in_name(name) for name in names]
     return [well for well in found if well is not None] if found and None not in found else None
 
 
-def plate_of(wells: list[Well]) -> tuple[int, int]:
+def plate_format(wells: list[Well]) -> tuple[int, int]:
     """Give (rows, columns) of the smallest usual plate, of 96, 384 or 1536 wells, that has all of these."""
     row, column = max(well.row for well in wells), max(well.column for well in wells)
     return next(plate for plate in _PLATES if row <= plate[0] and column <= plate[1])
 
 
-def tile_place(name: str) -> tuple[int, int] | None:
+def tile_position_in_name(name: str) -> tuple[int, int] | None:
     """Read a tile's (row, column) in its field from a name like ``Control_0001_r00_c03.tif``; None if there is none."""
     match = _TILE.search(name)
     return (int(match.group(1)), int(match.group(2))) if match else None

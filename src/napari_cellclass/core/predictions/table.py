@@ -18,7 +18,7 @@ from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import GridError, ModelError, ParamsError
 from napari_cellclass.core.common.files import atomic_write, write_text
 from napari_cellclass.core.labels.classes import UNSURE_NAME, ClassScheme
-from napari_cellclass.core.stats.calibration import Calibration, within_limit
+from napari_cellclass.core.stats.calibration import Calibration, prediction_sets
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_layout
 
@@ -98,7 +98,7 @@ class TileTable:
         """bool, shape (N, K): the prediction sets; of tiles without class, and without a limit, nothing is told."""
         if self.limit is None:
             return np.zeros(self.prob.shape, bool)
-        return within_limit(self.prob, self.limit)
+        return prediction_sets(self.prob, self.limit)
 
     @cached_property
     def class_or_unsure_index(self) -> NDArray[np.int16]:
@@ -122,7 +122,7 @@ class TileTable:
                 f"this model brings no calibration, so an error rate of {error_rate:g} has no meaning; train it again"
             )
         record = {**self.record, "error_rate": error_rate}
-        return replace(self, record=record, error_rate=error_rate, limit=calibration.limit(error_rate))
+        return replace(self, record=record, error_rate=error_rate, limit=calibration.threshold(error_rate))
 
     @cached_property
     def class_name(self) -> NDArray[np.object_]:
@@ -170,7 +170,7 @@ class TileTable:
         shown = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
         group = np.where(shown, self.class_or_unsure_index, k - 1).astype(int)
         tiles = np.bincount(group, minlength=k)
-        area = np.bincount(group, weights=self.grid.own_area(), minlength=k)
+        area = np.bincount(group, weights=self.grid.exclusive_area(), minlength=k)
         total = np.bincount(group, weights=np.nan_to_num(self.confidence), minlength=k)
         pixel = np.nan if self.pixel_size_um is None else self.pixel_size_um[0] * self.pixel_size_um[1]
         return pd.DataFrame(

@@ -42,19 +42,19 @@ def training_alarms(
     tuple of Finding
         Warnings, and notes of what cannot be known.
     """
-    alarms = [*one_class(report)]
+    alarms = [*check_one_class(report)]
     if history and not helped:
-        alarms += [*loss_of_guessing(history[-1]["loss"], len(report.classes))]
+        alarms += [*check_training_loss(history[-1]["loss"], len(report.classes))]
     told = bool(alarms)
     if history:
-        alarms += [*memorised(history[-1]["accuracy"], report)]
-    alarms += [*held_out(report, told)]
+        alarms += [*check_memorised(history[-1]["accuracy"], report)]
+    alarms += [*check_held_out(report, told)]
     if data is not None:
         alarms += [finding for finding in check_dataset(data) if finding.code.startswith("confounded")]
     return tuple(alarms)
 
 
-def one_class(report: EvalReport) -> Iterator[Finding]:
+def check_one_class(report: EvalReport) -> Iterator[Finding]:
     """Alarm where all held-out tiles are called one class."""
     predicted = np.flatnonzero(np.sum(report.confusion, axis=0))
     occurring = np.flatnonzero(np.sum(report.confusion, axis=1))
@@ -64,7 +64,7 @@ def one_class(report: EvalReport) -> Iterator[Finding]:
         yield Finding("warning", "one-class", text)
 
 
-def loss_of_guessing(loss: float, classes: int) -> Iterator[Finding]:
+def check_training_loss(loss: float, classes: int) -> Iterator[Finding]:
     """Alarm where the training loss is at least 95 % of ln K, that of guessing among K classes."""
     if loss >= _GUESSING * math.log(classes):
         yield Finding(
@@ -76,7 +76,7 @@ def loss_of_guessing(loss: float, classes: int) -> Iterator[Finding]:
         )
 
 
-def memorised(train_accuracy: float, report: EvalReport) -> Iterator[Finding]:
+def check_memorised(train_accuracy: float, report: EvalReport) -> Iterator[Finding]:
     """Alarm where the training accuracy is more than 0.1 above the upper bound of the held-out one.
 
     The training accuracy is measured while training, on varied tiles, and so rather too low than too high.
@@ -92,7 +92,7 @@ def memorised(train_accuracy: float, report: EvalReport) -> Iterator[Finding]:
         )
 
 
-def held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
+def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
     """Alarm where the held-out balanced accuracy cannot be told from guessing.
 
     With fewer than 6 groups a good value may have an interval down to guessing for their want alone; that is a

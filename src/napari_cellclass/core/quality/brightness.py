@@ -8,14 +8,14 @@ from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.quality.shortcuts import LEAST_GROUPS, evenly, says_something, shortcut_test
+from napari_cellclass.core.quality.shortcuts import MIN_GROUPS, evaluate_shortcuts, evenly_spaced, is_informative
 from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
 
 _MOST_TILES = 300
 _OF_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
 
 
-def classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | None:
+def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | None:
     """Say so where classes are told apart by their brightness and contrast, but not by their texture.
 
     Two linear models are tried on groups that they have not seen, on up to 300 tiles: one is given every channel's
@@ -38,20 +38,20 @@ def classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | 
     CancelledError
         The task was cancelled.
     """
-    if len(np.unique(data.groups.astype(str))) < LEAST_GROUPS:
+    if len(np.unique(data.groups.astype(str))) < MIN_GROUPS:
         return None
-    some = data.take(evenly(len(data), _MOST_TILES))
+    some = data.take(evenly_spaced(len(data), _MOST_TILES))
     rows = {}
     for place, tile in some.tiles(np.arange(len(some)), "measuring brightness", task):
         rows[place] = texture_features(tile[None])[0]
     values = np.stack([rows[i] for i in range(len(some))])
     by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)
     try:
-        both = shortcut_test(some, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]})
+        both = evaluate_shortcuts(some, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]})
     except DatasetError:  # no tile has finite pixels, which is told elsewhere
         return None
     bright, texture = (one.all_groups for one in both)
-    if not says_something(both[0]) or bright.lo is None or bright.lo <= texture.value:
+    if not is_informative(both[0]) or bright.lo is None or bright.lo <= texture.value:
         return None
     text = (
         "the classes differ in brightness rather than texture: brightness and contrast alone reach "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.findings import Finding, counted, first_few
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.plates.wells import plate_of, wells_of
+from napari_cellclass.core.plates.wells import plate_format, wells_in_names
 
 FEW_TILES = 20
 FEW_GROUPS = 3
@@ -19,7 +19,7 @@ _FORMATS = {".tiff": "TIFF", ".tif": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".
 
 
 @dataclass(frozen=True)
-class Trait:
+class Covariate:
     """Something that is known of every image beside its pixels.
 
     Parameters
@@ -47,7 +47,7 @@ def file_format(suffix: str) -> str:
     return _FORMATS.get(suffix.lower(), suffix.lstrip(".").upper() or "no suffix")
 
 
-def confounded(data: TileDataset) -> tuple[Finding, ...]:
+def find_confounds(data: TileDataset) -> tuple[Finding, ...]:
     """Tell the traits that a class has for itself.
 
     A class is confounded with a trait where none of its images shares the trait's value with another class,
@@ -60,22 +60,22 @@ def confounded(data: TileDataset) -> tuple[Finding, ...]:
     )
 
 
-def _traits(data: TileDataset, images: Sequence[int], names: Sequence[str]) -> Iterator[Trait]:
+def _traits(data: TileDataset, images: Sequence[int], names: Sequence[str]) -> Iterator[Covariate]:
     paths = [data.paths[i] for i in images]
     units = tuple(images)
-    yield Trait("format", "file format", tuple(file_format(path.suffix) for path in paths), units, replicated=False)
+    yield Covariate("format", "file format", tuple(file_format(path.suffix) for path in paths), units, replicated=False)
     shapes = image_shapes(data)
-    yield Trait("size", "image size", tuple(f"{shapes[i, 1]} x {shapes[i, 0]} px" for i in images), units)
+    yield Covariate("size", "image size", tuple(f"{shapes[i, 1]} x {shapes[i, 0]} px" for i in images), units)
     if any(path.parent.name != name for path, name in zip(paths, names, strict=True)):
-        yield Trait("folder", "folder", tuple(str(path.parent) for path in paths), units)
+        yield Covariate("folder", "folder", tuple(str(path.parent) for path in paths), units)
     group = dict(zip(data.image.tolist(), data.groups, strict=True))
-    wells = wells_of([path.name for path in paths]) or wells_of([str(group[i]) for i in images])
+    wells = wells_in_names([path.name for path in paths]) or wells_in_names([str(group[i]) for i in images])
     if wells:
-        plate = plate_of(wells)
-        yield Trait("plate-row", "row of the plate", tuple(well.row for well in wells), tuple(wells))
-        yield Trait("plate-column", "column of the plate", tuple(well.column for well in wells), tuple(wells))
+        plate = plate_format(wells)
+        yield Covariate("plate-row", "row of the plate", tuple(well.row for well in wells), tuple(wells))
+        yield Covariate("plate-column", "column of the plate", tuple(well.column for well in wells), tuple(wells))
         edge = tuple("the edge" if well.on_edge(plate) else "the inside" for well in wells)
-        yield Trait("plate-edge", "edge of the plate", edge, tuple(wells))
+        yield Covariate("plate-edge", "edge of the plate", edge, tuple(wells))
 
 
 def image_shapes(data: TileDataset) -> NDArray[np.int64]:
@@ -98,7 +98,7 @@ def image_shapes(data: TileDataset) -> NDArray[np.int64]:
     return shapes
 
 
-def _exact(trait: Trait, names: Sequence[str]) -> Finding | None:
+def _exact(trait: Covariate, names: Sequence[str]) -> Finding | None:
     values: dict[str, set[Hashable]] = defaultdict(set)
     units: dict[str, set[Hashable]] = defaultdict(set)
     for name, value, unit in zip(names, trait.values, trait.units, strict=True):
@@ -128,7 +128,7 @@ def _apart(name: str, values: dict[str, set[Hashable]], units: dict[str, set[Has
     return few or not replicated
 
 
-def group_findings(data: TileDataset) -> Iterator[Finding]:
+def check_groups(data: TileDataset) -> Iterator[Finding]:
     """Tell how groups and classes go together, and of classes with too few of either."""
     classes: dict[str, set[str]] = defaultdict(set)
     for group, label in zip(data.groups.astype(str), data.labels, strict=True):

@@ -19,11 +19,11 @@ from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, GridOf, Ti
 from napari_cellclass.core.datasets.renaming import JOURNAL
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST
-from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv, read_labelled
-from napari_cellclass.core.images.reading import is_image_name, is_phantom_name, read_image
-from napari_cellclass.core.quality.confounds import confounded, group_findings
-from napari_cellclass.core.quality.near_duplicates import near_duplicates
-from napari_cellclass.core.quality.shortcuts import quick_shortcuts, shortcut_alarms
+from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv, read_dataset
+from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, read_image
+from napari_cellclass.core.quality.confounds import check_groups, find_confounds
+from napari_cellclass.core.quality.near_duplicates import find_near_duplicates
+from napari_cellclass.core.quality.shortcuts import evaluate_quick_shortcuts, shortcut_alarms
 from napari_cellclass.core.quality.tile_measurements import TileStats, measure_tiles
 
 _SATURATED_TILE = 0.01  # part of a tile's values at the top of the range
@@ -88,7 +88,7 @@ def check_folder(
     Parameters
     ----------
     path, grid, group_by, read
-        See :func:`read_labelled`.
+        See :func:`read_dataset`.
     task
         Reports and is checked once per image, then every 64 tiles.
     val_fraction
@@ -108,7 +108,7 @@ def check_folder(
     findings = [] if listed else list(_entries(path))
     data: TileDataset | None = None
     try:
-        data = read_labelled(path, grid, group_by, read, task=task, opened=seen.append)
+        data = read_dataset(path, grid, group_by, read, task=task, on_opened=seen.append)
     except DatasetError as error:
         findings.append(Finding("error", "not-trainable", str(error)))
     findings += [finding for images in seen for finding in _left_out(images, listed)]
@@ -133,17 +133,17 @@ def check_folder(
 
 def check_dataset(data: TileDataset) -> tuple[Finding, ...]:
     """Check what is known without a look at the pixels: sizes, numbers of tiles and groups, confounding."""
-    return (*_sizes(data), *group_findings(data), *_balance(data), *confounded(data))
+    return (*_sizes(data), *check_groups(data), *_balance(data), *find_confounds(data))
 
 
 def _entries(folder: Path) -> Iterator[Finding]:
     """Tell what lies in a folder of classes and is neither a class nor an image."""
     ours = {JOURNAL, TILE_LIST}
     entries = sorted((one for one in folder.iterdir() if one.name not in ours), key=lambda entry: entry.name)
-    classes = [one for one in entries if one.is_dir() and not is_phantom_name(one.name) and one.suffix != ".zarr"]
+    classes = [one for one in entries if one.is_dir() and not is_system_file_name(one.name) and one.suffix != ".zarr"]
     inside = [(one, sorted(one.iterdir(), key=lambda entry: entry.name)) for one in classes]
     everything = [*entries, *(entry for _, mine in inside for entry in mine)]
-    phantoms = [entry for entry in everything if is_phantom_name(entry.name)]
+    phantoms = [entry for entry in everything if is_system_file_name(entry.name)]
     if phantoms:
         yield _files("note", "phantom", phantoms, "that the system left behind", "no image, and passed over")
     empty = [one for one, mine in inside if not any(is_image_name(entry.name) for entry in mine)]
@@ -154,7 +154,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
     loose = [entry for entry in entries if entry.is_file() and is_image_name(entry.name)]
     if loose:
         yield _files("warning", "loose-image", loose, "in no class folder", "passed over")
-    rest = [entry for _, mine in inside for entry in mine if not is_phantom_name(entry.name)]
+    rest = [entry for _, mine in inside for entry in mine if not is_system_file_name(entry.name)]
     nested = [entry for entry in rest if entry.is_dir() and not is_image_name(entry.name)]
     if nested:
         names = first_few([f"{entry.parent.name}/{entry.name}" for entry in nested])
@@ -173,17 +173,17 @@ def _files(severity: Any, code: str, paths: list[Path], what: str, fate: str) ->
 def _left_out(images: OpenedImages, listed: bool) -> Iterator[Finding]:
     for code, left_out in (
         ("unreadable", images.unreadable),
-        ("unlike-most", images.odd),
-        ("duplicate", images.doubled),
-        ("duplicate-across-classes", images.contested),
+        ("unlike-most", images.inconsistent),
+        ("duplicate", images.duplicates),
+        ("duplicate-across-classes", images.label_conflicts),
     ):
         for path, reason in left_out:
             yield Finding("warning", code, f"left out: {reason}", (path,))
-    if images.odd and not listed:
-        odd = Counter(path.parent.name for path, _ in images.odd)
+    if images.inconsistent and not listed:
+        inconsistent = Counter(path.parent.name for path, _ in images.inconsistent)
         kept = Counter(entry.class_name for entry in images.entries)
-        name, count = odd.most_common(1)[0]
-        if len(odd) == 1 and count >= 2 and count >= kept[name]:
+        name, count = inconsistent.most_common(1)[0]
+        if len(inconsistent) == 1 and count >= 2 and count >= kept[name]:
             text = f"{count} of {count + kept[name]} images of class {name!r} have other channels or another bit depth "
             yield Finding("warning", "confounded-depth", text + "than all other classes: they were taken otherwise")
 
@@ -257,7 +257,7 @@ def _pixels(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
 
 
 def _near_duplicates(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
-    pairs = near_duplicates(stats.hashes, stats.thumbs, data.groups, ~stats.flat)
+    pairs = find_near_duplicates(stats.hashes, stats.thumbnails, data.groups, ~stats.flat)
     if not len(pairs):
         return
     sides = data.split[pairs]
@@ -309,7 +309,7 @@ def _shortcuts(data: TileDataset, stats: TileStats, told: set[str]) -> Iterator[
         return
     place = any(code.startswith("confounded-plate") for code in told)
     file = not told.isdisjoint({"confounded-format", "confounded-size"})
-    for finding in shortcut_alarms(quick_shortcuts(data, stats.mean)):
+    for finding in shortcut_alarms(evaluate_quick_shortcuts(data, stats.mean)):
         if not (place and finding.code == "shortcut-position") and not (file and finding.code == "shortcut-file"):
             yield finding
 

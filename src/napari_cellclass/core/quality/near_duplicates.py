@@ -22,9 +22,9 @@ _LEAST_BITS = 8
 _CHUNK = 20_000
 
 
-def near_duplicates(
+def find_near_duplicates(
     hashes: NDArray[np.uint64],
-    thumbs: NDArray[np.int8],
+    thumbnails: NDArray[np.int8],
     groups: NDArray[np.object_],
     usable: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
@@ -36,9 +36,9 @@ def near_duplicates(
     Parameters
     ----------
     hashes
-        Shape (N,), see :func:`~napari_cellclass.core.tiles.statistics.dhash`.
-    thumbs
-        Shape (N, P), see :func:`~napari_cellclass.core.tiles.statistics.fine_thumb`.
+        Shape (N,), see :func:`~napari_cellclass.core.tiles.statistics.difference_hash`.
+    thumbnails
+        Shape (N, P), see :func:`~napari_cellclass.core.tiles.statistics.detail_thumbnail`.
     groups
         N names.
     usable
@@ -51,7 +51,7 @@ def near_duplicates(
     """
     group = np.unique(groups.astype(str), return_inverse=True)[1]
     bits = np.bitwise_count(hashes)
-    shows = thumbs.any(axis=1) & (bits >= _LEAST_BITS) & (bits <= 64 - _LEAST_BITS)
+    shows = thumbnails.any(axis=1) & (bits >= _LEAST_BITS) & (bits <= 64 - _LEAST_BITS)
     places = np.flatnonzero(shows & (True if usable is None else usable))
     found = [np.zeros((0, 2), np.int64)]
     for part in range(_PARTS):
@@ -65,14 +65,14 @@ def near_duplicates(
             a, b = mine[:-step][together], mine[step:][together]
             close = (np.bitwise_count(hashes[a] ^ hashes[b]) <= _BITS) & (group[a] != group[b])
             a, b = a[close], b[close]
-            alike = correlation(thumbs[a], thumbs[b]) >= _ALIKE
+            alike = row_correlation(thumbnails[a], thumbnails[b]) >= _ALIKE
             found.append(np.sort(np.stack([a[alike], b[alike]], axis=1), axis=1))
     return np.unique(np.concatenate(found), axis=0)
 
 
-def copies_across(
+def check_copies_across_split(
     hashes: NDArray[np.uint64],
-    thumbs: NDArray[np.int8],
+    thumbnails: NDArray[np.int8],
     sides: NDArray[Any],
     paths: Sequence[Path],
     judged: str = "held out",
@@ -81,8 +81,8 @@ def copies_across(
 
     Parameters
     ----------
-    hashes, thumbs
-        See :func:`near_duplicates`.
+    hashes, thumbnails
+        See :func:`find_near_duplicates`.
     sides
         N names of two sides: trained on, and judged by.
     paths
@@ -90,7 +90,7 @@ def copies_across(
     judged
         What happens to tiles of the second side.
     """
-    pairs = near_duplicates(hashes, thumbs, np.asarray(sides, object))
+    pairs = find_near_duplicates(hashes, thumbnails, np.asarray(sides, object))
     if not len(pairs):
         return None
     a, b = (paths[place] for place in pairs[0].tolist())
@@ -102,7 +102,7 @@ def copies_across(
     return Finding("warning", "copies-across-split", text, tuple(files))
 
 
-def correlation(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
+def row_correlation(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
     """Pearson's correlation of pictures (n, P), row by row; 0 where a picture is flat."""
     result = np.zeros(len(a))
     for start in range(0, len(a), _CHUNK):

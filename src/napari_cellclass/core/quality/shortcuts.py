@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.plates.wells import plate_of, tile_place, wells_of
+from napari_cellclass.core.plates.wells import plate_format, tile_position_in_name, wells_in_names
 from napari_cellclass.core.quality.confounds import file_format, image_shapes
 from napari_cellclass.core.stats.logistic import fit_logistic
 from napari_cellclass.core.stats.metrics import Estimate, evaluate
 from napari_cellclass.core.tiles.statistics import channel_stats
 from napari_cellclass.core.tiles.texture_features import texture_features
 
-TITLES = {
+SHORTCUT_TITLES = {
     "brightness": "brightness alone",
     "contrast": "contrast alone",
     "position": "position alone",
@@ -37,10 +37,10 @@ _ADVICE = {
 }
 _FOLDS = 10
 # With fewer, classes that differ in nothing are often parted by chance: 2 of 6 times with 2 groups each.
-LEAST_GROUPS = 6
+MIN_GROUPS = 6
 # Part of the way from guessing to being always right.
 _LARGE = 0.6
-MOST_TILES = 2000
+MAX_TILES = 2000
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Shortcut:
     Parameters
     ----------
     name
-        One of :data:`TITLES`.
+        One of :data:`SHORTCUT_TITLES`.
     features
         How many numbers it was given per tile.
     held_out
@@ -73,13 +73,13 @@ class Shortcut:
     classes: int
 
     @property
-    def shown(self) -> Estimate:
+    def estimate(self) -> Estimate:
         """The estimate to put beside the network's: on the same tiles where that is possible."""
         return self.held_out or self.all_groups
 
 
 def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDArray[np.float64]]:
-    """Read every tile and give the features of every shortcut: float64, shape (N, F) by name of :data:`TITLES`.
+    """Read every tile and give the features of every shortcut: float64, shape (N, F) by name of :data:`SHORTCUT_TITLES`.
 
     A tile with NaN or infinite pixels has NaN among its features. File size is left out where the images are no
     files.
@@ -104,10 +104,10 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
     }
     if all(path.is_file() for path in data.paths):
         features["file_size"] = np.log([[data.paths[i].stat().st_size + 1] for i in data.image])
-    return {name: features[name] for name in TITLES if name in features}
+    return {name: features[name] for name in SHORTCUT_TITLES if name in features}
 
 
-def quick_shortcuts(data: TileDataset, mean: NDArray[np.float64]) -> tuple[Shortcut, ...]:
+def evaluate_quick_shortcuts(data: TileDataset, mean: NDArray[np.float64]) -> tuple[Shortcut, ...]:
     """Try the shortcuts that an alarm is made of, without reading a pixel more, on up to 2 000 tiles.
 
     Parameters
@@ -123,13 +123,13 @@ def quick_shortcuts(data: TileDataset, mean: NDArray[np.float64]) -> tuple[Short
         No tile has finite means.
     """
     places = np.flatnonzero(np.isfinite(mean).all(axis=1))
-    places = places[evenly(len(places), MOST_TILES)]
+    places = places[evenly_spaced(len(places), MAX_TILES)]
     some = data.take(places)
     features = {"brightness": mean[places], "position": position_features(some), "file": file_features(some)}
-    return shortcut_test(some, features)
+    return evaluate_shortcuts(some, features)
 
 
-def evenly(n: int, most: int) -> NDArray[np.int64]:
+def evenly_spaced(n: int, most: int) -> NDArray[np.int64]:
     """Give all places of n things, or as many as ``most``, evenly spread."""
     return np.unique(np.linspace(0, max(0, n - 1), min(n, most)).round().astype(np.int64))
 
@@ -141,15 +141,15 @@ def position_features(data: TileDataset) -> NDArray[np.float64]:
     alternate.
     """
     centre = (data.boxes[:, :2] + data.boxes[:, 2:]) / 2 / image_shapes(data)[data.image]
-    named = [tile_place(path.name) for path in data.paths]
+    named = [tile_position_in_name(path.name) for path in data.paths]
     if all(place is not None for place in named):  # tiles that were cut before
         places = np.array(named, np.float64)
         centre = (places / np.maximum(1, places.max(axis=0)))[data.image]
     columns = [centre, (centre - 0.5) ** 2]
-    wells = wells_of([path.name for path in data.paths])
-    of_tile = [wells[i] for i in data.image] if wells else wells_of([str(group) for group in data.groups])
+    wells = wells_in_names([path.name for path in data.paths])
+    of_tile = [wells[i] for i in data.image] if wells else wells_in_names([str(group) for group in data.groups])
     if of_tile:
-        plate = plate_of(of_tile)
+        plate = plate_format(of_tile)
         columns.append(np.array([(well.row, well.column, well.on_edge(plate)) for well in of_tile], np.float64))
         for values in ([well.row for well in of_tile], [well.column for well in of_tile]):
             held = Counter(value for value, _ in set(zip(values, of_tile, strict=True)))
@@ -164,7 +164,7 @@ def file_features(data: TileDataset) -> NDArray[np.float64]:
     return np.concatenate([kinds, image_shapes(data)], axis=1).astype(np.float64)[data.image]
 
 
-def shortcut_test(data: TileDataset, features: Mapping[str, NDArray[np.float64]]) -> tuple[Shortcut, ...]:
+def evaluate_shortcuts(data: TileDataset, features: Mapping[str, NDArray[np.float64]]) -> tuple[Shortcut, ...]:
     """See how well each set of features tells the classes of groups apart that its model has not seen.
 
     Parameters
@@ -222,21 +222,21 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
     Parameters
     ----------
     shortcuts
-        See :func:`shortcut_test`.
+        See :func:`evaluate_shortcuts`.
     network
         The network's balanced accuracy on the tiles of ``held_out``.
     """
     alarms = []
     for one in shortcuts:
         chance, value = 1 / max(1, one.classes), one.all_groups
-        if one.name in _ADVICE and says_something(one):
-            title = TITLES[one.name]
+        if one.name in _ADVICE and is_informative(one):
+            title = SHORTCUT_TITLES[one.name]
             text = (
                 f"{title[0].upper()}{title[1:]} reaches {value.value:.2f} on held-out groups (95 % interval "
                 f"{value.lo:.2f} to {value.hi:.2f}, guessing {chance:.2f}): {_ADVICE[one.name]}"
             )
             alarms.append(Finding("warning", f"shortcut-{one.name}", text))
-    texture = next((one.shown for one in shortcuts if one.name == "texture"), None)
+    texture = next((one.estimate for one in shortcuts if one.name == "texture"), None)
     if texture is not None and network is not None and (texture.lo or 0) > network.value:
         text = (
             f"a linear model on texture features reaches {texture.value:.2f}, the network {network.value:.2f} on the "
@@ -246,13 +246,13 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
     return tuple(alarms)
 
 
-def says_something(one: Shortcut) -> bool:
+def is_informative(one: Shortcut) -> bool:
     """Whether a shortcut tells the classes apart, with groups enough to know.
 
     Its interval over all groups lies above chance, and its value is 60 % or more of the way from there to 1.
     """
     chance, value = 1 / max(1, one.classes), one.all_groups
-    enough = one.groups >= LEAST_GROUPS and value.lo is not None and value.lo > chance
+    enough = one.groups >= MIN_GROUPS and value.lo is not None and value.lo > chance
     return enough and value.value >= chance + _LARGE * (1 - chance)
 
 
@@ -262,7 +262,7 @@ def shortcut_table(shortcuts: Sequence[Shortcut], network: Estimate | None = Non
     if network is not None:
         rows.append({"name": "network", "balanced_accuracy": network.value, "lo": network.lo, "hi": network.hi})
     for one in shortcuts:
-        shown, every = one.shown, one.all_groups
+        shown, every = one.estimate, one.all_groups
         rows.append(
             {"name": one.name, "balanced_accuracy": shown.value, "lo": shown.lo, "hi": shown.hi}
             | {"all_groups": every.value, "all_groups_lo": every.lo, "all_groups_hi": every.hi}

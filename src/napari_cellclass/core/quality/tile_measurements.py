@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.tiles.statistics import THUMB_PX, channel_stats, looks, saturated_fraction
+from napari_cellclass.core.tiles.statistics import THUMBNAIL_PX, channel_stats, saturated_fraction, tile_fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,10 @@ class TileStats:
     flat
         bool, shape (N,): all pixels of the tile are equal.
     hashes
-        uint64, shape (N,): see :func:`~napari_cellclass.core.tiles.statistics.dhash`.
-    thumbs
+        uint64, shape (N,): see :func:`~napari_cellclass.core.tiles.statistics.difference_hash`.
+    thumbnails
         int8, shape (N, 256): 16 x 16 px of fine structure, standardised, see
-        :func:`~napari_cellclass.core.tiles.statistics.fine_thumb`.
+        :func:`~napari_cellclass.core.tiles.statistics.detail_thumbnail`.
     """
 
     mean: NDArray[np.float64]
@@ -36,7 +36,7 @@ class TileStats:
     saturated: NDArray[np.float32]
     flat: NDArray[np.bool_]
     hashes: NDArray[np.uint64]
-    thumbs: NDArray[np.int8]
+    thumbnails: NDArray[np.int8]
 
 
 def measure_tiles(data: TileDataset, task: Task = NO_TASK) -> TileStats:
@@ -52,10 +52,10 @@ def measure_tiles(data: TileDataset, task: Task = NO_TASK) -> TileStats:
     n, channels = len(data), data.channels
     mean, sd = np.full((n, channels), np.nan), np.full((n, channels), np.nan)
     saturated, flat = np.zeros(n, np.float32), np.zeros(n, bool)
-    hashes, thumbs = np.zeros(n, np.uint64), np.zeros((n, THUMB_PX * THUMB_PX), np.int8)
+    hashes, thumbnails = np.zeros(n, np.uint64), np.zeros((n, THUMBNAIL_PX * THUMBNAIL_PX), np.int8)
     for place, tile in data.tiles(np.arange(n), "measuring the tiles", task):
         mean[place], sd[place] = channel_stats(tile[None])[0]
         saturated[place] = saturated_fraction(tile)
         flat[place] = bool((tile == tile[:1, :1]).all())
-        hashes[place], thumbs[place] = looks(tile)
-    return TileStats(mean, sd, saturated, flat, hashes, thumbs)
+        hashes[place], thumbnails[place] = tile_fingerprint(tile)
+    return TileStats(mean, sd, saturated, flat, hashes, thumbnails)

@@ -14,7 +14,7 @@ from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.stats.intervals import Estimate, GroupBootstrap, wilson
 
 
-def tables(
+def contingency_tables(
     rows: NDArray[Any], columns: NDArray[Any], groups: Sequence[str] | NDArray[Any], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """Count pairs of classes per group.
@@ -75,7 +75,7 @@ def kappa_estimate(
     The interval is by group, see :class:`GroupBootstrap`; with one group it is that of a large sample of
     independent tiles, which is too narrow where tiles are alike, and without width, so not given, at full agreement.
     """
-    per_group, names = tables(a, b, groups, k)
+    per_group, names = contingency_tables(a, b, groups, k)
     if len(names) >= 2:
         return GroupBootstrap(per_group, seed).estimate(cohen_kappa, lowest=-1.0)
     return kappa_of_one_group(per_group[0])
@@ -150,7 +150,7 @@ def compare_paired(
     """
     if len(a_right) == 0:
         raise DatasetError("two readings of no tile cannot be compared; give both the same tiles")
-    per_group, names = tables(np.asarray(a_right, bool), np.asarray(b_right, bool), groups, 2)
+    per_group, names = contingency_tables(np.asarray(a_right, bool), np.asarray(b_right, bool), groups, 2)
     (neither, only_b), (only_a, both) = per_group.sum(axis=0).tolist()
     if len(names) >= 2:
         difference = GroupBootstrap(per_group, seed).estimate(_difference, lowest=-1.0)

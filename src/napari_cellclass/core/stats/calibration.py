@@ -76,7 +76,7 @@ class Calibration(BaseModel):
         )
         return text + (f"; prediction sets hold the true class of {covered} error rate" if covered else "")
 
-    def table(self) -> list[str]:
+    def reliability_lines(self) -> list[str]:
         """Give the reliability table as lines of text; none where a model holds none."""
         if not self.reliability_before:
             return []
@@ -88,22 +88,22 @@ class Calibration(BaseModel):
 
     def apply(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn softmax outputs (N, K) into calibrated ones, float32; the likeliest class stays."""
-        return with_temperature(prob, self.temperature)
+        return scale_by_temperature(prob, self.temperature)
 
     def undo(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the network's own softmax outputs (N, K) again."""
-        return with_temperature(prob, 1 / self.temperature)
+        return scale_by_temperature(prob, 1 / self.temperature)
 
-    def limit(self, error_rate: float) -> float:
-        """Give the largest 1 - p of a class that is in the set, see :func:`set_limit`."""
-        return set_limit(np.asarray(self.scores), error_rate)
+    def threshold(self, error_rate: float) -> float:
+        """Give the largest 1 - p of a class that is in the set, see :func:`conformal_threshold`."""
+        return conformal_threshold(np.asarray(self.scores), error_rate)
 
 
 def _bar(row: Mapping[str, Any]) -> str:
     return f"{row['n']:,}   {row['confidence']:.3f}   {row['accuracy']:.3f}" if row["n"] else "0       -       -"
 
 
-def with_temperature(prob: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def scale_by_temperature(prob: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Divide the logits of softmax outputs (N, K) by a temperature; rows of NaN stay."""
     if temperature == 1.0:
         return prob
@@ -137,7 +137,7 @@ def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) 
     return math.exp(float(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
 
 
-def set_limit(scores: NDArray[np.float64], error_rate: float) -> float:
+def conformal_threshold(scores: NDArray[np.float64], error_rate: float) -> float:
     """Give the largest 1 - p with which a class cannot be ruled out, by split conformal prediction.
 
     It is the ``ceil((n + 1) (1 - error_rate))``-th smallest of the n scores (Sadinle, Lei & Wasserman, JASA
@@ -160,13 +160,13 @@ def set_limit(scores: NDArray[np.float64], error_rate: float) -> float:
     return 1.0 if rank > len(scores) else float(scores[max(0, rank - 1)])
 
 
-def within_limit(prob: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
+def prediction_sets(prob: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
     """Give the prediction sets of calibrated outputs (N, K): bool (N, K); empty in rows of NaN."""
     inside: NDArray[np.bool_] = 1 - prob.astype(np.float64) <= limit + _ROUNDING
     return inside
 
 
-def nonconformity(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+def nonconformity_scores(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Ascending 1 - p of the true class."""
     return np.sort(1 - prob.astype(np.float64)[np.arange(len(truth)), truth])
 
@@ -193,17 +193,17 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
         return None
     names, group = np.unique(np.asarray(groups, str)[finite], return_inverse=True)
     temperature = fit_temperature(prob, truth)
-    calibrated = with_temperature(prob, temperature)
+    calibrated = scale_by_temperature(prob, temperature)
     fold = group % _FOLDS  # names are sorted, so that folds do not depend on the order of the tiles
     several = len(names) > 1
-    fair = _by_fold(fold, lambda rest, own: with_temperature(prob[own], fit_temperature(prob[rest], truth[rest])))
+    fair = _by_fold(fold, lambda rest, own: scale_by_temperature(prob[own], fit_temperature(prob[rest], truth[rest])))
     coverage = {}
     if several:
         for rate in ERROR_RATES:
             covered = _by_fold(fold, partial(_covered, calibrated, truth, rate))
             coverage[f"{rate:g}"] = float(covered.mean())
     after = fair if several else calibrated
-    scores = nonconformity(calibrated, truth)
+    scores = nonconformity_scores(calibrated, truth)
     if len(scores) > _STORED:
         scores = scores[np.ceil(np.linspace(0, len(scores) - 1, _STORED)).astype(int)]
     return Calibration(
@@ -247,5 +247,5 @@ def _by_fold(
 def _covered(
     prob: NDArray[np.float32], truth: NDArray[np.int64], rate: float, rest: NDArray[np.bool_], own: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    sets = within_limit(prob[own], set_limit(nonconformity(prob[rest], truth[rest]), rate))
+    sets = prediction_sets(prob[own], conformal_threshold(nonconformity_scores(prob[rest], truth[rest]), rate))
     return sets[np.arange(int(own.sum())), truth[own]].astype(np.float32)

@@ -146,7 +146,7 @@ def _fits(n: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]
     return best
 
 
-def advice(curve: LearningCurve, per_class: Mapping[str, int], weakest: str) -> str:
+def learning_curve_advice(curve: LearningCurve, per_class: Mapping[str, int], weakest: str) -> str:
     """Say in a sentence whether more tiles would help, and how many.
 
     Parameters

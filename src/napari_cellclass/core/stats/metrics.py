@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import DatasetError
-from napari_cellclass.core.stats.agreement import cohen_kappa, kappa_of_one_group, tables
+from napari_cellclass.core.stats.agreement import cohen_kappa, contingency_tables, kappa_of_one_group
 from napari_cellclass.core.stats.intervals import Estimate, GroupBootstrap, wilson
 
 __all__ = [
     "Estimate",
     "EvalReport",
-    "Figures",
+    "GroupedMetrics",
     "accuracies",
     "confusion_matrix",
     "ece",
@@ -168,8 +168,8 @@ def evaluate(
         raise DatasetError("there is no tile to evaluate; check that the images are readable and hold finite pixels")
     predicted = prob.argmax(axis=1)
     group = np.asarray(groups, str)[finite]
-    per_group, names = tables(truth, predicted, group, len(classes))
-    figures = Figures(per_group, seed)
+    per_group, names = contingency_tables(truth, predicted, group, len(classes))
+    figures = GroupedMetrics(per_group, seed)
     accuracy, balanced = figures.accuracies()
     return EvalReport(
         n=len(prob),
@@ -180,14 +180,14 @@ def evaluate(
         balanced_accuracy=balanced,
         per_class=tuple(figures.per_class(i, name) for i, name in enumerate(classes)),
         ece=ece(prob, truth),
-        interval=figures.how(),
+        interval=figures.interval_method(),
         kappa=figures.kappa(),
         reliability=tuple(reliability(prob, truth)),
         fields=_field_table(group if fields is None else np.asarray(fields, str)[finite], predicted == truth),
     )
 
 
-class Figures:
+class GroupedMetrics:
     """The figures of a table of truth and prediction, each with its interval.
 
     Parameters
@@ -202,7 +202,7 @@ class Figures:
         self.per_group, self.total = per_group, per_group.sum(axis=0)
         self._by_group = GroupBootstrap(per_group, seed) if len(per_group) >= 2 else None
 
-    def how(self) -> str:
+    def interval_method(self) -> str:
         """Say how the intervals are made."""
         if self._by_group is None:
             return "Wilson over tiles of one group: too narrow where tiles are alike"

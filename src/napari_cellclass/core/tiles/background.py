@@ -13,7 +13,7 @@ from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.streaming import rows_of_tiles
+from napari_cellclass.core.tiles.streaming import iterate_tile_rows
 
 BackgroundRule = Literal["none", "mean", "variance", "otsu", "focus"]
 
@@ -26,7 +26,7 @@ _SAMPLE_ROWS, _SAMPLE_COLUMNS = 64, 4096
 
 
 @dataclass(frozen=True)
-class FieldLevels:
+class BackgroundLevels:
     """Grey values of a field, from an evenly spaced sample of its pixels; grey is the mean of the channels.
 
     Parameters
@@ -44,7 +44,7 @@ class FieldLevels:
     otsu: float
 
     @classmethod
-    def of(cls, source: SourceImage) -> FieldLevels:
+    def of(cls, source: SourceImage) -> BackgroundLevels:
         """Take the levels of a field; at most 64 rows of 4096 values are kept.
 
         Raises
@@ -110,15 +110,17 @@ def background_scores(
     scores = np.ones(len(grid), np.float32)
     if rule == "none" or len(grid) == 0:
         return scores
-    score = _scorer(rule, FieldLevels.of(source))
+    score = _scorer(rule, BackgroundLevels.of(source))
     rows = len(np.unique(grid.boxes[:, 0]))
-    for places, tiles in task.track(rows_of_tiles(source, grid), "looking for background", rows):
+    for places, tiles in task.track(iterate_tile_rows(source, grid), "looking for background", rows):
         for place, tile in zip(places, tiles, strict=True):
             scores[place] = score(_grey(tile))
     return scores
 
 
-def keep(scores: NDArray[np.float32], rule: BackgroundRule, limit: float | None = None) -> NDArray[np.bool_]:
+def foreground_tiles(
+    scores: NDArray[np.float32], rule: BackgroundRule, limit: float | None = None
+) -> NDArray[np.bool_]:
     """Tell which tiles are kept: those whose score reaches the limit.
 
     Parameters
@@ -144,11 +146,11 @@ def keep(scores: NDArray[np.float32], rule: BackgroundRule, limit: float | None 
         raise ParamsError(f"unknown background rule {rule!r}; use one of {', '.join(get_args(BackgroundRule))}")
     if rule == "none":
         return np.ones(len(scores), bool)
-    return ~(np.asarray(scores) < usual_limit(scores, rule) if limit is None else np.asarray(scores) < limit)
+    return ~(np.asarray(scores) < default_limit(scores, rule) if limit is None else np.asarray(scores) < limit)
 
 
-def usual_limit(scores: NDArray[np.float32], rule: BackgroundRule) -> float:
-    """Give the limit that :func:`keep` takes where none is given."""
+def default_limit(scores: NDArray[np.float32], rule: BackgroundRule) -> float:
+    """Give the limit that :func:`foreground_tiles` takes where none is given."""
     if rule == "focus":
         finite = scores[np.isfinite(scores)]
         return _FOCUS_PART * float(np.median(finite)) if len(finite) else 0.0
@@ -159,7 +161,7 @@ def _grey(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(pixels.mean(axis=2, dtype=np.float32))
 
 
-def _scorer(rule: BackgroundRule, levels: FieldLevels) -> Callable[[NDArray[np.float32]], float]:
+def _scorer(rule: BackgroundRule, levels: BackgroundLevels) -> Callable[[NDArray[np.float32]], float]:
     if rule == "mean":
         return lambda grey: abs(float(grey.mean(dtype=np.float64)) - levels.background) / levels.span
     if rule == "variance":

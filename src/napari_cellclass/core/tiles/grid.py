@@ -123,7 +123,7 @@ class TileGrid:
         return cls._from_starts(rows, cols, tile, step, (height, width), edge)
 
     @classmethod
-    def into_n(cls, image_shape: tuple[int, int], n: int) -> TileGrid:
+    def from_tile_count(cls, image_shape: tuple[int, int], n: int) -> TileGrid:
         """Cut a field into about ``n`` equal tiles, as the package image_slicer does.
 
         The field is cut into ``ceil(sqrt(n))`` columns and as many rows as are needed, so ``n`` is
@@ -226,7 +226,7 @@ class TileGrid:
         y0, x0, y1, x1 = (self.boxes[:, i].astype(np.float32) - 0.5 for i in range(4))
         return np.stack([np.stack(corner, axis=1) for corner in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], axis=1)
 
-    def from_row_nearest(self, y: float) -> TileGrid:
+    def rows_ordered_from(self, y: float) -> TileGrid:
         """Give the same tiles in another order: the row nearest to ``y`` (px) first, then its neighbours."""
         starts, row = np.unique(self.boxes[:, 0], return_inverse=True)
         distance = np.abs(starts + self.tile_px[0] / 2 - 0.5 - y)
@@ -291,16 +291,16 @@ class TileGrid:
             return np.zeros(0, np.int64)
         return places[np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])]
 
-    def own_area(self) -> NDArray[np.float64]:
+    def exclusive_area(self) -> NDArray[np.float64]:
         """Area in px² that is nearer to each tile than to its neighbours: float64, shape (N,).
 
         Overlaps are halved between neighbours and what lies past the field is left out, so that areas
         add up to the area covered by the grid's tiles, counted once. Found once, not to be written to.
         """
-        return self._own_area
+        return self._exclusive_area
 
     @cached_property
-    def _own_area(self) -> NDArray[np.float64]:
+    def _exclusive_area(self) -> NDArray[np.float64]:
         sides = []
         for axis in (0, 1):
             starts, inverse = np.unique(self.boxes[:, axis], return_inverse=True)

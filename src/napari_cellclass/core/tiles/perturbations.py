@@ -14,14 +14,14 @@ from scipy.ndimage import gaussian_filter, rotate
 
 
 @dataclass(frozen=True)
-class Scale:
+class GreyRange:
     """Grey values that stand for black and white: the range that the model brings to 0..1."""
 
     black: float
     white: float
 
 
-Change = Callable[[NDArray[np.float64], float, Scale, np.random.Generator], NDArray[np.float64]]
+ChangeTileFunction = Callable[[NDArray[np.float64], float, GreyRange, np.random.Generator], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Perturbation:
     unit: str
     levels: tuple[float, ...]
     neutral: float | None
-    change: Change
+    change: ChangeTileFunction
 
-    def apply(self, tile: NDArray[Any], level: float, scale: Scale, seed: tuple[int, ...] = (0,)) -> NDArray[Any]:
+    def apply(self, tile: NDArray[Any], level: float, scale: GreyRange, seed: tuple[int, ...] = (0,)) -> NDArray[Any]:
         """Change a tile.
 
         Parameters
@@ -76,27 +76,27 @@ class Perturbation:
         return np.clip(np.rint(changed), limits.min, limits.max).astype(tile.dtype)
 
 
-def _gain(x: NDArray[np.float64], level: float, scale: Scale, rng: np.random.Generator) -> NDArray[np.float64]:
+def _gain(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random.Generator) -> NDArray[np.float64]:
     return scale.black + level * (x - scale.black)
 
 
-def _offset(x: NDArray[np.float64], level: float, scale: Scale, rng: np.random.Generator) -> NDArray[np.float64]:
+def _offset(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random.Generator) -> NDArray[np.float64]:
     return x + level * (scale.white - scale.black)
 
 
-def _blur(x: NDArray[np.float64], level: float, scale: Scale, rng: np.random.Generator) -> NDArray[np.float64]:
+def _blur(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(gaussian_filter(x, (level, level, 0)))
 
 
-def _noise(x: NDArray[np.float64], level: float, scale: Scale, rng: np.random.Generator) -> NDArray[np.float64]:
+def _noise(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random.Generator) -> NDArray[np.float64]:
     return x + rng.normal(0, 1, x.shape) * level * (x.mean(axis=(0, 1)) - scale.black)
 
 
-def _rotation(x: NDArray[np.float64], level: float, scale: Scale, rng: np.random.Generator) -> NDArray[np.float64]:
+def _rotation(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(rotate(x, level, axes=(0, 1), reshape=False, order=1, mode="reflect"))
 
 
-def _jpeg(x: NDArray[np.float64], level: float, scale: Scale, rng: np.random.Generator) -> NDArray[np.float64]:
+def _jpeg(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random.Generator) -> NDArray[np.float64]:
     span = scale.white - scale.black
     grey = np.clip(np.rint(255 * (x - scale.black) / span), 0, 255).astype(np.uint8)
     parts = [grey] if grey.shape[2] == 3 else [grey[..., c] for c in range(grey.shape[2])]

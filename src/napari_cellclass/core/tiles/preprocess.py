@@ -74,7 +74,7 @@ class PreprocessSpec(BaseModel):
             return f"grey values {self.low:g} to {self.high:g} as 0 to 1"
         return f"percentiles {self.percentiles[0]:g} to {self.percentiles[1]:g} of each field as 0 to 1"
 
-    def level(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None) -> NDArray[Any]:
+    def apply_levels(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None) -> NDArray[Any]:
         """Bring raw tiles of a field to the field's own range, where this model asks for that.
 
         Parameters
@@ -110,8 +110,8 @@ class PreprocessSpec(BaseModel):
             )
 
     @property
-    def no_levels(self) -> NDArray[np.float64] | None:
-        """The levels of tiles that :meth:`level` has been applied to already."""
+    def identity_levels(self) -> NDArray[np.float64] | None:
+        """The levels of tiles that :meth:`apply_levels` has been applied to already."""
         return None if self.percentiles is None else np.tile([0.0, 1.0], (self.channels, 1))
 
     def apply(self, tiles: NDArray[Any]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ _ALIKE = 1.1
 Size = tuple[float, float]
 
 
-def other_scale(trained_um: Size | None, here_um: Size | None) -> bool:
+def pixel_sizes_differ(trained_um: Size | None, here_um: Size | None) -> bool:
     """Tell whether pixel sizes (y, x) in µm differ by more than 10 %; False where one is not known."""
     if trained_um is None or here_um is None:
         return False
@@ -19,7 +19,7 @@ def other_scale(trained_um: Size | None, here_um: Size | None) -> bool:
     )
 
 
-def rescaled_tile(
+def rescaled_tile_px(
     tile_px: tuple[int, int], trained_um: Size | None, here_um: Size | None, name: str
 ) -> tuple[int, int]:
     """Give the tile (height, width) in px of a field that covers what a model's tile covered.

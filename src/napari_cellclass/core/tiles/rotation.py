@@ -42,7 +42,7 @@ def parse_angles(text: str | None) -> tuple[int, ...]:
     return angles
 
 
-def rotated(tile: NDArray[Any], angle: float) -> NDArray[Any]:
+def rotate_tile(tile: NDArray[Any], angle: float) -> NDArray[Any]:
     """Rotate a tile about its centre, bilinearly; its corners are filled by reflection of the tile.
 
     Parameters

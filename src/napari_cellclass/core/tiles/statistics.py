@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.tiles.preprocess import resize_tiles
 
-THUMB_PX = 16
+THUMBNAIL_PX = 16
 _AT_ONCE = 32
 _SAMPLED_ROWS = 32
 
 
 def _shading() -> NDArray[np.float64]:
     """Orthonormal surfaces of third degree over a thumb, shape (256, 10): what a lamp's unevenness is made of."""
-    y, x = np.mgrid[-1 : 1 : THUMB_PX * 1j, -1 : 1 : THUMB_PX * 1j].reshape(2, -1)
+    y, x = np.mgrid[-1 : 1 : THUMBNAIL_PX * 1j, -1 : 1 : THUMBNAIL_PX * 1j].reshape(2, -1)
     terms = [y**i * x**j for i in range(4) for j in range(4 - i)]
     return np.asarray(np.linalg.qr(np.stack(terms, axis=1))[0])
 
@@ -66,13 +66,13 @@ def saturated_fraction(tile: NDArray[Any]) -> float:
     return float((tile == tile.max()).mean())
 
 
-def looks(tile: NDArray[Any]) -> tuple[np.uint64, NDArray[np.int8]]:
+def tile_fingerprint(tile: NDArray[Any]) -> tuple[np.uint64, NDArray[np.int8]]:
     """Give hash and small picture of a tile (h, w, C), by which copies of it are found."""
     grey = np.nan_to_num(tile.astype(np.float32).mean(axis=2), posinf=0, neginf=0)
-    return dhash(grey), fine_thumb(grey)
+    return difference_hash(grey), detail_thumbnail(grey)
 
 
-def dhash(grey: NDArray[np.float32]) -> np.uint64:
+def difference_hash(grey: NDArray[np.float32]) -> np.uint64:
     """Give a picture's difference hash of 64 bits: which of 9 x 8 px are brighter than the one to their left.
 
     Copies in another format, size or exposure differ in few bits (N. Krawetz, "Kind of like that", The Hacker
@@ -88,14 +88,14 @@ def dhash(grey: NDArray[np.float32]) -> np.uint64:
     return np.uint64(int.from_bytes(bits.tobytes(), "big"))
 
 
-def fine_thumb(grey: NDArray[np.float32]) -> NDArray[np.int8]:
+def detail_thumbnail(grey: NDArray[np.float32]) -> NDArray[np.int8]:
     """Give 16 x 16 px of what is finer than a tile's shading, standardised: int8, shape (256,), 32 for one sd.
 
     A surface of third degree is taken away, as two empty tiles from one corner of two fields share their shading.
     """
-    small = resize_tiles(grey[None, ..., None].astype(np.float32), (THUMB_PX, THUMB_PX))[0, ..., 0]
+    small = resize_tiles(grey[None, ..., None].astype(np.float32), (THUMBNAIL_PX, THUMBNAIL_PX))[0, ..., 0]
     fine = small.ravel() - _SHADING @ (_SHADING.T @ small.ravel())
     sd = float(fine.std())
     if sd < 1e-6 * max(1.0, float(np.abs(small).max())):
-        return np.zeros(THUMB_PX * THUMB_PX, np.int8)
+        return np.zeros(THUMBNAIL_PX * THUMBNAIL_PX, np.int8)
     return np.clip(np.rint(32 * fine / sd), -127, 127).astype(np.int8)

@@ -16,7 +16,7 @@ _MOST_BYTES = 64 << 20  # of rows that overlap, which are read again with every 
 _GOOD_BYTES = 16 << 20  # a processor's cache still holds it when the network comes to it, and memory is used again
 
 
-def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
+def iterate_tile_rows(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
     """Read a field by rows of tiles, each with one request to the source.
 
     Parameters
@@ -45,7 +45,7 @@ def rows_of_tiles(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray
         yield row, [band[:, x0 - left : x1 - left] for x0, x1 in boxes[:, (1, 3)].tolist()]
 
 
-def batches_of_tiles(
+def iterate_tile_batches(
     source: SourceImage, grid: TileGrid, at_most: int, row_hash: RowHash | None = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Read a field by rows of tiles and give the tiles in batches, without a copy where they are evenly spaced.

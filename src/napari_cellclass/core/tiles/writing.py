@@ -43,7 +43,7 @@ def tile_suffix(source: SourceImage, wanted: TileFormat = "auto") -> str:
     return ".png" if wanted == "png" else ".tif"
 
 
-def storable(pixels: NDArray[Any]) -> NDArray[Any]:
+def to_storable_dtype(pixels: NDArray[Any]) -> NDArray[Any]:
     """Give pixels (h, w, C) as they will be read back: true and false as 255 and 0, native byte order."""
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
@@ -58,7 +58,7 @@ def write_tile(path: Path, pixels: NDArray[Any], like: SourceImage, content_hash
     path
         Ends in ``.png`` or ``.tif``, see :func:`tile_suffix`.
     pixels
-        Shape (h, w, C), of :func:`storable`.
+        Shape (h, w, C), of :func:`to_storable_dtype`.
     like
         The image it is from: its pixel size and channel names go into a TIFF, as ImageJ or OME metadata.
     content_hash

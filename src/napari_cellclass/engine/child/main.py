@@ -72,7 +72,7 @@ def _predict(job: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> No
             tiles = unpack_array(content)
             # The parent has brought them to their field's range.
             spec = bundle.preprocess
-            prob = predict_in_batches(run, spec, tiles, len(bundle.scheme), batch, spec.no_levels)
+            prob = predict_in_batches(run, spec, tiles, len(bundle.scheme), batch, spec.identity_levels)
         except CellClassError as error:
             write_message(answers, pack_error(error))
         else:

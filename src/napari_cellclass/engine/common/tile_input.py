@@ -76,7 +76,7 @@ def predict_in_batches(
             continue
         # Bad tiles stay zero: one NaN can spread over a whole batch in a blocked matrix product.
         x = np.zeros((size, *spec.input_px, spec.channels), np.float32)
-        x[rows] = spec.apply(spec.level(part[rows], levels))
+        x[rows] = spec.apply(spec.apply_levels(part[rows], levels))
         answers = run(x)[rows]
         answers[~np.isfinite(answers).all(axis=1)] = np.nan
         prob[start + rows] = answers

@@ -129,7 +129,7 @@ def check_golden(bundle: ModelBundle, engine: Engine) -> float:
             f"{bundle.path} is damaged: its {len(tiles)} golden tiles do not fit its {len(bundle.scheme)} classes; "
             "get a fresh copy or train again"
         )
-    difference = largest_difference(engine.predict(tiles, bundle.preprocess.no_levels), expected)
+    difference = largest_difference(engine.predict(tiles, bundle.preprocess.identity_levels), expected)
     if not difference <= (INT8_TOLERANCE if int8 else TOLERANCE):
         raise ModelError(
             f"{bundle.path} does not give the answers it gave when it was trained (largest difference "

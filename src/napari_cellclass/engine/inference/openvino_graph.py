@@ -126,7 +126,7 @@ class OpenVinoNetwork:
         """
         prob = np.full((len(tiles), self.outputs), np.nan, np.float32)
         if self._spec.percentiles is not None and tiles.dtype.name not in _NATIVE:
-            tiles, levels = self._spec.level(tiles, levels), self._spec.no_levels
+            tiles, levels = self._spec.apply_levels(tiles, levels), self._spec.identity_levels
         self._spec.check_levels(levels)
         if self._spec.percentiles is None:
             levels = np.tile([self._spec.low, self._spec.high], (self._spec.channels, 1))

@@ -60,7 +60,7 @@ def _rate(network: OpenVinoNetwork, spec: PreprocessSpec, at_least_s: float) -> 
     tiles = np.ones((2 * network.streams * network.batch, *network.kind.shape), network.kind.dtype)
     start, done, seconds = time.perf_counter(), 0, 0.0
     while not done or seconds < at_least_s:
-        network(tiles, spec.no_levels)
+        network(tiles, spec.identity_levels)
         done, seconds = done + len(tiles), time.perf_counter() - start
     return done / seconds
 

@@ -205,7 +205,7 @@ class TensorFlowEngine:
             if self._child is None:
                 raise EngineError(f"the engine of {self._path} is closed; open the model again")
             for start in range(0, len(tiles), step):
-                part = self._spec.level(tiles[start : start + step], levels)
+                part = self._spec.apply_levels(tiles[start : start + step], levels)
                 answer = self._child.ask(pack_array(part))
                 answers.append(unpack_array(answer))
         return np.concatenate(answers)

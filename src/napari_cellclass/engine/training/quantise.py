@@ -88,7 +88,7 @@ def quantise(
         about = about.model_copy(update={"nncf": import_nncf().__version__, "tiles": len(rows)})
         if not about.kept:
             return Int8Network(about)
-        prob = OpenVinoNetwork(model, spec, TileKind.of(golden))(golden, spec.no_levels)
+        prob = OpenVinoNetwork(model, spec, TileKind.of(golden))(golden, spec.identity_levels)
         return Int8Network(about, made, prob)
     except CancelledError:
         raise

@@ -19,7 +19,7 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import NetworkName, TrainParams
-from napari_cellclass.core.quality.near_duplicates import copies_across
+from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.architectures import learning_rate_of, optimizer, with_views
 from napari_cellclass.engine.networks.loading import forward
@@ -90,7 +90,7 @@ class TrainingRun:
         """A warning of tiles that are trained on and held out, by their looks; None where there are none."""
         place, data = self.pixels.place, self.data
         paths = [data.paths[i] for i in data.image[place]]
-        return copies_across(self.pixels.hashes, self.pixels.thumbs, data.split[place], paths)
+        return check_copies_across_split(self.pixels.hashes, self.pixels.thumbnails, data.split[place], paths)
 
     def fit(self, after_epoch: Callable[[TrainingRun], None]) -> None:
         """Train all epochs, or until stopped; fills ``history``, ``val_prob`` and ``best``.

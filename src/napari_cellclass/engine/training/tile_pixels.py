@@ -12,7 +12,7 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.tiles.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, grey_range
-from napari_cellclass.core.tiles.statistics import THUMB_PX, channel_stats, looks
+from napari_cellclass.core.tiles.statistics import THUMBNAIL_PX, channel_stats, tile_fingerprint
 from napari_cellclass.engine.common.tile_input import is_finite
 from napari_cellclass.engine.networks.transfer import LARGEST_PX
 
@@ -44,9 +44,9 @@ class TilePixels:
         fields' range where ``spec`` asks for that.
     stats
         float64, shape (n, 2, C): mean and sd of every tile and channel, see :func:`channel_stats`.
-    hashes, thumbs
+    hashes, thumbnails
         uint64, shape (n,), and int8, shape (n, 256): what is compared to find copies, see
-        :func:`~napari_cellclass.core.quality.near_duplicates.near_duplicates`.
+        :func:`~napari_cellclass.core.quality.near_duplicates.find_near_duplicates`.
     """
 
     tiles: NDArray[np.generic]
@@ -57,7 +57,7 @@ class TilePixels:
     golden: NDArray[np.generic]
     stats: NDArray[np.float64]
     hashes: NDArray[np.uint64]
-    thumbs: NDArray[np.int8]
+    thumbnails: NDArray[np.int8]
 
     def batch(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give network input of some tiles, shape (n, H, W, C)."""
@@ -119,13 +119,15 @@ def load_pixels(data: TileDataset, params: TrainParams, task: Task) -> TilePixel
     shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)
     tiles = np.empty((len(places), *shape), golden.dtype if one_shape else np.float32)
     stats = np.empty((len(places), 2, data.channels))
-    hashes, thumbs = np.empty(len(places), np.uint64), np.empty((len(places), THUMB_PX**2), np.int8)
+    hashes, thumbnails = np.empty(len(places), np.uint64), np.empty((len(places), THUMBNAIL_PX**2), np.int8)
     for row, p in enumerate(places.tolist()):
         tile = raw.pop(p)  # so that memory holds every tile about once
         stats[row] = channel_stats(tile[None])[0]
-        hashes[row], thumbs[row] = looks(tile)
+        hashes[row], thumbnails[row] = tile_fingerprint(tile)
         tiles[row] = tile if one_shape else spec.apply(tile[None])[0]
-    return TilePixels(tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats, hashes, thumbs)
+    return TilePixels(
+        tiles, places, spec, not one_shape, np.array(nonfinite, np.int64), golden, stats, hashes, thumbnails
+    )
 
 
 def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int, NDArray[np.generic]], list[int]]:
@@ -135,10 +137,10 @@ def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int
         raise DatasetError("there is no tile to train on; add images or cut smaller tiles")
     raw: dict[int, NDArray[np.generic]] = {}
     nonfinite = []
-    levels = data.levels(spec, task)
+    levels = data.levels_lookup(spec, task)
     for place, tile in data.tiles(wanted, "reading tiles", task):
         if is_finite(tile[None])[0]:
-            levelled = spec.level(tile, levels(place))
+            levelled = spec.apply_levels(tile, levels(place))
             raw[place] = levelled.astype(levelled.dtype.newbyteorder("="))
         else:
             nonfinite.append(place)

@@ -20,8 +20,8 @@ from napari_cellclass.core.models.drift import STATISTICS, constant_output, drif
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
 from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
-from napari_cellclass.core.tiles.resampling import other_scale, rescaled_tile
-from napari_cellclass.core.tiles.streaming import batches_of_tiles
+from napari_cellclass.core.tiles.resampling import pixel_sizes_differ, rescaled_tile_px
+from napari_cellclass.core.tiles.streaming import iterate_tile_batches
 from napari_cellclass.runs.classify.pipeline import Looked, classified
 
 _BATCH = 32
@@ -89,7 +89,7 @@ def field_grid(
     manifest = model.manifest
     tile_px = manifest.tile_px
     if resample:
-        tile_px = rescaled_tile(tile_px, manifest.pixel_size_um, source.pixel_size_um, source.name)
+        tile_px = rescaled_tile_px(tile_px, manifest.pixel_size_um, source.pixel_size_um, source.name)
     return TileGrid.regular(source.shape, tile_px, overlap, edge)
 
 
@@ -130,7 +130,7 @@ def classify_field(
     seen = _Seen.nothing(len(grid), len(bundle.scheme), source.channels)
     tell = _teller(task, len(grid))
     tell(0)
-    batches = batches_of_tiles(source, grid, _BATCH, row_hash)
+    batches = iterate_tile_batches(source, grid, _BATCH, row_hash)
     results = classified(batches, lambda tiles: engine.predict(tiles, levels), task)
     with contextlib.closing(results):
         for looked in results:
@@ -230,7 +230,7 @@ def _other_scale(source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> It
     if trained is None or here is None:
         return
     height, width = (side / own for side, own in zip(grid.tile_px, bundle.manifest.tile_px, strict=True))
-    if other_scale(trained, (here[0] * height, here[1] * width)):
+    if pixel_sizes_differ(trained, (here[0] * height, here[1] * width)):
         yield (
             f"pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm; rescale to the model's "
             "pixel size (--resample)"

@@ -14,7 +14,7 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.prepare import CheckParams
 from napari_cellclass.core.params.shared import PlaneParams
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.core.quality.brightness import classes_by_brightness
+from napari_cellclass.core.quality.brightness import check_classes_by_brightness
 
 
 def image_reader(params: PlaneParams) -> ReadImage:
@@ -61,6 +61,6 @@ def resolve_auto_settings(
     if params.initial is not None:  # models without a word about it had none
         chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
         return params.model_copy(update={"standardise": chosen}), ()
-    finding = classes_by_brightness(data, task)
+    finding = check_classes_by_brightness(data, task)
     chosen = "tile" if finding is None else "none"
     return params.model_copy(update={"standardise": chosen}), () if finding is None else (finding.text,)

@@ -13,7 +13,7 @@ from napari_cellclass.core.common.errors import DatasetError, ModelError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import ReadImage
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -118,7 +118,7 @@ def read_test_set(
     Raises
     ------
     DatasetError
-        See :func:`read_labelled`.
+        See :func:`read_dataset`.
     CancelledError
         The task was cancelled.
     """
@@ -127,7 +127,7 @@ def read_test_set(
         fits = source.shape[0] >= tile_px[0] and source.shape[1] >= tile_px[1]
         return TileGrid.regular(source.shape, tile_px if fits else source.shape)
 
-    return read_labelled(folder, cut, group_by, read, classes, task).originals()
+    return read_dataset(folder, cut, group_by, read, classes, task).without_rotated_copies()
 
 
 def predict_dataset(
@@ -143,19 +143,19 @@ def predict_dataset(
     """
     prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
     waiting: list[tuple[int, NDArray[Any]]] = []
-    levels = None if spec is None else data.levels(spec, task)
+    levels = None if spec is None else data.levels_lookup(spec, task)
 
     def flush() -> None:
         if waiting:
             prob[[place for place, _ in waiting]] = engine.predict(
-                np.stack([tile for _, tile in waiting]), None if spec is None else spec.no_levels
+                np.stack([tile for _, tile in waiting]), None if spec is None else spec.identity_levels
             )
             waiting.clear()
 
     for place, tile in data.tiles(np.arange(len(data)), "classifying", task):
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
-        pixels = tile if spec is None or levels is None else spec.level(tile, levels(place))
+        pixels = tile if spec is None or levels is None else spec.apply_levels(tile, levels(place))
         waiting.append((place, pixels if change is None else change(place, pixels)))
     flush()
     return prob

@@ -18,17 +18,17 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.quality.alarms import memorised, training_alarms
+from napari_cellclass.core.quality.alarms import check_memorised, training_alarms
 from napari_cellclass.core.quality.shortcuts import (
-    MOST_TILES,
-    evenly,
+    MAX_TILES,
+    evaluate_shortcuts,
+    evenly_spaced,
     shortcut_alarms,
     shortcut_features,
     shortcut_table,
-    shortcut_test,
 )
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
-from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, Perturbation, Scale
+from napari_cellclass.core.tiles.perturbations import PERTURBATIONS, GreyRange, Perturbation
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, predict_dataset
@@ -77,21 +77,21 @@ def run_trust_checks(
         The task was cancelled.
     """
     data = split_as_trained(evaluation.data, bundle)
-    held = data.where(VALIDATION) if (data.split != "").any() else np.arange(len(data))
+    held = data.tile_indices(VALIDATION) if (data.split != "").any() else np.arange(len(data))
     report = _report(evaluation, held)
     alarms = [*_trained_on(data, bundle), *training_alarms((), report, data)]
-    if len(data.where(TRAIN)):
-        alarms += memorised(_report(evaluation, data.where(TRAIN)).accuracy.value, report)
+    if len(data.tile_indices(TRAIN)):
+        alarms += check_memorised(_report(evaluation, data.tile_indices(TRAIN)).accuracy.value, report)
     table = stressed = None
     if shortcuts:
-        some = data.take(evenly(len(data), MOST_TILES))
-        found = shortcut_test(some, shortcut_features(some, task))
+        some = data.take(evenly_spaced(len(data), MAX_TILES))
+        found = evaluate_shortcuts(some, shortcut_features(some, task))
         alarms += shortcut_alarms(found, report.balanced_accuracy)
         table = shortcut_table(found, report.balanced_accuracy)
     if stress:
         spec = bundle.preprocess
-        part = data.take(held[evenly(len(held), MAX_PERTURBED_TILES)])
-        stressed = measure_robustness(part, engine, Scale(spec.low, spec.high), task, spec)
+        part = data.take(held[evenly_spaced(len(held), MAX_PERTURBED_TILES)])
+        stressed = measure_robustness(part, engine, GreyRange(spec.low, spec.high), task, spec)
     return TrustChecks(tuple(alarms), table, stressed)
 
 
@@ -156,7 +156,7 @@ def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
 def measure_robustness(
     data: TileDataset,
     engine: Predictor,
-    scale: Scale,
+    scale: GreyRange,
     task: Task = NO_TASK,
     spec: PreprocessSpec | None = None,
 ) -> pd.DataFrame:
@@ -208,5 +208,5 @@ def measure_robustness(
     return pd.DataFrame(rows)
 
 
-def _changed(one: Perturbation, level: float, scale: Scale, place: int, tile: NDArray[Any]) -> NDArray[Any]:
+def _changed(one: Perturbation, level: float, scale: GreyRange, place: int, tile: NDArray[Any]) -> NDArray[Any]:
     return one.apply(tile, level, scale, (place,))

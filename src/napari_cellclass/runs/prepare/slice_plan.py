@@ -13,18 +13,18 @@ import pandas as pd
 from napari_cellclass.core.common.errors import CellClassError, OutputError, ParamsError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import (
-    angle_mark,
+    angle_suffix,
     folder_images,
-    natural_key,
+    natural_sort_key,
     number_width,
     safe_prefix,
-    tile_place,
+    tile_position_suffix,
 )
 from napari_cellclass.core.datasets.tile_provenance import (
     TILE_LIST,
     TileOrigin,
     TileOrigins,
-    empty_list,
+    empty_tile_list,
     read_tile_list,
 )
 from napari_cellclass.core.images.reading import read_image
@@ -71,8 +71,8 @@ class SliceJob:
 
     def file(self, params: SliceParams, row: int, col: int, grid: TileGrid, angle: int, suffix: str) -> str:
         """Name a tile, relative to the folder of results, with forward slashes."""
-        place = tile_place(row, col, grid.grid_shape) if is_cut(params) else ""
-        return _in_class(self.class_name, f"{self.start}{place}{angle_mark(angle, params.angles)}{suffix}")
+        place = tile_position_suffix(row, col, grid.grid_shape) if is_cut(params) else ""
+        return _in_class(self.class_name, f"{self.start}{place}{angle_suffix(angle, params.angles)}{suffix}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class SlicePlan:
     """All images, and the list of tiles that lies in the folder of results already."""
 
     jobs: tuple[SliceJob, ...]
-    listed: pd.DataFrame = field(default_factory=empty_list)
+    listed: pd.DataFrame = field(default_factory=empty_tile_list)
 
 
 def is_cut(params: SliceParams) -> bool:
@@ -109,7 +109,7 @@ def plan_slices(params: SliceParams, task: Task) -> SlicePlan:
     listed = read_tile_list(out)
     if listed is None and (out / TILE_LIST).exists():
         raise OutputError(f"{out / TILE_LIST} is a table of another kind; choose another --out")
-    listed = empty_list() if listed is None else listed
+    listed = empty_tile_list() if listed is None else listed
     images = list(_images(params))
     origins = TileOrigins(folder for _, path in images for folder in (path.parent, path.parent.parent))
     namer = _Namer(params, listed, len(images))
@@ -229,7 +229,7 @@ def _images(params: SliceParams) -> Iterator[tuple[str, Path]]:
                 found |= {image.resolve(): (params.class_name or name, image) for image in images}
         else:
             found[path.resolve()] = params.class_name or "", path
-    return iter(sorted(found.values(), key=lambda pair: (pair[0], natural_key(pair[1]))))
+    return iter(sorted(found.values(), key=lambda pair: (pair[0], natural_sort_key(pair[1]))))
 
 
 def _in_class(class_name: str, name: str) -> str:

@@ -24,11 +24,11 @@ from napari_cellclass.core.datasets.tile_provenance import COLUMNS, TILE_LIST, w
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-from napari_cellclass.core.tiles.background import background_scores, keep
+from napari_cellclass.core.tiles.background import background_scores, foreground_tiles
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.rotation import rotated
-from napari_cellclass.core.tiles.streaming import rows_of_tiles
-from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
+from napari_cellclass.core.tiles.rotation import rotate_tile
+from napari_cellclass.core.tiles.streaming import iterate_tile_rows
+from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 from napari_cellclass.runs.prepare.slice_plan import SliceJob, is_cut, open_source, plan_slices
 
 # Two rows of tiles wait to be written while a third is read.
@@ -219,13 +219,13 @@ def _cut(
     source = open_source(job.path, params)
     everything = params.grid(source)
     scores = background_scores(source, everything, params.background, task)
-    kept = keep(scores, params.background, params.background_limit)
+    kept = foreground_tiles(scores, params.background, params.background_limit)
     grid = everything.take(kept)
     write = _TileWriter(job, params, source, grid, tile_suffix(source, params.format), written)
     waiting: deque[list[Future[None]]] = deque()
     done, total = 0, len(grid) * (1 + len(params.angles))
     try:
-        for places, tiles in rows_of_tiles(source, grid):
+        for places, tiles in iterate_tile_rows(source, grid):
             waiting.append(
                 [
                     pool.submit(write, place, tile, angle)
@@ -277,7 +277,7 @@ class _TileWriter:
         if self.job.in_place and not angle:
             self._list_original(place, tile)
             return
-        pixels = storable(rotated(tile, angle) if angle else tile)
+        pixels = to_storable_dtype(rotate_tile(tile, angle) if angle else tile)
         row, col = int(self.grid.row[place]), int(self.grid.col[place])
         file = self.job.file(self.params, row, col, self.grid, angle, self.suffix)
         content_hash = SourceImage(pixels).image_id

@@ -20,7 +20,7 @@ from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import group_name
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.datasets.tiles_csv import dataset_of_table
+from napari_cellclass.core.datasets.tiles_csv import dataset_from_table
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
@@ -172,7 +172,7 @@ def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, ta
         sources[path] = field.source
         tables.append(_tile_table(field, name, path, group_by))
     frame = pd.concat(tables, ignore_index=True).fillna("").astype(str)
-    return dataset_of_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__)
+    return dataset_from_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__)
 
 
 def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedField, str]]:

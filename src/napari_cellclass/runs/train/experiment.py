@@ -15,9 +15,9 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.evaluation.repeats import (
     VALIDATION_SET,
-    SetAnswers,
-    curve_table,
-    joined,
+    SetPredictions,
+    concatenate_predictions,
+    mean_curve_table,
     mean_interval,
     run_row,
 )
@@ -26,7 +26,7 @@ from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.intervals import Estimate
-from napari_cellclass.core.stats.learning_curve import LearningCurve, advice, fit_learning_curve
+from napari_cellclass.core.stats.learning_curve import LearningCurve, fit_learning_curve, learning_curve_advice
 from napari_cellclass.engine.training.quantise import check_quantiser
 from napari_cellclass.runs.train.experiment_plan import ExperimentPlan, plan_experiment
 from napari_cellclass.runs.train.parallel import train_in_parallel
@@ -115,7 +115,7 @@ class _RunningExperiment:
     notes: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
-    predictions: list[SetAnswers] = field(default_factory=list)
+    predictions: list[SetPredictions] = field(default_factory=list)
 
     def train(self, data: TileDataset, params: TrainParams) -> Trained:
         """Train one model, or reuse the one that is there."""
@@ -155,8 +155,8 @@ class _RunningExperiment:
             data, how = self.plan.shuffled_job(i)
             self.add(repeats, self.train(data, how), data)
             history = repeats.history()
-            self.write(null_runs=repeats.runs(), null_histories=history, null_curves=curve_table(history))
-        labels = first.labels[first.where(TRAIN)]
+            self.write(null_runs=repeats.runs(), null_histories=history, null_curves=mean_curve_table(history))
+        labels = first.labels[first.tile_indices(TRAIN)]
         commonest = float(np.bincount(labels).max() / len(labels))
         self.found["speed"] = compare_speed(self.tables["histories"], self.tables["null_histories"], commonest)
         self.found["shuffled_held_out"] = repeats.predictions()[0].balanced_accuracy()
@@ -201,7 +201,7 @@ class _RunningExperiment:
             parts += repeats.predictions()
             rows.append(repeats.runs())
             self.write(by_tile_runs=pd.concat(rows, ignore_index=True))
-        self.found["by_tile"] = joined(parts, "by tile").balanced_accuracy()
+        self.found["by_tile"] = concatenate_predictions(parts, "by tile").balanced_accuracy()
 
     def judge(self) -> Experiment:
         """Judge by what is known so far, and write it."""
@@ -244,22 +244,22 @@ class _RunningExperiment:
         write_text(params.out / "verdict.md", text)
         write_json(params.out / "verdict.json", result.verdict.to_json() | about)
 
-    def _held_out(self) -> SetAnswers:
+    def _held_out(self) -> SetPredictions:
         """Give the predictions that are judged: those on the test sets or, without any, on the held-out groups."""
         tests = [one for one in self.predictions if one.name != VALIDATION_SET]
         if not tests:
             return self.predictions[0]
-        return joined(tests, " and ".join(one.name for one in tests))
+        return concatenate_predictions(tests, " and ".join(one.name for one in tests))
 
     def _advice(self, curve: LearningCurve) -> str:
         first = self.plan.first
-        count = np.bincount(first.labels[first.where(TRAIN)], minlength=len(first.scheme)).tolist()
+        count = np.bincount(first.labels[first.tile_indices(TRAIN)], minlength=len(first.scheme)).tolist()
         rows = self.predictions[0].ensemble().per_class
         weakest = weakest_class({row["name"]: row["recall"] for row in rows})
-        return advice(curve, dict(zip(first.scheme.names, count, strict=True)), weakest)
+        return learning_curve_advice(curve, dict(zip(first.scheme.names, count, strict=True)), weakest)
 
 
-def _evidence(held: SetAnswers, training: Iterable[float], **more: Any) -> Evidence:
+def _evidence(held: SetPredictions, training: Iterable[float], **more: Any) -> Evidence:
     finite = np.isfinite(held.prob).all(axis=(0, 2))
     return Evidence(
         chance=held.chance,
@@ -289,11 +289,11 @@ def _clipped(estimate: Estimate) -> Estimate:
     return Estimate(estimate.value, max(0.0, estimate.lo), min(1.0, estimate.hi))
 
 
-def _joined_folds(folds: Sequence[RepeatedRuns]) -> tuple[list[SetAnswers], pd.DataFrame, pd.DataFrame]:
+def _joined_folds(folds: Sequence[RepeatedRuns]) -> tuple[list[SetPredictions], pd.DataFrame, pd.DataFrame]:
     """Join the folds of cross-validated runs: predictions, a row per run, and mean histories."""
     if len(folds) == 1:
         return folds[0].predictions(), folds[0].runs(), folds[0].history()
-    whole = joined([repeats.predictions()[0] for repeats in folds], VALIDATION_SET)
+    whole = concatenate_predictions([repeats.predictions()[0] for repeats in folds], VALIDATION_SET)
     tables = [repeats.runs() for repeats in folds]
     numbers = ["train_accuracy", "train_balanced_accuracy", "loss", "val_loss"]
     mean = pd.concat(tables).groupby("run")[numbers].mean()

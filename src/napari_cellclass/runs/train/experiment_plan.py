@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
-from napari_cellclass.core.datasets.split import split_by_group, split_by_tile, split_fold
-from napari_cellclass.core.datasets.subsampling import fewer_tiles, shuffled_labels
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
-from napari_cellclass.core.evaluation.repeats import set_names
+from napari_cellclass.core.datasets.split import split_by_fold, split_by_group, split_by_tile
+from napari_cellclass.core.datasets.subsampling import shuffle_training_labels, subsample_training_tiles
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
+from napari_cellclass.core.evaluation.repeats import short_set_names
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
@@ -85,12 +85,12 @@ class ExperimentPlan:
 
     def shuffled_job(self, i: int) -> Job:
         """Give a training on shuffled labels."""
-        return shuffled_labels(self.first, self.params.seed + i), self._params(f"shuffled{i + 1:02d}", i)
+        return shuffle_training_labels(self.first, self.params.seed + i), self._params(f"shuffled{i + 1:02d}", i)
 
     def fraction_job(self, fraction: float, i: int) -> Job:
         """Give a training on a fraction of the training tiles."""
         how = self._params(f"part{fraction:g}_{i + 1:02d}", i, epochs=self._epochs(fraction))
-        return fewer_tiles(self.first, fraction, self.params.seed + i), how
+        return subsample_training_tiles(self.first, fraction, self.params.seed + i), how
 
     def by_tile_job(self, i: int) -> Job:
         """Give a training with single tiles held out rather than groups."""
@@ -99,7 +99,7 @@ class ExperimentPlan:
 
     def fractions(self) -> list[float]:
         """Give the fractions of the training tiles that leave every class enough of them."""
-        fewest = min(np.bincount(self.first.labels[self.first.where(TRAIN)], minlength=len(self.first.scheme)))
+        fewest = min(np.bincount(self.first.labels[self.first.tile_indices(TRAIN)], minlength=len(self.first.scheme)))
         return [fraction for fraction in self.params.fractions if round(fraction * fewest) >= _MIN_TILES]
 
     def by_tile_differs(self) -> bool:
@@ -129,11 +129,11 @@ def plan_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experimen
     CancelledError
         The task was cancelled.
     """
-    data = read_labelled(params.data, grid_maker(params), params.group_by, image_reader(params), None, task)
+    data = read_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), None, task)
     if params.folds is None:
         splits = [split_by_group(data, params.val_fraction)]
     else:
-        splits = [split_fold(data, fold, params.folds) for fold in range(params.folds)]
+        splits = [split_by_fold(data, fold, params.folds) for fold in range(params.folds)]
     tests = read_tests(params, data, task)
     training, about_settings = resolve_auto_settings(params.training(), data, task)
     warnings = (
@@ -141,5 +141,5 @@ def plan_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experimen
         *(one.text for one in check_dataset(splits[0]) if one.severity == "warning"),
         *copies_in_tests(splits[0], tests, task).values(),
     )
-    named = dict(zip(set_names(list(tests)), tests.values(), strict=True))
+    named = dict(zip(short_set_names(list(tests)), tests.values(), strict=True))
     return ExperimentPlan(params, training, data, tuple(splits), named, warnings)

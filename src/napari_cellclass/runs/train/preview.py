@@ -16,7 +16,7 @@ from napari_cellclass.core.common.findings import counted, first_few
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.tiles.histograms import GreyHistogram
@@ -161,7 +161,7 @@ def preview_training(
     if request.fields:
         data = annotated_dataset(request.fields, params.group_by, task)
     else:
-        data = read_labelled(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
+        data = read_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
     found = preview_dataset(data, params, task)
     return replace(found, origin=PreviewOrigin.of(request, () if request.fields else data.paths))
 
@@ -257,13 +257,16 @@ def _seen_before(data: TileDataset, test: TileDataset) -> str:
 
 def _sample(data: TileDataset, params: TrainParams, task: Task) -> tuple[TileDataset, TilePixels]:
     """Take some training tiles and their pixels, drawn with the training's seed."""
-    chosen = np.random.default_rng(params.seed).permutation(data.where(TRAIN))
+    chosen = np.random.default_rng(params.seed).permutation(data.tile_indices(TRAIN))
     # In turn from each class, so that a rare one is seen; and a validation tile each, which are asked for.
     turn = np.zeros(len(chosen), np.int64)
     for label in range(len(data.scheme)):
         mine = data.labels[chosen] == label
         turn[mine] = np.arange(mine.sum())
     chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
-    held = [data.where(VALIDATION)[data.labels[data.where(VALIDATION)] == k][0] for k in range(len(data.scheme))]
+    held = [
+        data.tile_indices(VALIDATION)[data.labels[data.tile_indices(VALIDATION)] == k][0]
+        for k in range(len(data.scheme))
+    ]
     part = data.take(np.concatenate([chosen, held]))
     return part, load_pixels(part, params, task)

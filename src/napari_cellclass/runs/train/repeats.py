@@ -20,8 +20,8 @@ from napari_cellclass.core.evaluation.repeats import (
     MEASURES,
     RUN_COLUMNS,
     VALIDATION_SET,
-    SetAnswers,
-    curve_table,
+    SetPredictions,
+    mean_curve_table,
     run_row,
     spread_table,
 )
@@ -124,7 +124,7 @@ class RepeatedRuns:
     @classmethod
     def of(cls, data: TileDataset, tests: Mapping[str, TileDataset] | None = None) -> RepeatedRuns:
         """Begin, with the data's own held-out tiles as the first set."""
-        held = data.take(data.where(VALIDATION)).originals()
+        held = data.take(data.tile_indices(VALIDATION)).without_rotated_copies()
         return cls(data, {VALIDATION_SET: held, **(tests or {})})
 
     def add(
@@ -144,7 +144,7 @@ class RepeatedRuns:
         """
         model, number = trained.model, len(self.models) + 1
         seen = self.data if data is None else data
-        own = seen.take(seen.where(TRAIN)).originals()
+        own = seen.take(seen.tile_indices(TRAIN)).without_rotated_copies()
         with open_engine(model) as engine:
             trained_on = predict_dataset(own, engine, task, model.preprocess)
             found = {name: evaluate_dataset(one, model, engine, task, name) for name, one in self.sets.items()}
@@ -172,10 +172,10 @@ class RepeatedRuns:
         """One row per run and epoch: run, epoch, loss, accuracy, val_loss, val_accuracy."""
         return pd.concat(self.histories, ignore_index=True)
 
-    def predictions(self) -> list[SetAnswers]:
+    def predictions(self) -> list[SetPredictions]:
         """Give the predictions of all runs, set by set."""
         return [
-            SetAnswers(
+            SetPredictions(
                 name, one.frame()[["path", "y0", "x0", "y1", "x1"]], one.labels, one.groups, one.scheme.names,
                 np.stack(self.prob[name]),
             )
@@ -195,14 +195,16 @@ def repeated_run_tables(repeats: RepeatedRuns) -> dict[str, pd.DataFrame]:
     return result_tables(repeats.runs(), repeats.predictions(), repeats.history())
 
 
-def result_tables(runs: pd.DataFrame, answers: Sequence[SetAnswers], history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def result_tables(
+    runs: pd.DataFrame, answers: Sequence[SetPredictions], history: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     """Add spread, tiles and mean curves to the tables of runs and epochs."""
     return {
         "runs": runs,
         "histories": history,
         "tiles": pd.concat([one.tile_table() for one in answers], ignore_index=True),
         "spread": spread_table(runs, answers),
-        "curves": curve_table(history),
+        "curves": mean_curve_table(history),
     }
 
 

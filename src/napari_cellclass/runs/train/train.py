@@ -13,15 +13,15 @@ from napari_cellclass.core.common.files import check_writable, write_json
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
-from napari_cellclass.core.evaluation.repeats import set_names
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
+from napari_cellclass.core.evaluation.repeats import short_set_names
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.models.paths import run_model_path, run_table_path, test_results_path
 from napari_cellclass.core.params.settings_file import save_settings, settings_beside
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
-from napari_cellclass.core.quality.near_duplicates import copies_across
+from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.core.quality.tile_measurements import measure_tiles
 from napari_cellclass.engine.training.quantise import check_quantiser
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
@@ -72,7 +72,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     check_writable(params.out)
     check_quantiser(params)
     read = image_reader(params)
-    data = read_labelled(params.data, grid_maker(params), params.group_by, read, task=task)
+    data = read_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)
     asked = params
     params, told = resolve_auto_settings(params, data, task)
@@ -89,7 +89,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         return TrainResult((model,), data, _test(model, tests, copies, params, task), warnings)
     save_settings(asked, settings_beside(params.out))  # now, so that a series that was stopped can go on with it
     repeats = _train_runs(data, tests, params, task)
-    models, names = list(repeats.models), set_names(list(tests))
+    models, names = list(repeats.models), short_set_names(list(tests))
     if params.ensemble:
         from napari_cellclass.engine.training.ensemble import write_ensemble
 
@@ -122,14 +122,14 @@ def copies_in_tests(data: TileDataset, tests: dict[Path, TileDataset], task: Tas
     """Say which test sets hold tiles that look like training tiles, a sentence each; each tile is read once."""
     if not tests:
         return {}
-    train = data.take(data.where(TRAIN))
+    train = data.take(data.tile_indices(TRAIN))
     own = measure_tiles(train, task)
     found = {}
     for folder, test in tests.items():
         other = measure_tiles(test, task)
-        finding = copies_across(
+        finding = check_copies_across_split(
             np.concatenate([own.hashes, other.hashes]),
-            np.concatenate([own.thumbs, other.thumbs]),
+            np.concatenate([own.thumbnails, other.thumbnails]),
             np.repeat([TRAIN, "test"], [len(train), len(test)]),
             [one.paths[i] for one in (train, test) for i in one.image],
             f"in the test set {folder.name}",
@@ -145,7 +145,7 @@ def _train_runs(
     params: TrainParams,
     task: Task,
 ) -> RepeatedRuns:
-    repeats = RepeatedRuns.of(data, dict(zip(set_names(list(tests)), tests.values(), strict=True)))
+    repeats = RepeatedRuns.of(data, dict(zip(short_set_names(list(tests)), tests.values(), strict=True)))
     each = [
         params.model_copy(update={"seed": params.seed + run, "out": run_model_path(params.out, run, params.ensemble)})
         for run in range(params.runs)

@@ -51,7 +51,7 @@ class EvaluatedLayers:
         self._remove(*([self._sheet] if self._sheet is not None else []))
         pixels, cell = sheet_pixels(tiles)
         self._sheet = Image(pixels, name=name, rgb=True, interpolation2d="nearest")
-        places = [tile.place for tile in tiles]
+        places = [tile.tile_index for tile in tiles]
         self._sheet.metadata[KEY] = {"kind": "evaluated-tiles", "places": places, "cell": cell, "columns": _COLUMNS}
         self._sheet.mouse_double_click_callbacks.append(self._double_clicked)
         self._viewer.add_layer(self._sheet)
@@ -87,10 +87,10 @@ class EvaluatedLayers:
             [[[y0, x0], [y0, x1], [y1, x1], [y1, x0]]],
             name=f"{source.name}: {text}",
             face_color="transparent",
-            edge_color=_RIGHT if tile.right else _WRONG,
+            edge_color=_RIGHT if tile.correct else _WRONG,
             edge_width=max(1.0, (y1 - y0) / 24),
         )
-        self._box.metadata[KEY] = {"kind": "evaluated-tile", "place": tile.place, "box": box}
+        self._box.metadata[KEY] = {"kind": "evaluated-tile", "place": tile.tile_index, "box": box}
         self._viewer.add_layer(self._box)
         lock_layer(self._box)
         self._viewer.layers.selection.active = self._field[-1]

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.images.display import crop_pixels
+from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.widgets.annotate.session import AnnotateSession
@@ -38,7 +38,7 @@ def _crops(source: SourceImage, boxes: NDArray[Any], task: Task) -> list[NDArray
     crops = []
     for box in boxes:
         task.check("another page was asked for")
-        crops.append(crop_pixels(source, box))
+        crops.append(read_tile_rgb(source, box))
     return crops
 
 

@@ -14,7 +14,7 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QLabel, QMessageBox, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.images.display import crop_pixels
+from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation, restore_annotation
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -303,7 +303,7 @@ class AnnotateWidget(DockedWidget):
         if layers is None or source is None:
             return
         try:
-            pixels = crop_pixels(source, layers.annotation.grid.boxes[layers.current])
+            pixels = read_tile_rgb(source, layers.annotation.grid.boxes[layers.current])
         except CellClassError as error:
             self._show_message(str(error), True)
             return

@@ -15,7 +15,7 @@ from napari_cellclass.core.blind.results import BlindResult, reveal
 from napari_cellclass.core.blind.session import BlindSession, default_folder
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.datasets.tiles_csv import read_labelled
+from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.core.params.shared import TileParams
@@ -60,7 +60,7 @@ def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ..
     if request.model is None:
         tiles = TileParams.checked(tile_px=request.tile_px)
         grid = tiles.grid if request.tile_px else None
-        data = read_labelled(request.data, grid, request.group_by, task=task).originals()
+        data = read_dataset(request.data, grid, request.group_by, task=task).without_rotated_copies()
         session = BlindSession.draw(path, data, request.params, task=task)
         return session, tuple(_warnings(data, None))
     task.progress("opening the model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_cellclass.core.tiles.resampling import Size, other_scale
+from napari_cellclass.core.tiles.resampling import Size, pixel_sizes_differ
 from napari_cellclass.widgets.common.text import Sentence
 
 
@@ -28,7 +28,7 @@ class RescaleOffer(QWidget):
     @property
     def wanted(self) -> bool:
         """Whether tiles are to be brought to the model's pixel size."""
-        return self.button.isChecked() and other_scale(*self._sizes)
+        return self.button.isChecked() and pixel_sizes_differ(*self._sizes)
 
     def compare(self, trained_um: Size | None, here_um: Size | None) -> None:
         """Look at the pixel sizes (y, x) in µm of the training images and of the field."""
@@ -36,7 +36,7 @@ class RescaleOffer(QWidget):
             self.button.setChecked(False)  # what was wanted for another field is not known to be wanted here
         self._sizes = (trained_um, here_um)
         self._tell()
-        self.setVisible(other_scale(trained_um, here_um))
+        self.setVisible(pixel_sizes_differ(trained_um, here_um))
 
     def _tell(self) -> None:
         trained, here = self._sizes

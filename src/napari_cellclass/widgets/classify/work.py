@@ -111,7 +111,7 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
         grid = grid.within(request.region)
     KnownModels().remember(request.model)
     if request.centre is not None:
-        grid = grid.from_row_nearest(request.centre[0])
+        grid = grid.rows_ordered_from(request.centre[0])
     live.begin(grid, request.model.scheme)
     key = EngineKey(request.model.model_id, request.engine, precision)
     with engines.use(key, lambda: request.model) as (model, engine):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_cellclass.core.evaluation.example_tiles import ORDERS, PAGE, PanelTile, panel_places
+from napari_cellclass.core.evaluation.example_tiles import ORDERS, TILES_PER_PAGE, PanelTile, panel_tile_indices
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.evaluate import PanelOrder
 from napari_cellclass.report.panel import draw_panel, panel_height, tile_at
@@ -93,7 +93,7 @@ class PanelView(QWidget):
 
     def turn(self, pages: int) -> None:
         """Go some pages forward or back."""
-        last = max(0, -(-len(self._places) // PAGE) - 1)
+        last = max(0, -(-len(self._places) // TILES_PER_PAGE) - 1)
         self._show_page(min(last, max(0, self.page + pages)))
 
     def cell_text(self) -> str:
@@ -110,7 +110,7 @@ class PanelView(QWidget):
         self.seed.setVisible(order == "random")
         if self._evaluation is None:
             return
-        self._places = panel_places(self._evaluation, order, self.seed.value(), self._cell)
+        self._places = panel_tile_indices(self._evaluation, order, self.seed.value(), self._cell)
         self.title.setText(f"Tiles: {self.cell_text()}")
         self.all_button.setVisible(self._cell is not None)
         self._show_page(0)
@@ -118,7 +118,7 @@ class PanelView(QWidget):
     def _show_page(self, page: int) -> None:
         assert self._evaluation is not None
         self.page = page
-        count = max(1, -(-len(self._places) // PAGE))
+        count = max(1, -(-len(self._places) // TILES_PER_PAGE))
         self.status.setText(f"page {page + 1} of {count}")
         self.back_button.setEnabled(page > 0)
         self.next_button.setEnabled(page + 1 < count)
@@ -126,7 +126,7 @@ class PanelView(QWidget):
             self._job.cancel()
         self._requests += 1
         number, evaluation = self._requests, self._evaluation
-        places = self._places[page * PAGE : (page + 1) * PAGE]
+        places = self._places[page * TILES_PER_PAGE : (page + 1) * TILES_PER_PAGE]
         self._job = start_job(work.tiles, owner=self, evaluation=evaluation, places=places)
         self._job.returned.connect(lambda tiles: self._show(evaluation, tiles) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)) if number == self._requests else None)

@@ -57,7 +57,7 @@ class EvaluationResults(QWidget):
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
         self.fields = FigureView(viewer, lambda width: fields_height(self.shown.report))
         self.shortcuts = FigureView(viewer, lambda width: self._paper_height("shortcuts"))
-        self.stress = FigureView(viewer, lambda width: self._paper_height("stress"))
+        self.stress = FigureView(viewer, lambda width: self._paper_height("robustness"))
         self.save_button = QPushButton("Save kit …")
         self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
         column = QVBoxLayout(self)
@@ -116,7 +116,7 @@ class EvaluationResults(QWidget):
         k = len(report.classes)
         for view, draw, table in (
             (self.shortcuts, shortcut_figure, one.shortcuts),
-            (self.stress, perturbation_figure, one.stress),
+            (self.stress, perturbation_figure, one.robustness),
         ):
             if table is None:
                 view.clear_figure()
@@ -125,7 +125,7 @@ class EvaluationResults(QWidget):
 
     def _paper_height(self, name: str) -> int:
         table = getattr(self.shown, name)
-        inches = {"shortcuts": shortcut_figure_inches, "stress": perturbation_figure_inches}[name]
+        inches = {"shortcuts": shortcut_figure_inches, "robustness": perturbation_figure_inches}[name]
         return 1 if table is None else height_on_white(inches(table))
 
     def _cell_clicked(self, truth: int, said: int) -> None:

@@ -149,7 +149,7 @@ class EvaluateWidget(DockedWidget):
         name = f"{self.results.shown.name}: {self.results.panel.cell_text()}"
 
         def show(tiles: tuple[PanelTile, ...]) -> None:
-            self._sheet = evaluation, {tile.place: tile for tile in tiles}
+            self._sheet = evaluation, {tile.tile_index: tile for tile in tiles}
             self.layers.show_sheet(tiles, name)
             first = "" if len(tiles) == len(places) else f"The first {len(tiles)} of {len(places):,} tiles. "
             self.panel.say(f"{first}Double-click a tile to see it in its field.")

@@ -59,7 +59,7 @@ def tiles(evaluation: Evaluation, places: NDArray[Any], task: Task) -> tuple[Pan
 
 def open_tile(evaluation: Evaluation, tile: PanelTile, task: Task) -> TileInField:
     """Read the field of a tile."""
-    path, box = field_of_tile(evaluation.data, tile.place)
+    path, box = field_of_tile(evaluation.data, tile.tile_index)
     return TileInField(read_display_image(evaluation.data.read(path)), box, tile)
 
 

@@ -11,8 +11,8 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_cellclass.core.plates.tables import classes_of
-from napari_cellclass.core.plates.wells import Well, parse_well, plate_of, row_name
+from napari_cellclass.core.plates.tables import classes_in_table
+from napari_cellclass.core.plates.wells import Well, parse_well, plate_format, row_name
 
 _EDGE_PX, _BAR_PX, _LEAST_PX = 20, 34, 4
 _EMPTY, _FAILED = QColor(128, 128, 128, 45), QColor(150, 150, 150)
@@ -38,7 +38,7 @@ class PlateView(QWidget):
         """Show a table of wells; the colours are uint8 (256, 3) for a part of 0 to 1."""
         rows = [row for _, row in wells.iterrows()]
         self._wells = {well: row for row in rows if (well := parse_well(row["well"])) is not None}
-        self._plate = plate_of(list(self._wells)) if self._wells else (8, 12)
+        self._plate = plate_format(list(self._wells)) if self._wells else (8, 12)
         self._colours, self._chosen = colours, ""
         self.setVisible(bool(self._wells))
         self._fit()
@@ -109,7 +109,7 @@ class PlateView(QWidget):
         missing = f", {row['missing']} missing" if row["missing"] else ""
         lines = [f"{row['well']}: fields {row['fields']}{missing}"]
         if row["fields"]:
-            parts = [f"{name} {row[f'fraction_{name}']:.1%}" for name in classes_of(row.to_frame().T)]
+            parts = [f"{name} {row[f'fraction_{name}']:.1%}" for name in classes_in_table(row.to_frame().T)]
             lines += [*parts, f"{int(row['tiles']):,} tiles; double-click to open a field"]
         return "\n".join(lines)
 

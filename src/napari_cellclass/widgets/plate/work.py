@@ -16,7 +16,7 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.plates.inputs import PLATE_FIGURE
-from napari_cellclass.core.tiles.writing import storable, tile_suffix, write_tile
+from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
 from napari_cellclass.runs.classify.field_files import GEOJSON
@@ -91,7 +91,7 @@ def _write_layers(layers: tuple[SourceImage, ...], folder: Path, task: Task) -> 
         while (path := folder / f"{stem}{'' if number == 1 else f'_{number}'}{tile_suffix(source)}") in paths:
             number += 1
         height, width = source.shape
-        write_tile(path, storable(source.read(0, 0, height, width)), source, source.image_id)
+        write_tile(path, to_storable_dtype(source.read(0, 0, height, width)), source, source.image_id)
         paths.append(path)
     return paths
 

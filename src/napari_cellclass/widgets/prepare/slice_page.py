@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QButtonGroup, QPushButton, QRadioButton, QVBoxLayout,
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.params.prepare import SliceParams
-from napari_cellclass.core.tiles.background import keep, usual_limit
+from napari_cellclass.core.tiles.background import default_limit, foreground_tiles
 from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
 from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
@@ -202,7 +202,7 @@ class SlicePage(QWidget):
     def _kept(self) -> Any:
         assert self._look is not None
         values = self.keep.values()
-        return keep(self._look.scores, values["background"], values["background_limit"])
+        return foreground_tiles(self._look.scores, values["background"], values["background_limit"])
 
     def _show_kept(self) -> None:
         """Follow the limit at once: the scores of the tiles stay."""
@@ -218,7 +218,7 @@ class SlicePage(QWidget):
             self.panel.say(f"{name}: {total:,} tiles; no background rule is chosen, so all are kept.")
             return
         limit = values["background_limit"]
-        limit = usual_limit(self._look.scores, values["background"]) if limit is None else limit
+        limit = default_limit(self._look.scores, values["background"]) if limit is None else limit
         self.panel.say(
             f"{name}: {dropped:,} of {total:,} tiles are dropped as background ({values['background']} below "
             f"{limit:.3g}), {total - dropped:,} are kept."
