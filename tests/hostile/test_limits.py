@@ -21,17 +21,17 @@ def test_every_limit_can_be_changed_and_a_wrong_value_is_told(
     name: limits.LimitName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert limits.limit(name) == limits.DEFAULTS[name]
-    monkeypatch.setenv(limits.variable(name), "5_000")
+    monkeypatch.setenv(limits.limit_variable(name), "5_000")
     assert limits.limit(name) == 5000
     for wrong in ("many", "-1", "0", "1.5", "²"):
-        monkeypatch.setenv(limits.variable(name), wrong)
-        with pytest.raises(ParamsError, match=limits.variable(name)):
+        monkeypatch.setenv(limits.limit_variable(name), wrong)
+        with pytest.raises(ParamsError, match=limits.limit_variable(name)):
             limits.limit(name)
 
 
 def test_the_readme_states_every_limit() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in limits.DEFAULTS if limits.variable(name) not in text] == []
+    assert [name for name in limits.DEFAULTS if limits.limit_variable(name) not in text] == []
 
 
 def test_lower_limits_refuse_what_is_above_them_and_name_the_variable(
