@@ -1,4 +1,4 @@
-"""Sentences that name files."""
+"""Texts that name files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QClipboard, QContextMenuEvent, QTextDocument
 from qtpy.QtWidgets import QApplication, QLabel, QMenu
 
-from napari_cellclass.widgets.common.text import Sentence, breakable, plain_tip
+from napari_cellclass.widgets.common.text import WrappedLabel, breakable, plain_tip
 
 NAME = "20240312_Snap29-RNAi_wellB03_site2_w1GFP-processed.background.subtracted.final_version.ome.tif"
 MARK = "\u200b"
@@ -33,48 +33,48 @@ def test_short_words_are_left_as_they_are() -> None:
 
 @pytest.mark.parametrize("name", [NAME, "a" * 300])
 def test_a_long_name_does_not_widen_its_window(qtbot: Any, name: str) -> None:
-    plain, sentence = QLabel(f"cannot read {name}"), Sentence(f"cannot read {name}")
+    plain, wrapped = QLabel(f"cannot read {name}"), WrappedLabel(f"cannot read {name}")
     plain.setWordWrap(True)
-    for label in (plain, sentence):
+    for label in (plain, wrapped):
         qtbot.addWidget(label)
-    assert sentence.minimumSizeHint().width() < plain.minimumSizeHint().width() / 2
-    assert sentence.heightForWidth(200) > plain.heightForWidth(2000)
+    assert wrapped.minimumSizeHint().width() < plain.minimumSizeHint().width() / 2
+    assert wrapped.heightForWidth(200) > plain.heightForWidth(2000)
 
 
 def test_what_is_selected_is_copied_as_it_was_set(qtbot: Any) -> None:
-    sentence = Sentence(NAME)
-    qtbot.addWidget(sentence)
-    sentence.show()
-    assert sentence.text() == NAME
-    sentence.setSelection(0, len(QLabel.text(sentence)))
-    qtbot.keyClick(sentence, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    label = WrappedLabel(NAME)
+    qtbot.addWidget(label)
+    label.show()
+    assert label.text() == NAME
+    label.setSelection(0, len(QLabel.text(label)))
+    qtbot.keyClick(label, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QApplication.clipboard().text() == NAME
 
 
 def test_what_the_mouse_selects_is_pasted_as_it_was_set(qtbot: Any) -> None:
     if not QApplication.clipboard().supportsSelection():
         pytest.skip("this system has no clipboard for what is selected")
-    sentence = Sentence("a_" * 30)
-    qtbot.addWidget(sentence)
-    sentence.show()
-    qtbot.mouseDClick(sentence, Qt.MouseButton.LeftButton, pos=sentence.rect().center())
-    assert sentence.hasSelectedText()
-    qtbot.mouseRelease(sentence, Qt.MouseButton.LeftButton, pos=sentence.rect().center())
+    label = WrappedLabel("a_" * 30)
+    qtbot.addWidget(label)
+    label.show()
+    qtbot.mouseDClick(label, Qt.MouseButton.LeftButton, pos=label.rect().center())
+    assert label.hasSelectedText()
+    qtbot.mouseRelease(label, Qt.MouseButton.LeftButton, pos=label.rect().center())
     pasted = QApplication.clipboard().text(QClipboard.Mode.Selection)
     assert pasted
-    assert pasted in sentence.text()
+    assert pasted in label.text()
 
 
 @pytest.mark.parametrize("selectable", [True, False])
 def test_a_menu_copies_where_text_may_be_selected_and_does_not_stay(qtbot: Any, selectable: bool) -> None:
-    sentence = Sentence(NAME, selectable)
-    qtbot.addWidget(sentence)
-    sentence.show()
-    middle = sentence.rect().center()
+    label = WrappedLabel(NAME, selectable)
+    qtbot.addWidget(label)
+    label.show()
+    middle = label.rect().center()
     for _ in range(3):
-        event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, middle, sentence.mapToGlobal(middle))
-        QApplication.sendEvent(sentence, event)
-        menus = sentence.findChildren(QMenu)
+        event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, middle, label.mapToGlobal(middle))
+        QApplication.sendEvent(label, event)
+        menus = label.findChildren(QMenu)
         assert len(menus) == selectable
         assert event.isAccepted() is selectable  # else a click goes to what lies behind
         if selectable:
@@ -83,14 +83,14 @@ def test_a_menu_copies_where_text_may_be_selected_and_does_not_stay(qtbot: Any, 
             menus[0].actions()[0].trigger()
             assert QApplication.clipboard().text() == NAME
             menus[0].close()
-            qtbot.waitUntil(lambda: not sentence.findChildren(QMenu))
+            qtbot.waitUntil(lambda: not label.findChildren(QMenu))
 
 
 def test_a_sentence_can_be_cleared(qtbot: Any) -> None:
-    sentence = Sentence(NAME)
-    qtbot.addWidget(sentence)
-    sentence.clear()
-    assert sentence.text() == ""
+    label = WrappedLabel(NAME)
+    qtbot.addWidget(label)
+    label.clear()
+    assert label.text() == ""
 
 
 @pytest.mark.parametrize("text", ["/data/<b>x</b> & y.png", "/data/a < b.png", "&lt;"])
@@ -101,7 +101,7 @@ def test_a_tip_shows_the_text_of_a_file_as_it_is(text: str) -> None:
 
 
 def test_what_a_file_says_is_shown_and_not_interpreted(qtbot: Any) -> None:
-    sentence = Sentence("<b>bold</b> & so on")
-    qtbot.addWidget(sentence)
-    assert sentence.textFormat() == Qt.TextFormat.PlainText
-    assert sentence.text() == "<b>bold</b> & so on"
+    label = WrappedLabel("<b>bold</b> & so on")
+    qtbot.addWidget(label)
+    assert label.textFormat() == Qt.TextFormat.PlainText
+    assert label.text() == "<b>bold</b> & so on"

@@ -33,7 +33,7 @@ class TilePicker:
         self.tile_index: int | None = None
         self.on_picked: Callable[[int], None] = lambda place: None
         self.on_key: Callable[[int, int], None] = lambda place, label: None
-        self.on_say: Callable[[str], None] = lambda text: None
+        self.on_message: Callable[[str], None] = lambda text: None
 
     def attach(self, layers: list[Layer], frame: Layer) -> None:
         """Listen to new layers of a map; the frame is drawn by a layer whose points are px of the field."""
@@ -47,7 +47,7 @@ class TilePicker:
         }
         for layer in layers:
             layer.mouse_drag_callbacks.append(self._click)
-        bind_keys(layers, keys, lambda key: self.on_say(f"The key {key!r} belongs to no class of this map."))
+        bind_keys(layers, keys, lambda key: self.on_message(f"The key {key!r} belongs to no class of this map."))
 
     def _click(self, layer: Any, event: Any) -> Generator[None]:
         if event.button != 1:
@@ -77,6 +77,6 @@ class TilePicker:
 
     def _press(self, label: int) -> None:
         if self.tile_index is None:
-            self.on_say("Click a tile of the map first; the key of a class then labels it.")
+            self.on_message("Click a tile of the map first; the key of a class then labels it.")
         else:
             self.on_key(self.tile_index, label)

@@ -23,7 +23,7 @@ from napari_cellclass.viewer.features.label_sources import labels_from_layer, la
 from napari_cellclass.widgets.annotate.session import AnnotateSession
 from napari_cellclass.widgets.common.layer_choice import Holder
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 _FEW = 20  # differing tiles are listed up to this
 
@@ -71,7 +71,7 @@ class FilesPanel(QWidget):
             (self.compare_button, self.merge_button),
         ):
             column.addLayout(row_of(*widgets))
-        self.report = Sentence()
+        self.report = WrappedLabel()
         column.addWidget(self.report)
         column.addStretch(1)
         self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))

@@ -25,7 +25,7 @@ from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.widgets.annotate.session import AnnotateSession
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 _SORTS = ("by class", "by confidence", "least certain", "suspected mistakes")
 _PAGE = 120
@@ -67,7 +67,7 @@ class Gallery(QWidget):
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setIconSize(QSize(_ICON_PX, _ICON_PX))
         self.list.setMinimumHeight(260)
-        self.status = Sentence("Press Show.", selectable=False)
+        self.status = WrappedLabel("Press Show.", selectable=False)
         self.label_as = QComboBox()
         self.label_button = QPushButton("Label selected")
         self.agree_button = QPushButton("Agree to all")

@@ -37,7 +37,7 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -86,7 +86,7 @@ class AnnotateWidget(DockedWidget):
         self.tiles = form(TileParams, ["tile_px", "overlap"])
         self.tiles["tile_px"].value = 128
         self.start_button = QPushButton("Start")
-        self.message = Sentence(selectable=False)  # a click must not take the keys away
+        self.message = WrappedLabel(selectable=False)  # a click must not take the keys away
         self.classes = ClassEditor(self.session)
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.blind.results import BlindResult, ReaderResult
 from napari_cellclass.core.stats.intervals import Estimate
-from napari_cellclass.widgets.common.text import Sentence, plain_tip
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 
 _COLUMNS_IN_VIEW = 2
 _ROWS_IN_VIEW = 9
@@ -28,7 +28,7 @@ class BlindResults(QWidget):
         super().__init__()
         self.result: BlindResult | None = None
         self.table, self.differing = _table(), _table()
-        self.between, self.differing_title = Sentence(), Sentence()
+        self.between, self.differing_title = WrappedLabel(), WrappedLabel()
         self.export_button = QPushButton("Export")
         self.export_button.setToolTip("write NAME.json, NAME.tiles.csv and NAME.answers.csv")
         column = QVBoxLayout(self)

@@ -31,7 +31,7 @@ from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_windo
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -63,12 +63,12 @@ class BlindWidget(DockedWidget):
         self._note = ""  # what is to be said as long as a session is read
         self._build()
         self.viewer.layers.events.removed.connect(self._layer_removed)
-        self._say(self.setup.offer())
+        self._show_message(self.setup.offer())
 
     def _build(self) -> None:
         self.setup = BlindSetup()
         self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
-        self.message, self.seal = Sentence(), Sentence()
+        self.message, self.seal = WrappedLabel(), WrappedLabel()
         self.bar = QProgressBar()
         self.answers = QWidget()
         self._answer_grid = QGridLayout(self.answers)
@@ -94,8 +94,8 @@ class BlindWidget(DockedWidget):
         column.addStretch(1)
         self.fill(inner, 400)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setup.changed.connect(lambda: self._say(self.setup.offer()))
-        self.setup.refused.connect(lambda why: self._say(why, True))
+        self.setup.changed.connect(lambda: self._show_message(self.setup.offer()))
+        self.setup.refused.connect(lambda why: self._show_message(why, True))
         self.start_button.clicked.connect(self.start)
         self.cancel_button.clicked.connect(lambda: self.job.cancel() if self.job else None)
         self.back_button.clicked.connect(self.back)
@@ -119,7 +119,7 @@ class BlindWidget(DockedWidget):
                 return
             request = self.setup.request()
         except CellClassError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
             return
         self._run(work.draw, self._drawn, request=request)
 
@@ -130,10 +130,10 @@ class BlindWidget(DockedWidget):
         try:
             self.read(session)
         except CellClassError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
             return
         if self._note:
-            self._say(f"{self.message.text()} {self._note}", True)
+            self._show_message(f"{self.message.text()} {self._note}", True)
 
     def read(self, session: BlindSession) -> None:
         """Show the next tile of a session to the reader whose name is filled in.
@@ -145,7 +145,9 @@ class BlindWidget(DockedWidget):
         """
         reading = session.reading(self.setup.reader.text())
         if reading.complete:
-            self._say(f"{reading.reader} has read all {session.total} tiles of this session. {self.setup.offer()}")
+            self._show_message(
+                f"{reading.reader} has read all {session.total} tiles of this session. {self.setup.offer()}"
+            )
             return
         picture = reading.picture()
         self.session, self.reading = session, reading
@@ -158,7 +160,7 @@ class BlindWidget(DockedWidget):
         legend = [f"{key.strip()} {name}" for key, name in zip(session.scheme.keys, session.scheme.names, strict=True)]
         self._view = BlindView(
             self.viewer, self._keys, "\n".join([*legend, "Backspace back"]),
-            lambda key: self._say(f"The key {key!r} belongs to no class."),
+            lambda key: self._show_message(f"The key {key!r} belongs to no class."),
         )  # fmt: skip
         self._hide_docks()
         self.seal.setText("seal " + " ".join(session.seal[i : i + 8] for i in range(0, 64, 8)))
@@ -166,7 +168,7 @@ class BlindWidget(DockedWidget):
         self._show_picture(picture)
         self._show_state()
         aside = "Open layers and other panels are put aside and come back afterwards." if self._view.hidden else ""
-        self._say(f"Press a class's key: it classes the tile and shows the next. {aside}")
+        self._show_message(f"Press a class's key: it classes the tile and shows the next. {aside}")
         self.setFocus()
 
     def _make_buttons(self, session: BlindSession) -> None:
@@ -219,7 +221,7 @@ class BlindWidget(DockedWidget):
         try:
             self.reading.answer(label, time.monotonic() - self._shown_at)
         except CellClassError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
             return
         if self.reading.complete:
             self.pause()
@@ -234,7 +236,7 @@ class BlindWidget(DockedWidget):
             if self.reading.back():
                 self._next()
         except CellClassError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
 
     def _next(self) -> None:
         assert self.reading is not None
@@ -242,10 +244,10 @@ class BlindWidget(DockedWidget):
             self._show_picture(self.reading.picture())
         except CellClassError as error:
             self.pause()
-            self._say(str(error), True)
+            self._show_message(str(error), True)
             return
         self._show_progress()
-        self._say(self._note, bool(self._note))
+        self._show_message(self._note, bool(self._note))
 
     def _show_picture(self, picture: Any) -> None:
         assert self._view is not None
@@ -268,12 +270,12 @@ class BlindWidget(DockedWidget):
         """Show the results, once every tile is read."""
         session = self.session if self._view is not None else self.setup.session()
         if session is None:
-            self._say("No session is chosen; there is nothing to reveal.", True)
+            self._show_message("No session is chosen; there is nothing to reveal.", True)
             return
         try:
             session.check_complete()
         except CellClassError as error:
-            self._say(f"Not yet: {error}.", True)
+            self._show_message(f"Not yet: {error}.", True)
             return
         self._run(work.results, self._revealed, session=session)
 
@@ -281,7 +283,7 @@ class BlindWidget(DockedWidget):
         self.results.show_result(result)
         self.results.setVisible(True)
         self.setup.refresh(self.setup.session())
-        self._say(f"{len(result.tiles)} tiles of {result.groups} groups, intervals are 95 %.")
+        self._show_message(f"{len(result.tiles)} tiles of {result.groups} groups, intervals are 95 %.")
 
     def _ask_export(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Export the results", "blinded-reading.json", "JSON (*.json)")
@@ -294,7 +296,7 @@ class BlindWidget(DockedWidget):
             self._run(work.export, self._exported, result=self.results.result, path=path)
 
     def _exported(self, paths: list[Path]) -> None:
-        self._say(f"Wrote {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        self._show_message(f"Wrote {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
     # -- what is shown ------------------------------------------------------------------------------
 
@@ -302,8 +304,8 @@ class BlindWidget(DockedWidget):
         self.job = start_job(function, owner=self, **kwargs)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(returned)
-        self.job.failed.connect(lambda error: self._say(str(error), True))
-        self.job.cancelled.connect(lambda: self._say("Cancelled."))
+        self.job.failed.connect(lambda error: self._show_message(str(error), True))
+        self.job.cancelled.connect(lambda: self._show_message("Cancelled."))
         self.job.finished.connect(self._show_state)
         self._show_state()
 
@@ -311,7 +313,7 @@ class BlindWidget(DockedWidget):
         if self.job is not None and self.job.running:
             self.bar.setRange(0, update.total)
             self.bar.setValue(update.done)
-            self._say(f"{update.phase[:1].upper()}{update.phase[1:]} ...")
+            self._show_message(f"{update.phase[:1].upper()}{update.phase[1:]} ...")
 
     def _show_state(self) -> None:
         busy, reading = self.job is not None and self.job.running, self._view is not None
@@ -332,9 +334,9 @@ class BlindWidget(DockedWidget):
             self.bar.setValue(self.reading.position + 1)
             self.back_button.setEnabled(self.reading.position > 0)
 
-    def _say(self, text: str, bad: bool = False) -> None:
+    def _show_message(self, text: str, warn: bool = False) -> None:
         self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+        self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
     def leave(self, window_stays: bool) -> None:
         """Bring the viewer's layers back; answers are on disk already."""

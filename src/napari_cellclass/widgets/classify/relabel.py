@@ -17,7 +17,7 @@ from napari_cellclass.viewer.common.overlay import describe_tile
 from napari_cellclass.widgets.common.docks import ANNOTATE, LabelSession, bring_forward
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -30,16 +30,16 @@ class RelabelPanel(QWidget):
     ----------
     viewer, map_view
         The viewer, and the map in it.
-    say
-        Shows a sentence to the user; its second argument marks bad news.
+    show_message
+        Shows a text to the user; its second argument says whether it is a warning.
     """
 
-    def __init__(self, viewer: Viewer, map_view: MapView, say: Callable[[str, bool], None]) -> None:
+    def __init__(self, viewer: Viewer, map_view: MapView, show_message: Callable[[str, bool], None]) -> None:
         super().__init__()
-        self._viewer, self._map, self._say = viewer, map_view, say
+        self._viewer, self._map, self._show_message = viewer, map_view, show_message
         self._source: SourceImage | None = None
         self._waiting: list[tuple[int, str]] | None = None
-        self.tile = Sentence(selectable=False)
+        self.tile = WrappedLabel(selectable=False)
         self.choice = QComboBox()
         self.choice.setToolTip("the map's class, to accept it, or another one, to correct it; or press the class's key")
         self.button = QPushButton("Label")
@@ -49,9 +49,9 @@ class RelabelPanel(QWidget):
         column.addWidget(self.tile)
         column.addLayout(row_of(QLabel("label it as"), self.choice, self.button))
         self.button.clicked.connect(lambda: self._label(self._map.picker.tile_index, self.choice.currentIndex()))
-        map_view.picker.on_picked = lambda place: self.show_tile()
+        map_view.picker.on_picked = lambda _: self.show_tile()
         map_view.picker.on_key = self._label
-        map_view.picker.on_say = lambda text: say(text, False)
+        map_view.picker.on_message = lambda text: show_message(text, False)
 
     def show_map(self, source: SourceImage) -> None:
         """Follow a map that has just been put into the viewer."""
@@ -111,14 +111,14 @@ class RelabelPanel(QWidget):
             self._write(session, place, table.scheme.names[label])
             return
         self._waiting = [(place, table.scheme.names[label])]
-        self._say("Looking for earlier labels of this image …", False)
+        self._show_message("Looking for earlier labels of this image …", False)
         job = start_job(restore_annotation, owner=self, source=source, grid=table.grid, journal=session.journal)
         job.returned.connect(lambda found: self._opened(session, found, source, table.grid))
         job.failed.connect(self._failed)
 
     def _failed(self, error: CellClassError) -> None:
         self._waiting = None
-        self._say(str(error), True)
+        self._show_message(str(error), True)
 
     def _opened(
         self, session: LabelSession, found: tuple[ImageKey, Annotation | None], source: SourceImage, grid: TileGrid
@@ -143,10 +143,10 @@ class RelabelPanel(QWidget):
         assert annotation is not None
         there = _place_in(annotation.grid, table.grid, place)
         if there < 0:
-            self._say("This tile is not among those that are being labelled.", True)
+            self._show_message("This tile is not among those that are being labelled.", True)
         elif session.label_as(there, name, table.scheme.colours[table.scheme.index(name)]):
             correct = table.class_index[place] >= 0 and table.scheme.names[table.class_index[place]] == name
-            self._say(f"{'Accepted' if correct else 'Corrected'}: the tile is labelled {name}.", False)
+            self._show_message(f"{'Accepted' if correct else 'Corrected'}: the tile is labelled {name}.", False)
             self.show_tile()
 
 

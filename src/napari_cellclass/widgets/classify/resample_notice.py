@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.tiles.resampling import Size, pixel_sizes_differ
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 
 class RescaleOffer(QWidget):
@@ -13,7 +13,7 @@ class RescaleOffer(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.notice = Sentence()
+        self.notice = WrappedLabel()
         self.notice.setStyleSheet("color: #E8743B;")
         self.button = QPushButton("Rescale to the model's pixel size")
         self.button.setCheckable(True)

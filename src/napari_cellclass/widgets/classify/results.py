@@ -41,14 +41,14 @@ class ResultsPanel(QWidget):
     ----------
     map_view
         The map in the viewer.
-    say
-        Shows a sentence to the user; its second argument marks bad news.
+    show_message
+        Shows a text to the user; its second argument says whether it is a warning.
     """
 
-    def __init__(self, map_view: MapView, say: Callable[[str, bool], None]) -> None:
+    def __init__(self, map_view: MapView, show_message: Callable[[str, bool], None]) -> None:
         super().__init__()
         self._map = map_view
-        self._say = say
+        self._show_message = show_message
         self._source: SourceImage | None = None
         self._calibration: Calibration | None = None
         self._live: LiveMap | None = None
@@ -141,7 +141,7 @@ class ResultsPanel(QWidget):
     def export(self, path: Path) -> Job | None:
         """Write the map; the suffix chooses CSV, GeoJSON, COCO, WSInfer's CSV or a picture."""
         if self._map.table is None or self._source is None:
-            self._say("There is no map yet; press Run first.", True)
+            self._show_message("There is no map yet; press Run first.", True)
             return None
         style = self._map.style
         job = start_job(
@@ -153,6 +153,6 @@ class ResultsPanel(QWidget):
             visible=style.visible,
             min_confidence=style.min_confidence,
         )
-        job.returned.connect(lambda written: self._say(f"Wrote {written}.", False))
-        job.failed.connect(lambda error: self._say(str(error), True))
+        job.returned.connect(lambda written: self._show_message(f"Wrote {written}.", False))
+        job.failed.connect(lambda error: self._show_message(str(error), True))
         return job

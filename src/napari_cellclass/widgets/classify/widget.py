@@ -49,7 +49,7 @@ from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 from napari_cellclass.widgets.common.layer_choice import ImageChoice, RegionChoice
 from napari_cellclass.widgets.common.layer_removal import look_after_removals
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -87,7 +87,7 @@ class ClassifyWidget(DockedWidget):
         self._build()
         self._connect()
         self._busy(False)
-        self._say("Open an image, choose a model, and press Run.")
+        self._show_message("Open an image, choose a model, and press Run.")
 
     def _build(self) -> None:
         self.images = ImageChoice(self.viewer)
@@ -95,15 +95,15 @@ class ClassifyWidget(DockedWidget):
             filter="Models (*.cellclass *.keras)",
             tooltip="a .cellclass or .keras file; may also be dropped onto the window",
         )
-        self.model_text, self.origin_text = Sentence("no model chosen"), Sentence()
+        self.model_text, self.origin_text = WrappedLabel("no model chosen"), WrappedLabel()
         self.region = RegionChoice(self.viewer)
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
         self.rescale = RescaleOffer()
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
         self.bar = QProgressBar()
-        self.message = Sentence()
-        self.results = ResultsPanel(self.map, self._say)
-        self.relabel = RelabelPanel(self.viewer, self.map, self._say)
+        self.message = WrappedLabel()
+        self.results = ResultsPanel(self.map, self._show_message)
+        self.relabel = RelabelPanel(self.viewer, self.map, self._show_message)
         settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -228,7 +228,7 @@ class ClassifyWidget(DockedWidget):
         try:
             request = self._request()
         except CellClassError as error:
-            self._say(str(error), bad=True)
+            self._show_message(str(error), warn=True)
             return
         self._source, self._calibration = request.source, request.model.manifest.calibration
         self._busy(True)
@@ -238,8 +238,8 @@ class ClassifyWidget(DockedWidget):
         self.job = start_long_job(work.run, owner=self, request=request, engines=self._engines, live=self._live)
         self.job.progressed.connect(self._progressed)
         self.job.returned.connect(self._finished)
-        self.job.failed.connect(lambda error: self._say(str(error), bad=True))
-        self.job.cancelled.connect(lambda: self._say("Cancelled before the first tile was finished."))
+        self.job.failed.connect(lambda error: self._show_message(str(error), warn=True))
+        self.job.cancelled.connect(lambda: self._show_message("Cancelled before the first tile was finished."))
         self.job.finished.connect(self._ended)
 
     def _paint(self) -> None:
@@ -298,18 +298,18 @@ class ClassifyWidget(DockedWidget):
     def cancel(self) -> None:
         """Stop after the batch that is running; finished tiles are shown."""
         if self.job is not None and self.job.running:
-            self._say("Cancelling …")
+            self._show_message("Cancelling …")
             self.job.cancel()
 
     def _progressed(self, update: Progress) -> None:
         self.bar.setMaximum(update.total)
         self.bar.setValue(update.done)
         if update.total == 0:
-            self._say(f"{update.phase[:1].upper()}{update.phase[1:]} …")
+            self._show_message(f"{update.phase[:1].upper()}{update.phase[1:]} …")
         elif "tiles_per_s" in update.metrics:
             left = update.metrics["seconds_left"]
             self.bar.setFormat(f"%v of %m tiles, {update.metrics['tiles_per_s']:,.0f} tiles/s, {left:,.0f} s left")
-            self._say("Classifying …")
+            self._show_message("Classifying …")
 
     def _finished(self, answer: tuple[FieldResult, BuiltMap]) -> None:
         result, new = answer
@@ -325,7 +325,9 @@ class ClassifyWidget(DockedWidget):
         if not result.complete:
             done = f"Cancelled: the {len(table):,} tiles that were finished are shown."
         done = f"{self._source.name}: {done}"
-        self._say(" ".join([done, *(f"Warning: {text}." for text in result.warnings)]), bad=bool(result.warnings))
+        self._show_message(
+            " ".join([done, *(f"Warning: {text}." for text in result.warnings)]), warn=bool(result.warnings)
+        )
 
     def _busy(self, busy: bool) -> None:
         self.run_button.setEnabled(not busy)
@@ -335,9 +337,9 @@ class ClassifyWidget(DockedWidget):
             self.bar.setFormat("%p%")
             self.bar.setRange(0, 0)
 
-    def _say(self, text: str, bad: bool = False) -> None:
+    def _show_message(self, text: str, warn: bool = False) -> None:
         self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+        self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
     def leave(self, window_stays: bool) -> None:
         """Leave nothing running behind; maps stay."""

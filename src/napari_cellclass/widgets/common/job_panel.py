@@ -1,4 +1,4 @@
-"""A bar, a sentence and a Cancel button for whatever long a page of buttons starts."""
+"""A progress bar, a message and a Cancel button for the long jobs that the buttons of a page start."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.widgets.common.jobs import Job, start_long_job
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 
 class JobPanel(QWidget):
-    """Runs one job at a time; its buttons are off meanwhile.
+    """Runs one job at a time; its buttons are disabled while it runs.
 
     Parameters
     ----------
     buttons
-        What is switched off while a job runs.
+        Disabled while a job runs.
     """
 
     def __init__(self, buttons: Sequence[QPushButton]) -> None:
         super().__init__()
         self._buttons = buttons
         self.job: Job | None = None
-        self.bar, self.message, self.cancel_button = QProgressBar(), Sentence(), QPushButton("Cancel")
+        self.bar, self.message, self.cancel_button = QProgressBar(), WrappedLabel(), QPushButton("Cancel")
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
         row.addWidget(self.cancel_button)
@@ -45,40 +45,40 @@ class JobPanel(QWidget):
     def run(self, function: Callable[..., Any], returned: Callable[[Any], None], **kwargs: Any) -> None:
         """Run ``function(**kwargs, task=…)`` and give ``returned`` what it returns.
 
-        What it raises is shown as a sentence; nothing happens while another job runs.
+        An error is shown as the message; nothing happens while another job runs.
         """
         if self.running:
             return
         self._busy(True)
-        self.say("")
+        self.show_message("")
         self.job = job = start_long_job(function, owner=self, **kwargs)
         job.progressed.connect(self._progressed)
         job.returned.connect(lambda value: returned(value) if job is self.job else None)
         job.failed.connect(self.failed)
-        job.cancelled.connect(lambda: self.say("Cancelled."))
+        job.cancelled.connect(lambda: self.show_message("Cancelled."))
         job.finished.connect(lambda: self._busy(False))
 
     def failed(self, error: CellClassError) -> None:
         """Show what went wrong."""
-        self.say(str(error), bad=True)
+        self.show_message(str(error), warn=True)
 
     def cancel(self) -> None:
         """Ask the job to end; what it has finished is kept."""
         if self.job is not None and self.job.running:
-            self.say("Cancelling …")
+            self.show_message("Cancelling …")
             self.job.cancel()
 
     def close_down(self, seconds: float = 5.0) -> None:
-        """End the job, as a window does that is being closed; its answer is dropped."""
+        """End the job, as a window does that is being closed; its result is dropped."""
         job, self.job = self.job, None
         if job is not None and job.running:
             job.cancel()
             job.wait(seconds)
 
-    def say(self, text: str, bad: bool = False) -> None:
-        """Show a sentence; ``bad`` marks bad news."""
+    def show_message(self, text: str, warn: bool = False) -> None:
+        """Show a message, in colour where it is a warning."""
         self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+        self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
     def _progressed(self, update: Progress) -> None:
         self.bar.setRange(0, update.total)

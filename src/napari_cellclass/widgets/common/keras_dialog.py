@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.runs.common.engine_access import KerasDetails, KerasDetailsError
 from napari_cellclass.widgets.common.job_panel import JobPanel
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 _RANGES = {"0 to 1 (grey values are divided by 255)": 255.0, "0 to 255, as they are": 1.0}
 
@@ -40,7 +40,7 @@ class KerasDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("A Keras model")
         layout = QVBoxLayout(self)
-        text = Sentence(
+        text = WrappedLabel(
             f"{name} does not tell what its outputs mean, or which grey values it expects. "
             "Name the classes in the order of training (Keras sorts class folders by name)."
         )

@@ -26,7 +26,7 @@ def plain_tip(text: str) -> str:
     return f"<span>{html.escape(text)}</span>" if Qt.mightBeRichText(text) else text
 
 
-class Sentence(QLabel):
+class WrappedLabel(QLabel):
     """Plain text that wraps; a user may select it and copies it as it was set, which is also what ``text`` gives.
 
     Parameters
@@ -79,5 +79,5 @@ class Sentence(QLabel):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         copy = menu.addAction("Copy", self.copy)
         copy.setEnabled(self.hasSelectedText())
-        menu.addAction("Select all", lambda: self.setSelection(0, len(super(Sentence, self).text())))
+        menu.addAction("Select all", lambda: self.setSelection(0, len(super(WrappedLabel, self).text())))
         menu.popup(event.globalPos())

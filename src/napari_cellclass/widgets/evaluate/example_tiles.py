@@ -17,7 +17,7 @@ from napari_cellclass.report.panel import draw_panel, panel_height, tile_at
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.evaluate import work
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class PanelView(QWidget):
         self.seed.setPrefix("seed ")
         self.seed.setMaximum(9999)
         self.seed.setVisible(False)
-        self.title, self.status = Sentence(selectable=False), Sentence(selectable=False)
+        self.title, self.status = WrappedLabel(selectable=False), WrappedLabel(selectable=False)
         self.all_button = QPushButton("All tiles")
         self.back_button, self.next_button = QPushButton("◀"), QPushButton("▶")
         for button, text in ((self.back_button, "the page before"), (self.next_button, "the next page")):

@@ -24,7 +24,7 @@ from napari_cellclass.report.trust_figures import (
 )
 from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.widgets.common.figure_view import FigureView
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.evaluate.example_tiles import PanelView
 from napari_cellclass.widgets.evaluate.tables import ClassTable, ConfusionTable, FigureTable
 
@@ -51,7 +51,7 @@ class EvaluationResults(QWidget):
         self.evaluated: EvaluatedModel | None = None
         self.sets = QComboBox()
         self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.text, self.alarms = Sentence(), Sentence()
+        self.text, self.alarms = WrappedLabel(), WrappedLabel()
         self.figures, self.confusion, self.classes = FigureTable(), ConfusionTable(), ClassTable()
         self.panel = PanelView(viewer)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
@@ -64,7 +64,7 @@ class EvaluationResults(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.sets, self.text, self.alarms, self.figures):
             column.addWidget(widget)
-        title = Sentence("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
+        title = WrappedLabel("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
         for widget in (title, self.confusion, self.panel, self.classes):
             column.addWidget(widget)
         for view in self._views():

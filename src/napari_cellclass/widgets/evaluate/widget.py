@@ -58,7 +58,7 @@ class EvaluateWidget(DockedWidget):
         self.results.opened.connect(self._open)
         self.results.save.connect(self._ask_and_save)
         start_job(warm_up)
-        self.panel.say("Choose a model and labelled tiles that it was not trained on, and press Run.")
+        self.panel.show_message("Choose a model and labelled tiles that it was not trained on, and press Run.")
 
     def _build(self) -> None:
         self.model = FileEdit(
@@ -127,7 +127,7 @@ class EvaluateWidget(DockedWidget):
             said += f"\n{evaluated.warning}"
         if left:
             said += f"\nLeft out: {counted(len(left), 'file')}, such as: {left[0]}"
-        self.panel.say(said)
+        self.panel.show_message(said)
 
     # -- tiles ---------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class EvaluateWidget(DockedWidget):
     def _show_cell(self, truth: int, said: int) -> None:
         evaluation, places = self.results.shown.evaluation, self.results.panel.places
         if len(places) == 0:
-            self.panel.say("There are no such tiles.")
+            self.panel.show_message("There are no such tiles.")
             return
         name = f"{self.results.shown.name}: {self.results.panel.cell_text()}"
 
@@ -152,7 +152,7 @@ class EvaluateWidget(DockedWidget):
             self._sheet = evaluation, {tile.tile_index: tile for tile in tiles}
             self.layers.show_sheet(tiles, name)
             first = "" if len(tiles) == len(places) else f"The first {len(tiles)} of {len(places):,} tiles. "
-            self.panel.say(f"{first}Double-click a tile to see it in its field.")
+            self.panel.show_message(f"{first}Double-click a tile to see it in its field.")
 
         self._read(work.tiles, show, evaluation=evaluation, places=places[:_MOST_ON_SHEET])
 
@@ -181,7 +181,7 @@ class EvaluateWidget(DockedWidget):
         self.panel.run(work.write_kit, self._saved, model=evaluated.model, sets=evaluated.sets, out=out)
 
     def _saved(self, out: Path) -> None:
-        self.panel.say(f"Figures, tables and methods.md are in {out}.")
+        self.panel.show_message(f"Figures, tables and methods.md are in {out}.")
 
     def leave(self, window_stays: bool) -> None:
         """Leave nothing running behind."""

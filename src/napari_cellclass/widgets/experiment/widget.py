@@ -20,7 +20,7 @@ from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
 from napari_cellclass.widgets.common.settings_form import TrainForm
-from napari_cellclass.widgets.common.text import Sentence, plain_tip
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.experiment import work
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ExperimentPanel(JobPanel):
         self.bar.setValue(max(self.bar.value(), round(100 * (run - 1 + part))))
         self.bar.setFormat(f"training {run} of {runs}")
         if update.phase == "training":
-            self.say(
+            self.show_message(
                 f"Training {run} of {runs}, epoch {update.done} of {update.total}: accuracy "
                 f"{metrics['accuracy']:.3f}, on held-out tiles {metrics['val_accuracy']:.3f}."
             )
@@ -116,7 +116,7 @@ class ExperimentWidget(DockedWidget):
         for event in self._events:
             event.connect(self._layers_changed)
         self._data_changed()
-        self.panel.say(
+        self.panel.show_message(
             "Choose labelled tiles and a folder, and press Start. Called again, it goes on where it was left."
         )
 
@@ -129,7 +129,7 @@ class ExperimentWidget(DockedWidget):
         self.start_button.setToolTip("train all that is ticked, and judge")
         self.pair_button.setToolTip("only compare the accuracy on tiles held out singly with that on whole groups")
         self.panel = ExperimentPanel([self.start_button, self.pair_button])
-        self.word, self.pair, self.text, self.warning = Sentence(), Sentence(), Sentence(), Sentence()
+        self.word, self.pair, self.text, self.warning = WrappedLabel(), WrappedLabel(), WrappedLabel(), WrappedLabel()
         for label in (self.word, self.pair, self.text, self.warning):
             label.setVisible(False)
         self.word.setStyleSheet("font-weight: bold; font-size: 14px;")
@@ -195,12 +195,12 @@ class ExperimentWidget(DockedWidget):
             self.panel.failed(error)
             return
         self.panel.run(work.run, self._ended, params=params, fields=fields)
-        self.panel.say("Starting …")
+        self.panel.show_message("Starting …")
         assert self.panel.job is not None
         self.panel.job.cancelled.connect(self._cancelled)
 
     def _cancelled(self) -> None:
-        self.panel.say("Cancelled; finished trainings are kept, and taken up when you press the button again.")
+        self.panel.show_message("Cancelled; finished trainings are kept, and taken up when you press the button again.")
 
     def _ended(self, found: work.Found) -> None:
         self.found = found
@@ -212,7 +212,9 @@ class ExperimentWidget(DockedWidget):
             label.setVisible(bool(label.text()))
         for picture, path in zip(self.pictures, found.figures, strict=False):
             picture.show_file(path)
-        self.panel.say(f"{found.verdict['trainings']} trainings; verdict, tables and figures are in {found.out}.")
+        self.panel.show_message(
+            f"{found.verdict['trainings']} trainings; verdict, tables and figures are in {found.out}."
+        )
 
     # -- window --------------------------------------------------------------------------------
 

@@ -157,7 +157,7 @@ class PlateResults(QWidget):
         self.opened.emit(self._listed.iloc[row])
 
     def summary(self) -> str:
-        """Say in a sentence how much was classified."""
+        """Give a line on how much was classified."""
         assert self.result is not None
         report = self.result.report
         done = int((report.fields["state"] == "done").sum())

@@ -56,7 +56,7 @@ class PlateWidget(DockedWidget):
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
         self._view_timer.timeout.connect(self.layers.map.refresh_view)
         self.viewer.scene.camera.events.connect(self._view_moved)
-        self.panel.say("Choose images, a model and a folder for the results, and press Run.")
+        self.panel.show_message("Choose images, a model and a folder for the results, and press Run.")
 
     def _build(self) -> None:
         self.sources = PlateSources(self.viewer)
@@ -137,7 +137,7 @@ class PlateWidget(DockedWidget):
         lines += [outcome.error for outcome in report.failed[:_SHOWN_FAILURES]]
         if len(report.failed) > _SHOWN_FAILURES:
             lines.append(f"{len(report.failed):,} images failed in all; each is named in report.json.")
-        self.panel.say("\n".join(lines), bad=bool(report.failed))
+        self.panel.show_message("\n".join(lines), warn=bool(report.failed))
 
     # -- fields --------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class PlateWidget(DockedWidget):
         if result is None or self.panel.running:
             return
         if row["state"] != "done":
-            self.panel.say(f"{row['stem']} has no table; report.json says why.", bad=True)
+            self.panel.show_message(f"{row['stem']} has no table; report.json says why.", warn=True)
             return
         params = result.request.params
         self.panel.run(work.open_field, self._opened, params=params, image=row["image"], stem=row["stem"])
@@ -155,7 +155,7 @@ class PlateWidget(DockedWidget):
     def _opened(self, found: work.FieldInView) -> None:
         picture = found.picture
         self.layers.show(picture.source, picture.pixels, picture.step, found.new)
-        self.panel.say(f"{picture.source.name} with its map: {len(found.new.table):,} tiles.")
+        self.panel.show_message(f"{picture.source.name} with its map: {len(found.new.table):,} tiles.")
 
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()

@@ -19,7 +19,7 @@ from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
 from napari_cellclass.widgets.common.settings_form import TrainForm
-from napari_cellclass.widgets.common.text import Sentence, plain_tip
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.prepare import work
 
 _TITLES = {"error": "cannot be trained on", "warning": "warnings", "note": "good to know"}
@@ -92,7 +92,9 @@ class NamesPage(_FolderPage):
 
     def _renamed(self, done: Renaming) -> None:
         moved = counted(len(done.moves), "image")
-        self.panel.say(f"{moved} renamed; Undo gives the old names back." if done.moves else "All names are right.")
+        self.panel.show_message(
+            f"{moved} renamed; Undo gives the old names back." if done.moves else "All names are right."
+        )
         self.written.emit(done.folder)
 
     def undo(self) -> None:
@@ -105,7 +107,7 @@ class NamesPage(_FolderPage):
         self.panel.run(work.undo, self._undone, folder=folder)
 
     def _undone(self, done: Renaming) -> None:
-        self.panel.say(f"{counted(len(done.moves), 'image has', 'images have')} the old names back.")
+        self.panel.show_message(f"{counted(len(done.moves), 'image has', 'images have')} the old names back.")
         self.written.emit(done.folder)
 
     def rotate(self) -> None:
@@ -121,7 +123,7 @@ class NamesPage(_FolderPage):
     def _rotated(self, report: SliceReport) -> None:
         text = ("Cancelled: " if report.cancelled else "") + report.summary()
         failed = [outcome.error for outcome in report.failed]
-        self.panel.say("\n".join([f"{text[:1].upper()}{text[1:]}.", *failed]), bad=bool(failed))
+        self.panel.show_message("\n".join([f"{text[:1].upper()}{text[1:]}.", *failed]), warn=bool(failed))
         self.written.emit(report.out)
 
 
@@ -196,15 +198,15 @@ class CheckPage(_FolderPage):
             head.setExpanded(True)
         self.findings.setVisible(bool(report.findings))
         if report.data is None:
-            self.panel.say("This cannot be trained on as it is.", bad=True)
+            self.panel.show_message("This cannot be trained on as it is.", warn=True)
             return
         tiles, images = counted(len(report.data), "tile"), counted(len(report.data.paths), "image")
         clean = "" if report.findings else " Nothing is wrong with it."
-        self.panel.say(f"This can be trained on: {tiles} of {images}.{clean}")
+        self.panel.show_message(f"This can be trained on: {tiles} of {images}.{clean}")
 
     def _wrap(self, item: QTreeWidgetItem, text: str) -> None:
-        """Show a sentence over several lines, which an item's own text would not be."""
-        label = Sentence(text, selectable=False)
+        """Show a text over several lines, which an item's own text would not be."""
+        label = WrappedLabel(text, selectable=False)
         item.setToolTip(0, plain_tip(text))
         self.findings.setItemWidget(item, 0, label)
 

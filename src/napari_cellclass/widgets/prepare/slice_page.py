@@ -163,7 +163,7 @@ class SlicePage(QWidget):
     def _sliced(self, report: SliceReport) -> None:
         text = ("Cancelled: " if report.cancelled else "") + report.summary()
         failed = [outcome.error for outcome in report.failed]
-        self.panel.say("\n".join([f"{text[:1].upper()}{text[1:]}.", *failed]), bad=bool(failed))
+        self.panel.show_message("\n".join([f"{text[:1].upper()}{text[1:]}.", *failed]), warn=bool(failed))
         self.written.emit(report.out)
 
     # -- preview ---------------------------------------------------------------------------------
@@ -215,11 +215,11 @@ class SlicePage(QWidget):
         kept, values = self._kept(), self.keep.values()
         name, total, dropped = self._look.source.name, len(kept), int((~kept).sum())
         if values["background"] == "none":
-            self.panel.say(f"{name}: {total:,} tiles; no background rule is chosen, so all are kept.")
+            self.panel.show_message(f"{name}: {total:,} tiles; no background rule is chosen, so all are kept.")
             return
         limit = values["background_limit"]
         limit = default_limit(self._look.scores, values["background"]) if limit is None else limit
-        self.panel.say(
+        self.panel.show_message(
             f"{name}: {dropped:,} of {total:,} tiles are dropped as background ({values['background']} below "
             f"{limit:.3g}), {total - dropped:,} are kept."
         )

@@ -16,7 +16,7 @@ from napari_cellclass.report.evaluation_figures import draw_calibration
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence, plain_tip
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.train import work
 from napari_cellclass.widgets.train.work import Trained
 
@@ -37,7 +37,7 @@ class Outcome(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.trained: list[Trained] = []
-        self.text, self.warning = Sentence(), Sentence()
+        self.text, self.warning = WrappedLabel(), WrappedLabel()
         self.warning.setStyleSheet("color: #E8743B;")
         self.classify_button = QPushButton("Classify with this model")
         self.save_button = QPushButton("Save curves")

@@ -1,4 +1,4 @@
-"""Where a training is: bar, sentence, curves, and the buttons that end it."""
+"""The progress of a training: bar, message, curves, and the buttons that end it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cellclass.core.common.task import Progress
 from napari_cellclass.report.curves import best_epoch, draw_curves
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -34,7 +34,7 @@ class TrainProgress(QWidget):
         self.stop_button, self.cancel_button = QPushButton("Stop and keep best"), QPushButton("Cancel")
         self.stop_button.setToolTip("end after this epoch, and keep the one that did best on the held-out tiles")
         self.cancel_button.setToolTip("end at once; nothing is written")
-        self.bar, self.message = QProgressBar(), Sentence()
+        self.bar, self.message = QProgressBar(), WrappedLabel()
         self.curves = FigureView(viewer, lambda width: _CURVES_PX)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -56,7 +56,7 @@ class TrainProgress(QWidget):
         self.bar.setVisible(True)
         self.bar.setFormat("")
         self.bar.setRange(0, 0)
-        self.say("Starting the training …" if training else "Reading the tiles …")
+        self.show_message("Starting the training …" if training else "Reading the tiles …")
 
     @property
     def has_epochs(self) -> bool:
@@ -83,7 +83,7 @@ class TrainProgress(QWidget):
             self.bar.setValue(update.done)
             self.bar.setFormat(f"{update.phase}: %v of %m")
             if update.phase == "reading tiles" and update.done == update.total and self.stop_button.isVisible():
-                self.say("Starting TensorFlow …")
+                self.show_message("Starting TensorFlow …")
 
     def _show_epoch(self, epoch: int, epochs: int, done: float) -> None:
         self.stop_button.setEnabled(not self.stopped.is_set())
@@ -92,17 +92,17 @@ class TrainProgress(QWidget):
         left = f", {clock(self.history[-1]['seconds_left'])} left" if self.history else ""
         self.bar.setFormat(f"epoch {epoch} of {epochs}{left}")
         if not self.stopped.is_set():
-            self.say(epoch_text(self.history))
+            self.show_message(epoch_text(self.history))
 
     def _stop(self) -> None:
         self.stopped.set()
         self.stop_button.setEnabled(False)
-        self.say("Stopping after this epoch …")
+        self.show_message("Stopping after this epoch …")
 
-    def say(self, text: str, bad: bool = False) -> None:
-        """Show a sentence; ``bad`` marks bad news."""
+    def show_message(self, text: str, warn: bool = False) -> None:
+        """Show a message, in colour where it is a warning."""
         self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if bad else "")
+        self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
 
 def clock(seconds: float) -> str:

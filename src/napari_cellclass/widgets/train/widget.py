@@ -24,7 +24,7 @@ from napari_cellclass.widgets.common.figure_view import FigureView, warm_up
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import labelled, row_of
 from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm
-from napari_cellclass.widgets.common.text import Sentence
+from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.train import work
 from napari_cellclass.widgets.train.outcome import Outcome
 from napari_cellclass.widgets.train.progress import TrainProgress
@@ -75,7 +75,7 @@ class TrainWidget(DockedWidget):
         self._connect()
         self._data_changed()
         start_job(warm_up)
-        self.progress.say("Choose labelled tiles, look at them with Preview, and press Train.")
+        self.progress.show_message("Choose labelled tiles, look at them with Preview, and press Train.")
 
     @property
     def training(self) -> bool:
@@ -102,7 +102,7 @@ class TrainWidget(DockedWidget):
         self.pair_button.setToolTip(
             "train with tiles held out singly and with whole groups held out, and show both accuracies"
         )
-        self.progress, self.warning = TrainProgress(self.viewer), Sentence()
+        self.progress, self.warning = TrainProgress(self.viewer), WrappedLabel()
         self.split, self.groups = SplitTable("class"), SplitTable("group")
         self.tiles = FigureView(self.viewer, lambda width: width)
         self.histograms = FigureView(self.viewer, lambda width: _HISTOGRAMS_PX)
@@ -183,7 +183,7 @@ class TrainWidget(DockedWidget):
         try:
             self._request = self._ask()
         except CellClassError as error:
-            self.progress.say(str(error), bad=True)
+            self.progress.show_message(str(error), warn=True)
             return
         self._train_next = train_next
         self.progress.begin(training=False)
@@ -201,7 +201,7 @@ class TrainWidget(DockedWidget):
         self.tiles.height_of = partial(tiles_height, len(found.tiles), (height, width))
         self.tiles.show_figure(partial(draw_tiles, found.tiles, found.titles))
         self.histograms.show_figure(partial(draw_histograms, found.before, found.after))
-        self.progress.say(found.summary())
+        self.progress.show_message(found.summary())
 
     # -- training ------------------------------------------------------------------------------
 
@@ -228,16 +228,16 @@ class TrainWidget(DockedWidget):
         """End at once and keep nothing."""
         self._train_next = False
         if self.job is not None and self.job.running:
-            self.progress.say("Cancelling …")
+            self.progress.show_message("Cancelling …")
             self.job.cancel()
 
     def _failed(self, error: CellClassError) -> None:
         self._train_next = False
-        self.progress.say(str(error), bad=True)
+        self.progress.show_message(str(error), warn=True)
 
     def _cancelled(self) -> None:
         self._train_next = False
-        self.progress.say("Cancelled; nothing was written.")
+        self.progress.show_message("Cancelled; nothing was written.")
 
     def _ended(self) -> None:
         self.progress.settle()
@@ -252,7 +252,7 @@ class TrainWidget(DockedWidget):
         self.start.add(path)
         self._data_changed()
         kept = trained.model.manifest.training["epoch_kept"]
-        self.progress.say(f"Trained; epoch {kept} is in {path}.")
+        self.progress.show_message(f"Trained; epoch {kept} is in {path}.")
         classify = CLASSIFY.find(self)
         if classify is not None:
             classify.set_model(path)
