@@ -49,7 +49,9 @@ def table(out: Path) -> pd.DataFrame:
 
 
 def files(out: Path) -> list[str]:
-    return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p.name != "tiles.csv")
+    """List the tiles that were written, without their table and the settings beside them."""
+    beside = {"tiles.csv", "settings.json"}
+    return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p.name not in beside)
 
 
 def check(out: Path) -> pd.DataFrame:

@@ -48,8 +48,8 @@ class Looked:
 def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[Looked]:
     """Classify batches of tiles, in their order.
 
-    Within :func:`~napari_cellclass.core.common.prefetch.single_threaded` no threads are started: a batch is read and classified,
-    then the next one.
+    Within :func:`~napari_cellclass.core.common.prefetch.single_threaded` no threads are started: a batch is read and
+    classified, then the next one.
 
     Parameters
     ----------
