@@ -1,4 +1,4 @@
-"""Classify the tiles of one field and keep what is finished, with what a user should know of the field."""
+"""Classify the tiles of one field, and warn of what a user should know of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
 from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
 from napari_cellclass.core.tiles.resampling import pixel_sizes_differ, rescaled_tile_px
 from napari_cellclass.core.tiles.streaming import iterate_tile_batches
-from napari_cellclass.runs.classify.pipeline import Looked, classified
+from napari_cellclass.runs.classify.pipeline import BatchResult, classify_batches
 
 _BATCH = 32
 _REPORT_EVERY_S = 0.1
@@ -30,7 +30,7 @@ FinishedCallback = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
 
 
 class Predictor(Protocol):
-    """What runs a network; see :mod:`napari_cellclass.engine.inference.engines`. It may also tell its ``precision``."""
+    """What runs a network; see :mod:`napari_cellclass.engine.inference.engines`. It may also have a ``precision``."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class Predictor(Protocol):
 
 
 def precision_of(engine: Predictor) -> str:
-    """Give the precision of what runs a network: f32 where it does not say."""
+    """Give the precision of what runs a network: f32 where it has none of its own."""
     return str(getattr(engine, "precision", "f32"))
 
 
@@ -113,7 +113,7 @@ def classify_field(
         Reports the finished tiles, with ``tiles_per_s`` and ``seconds_left``. It is checked all the time, also from
         other threads; when it was cancelled, the finished tiles are returned.
     finished
-        Told places in the grid (n,) and confidences (n, K) of tiles as they are finished, in the grid's order.
+        Called with grid indices (n,) and probabilities (n, K) of tiles as they are finished, in the grid's order.
 
     Raises
     ------
@@ -127,32 +127,46 @@ def classify_field(
     start = time.perf_counter()
     levels = field_levels(bundle.preprocess, source, task)
     row_hash = source.row_hash() if source.known_id is None else None
-    seen = _Seen.nothing(len(grid), len(bundle.scheme), source.channels)
-    tell = _teller(task, len(grid))
-    tell(0)
+    accumulated = FieldAccumulator.empty(len(grid), len(bundle.scheme), source.channels)
+    report = _progress_reporter(task, len(grid))
+    report(0)
     batches = iterate_tile_batches(source, grid, _BATCH, row_hash)
-    results = classified(batches, lambda tiles: engine.predict(tiles, levels), task)
+    results = classify_batches(batches, lambda tiles: engine.predict(tiles, levels), task)
     with contextlib.closing(results):
-        for looked in results:
-            prob = bundle.calibrated(looked.prob) if len(looked.prob) else looked.prob
-            seen.add(looked, prob)
+        for batch in results:
+            prob = bundle.calibrated(batch.prob) if len(batch.prob) else batch.prob
+            accumulated.add(batch, prob)
             if finished is not None and len(prob):
-                finished(looked.places, prob)
-            tell(seen.count)
-    complete = bool(seen.done.all())
+                finished(batch.tile_indices, prob)
+            report(accumulated.count)
+    complete = bool(accumulated.done.all())
     if row_hash is not None and complete:
         source.identify(task, row_hash)
-    warnings = tuple(_all_warnings(seen, source, bundle, grid))
+    warnings = tuple(_field_warnings(accumulated, source, bundle, grid))
     record = run_record(source, bundle, grid, engine) | _levels_record(levels)
     record |= {"complete": complete, "warnings": list(warnings)}
-    kept = grid if complete else grid.take(seen.done)
-    table = TileTable(kept, bundle.scheme, seen.prob[seen.done], source.pixel_size_um, record)
+    finished_grid = grid if complete else grid.take(accumulated.done)
+    table = TileTable(finished_grid, bundle.scheme, accumulated.prob[accumulated.done], source.pixel_size_um, record)
     return FieldResult(table, complete, warnings, time.perf_counter() - start)
 
 
 @dataclass(eq=False)
-class _Seen:
-    """What has been found so far, by places in the grid."""
+class FieldAccumulator:
+    """What has been found in a field of N tiles so far, by index of the tile in the grid.
+
+    Parameters
+    ----------
+    prob
+        float32, shape (N, K): probabilities, NaN where a tile is not finished or could not be classified.
+    stats
+        float64, shape (N, 2, C): see :func:`~napari_cellclass.core.tiles.statistics.sampled_stats`.
+    done
+        bool, shape (N,): the finished tiles.
+    count, nonfinite
+        How many are finished, and how many of these hold NaN or infinite pixels.
+    low, high
+        Lowest and highest pixel of the others.
+    """
 
     prob: NDArray[np.float32]
     stats: NDArray[np.float64]
@@ -163,27 +177,30 @@ class _Seen:
     high: float = -np.inf
 
     @classmethod
-    def nothing(cls, tiles: int, classes: int, channels: int) -> _Seen:
+    def empty(cls, tiles: int, classes: int, channels: int) -> FieldAccumulator:
+        """Begin without any finished tile."""
         prob = np.full((tiles, classes), np.nan, np.float32)
         return cls(prob, np.full((tiles, 2, channels), np.nan), np.zeros(tiles, bool))
 
-    def add(self, looked: Looked, prob: NDArray[np.float32]) -> None:
-        if len(looked.places) == 0:
+    def add(self, batch: BatchResult, prob: NDArray[np.float32]) -> None:
+        """Add a batch and its calibrated probabilities."""
+        index = batch.tile_indices
+        if len(index) == 0:
             return
-        self.prob[looked.places], self.stats[looked.places], self.done[looked.places] = prob, looked.stats, True
-        self.count += len(looked.places)
-        finite = np.isfinite(looked.extremes).all(axis=1)
+        self.prob[index], self.stats[index], self.done[index] = prob, batch.stats, True
+        self.count += len(index)
+        finite = np.isfinite(batch.extremes).all(axis=1)
         self.nonfinite += int((~finite).sum())
         if finite.any():
-            self.low = min(self.low, float(looked.extremes[finite, 0].min()))
-            self.high = max(self.high, float(looked.extremes[finite, 1].max()))
+            self.low = min(self.low, float(batch.extremes[finite, 0].min()))
+            self.high = max(self.high, float(batch.extremes[finite, 1].max()))
 
 
-def _teller(task: Task, total: int) -> Callable[[int], None]:
-    """Make what reports the finished tiles, not more often than anybody can see."""
+def _progress_reporter(task: Task, total: int) -> Callable[[int], None]:
+    """Make a function that reports the finished tiles, not more often than anybody can see."""
     start = reported = time.perf_counter()
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         nonlocal reported
         now = time.perf_counter()
         if done == 0:
@@ -192,19 +209,21 @@ def _teller(task: Task, total: int) -> Callable[[int], None]:
             reported, rate = now, done / max(1e-9, now - start)
             task.progress("classifying", done, total, tiles_per_s=rate, seconds_left=(total - done) / rate)
 
-    return tell
+    return report
 
 
-def _all_warnings(seen: _Seen, source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> Iterator[str]:
-    yield from _warnings(seen.low, seen.high, seen.nonfinite, len(seen.done))
-    yield from _unlike_training(source, bundle, seen.low, seen.high)
+def _field_warnings(
+    accumulated: FieldAccumulator, source: SourceImage, bundle: ModelBundle, grid: TileGrid
+) -> Iterator[str]:
+    yield from _pixel_warnings(accumulated.low, accumulated.high, accumulated.nonfinite, len(accumulated.done))
+    yield from _unlike_training(source, bundle, accumulated.low, accumulated.high)
     yield from _other_scale(source, bundle, grid)
-    yield from drift_warnings(seen.stats, bundle.manifest.data.get(STATISTICS), source.channel_names)
-    if seen.low < seen.high:
-        yield from constant_output(seen.prob)
+    yield from drift_warnings(accumulated.stats, bundle.manifest.data.get(STATISTICS), source.channel_names)
+    if accumulated.low < accumulated.high:
+        yield from constant_output(accumulated.prob)
 
 
-def _warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[str]:
+def _pixel_warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[str]:
     if nonfinite:
         yield f"{nonfinite} of {total} tiles hold NaN or infinite pixels and were left unclassified"
     if low == high:
@@ -217,15 +236,17 @@ def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high:
         return
     if spec.percentiles is not None:
         spec = spec.model_copy(update={"low": -np.inf, "high": np.inf})
-    seen = f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"
+    values = (
+        f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"
+    )
     if dtype and np.dtype(dtype) != source.dtype.newbyteorder("="):
-        yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {seen}"
+        yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {values}"
     elif high > spec.high + 3 * (spec.high - spec.low):
-        yield f"the image is far brighter than the training images: {seen}"
+        yield f"the image is far brighter than the training images: {values}"
 
 
 def _other_scale(source: SourceImage, bundle: ModelBundle, grid: TileGrid) -> Iterator[str]:
-    """Warn of another pixel size, unless the tiles cover what the model's did: they are brought to one input."""
+    """Warn of another pixel size, unless the tiles cover the same area as the model's: all are resized to one input."""
     trained, here = bundle.manifest.pixel_size_um, source.pixel_size_um
     if trained is None or here is None:
         return

@@ -1,4 +1,4 @@
-"""The tiles of a field read and classified: at once, by threads that keep the network busy, or in turn on one core."""
+"""The tiles of a field read and classified: by threads that keep the network busy, or one batch after the other."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from napari_cellclass.core.common.prefetch import is_single_threaded, prefetch
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.tiles.statistics import sampled_stats
 
-_PREFETCH = 2  # batches that wait
-_AT_ONCE = 2  # batches that are classified, so that the network does not wait between them
-_PART = 8  # tiles; between parts a run can be cancelled
+_PREFETCH = 2  # batches that are read ahead
+_CONCURRENT = 2  # batches that are classified at once, so that the network does not wait between them
+_CHUNK = 8  # tiles; between chunks a run can be cancelled
 
 Batch = tuple[NDArray[np.int64], NDArray[Any]]
 Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """What is known of some tiles.
+class BatchResult:
+    """What was found in a batch of n tiles.
 
     Parameters
     ----------
-    places
-        int64, shape (n,): places in the grid.
+    tile_indices
+        int64, shape (n,): indices of the tiles in the grid.
     prob
-        float32, shape (n, K): the network's answers.
+        float32, shape (n, K): the network's probabilities.
     stats
         float64, shape (n, 2, C): see :func:`~napari_cellclass.core.tiles.statistics.sampled_stats`.
     extremes
         float64, shape (n, 2): lowest and highest pixel; not finite where there are NaN or infinite pixels.
     """
 
-    places: NDArray[np.int64]
+    tile_indices: NDArray[np.int64]
     prob: NDArray[np.float32]
     stats: NDArray[np.float64]
     extremes: NDArray[np.float64]
 
 
-def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[Looked]:
+def classify_batches(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[BatchResult]:
     """Classify batches of tiles, in their order.
 
-    Within :func:`~napari_cellclass.core.common.prefetch.single_threaded` no threads are started: a batch is read and
-    classified, then the next one.
+    Within :func:`~napari_cellclass.core.common.prefetch.single_threaded` no thread is started: each batch is read and
+    classified before the next one.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Genera
 
     Yields
     ------
-    Looked
-        Of the batches, the last one of a cancelled run in part.
+    BatchResult
+        One per batch; the last one of a cancelled run may hold fewer tiles.
 
     Raises
     ------
@@ -71,48 +71,48 @@ def classified(batches: Iterator[Batch], predict: Predict, task: Task) -> Genera
         The pixels cannot be read.
     """
     if is_single_threaded():
-        yield from _in_turn(batches, predict, task)
+        yield from _one_after_another(batches, predict, task)
         return
-    with prefetch(batches, _PREFETCH, task) as ready, ThreadPoolExecutor(_AT_ONCE, "classify") as pool:
-        running: deque[tuple[int, Future[Looked]]] = deque()
-        for places, tiles in ready:
-            running.append((len(places), pool.submit(_look, places, tiles, predict, task)))
-            if len(running) > _AT_ONCE:
-                wanted, result = running.popleft()
-                looked = result.result()
-                yield looked
-                if len(looked.places) < wanted:
+    with prefetch(batches, _PREFETCH, task) as ready, ThreadPoolExecutor(_CONCURRENT, "classify") as pool:
+        running: deque[tuple[int, Future[BatchResult]]] = deque()
+        for tile_indices, tiles in ready:
+            running.append((len(tile_indices), pool.submit(_classify_batch, tile_indices, tiles, predict, task)))
+            if len(running) > _CONCURRENT:
+                size, result = running.popleft()
+                found = result.result()
+                yield found
+                if len(found.tile_indices) < size:
                     return
-        for wanted, result in running:
-            looked = result.result()
-            yield looked
-            if len(looked.places) < wanted:
+        for size, result in running:
+            found = result.result()
+            yield found
+            if len(found.tile_indices) < size:
                 return
 
 
-def _in_turn(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[Looked]:
+def _one_after_another(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[BatchResult]:
     while not task.cancelled():
         batch = next(batches, None)
         if batch is None:
             return
-        looked = _look(*batch, predict, task)
-        yield looked
-        if len(looked.places) < len(batch[0]):
+        found = _classify_batch(*batch, predict, task)
+        yield found
+        if len(found.tile_indices) < len(batch[0]):
             return
 
 
-def _look(places: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, task: Task) -> Looked:
-    parts = []
-    for start in range(0, len(tiles), _PART):
+def _classify_batch(tile_indices: NDArray[np.int64], tiles: NDArray[Any], predict: Predict, task: Task) -> BatchResult:
+    chunks = []
+    for start in range(0, len(tiles), _CHUNK):
         if task.cancelled():
             break
-        part = tiles[start : start + _PART]
+        chunk = tiles[start : start + _CHUNK]
         with np.errstate(all="ignore"):
-            extremes = np.stack([part.min(axis=(1, 2, 3)), part.max(axis=(1, 2, 3))], axis=1).astype(np.float64)
-            stats = sampled_stats(part)
-        parts.append((predict(part), stats, extremes))
-    if not parts:
+            extremes = np.stack([chunk.min(axis=(1, 2, 3)), chunk.max(axis=(1, 2, 3))], axis=1).astype(np.float64)
+            stats = sampled_stats(chunk)
+        chunks.append((predict(chunk), stats, extremes))
+    if not chunks:
         empty = np.zeros((0, 0), np.float32)
-        return Looked(places[:0], empty, np.zeros((0, 2, tiles.shape[3])), np.zeros((0, 2)))
-    prob, stats, extremes = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return Looked(places[: len(prob)], prob, stats, extremes)
+        return BatchResult(tile_indices[:0], empty, np.zeros((0, 2, tiles.shape[3])), np.zeros((0, 2)))
+    prob, stats, extremes = (np.concatenate(values) for values in zip(*chunks, strict=True))
+    return BatchResult(tile_indices[: len(prob)], prob, stats, extremes)
