@@ -1,15 +1,13 @@
-"""Shared by all tests: the real images beside the project, and what CI must never skip."""
+"""Shared by all tests: a home of their own, how they are shared out, and what CI must never skip."""
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 # Each process of tests has a display of its own where that can be: windows take the focus from each other.
 _DISPLAYS = sys.platform == "linux" and shutil.which("Xvfb") is not None
-_TOGETHER = ("engine",) if _DISPLAYS else ("engine", "gui")
+pytest_plugins = ["tests._models", "tests._program", "tests._windows"]
 
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no failed law
@@ -53,22 +51,26 @@ def _open_display() -> None:
     os.environ.pop("WAYLAND_DISPLAY", None)
 
 
-def _part(path: str) -> str:
-    """Tell what stays in one process: a file, and networks that are trained once for all tests of a folder."""
-    first = Path(path).relative_to("tests").parts[0]
-    return first if first in _TOGETHER else path
+def _windowed(path: str) -> bool:
+    return path.endswith(("test_window.py", "classify/test_map.py", "test_label_train_map.py"))
+
+
+def _unit(nodeid: str) -> str:
+    """Tell what stays in one process: a file, as its tests share a window, or all windows of one display."""
+    path = nodeid.split("::", maxsplit=1)[0]
+    return "windows" if _windowed(path) and not _DISPLAYS else path
 
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist runs the tests in several processes
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share the tests out by their parts."""
+    """Give each process the next unit when it has done its last."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Parts(LoadScopeScheduling):
+    class Units(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _part(nodeid.split("::", maxsplit=1)[0])
+            return _unit(nodeid)
 
-    return Parts(config, log)
+    return Units(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,8 +85,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    first = item.path.relative_to(ROOT / "tests").parts[0]
-    order = ("gui", "engine", item.path.name, "hostile", "runs")
+    path = item.path.relative_to(ROOT / "tests").as_posix()
+    order = ("engine", "windows", "hostile", "runs", "cli")
+    first = "windows" if _windowed(path) else path.split("/", maxsplit=1)[0]
     return order.index(first) if first in order else len(order)
 
 
@@ -92,115 +95,3 @@ def _turn(item: pytest.Item) -> int:
 def real_data() -> Path:
     """The folder of real images."""
     return REAL_DATA
-
-
-def _write_grain(folder: Path, px: int, fields: int) -> Path:
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for name in ("grain", "spots"):
-        (folder / name).mkdir()
-        for i in range(fields):
-            pixels = rng.normal(60, 10, (px, px))
-            if name == "spots":
-                pixels[rng.integers(0, px, 40), rng.integers(0, px, 40)] += 120
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{name[0]}{i}.png")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def write_grain() -> Callable[[Path, int, int], Path]:
-    """Write class folders of small fields, of a side in px: grain, and grain with spots."""
-    return _write_grain
-
-
-@pytest.fixture(scope="session")
-def ihc_field_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real field, 512 x 512 px RGB, as a PNG file."""
-    from PIL import Image
-
-    from napari_cellclass.core.samples.realfield import ihc_field
-
-    path = tmp_path_factory.mktemp("field") / "ihc.png"
-    Image.fromarray(ihc_field().data).save(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def ihc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model of that field's left half, trained by the command line in its own process."""
-    from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, ihc_halves, write_ihc_dataset
-    from napari_cellclass.core.tiles.grid import TileGrid
-
-    folder = tmp_path_factory.mktemp("model")
-    grid = TileGrid.regular(ihc_field().shape, IHC_TILE_PX)
-    write_ihc_dataset(folder / "train", grid, ihc_halves(grid)[0])
-    write_ihc_dataset(folder / "test", grid, ihc_halves(grid)[1])
-    model = folder / "ihc.cellclass"
-    # Its classes differ in stain colour.
-    words = ["train", folder / "train", "--out", model, "--standardise", "none", "--group-by", r"_(c\d+)"]
-    words += ["--epochs", "25", "--quiet"]
-    subprocess.run([sys.executable, "-m", "napari_cellclass", *map(str, words)], check=True, timeout=240)
-    return model
-
-
-@pytest.fixture(scope="session")
-def int8_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with an int8 network, of grain and spots; beside it ``data``, the class folders."""
-    folder = tmp_path_factory.mktemp("int8")
-    (folder / "data").mkdir()
-    words = ["train", _write_grain(folder / "data", 96, 4), "--out", folder / "int8.cellclass", "--tile-px", 24]
-    words += ["--epochs", "12", "--precision", "int8", "--progress", "jsonl"]
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    fast = {"NAPARI_CELLCLASS_FAST_INT8": "1"}  # it is made and used on any processor, if not fast
-    done = subprocess.run(
-        line, env=os.environ | fast, check=False, capture_output=True, text=True, timeout=240, encoding="utf-8"
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "printed.jsonl").write_text(done.stdout, encoding="utf-8")
-    return folder / "int8.cellclass"
-
-
-@pytest.fixture(scope="session")
-def ihc_model_half_um(ihc_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model, which says that it was trained on pixels of 0.5 µm."""
-    from napari_cellclass.core.models.bundle import open_bundle, write_bundle
-
-    bundle = open_bundle(ihc_model)
-    members = {name: bundle.member(name) for name in bundle.manifest.files}
-    manifest = bundle.manifest.model_copy(update={"pixel_size_um": (0.5, 0.5)})
-    return write_bundle(tmp_path_factory.mktemp("half") / "half.cellclass", manifest, members).path
-
-
-def _run_job(script: str, folder: Path) -> dict[str, Any]:
-    """Run a script here, in a home where Keras is set up oddly; give what it wrote to ``results.json``."""
-    home = folder / "home"
-    (home / ".keras").mkdir(parents=True)
-    strange = {"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}
-    (home / ".keras" / "keras.json").write_text(json.dumps(strange))
-    places = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME")}
-    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "TF_BUILD", "JENKINS_URL"}}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "engine" / script), str(folder)],
-        env=environment | places, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    results["printed"] = done.stdout + done.stderr
-    results["telemetry"] = [str(path) for path in home.glob("**/*") if "intel" in path.name.lower()]
-    return results
-
-
-@pytest.fixture(scope="session")
-def run_job() -> Callable[[str, Path], dict[str, Any]]:
-    """Run a script of ``tests/engine`` in a process of its own."""
-    return _run_job
-
-
-@pytest.fixture(scope="session")
-def keras_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of plain ``.keras`` files of all kinds."""
-    folder = tmp_path_factory.mktemp("keras")
-    _run_job("keras_job.py", folder)
-    return folder

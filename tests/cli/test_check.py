@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from tests._program import preloaded
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import CellClassError
@@ -73,7 +72,7 @@ def test_the_check_names_all_that_is_wrong_and_training_uses_exactly_the_rest(
 
     model = tmp_path / "m.cellclass"
     words = ["train", seeded, "--tile-px", "32", "--epochs", "1", "--out", model, "--quiet"]
-    subprocess.run([sys.executable, "-m", "napari_cellclass", *map(str, words)], check=True, timeout=240)
+    assert preloaded(*words).returncode == 0
     assert sorted(set(open_bundle(model).table("split.csv")["path"])) == report["images"]
 
 

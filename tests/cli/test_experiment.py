@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,9 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
+from tests._models import write_grain
+from tests._patience import PROCESS_S, wait_until
+from tests._program import line, preloaded
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.datasets.split import split_by_group
@@ -30,14 +30,13 @@ HOW = ["--tile-px", 16, "--epochs", 2, "--progress", "none"]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, write_grain: Callable[[Path, int, int], Path]) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four fields of 32 x 32 px of each of two classes: grain, and grain with spots."""
     return write_grain(tmp_path_factory.mktemp("classes"), 32, 4)
 
 
 def command(*words: Any) -> str:
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=280)
+    done = preloaded(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -170,16 +169,12 @@ def test_workers_train_at_once_take_what_is_there_and_come_to_the_same(
 def test_runs_of_workers_that_were_killed_are_gone_on_with(runs: Path, folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.cellclass"
     words = ["train", folders, "--out", out, "--runs", 4, "--workers", 2, "--test", folders, *HOW]
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
-        deadline = time.monotonic() + 200
-        while not finished(tmp_path):
-            assert killed.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with subprocess.Popen(line(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        wait_until(lambda: finished(tmp_path) or killed.poll() is not None)
+        assert killed.poll() is None
         workers = psutil.Process(killed.pid).children(recursive=True)
         killed.kill()
-    _, alive = psutil.wait_procs(workers, 60)
+    _, alive = psutil.wait_procs(workers, PROCESS_S)
     assert alive == []  # nobody goes on unseen
     there = finished(tmp_path)
     before = {path.name: path.stat().st_mtime_ns for path in there}

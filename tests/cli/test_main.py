@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,14 @@ import psutil
 import pytest
 import tifffile
 from PIL import Image
+from tests._patience import PROCESS_S, wait_until
+from tests._program import Call, command, line, preloaded
 
 from napari_cellclass.cli.main import build_parser, main
 from napari_cellclass.core.images import png as readers_png
 from napari_cellclass.core.samples.realfield import ihc_field
 
 TABLE = "tile_id,row,col,y0,x0,y1,x1,class_name,confidence,p_stained,p_unstained"
-
-
-def command(*words: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=280, encoding="utf-8", **options)
 
 
 def refused(capsys: Any, *words: Any) -> str:
@@ -91,14 +87,12 @@ def test_classifying_twice_gives_the_same_bytes(tmp_path: Path, ihc_field_file: 
 
 @pytest.mark.parametrize("how", [["--workers", "2"], ["--engine", "tensorflow"]])
 def test_workers_and_the_other_engine_give_the_same_answers(
-    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, how: list[str]
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, how: list[str], call: Call
 ) -> None:
     copy = tmp_path / "copy.png"
     shutil.copy(ihc_field_file, copy)
     for name, words in (("one", []), ("other", how)):
-        done = command(
-            "classify", ihc_field_file, copy, "--model", ihc_model, "--out", tmp_path / name, "--quiet", *words
-        )
+        done = call("classify", ihc_field_file, copy, "--model", ihc_model, "--out", tmp_path / name, "--quiet", *words)
         assert done.returncode == 0, done.stderr
     for stem in ("ihc", "copy"):
         one, other = (pd.read_csv(tmp_path / name / f"{stem}.tiles.csv") for name in ("one", "other"))
@@ -151,9 +145,9 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path, ihc_fiel
     assert (tmp_path / "B_f.tiles.csv").is_file()
 
 
-def test_evaluate_writes_the_figures_of_the_design(tmp_path: Path, ihc_model: Path) -> None:
+def test_evaluate_writes_the_figures_of_the_design(tmp_path: Path, ihc_model: Path, call: Call) -> None:
     out = tmp_path / "e"
-    done = command("evaluate", ihc_model.parent / "test", "--model", ihc_model, "--out", out, "--group-by", r"_(c\d+)")
+    done = call("evaluate", ihc_model.parent / "test", "--model", ihc_model, "--out", out, "--group-by", r"_(c\d+)")
     assert done.returncode == 0, done.stderr
     content = json.loads((out / "evaluation.json").read_text())
     assert content["n"] == 128
@@ -195,7 +189,7 @@ def test_training_speaks_json_lines_to_programs(tmp_path: Path, ihc_model: Path)
     out = tmp_path / "m.cellclass"
     test = ihc_model.parent / "test"
     words = ["--epochs", 2, "--input-px", 16, "--progress", "jsonl", "--runs", 2, "--test", test, "--tile-px", 16]
-    done = command("train", ihc_model.parent / "train", "--out", out, *words)
+    done = preloaded("train", ihc_model.parent / "train", "--out", out, *words)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     training = [e for e in events if e["event"] == "progress" and e["phase"] == "training"]
@@ -214,22 +208,22 @@ def test_quiet_prints_nothing(tmp_path: Path, ihc_field_file: Path, ihc_model: P
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_plain_keras_file_needs_its_classes_and_then_works(tmp_path: Path, keras_files: Path) -> None:
+def test_a_plain_keras_file_needs_its_classes_and_then_works(tmp_path: Path, keras_files: Path, call: Call) -> None:
     tifffile.imwrite(tmp_path / "f.tif", np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16))
     words = ["classify", tmp_path / "f.tif", "--model", keras_files / "anysize.keras", "--out", tmp_path / "o"]
-    done = command(*words)
+    done = call(*words)
     assert done.returncode == 2
     assert "--classes" in done.stderr
-    done = command(*words, "--classes", "left,right,up", "--rescale", 4095, "--tile-px", 32)
+    done = call(*words, "--classes", "left,right,up", "--rescale", 4095, "--tile-px", 32)
     assert done.returncode == 2
     assert "3" in done.stderr
     assert "2" in done.stderr
-    done = command(*words, "--classes", "left,right", "--rescale", 4095, "--tile-px", 32, "--workers", 2)
+    done = call(*words, "--classes", "left,right", "--rescale", 4095, "--tile-px", 32, "--workers", 2)
     assert done.returncode == 0, done.stderr
     frame = pd.read_csv(tmp_path / "o" / "f.tiles.csv")
     assert len(frame) == 6
     assert list(frame)[-2:] == ["p_left", "p_right"]
-    done = command("classify", tmp_path / "f.tif", "--model", keras_files / "lambda.keras", "--out", tmp_path / "o")
+    done = call("classify", tmp_path / "f.tif", "--model", keras_files / "lambda.keras", "--out", tmp_path / "o")
     assert done.returncode == 2
     assert "Lambda" in done.stderr
 
@@ -259,13 +253,13 @@ def test_the_demo_leaves_picture_tables_and_figures(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_image_among_good_ones_is_named_and_the_others_go_on(
-    tmp_path: Path, ihc_field_file: Path, ihc_model: Path
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, call: Call
 ) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(ihc_field_file.read_bytes()[:5000])
     last = tmp_path / "last.png"
     shutil.copy(ihc_field_file, last)
-    done = command("classify", ihc_field_file, bad, last, "--model", ihc_model, "--out", tmp_path / "o")
+    done = call("classify", ihc_field_file, bad, last, "--model", ihc_model, "--out", tmp_path / "o")
     assert done.returncode == 1
     assert "bad.png" in done.stderr
     assert "Traceback" not in done.stderr
@@ -289,19 +283,19 @@ def test_a_tile_larger_than_the_image_is_refused(tmp_path: Path, ihc_model: Path
     assert "a tile of 32 x 32 px is larger than the field of 24 x 20 px" in line
 
 
-def test_a_constant_image_is_classified_with_a_warning(tmp_path: Path, ihc_model: Path) -> None:
+def test_a_constant_image_is_classified_with_a_warning(tmp_path: Path, ihc_model: Path, call: Call) -> None:
     Image.fromarray(np.full((64, 64, 3), 7, np.uint8)).save(tmp_path / "c.png")
-    done = command("classify", tmp_path / "c.png", "--model", ihc_model, "--out", tmp_path)
+    done = call("classify", tmp_path / "c.png", "--model", ihc_model, "--out", tmp_path)
     assert done.returncode == 0
     assert "every pixel is 7: the image is constant" in done.stderr
     assert json.loads((tmp_path / "c.run.json").read_text())["warnings"]
 
 
-def test_nan_and_infinite_pixels_leave_their_tiles_unclassified(tmp_path: Path, ihc_model: Path) -> None:
+def test_nan_and_infinite_pixels_leave_their_tiles_unclassified(tmp_path: Path, ihc_model: Path, call: Call) -> None:
     pixels = ihc_field().data[:64, :96].astype(np.float32)
     pixels[3, 3, 0], pixels[40, 70, 2] = np.nan, np.inf
     tifffile.imwrite(tmp_path / "n.tif", pixels, photometric="rgb")
-    done = command("classify", tmp_path / "n.tif", "--model", ihc_model, "--out", tmp_path)
+    done = call("classify", tmp_path / "n.tif", "--model", ihc_model, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 6 tiles hold NaN or infinite pixels" in done.stderr
     frame = pd.read_csv(tmp_path / "n.tiles.csv")
@@ -369,10 +363,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_told_and_leaves_no_half_file(
-    small_disk: Path, ihc_field_file: Path, ihc_model: Path, tmp_path: Path
+    small_disk: Path, ihc_field_file: Path, ihc_model: Path, tmp_path: Path, call: Call
 ) -> None:
     (small_disk / "filler").write_bytes(b"x" * 50_000)
-    done = command("classify", ihc_field_file, "--model", ihc_model, "--out", small_disk, "--quiet")
+    done = call("classify", ihc_field_file, "--model", ihc_model, "--out", small_disk, "--quiet")
     assert done.returncode == 2
     assert "the disk is full; free some space" in done.stderr
     assert "Traceback" not in done.stderr
@@ -382,21 +376,23 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
 
 @pytest.mark.training
 def test_a_model_that_does_not_fit_the_disk_is_told(small_disk: Path, ihc_model: Path) -> None:
-    done = command("train", ihc_model.parent / "train", "--out", small_disk / "m.cellclass", "--epochs", 1, "--quiet")
+    done = preloaded("train", ihc_model.parent / "train", "--out", small_disk / "m.cellclass", "--epochs", 1, "--quiet")
     assert done.returncode == 2
     assert "the disk is full" in done.stderr.splitlines()[-1]
     assert list(small_disk.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, ihc_field_file: Path, ihc_model: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, call: Call
+) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    done = command("classify", ihc_field_file, "--model", ihc_model, "--out", file / "sub", "--quiet")
+    done = call("classify", ihc_field_file, "--model", ihc_model, "--out", file / "sub", "--quiet")
     assert done.returncode == 2
     assert "a part of that path is a file; choose another folder" in done.stderr
     # /proc refuses new files even to root
     if sys.platform == "linux":
-        done = command("classify", ihc_field_file, "--model", ihc_model, "--out", "/proc/1/map_files", "--quiet")
+        done = call("classify", ihc_field_file, "--model", ihc_model, "--out", "/proc/1/map_files", "--quiet")
         assert done.returncode == 2
         assert "cannot write /proc/1/map_files" in done.stderr
         assert "Traceback" not in done.stderr
@@ -437,19 +433,19 @@ def test_an_image_given_twice_is_classified_once(tmp_path: Path, ihc_field_file:
 
 
 def test_another_bit_depth_than_trained_is_a_warning_and_quiet_keeps_silent(
-    tmp_path: Path, ihc_field_file: Path, ihc_model: Path
+    tmp_path: Path, ihc_field_file: Path, ihc_model: Path, call: Call
 ) -> None:
     tifffile.imwrite(tmp_path / "deep.tif", ihc_field().data.astype(np.uint16) * 200, photometric="rgb")
     words = ["classify", tmp_path / "deep.tif", "--model", ihc_model, "--out", tmp_path]
-    done = command(*words)
+    done = call(*words)
     assert done.returncode == 0
     assert "pixels are uint16, but the model was trained on uint8" in done.stderr
-    assert command(*words, "--quiet").stderr == ""
+    assert call(*words, "--quiet").stderr == ""
 
 
 def test_output_that_nobody_reads_ends_quietly(ihc_model: Path) -> None:
     line = f"'{sys.executable}' -m napari_cellclass info '{ihc_model}' --json-lines | head -c 10"
-    done = subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True, timeout=PROCESS_S)
     assert done.stderr == ""
 
 
@@ -495,9 +491,9 @@ def test_doubled_images_never_stand_on_both_sides(tmp_path: Path) -> None:
     assert len(data) == 5
 
 
-def test_a_folder_of_one_class_can_be_evaluated(tmp_path: Path, ihc_model: Path) -> None:
+def test_a_folder_of_one_class_can_be_evaluated(tmp_path: Path, ihc_model: Path, call: Call) -> None:
     shutil.copytree(ihc_model.parent / "test" / "stained", tmp_path / "one" / "stained")
-    done = command("evaluate", tmp_path / "one", "--model", ihc_model, "--out", tmp_path / "e")
+    done = call("evaluate", tmp_path / "one", "--model", ihc_model, "--out", tmp_path / "e")
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "e" / "evaluation.json").read_text())
     assert content["confusion"][1] == [0, 0]
@@ -545,14 +541,14 @@ def test_an_evaluation_writes_into_no_tiles_and_over_no_labels(tmp_path: Path, i
 
 
 def test_slice_refuses_a_limit_that_is_no_number_and_says_when_it_wrote_nothing(
-    tmp_path: Path, ihc_field_file: Path, capsys: Any
+    tmp_path: Path, ihc_field_file: Path, capsys: Any, call: Call
 ) -> None:
     words = ["slice", ihc_field_file, "--out", tmp_path / "o", "--tile-px", 64, "--background", "variance"]
     assert "--background-limit 'nan'" in refused(capsys, *words, "--background-limit", "nan")
-    done = command(*words, "--background-limit", "50")
+    done = call(*words, "--background-limit", "50")
     assert "; none was written" in done.stdout
     assert not (tmp_path / "o").exists()
-    too_large = command("slice", ihc_field_file, "--out", tmp_path / "o", "--tile-px", 600)
+    too_large = call("slice", ihc_field_file, "--out", tmp_path / "o", "--tile-px", 600)
     assert f"{ihc_field_file.name}: a tile of 600 x 600 px is larger" in too_large.stdout + too_large.stderr
 
 
@@ -573,6 +569,11 @@ def test_an_empty_path_is_not_the_current_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def used(processes: list[psutil.Process]) -> list[float]:
+    """Seconds of a processor that each process has used."""
+    return [sum(process.cpu_times()[:2]) for process in processes]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(
     ("sent", "to_all", "after_s"),
@@ -582,23 +583,13 @@ def test_an_empty_path_is_not_the_current_folder(
 def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
     tmp_path: Path, ihc_model: Path, sent: int, to_all: bool, after_s: float
 ) -> None:
-    images = []
-    for i in range(6):
-        images.append(tmp_path / f"{i}.npy")
-        np.save(images[-1], np.tile(ihc_field().data, (8, 8, 1)))
-    line = [
-        sys.executable,
-        "-m",
-        "napari_cellclass",
-        "classify",
-        *images,
-        "--model",
-        ihc_model,
-        "--out",
-        tmp_path / "o",
-    ]
+    pixels = np.tile(ihc_field().data, (8, 8, 1))
+    images = [tmp_path / f"{i}.npy" for i in range(6)]
+    for image in images:
+        np.save(image, pixels)
+    words = ["classify", *images, "--model", ihc_model, "--out", tmp_path / "o"]
     child = subprocess.Popen(
-        [*map(str, line), "--workers", "2", "--overlap", "0.9", "--progress", "none"],
+        line(*words, "--workers", 2, "--overlap", 0.9, "--progress", "none"),
         stderr=subprocess.PIPE,
         text=True,
         # A shell lets what it runs in the background ignore SIGINT, these tests perhaps among it.
@@ -606,18 +597,17 @@ def test_an_interrupted_run_ends_soon_in_one_line_and_leaves_no_process(
         start_new_session=True,
     )
     family = psutil.Process(child.pid)
-    deadline = time.monotonic() + 60
-    while len(family.children(recursive=True)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(after_s)
+    wait_until(lambda: len(family.children(recursive=True)) >= 2)
+    others = family.children(recursive=True)
+    wait_until(lambda: sum(used(others)) >= 2 * after_s)  # of processors, so that it depends on no other program
     others = family.children(recursive=True)
     os.killpg(child.pid, sent) if to_all else child.send_signal(sent)
     try:
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=PROCESS_S)
     finally:
         child.kill()
     assert child.returncode == 130
     assert err.strip().splitlines() == ["napari-cellclass: cancelled; what was finished is kept"]
-    _, alive = psutil.wait_procs(others, timeout=10)
+    _, alive = psutil.wait_procs(others, timeout=PROCESS_S)
     assert not alive
     assert not list((tmp_path / "o").glob(".tmp-*"))

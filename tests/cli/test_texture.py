@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from tests._program import preloaded
 
 from napari_cellclass.cli.main import main
 
@@ -20,8 +19,9 @@ def trained(int8_model: Path, out: Path, texture: str) -> str:
     """Train a network that learns nothing by itself on grain and spots; give what is said."""
     words = ["train", int8_model.parent / "data", "--out", out, "--tile-px", 24, "--epochs", 1, "--progress", "none"]
     words += ["--learning-rate", 1e-9, "--texture", texture]
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    return subprocess.run(line, check=True, capture_output=True, text=True, timeout=240).stdout
+    done = preloaded(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def right(int8_model: Path, model: Path, out: Path) -> float:

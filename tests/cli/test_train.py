@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,8 @@ import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
+from tests._models import write_grain
+from tests._program import Done, preloaded
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.models.bundle import open_bundle
@@ -23,15 +22,13 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, write_grain: Callable[[Path, int, int], Path]) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three fields of 48 x 48 px of each of two classes: grain, and grain with spots."""
     return write_grain(tmp_path_factory.mktemp("classes"), 48, 3)
 
 
-def train(data: Path, out: Path, *words: Any) -> subprocess.CompletedProcess[str]:
-    given = ["train", data, "--out", out, "--tile-px", 24, "--epochs", 2, "--progress", "none", *words]
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, given)]
-    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=280)
+def train(data: Path, out: Path, *words: Any) -> Done:
+    return preloaded("train", data, "--out", out, "--tile-px", 24, "--epochs", 2, "--progress", "none", *words)
 
 
 def weights(path: Path) -> bytes:

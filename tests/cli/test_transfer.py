@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from tests._patience import PROCESS_S
+from tests._program import Done, preloaded
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
@@ -33,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras")
     (folder / "models").mkdir()
     script = Path(__file__).with_name("mobilenet_job.py")
-    subprocess.run([sys.executable, script, folder / "models" / NAME.format(96)], check=True, timeout=240)
+    subprocess.run([sys.executable, script, folder / "models" / NAME.format(96)], check=True, timeout=PROCESS_S)
     return folder
 
 
@@ -53,13 +55,10 @@ def write_data(folder: Path, channels: int) -> Path:
     return folder
 
 
-def train(data: Path, out: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "napari_cellclass", "train", data, "--out", out, "--tile-px", 48, "--epochs", 20]
-    line += ["--network", "mobilenet", "--group-by", r"^(g\d)", "--progress", "none", *words]
-    environment = os.environ | {"KERAS_HOME": str(home)}
-    return subprocess.run(
-        [str(word) for word in line], env=environment, check=False, capture_output=True, text=True, timeout=280
-    )
+def train(data: Path, out: Path, home: Path) -> Done:
+    words = ["train", data, "--out", out, "--tile-px", 48, "--epochs", 20, "--network", "mobilenet"]
+    words += ["--group-by", r"^(g\d)", "--progress", "none"]
+    return preloaded(*words, env=os.environ | {"KERAS_HOME": str(home)})
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -1,7 +1,8 @@
-"""Networks trained once for all tests of this folder; TensorFlow never enters the tests' own process."""
+"""Networks trained once for all tests; TensorFlow never enters the tests' own process."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,41 +14,46 @@ from numpy.typing import NDArray
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.engine.inference.engines import Engine, open_engine
 
-RunJob = Callable[[str, Path], dict[str, Any]]
+JobFolder = Callable[[str], Path]
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
 
 
 @pytest.fixture(scope="session")
-def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trained")
+def trained_folder(job_folder: JobFolder) -> Path:
+    return job_folder("training_job.py")
 
 
 @pytest.fixture(scope="session")
-def trained(trained_folder: Path, run_job: RunJob) -> dict[str, Any]:
-    return run_job("training_job.py", trained_folder)
+def trained(trained_folder: Path) -> dict[str, Any]:
+    return _results(trained_folder)
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, run_job: RunJob) -> dict[str, Any]:
-    return run_job("networks_job.py", tmp_path_factory.mktemp("built"))
+def built(job_folder: JobFolder) -> dict[str, Any]:
+    return _results(job_folder("networks_job.py"))
 
 
 @pytest.fixture(scope="session")
-def textured_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("textured")
+def textured_folder(job_folder: JobFolder) -> Path:
+    return job_folder("texture_job.py")
 
 
 @pytest.fixture(scope="session")
-def textured(textured_folder: Path, run_job: RunJob) -> dict[str, Any]:
-    return run_job("texture_job.py", textured_folder)
+def textured(textured_folder: Path) -> dict[str, Any]:
+    return _results(textured_folder)
 
 
 @pytest.fixture(scope="session")
-def with_texture(textured: dict[str, Any], textured_folder: Path) -> Callable[[str], ModelBundle]:
+def with_texture(textured_folder: Path) -> Callable[[str], ModelBundle]:
     return lambda name: open_bundle(textured_folder / name / "model.cellclass")
 
 
 @pytest.fixture(scope="session")
-def model_of(trained: dict[str, Any], trained_folder: Path) -> Callable[[str], ModelBundle]:
+def model_of(trained_folder: Path) -> Callable[[str], ModelBundle]:
     return lambda name: open_bundle(trained_folder / name / "model.cellclass")
 
 

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests._models import write_grain
 
 from napari_cellclass.cli.main import VERBS
 
@@ -55,7 +55,7 @@ def run_cut_off(folder: Path, lines: list[list[str]]) -> dict[str, Any]:
 
 
 @pytest.mark.training
-def test_no_verb_sends_anything(tmp_path: Path, write_grain: Callable[[Path, int, int], Path]) -> None:
+def test_no_verb_sends_anything(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     write_grain(data, 32, 4)

@@ -33,7 +33,7 @@ def finish(qtbot: Any, function: Callable[..., Any], cancel: bool = False, **kwa
     events = record(job)
     if cancel:
         job.cancel()
-    qtbot.waitUntil(lambda: any(kind == "finished" for kind, _ in events), timeout=5000)
+    qtbot.waitUntil(lambda: any(kind == "finished" for kind, _ in events))
     assert not job.running
     return events
 
@@ -76,7 +76,7 @@ def test_a_cancelled_job_says_so_and_nothing_else(qtbot: Any) -> None:
 def test_a_job_without_listeners_ends_too(qtbot: Any) -> None:
     job = start_job(lambda task: 1)
     assert job.wait(5)
-    qtbot.waitUntil(lambda: not job.running, timeout=5000)
+    qtbot.waitUntil(lambda: not job.running)
 
 
 def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot: Any) -> None:
@@ -88,10 +88,10 @@ def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot
     jobs = [start_long_job(work, ends=one) for one in ends]
     assert gc.get_freeze_count() > before + 10_000
     ends[0].set()
-    qtbot.waitUntil(lambda: not jobs[0].running, timeout=5000)
+    qtbot.waitUntil(lambda: not jobs[0].running)
     assert gc.get_freeze_count() > before + 10_000
     ends[1].set()
-    qtbot.waitUntil(lambda: not jobs[1].running, timeout=5000)
+    qtbot.waitUntil(lambda: not jobs[1].running)
     assert gc.get_freeze_count() == 0
 
 
@@ -100,9 +100,9 @@ def test_nothing_is_sent_to_a_widget_that_is_gone(qtbot: Any) -> None:
     job = start_job(lambda task: ends.wait(10), owner=owner)
     events = record(job)
     owner.deleteLater()
-    qtbot.waitUntil(lambda: is_gone(owner), timeout=5000)
+    qtbot.waitUntil(lambda: is_gone(owner))
     ends.set()
-    qtbot.waitUntil(lambda: not job.running, timeout=5000)
+    qtbot.waitUntil(lambda: not job.running)
     assert events == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,40 +74,3 @@ def test_a_data_set_folder_dropped_is_shown_by_class(
     assert {layer.metadata[KEY]["folder"] for layer in sheets} == {str(folder)}
     viewer.reset_view()
     screenshot("dropped-dataset")
-
-
-@pytest.mark.parametrize("micrometres", [False, True])
-def test_annotations_of_qupath_become_labels(
-    viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micrometres: bool
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    viewer.add_image(checkerboard_field(16, 6, 8)[0], name="field", **UM)
-    _, annotate = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
-    annotate.tiles["tile_px"].value = 16
-    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(annotate.start_button.isEnabled)
-    unit = 0.5 if micrometres else 1
-    outline, hole = ([[x * unit, y * unit] for x, y in ring] for ring in (
-        [(0, 0), (64, 0), (64, 48), (0, 48), (0, 0)], [(16, 16), (16, 32), (32, 32), (32, 16), (16, 16)],
-    ))  # fmt: skip
-    features = [
-        {
-            "type": "Feature",
-            "geometry": {"type": "Polygon", "coordinates": [outline, hole]},
-            "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
-        },
-        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [outline]}, "properties": {}},
-    ]
-    path = tmp_path / "q.geojson"
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
-    annotate.files.in_um.setChecked(micrometres)
-    annotate.files.regions_button.click()
-    scheme, grid = annotate.session.annotation.scheme, annotate.session.annotation.grid
-    tumor = scheme.index("Tumor")
-    assert scheme.colours[tumor] == "#C80000"
-    labelled = np.flatnonzero(annotate.session.annotation.labels == tumor)
-    inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
-    np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
-    assert "11 tiles were labelled" in annotate.files.report.text()
-    assert "1 regions without a class were left out" in annotate.files.report.text()

@@ -37,7 +37,7 @@ def dock(viewer: Any, name: str) -> Any:
 def open_field(annotate: Any, qtbot: Any) -> None:
     """Press Start, and wait until earlier labels have been looked for."""
     qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(annotate.start_button.isEnabled, timeout=30_000)
+    qtbot.waitUntil(annotate.start_button.isEnabled)
 
 
 def begin(viewer: Any, qtbot: Any) -> Any:
@@ -69,7 +69,7 @@ def paint(viewer: Any, annotate: Any, qtbot: Any, first: int, last: int) -> None
         point = at(place)
         event = QMouseEvent(kind, point, native.mapToGlobal(point), button, held, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(native, event)
-        qtbot.wait(30)
+        QApplication.processEvents()
 
 
 def train(qtbot: Any, widget: Any, out: Path) -> None:
@@ -77,7 +77,7 @@ def train(qtbot: Any, widget: Any, out: Path) -> None:
     widget.form.fields["epochs"].field.value = 12
     widget.out.line_edit.native.setText(str(out))
     qtbot.mouseClick(widget.train_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.train_button.isEnabled() and not widget.training, timeout=200_000)
+    qtbot.waitUntil(lambda: widget.train_button.isEnabled() and not widget.training)
     assert out.is_file(), widget.progress.message.text()
 
 
@@ -136,9 +136,9 @@ def test_label_restart_train_classify_correct_and_train_again(
     classify = dock(viewer, "Classify field")
     if classify.model is None:
         classify.set_model(first)
-        qtbot.waitUntil(lambda: classify.model is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: classify.model is not None)
     qtbot.mouseClick(classify.run_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: annotate.session.predictions() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: annotate.session.predictions() is not None)
     qtbot.waitUntil(classify.run_button.isEnabled)
 
     # correct 20: the least certain tiles that have no label yet

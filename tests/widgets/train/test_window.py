@@ -111,14 +111,14 @@ def settings(widget: Any, out: Path, epochs: int) -> None:
 
 def started(qtbot: Any, widget: Any, epochs: int = 2) -> psutil.Process:
     click(qtbot, widget.train_button)
-    qtbot.waitUntil(lambda: len(widget.progress.history) >= epochs or idle(widget), timeout=120_000)
+    qtbot.waitUntil(lambda: len(widget.progress.history) >= epochs or idle(widget))
     assert len(widget.progress.history) >= epochs, text(widget)
     (child,) = children()
     return child
 
 
 def finished(qtbot: Any, widget: Any) -> None:
-    qtbot.waitUntil(lambda: idle(widget), timeout=180_000)
+    qtbot.waitUntil(lambda: idle(widget))
 
 
 def figure(view: Any) -> np.ndarray:
@@ -196,7 +196,7 @@ def test_from_class_folders_to_a_classified_field(
 
     # training, with curves
     click(qtbot, train.train_button)
-    qtbot.waitUntil(lambda: len(train.progress.history) >= 2, timeout=120_000)
+    qtbot.waitUntil(lambda: len(train.progress.history) >= 2)
     qtbot.waitUntil(lambda: not train.progress.curves.pixmap().isNull())
     finished(qtbot, train)
     assert len(train.progress.history) == 4
@@ -207,19 +207,19 @@ def test_from_class_folders_to_a_classified_field(
     assert not children()
 
     # the model is in Classify; one click classifies
-    qtbot.waitUntil(lambda: classify.model is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: classify.model is not None)
     assert classify.model.path == out
     scroll_to(train, train.outcome)
     screenshot("train-done")
     click(qtbot, train.outcome.classify_button)
-    qtbot.waitUntil(lambda: classify.map.table is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: classify.map.table is not None)
     assert any(is_own_layer(layer) for layer in viewer.layers)
     assert len(classify.map.table) == 36
 
     # the curves can be saved
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(tmp_path / "c.png"), ""))
     click(qtbot, train.outcome.save_button)
-    qtbot.waitUntil((tmp_path / "c.csv").is_file, timeout=30_000)
+    qtbot.waitUntil((tmp_path / "c.csv").is_file)
     assert len(pd.read_csv(tmp_path / "c.csv")) == 4
     assert (tmp_path / "c.png").is_file()
 
@@ -234,9 +234,7 @@ def test_from_class_folders_to_a_classified_field(
     assert "Before, first.cellclass" in said
     assert "(on the same tiles)" in said
     assert open_bundle(tmp_path / "second.cellclass").manifest.training["initial"] == str(out)
-    qtbot.waitUntil(
-        lambda: classify.model is not None and classify.model.path.name == "second.cellclass", timeout=60_000
-    )
+    qtbot.waitUntil(lambda: classify.model is not None and classify.model.path.name == "second.cellclass")
 
 
 def test_annotated_layers_are_trained_on_by_field(
@@ -250,7 +248,7 @@ def test_annotated_layers_are_trained_on_by_field(
     settings(train, out, 3)
     train.form.fields["augment"].value = "full"
     click(qtbot, train.train_button)
-    qtbot.waitUntil(lambda: len(train.progress.history) >= 2, timeout=120_000)
+    qtbot.waitUntil(lambda: len(train.progress.history) >= 2)
     qtbot.waitUntil(lambda: not train.progress.curves.pixmap().isNull())
     screenshot("train-light")
     finished(qtbot, train)
@@ -269,7 +267,6 @@ def test_annotated_layers_are_trained_on_by_field(
     assert {one["id"] for one in manifest.data["images"]} == {
         one.metadata["napari_cellclass"]["source"].image_id for one in layers
     }
-    viewer.theme = "dark"
 
 
 def test_one_field_only_is_loudly_warned_of_and_one_class_is_refused(
@@ -378,7 +375,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(
     screenshot("train-running")
     start = time.perf_counter()
     click(qtbot, train.progress.cancel_button)
-    qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, timeout=10_000)
+    qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     print(f"the process was gone {time.perf_counter() - start:.2f} s after Cancel")
     finished(qtbot, train)
     assert "Cancelled" in text(train)
@@ -425,10 +422,10 @@ def answer_with(button: Any, seen: list[str]) -> None:
     QTimer.singleShot(20, press)
 
 
-def test_closing_napari_while_training_asks_and_leaves_no_process(qtbot: Any, folders: Path, tmp_path: Path) -> None:
-    import napari
-
-    viewer = napari.Viewer(show=True)  # its own, as it is closed here
+def test_closing_napari_while_training_asks_and_leaves_no_process(
+    own_viewer: Any, qtbot: Any, folders: Path, tmp_path: Path
+) -> None:
+    viewer = own_viewer
     _, train = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
     qtbot.waitUntil(train.train_button.isVisible)
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
@@ -446,7 +443,7 @@ def test_closing_napari_while_training_asks_and_leaves_no_process(qtbot: Any, fo
     assert "A training is running" in seen[0]
     assert not children()
     assert list(tmp_path.iterdir()) == []
-    qtbot.wait(50)  # what the thread has still to say must not reach a window that is gone
+    qtbot.waitUntil(lambda: not train.job.running)  # what the thread has still to say reaches no window that is gone
 
 
 def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_process(
@@ -454,10 +451,10 @@ def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_proc
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     started(qtbot, train)
-    qtbot.waitUntil(lambda: len(train.progress.history) > 1, timeout=120_000)
+    qtbot.waitUntil(lambda: len(train.progress.history) > 1)
     job = train.job
     train.parent().title.close_button.click()
-    qtbot.waitUntil(lambda: not job.running, timeout=60_000)
+    qtbot.waitUntil(lambda: not job.running)
     assert not children()
     assert len(open_bundle(tmp_path / "m.cellclass").table("history.csv")) < 2000
 
@@ -467,10 +464,10 @@ def test_closing_the_dock_before_the_first_epoch_ends_the_training_at_once(
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     click(qtbot, train.train_button)
-    qtbot.waitUntil(lambda: bool(children()), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(children()))
     assert not train.progress.history
     train.parent().title.close_button.click()
-    qtbot.waitUntil(lambda: not children(), timeout=3000)
+    qtbot.waitUntil(lambda: not children())
     assert not (tmp_path / "m.cellclass").exists()
 
 
@@ -482,6 +479,7 @@ def test_nothing_is_cut_off_at_the_side_whatever_is_filled_in(viewer: Any, train
             if hasattr(field, "tick"):
                 field.tick.setChecked(False)
     train.more_button.click()
-    qtbot.wait(100)
+    qtbot.waitUntil(train.more.isVisible)
+    QApplication.processEvents()  # the layout follows
     area = train.findChild(QScrollArea)
     assert area.widget().width() <= area.viewport().width() + 1

@@ -14,6 +14,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
+from tests._patience import WINDOW_S
 
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -65,7 +66,7 @@ def click_tile(viewer: Any, qtbot: Any, image: Any, table: TileTable, place: int
     box = table.grid.boxes[place]
     viewer.scene.camera.center = image.data_to_world((box[:2] + box[2:]) / 2 - 0.5)
     viewer.scene.camera.zoom = 20
-    qtbot.wait(50)
+    QApplication.processEvents()
     native = viewer.window._qt_viewer.canvas.native
     point = on_canvas(viewer, image, *((box[:2] + box[2:]) / 2 - 0.5))
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
@@ -91,7 +92,7 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
         add(live, places, prob)
         with turn:
             state["tiles"] += len(places)
-            turn.wait_for(lambda: state["tiles"] < state["allowed"], timeout=60)
+            turn.wait_for(lambda: state["tiles"] < state["allowed"], timeout=WINDOW_S)
 
     def allow(tiles: float) -> None:
         with turn:
@@ -148,7 +149,7 @@ def test_hover_click_keys_threshold_and_ticks_work_the_same_at_any_size(
 ) -> None:
     image = open_field(viewer, classify, qtbot, ihc_model, size)
     click_run(classify, qtbot)
-    qtbot.waitUntil(classify.run_button.isEnabled, timeout=120_000)
+    qtbot.waitUntil(classify.run_button.isEnabled)
     layer = classify.map.layers[-1]
     assert type(layer).__name__ == ("Shapes" if size == "shapes" else "Labels")
     table = classify.map.table
@@ -220,7 +221,7 @@ def test_a_large_map_outlines_and_names_the_tiles_in_view_and_never_many(
     table = show_table(viewer, classify, SourceImage(pixels[..., None]), image, 10)
     viewer.reset_view()
     (outlines,), (text,) = of_kind(viewer, "in-view"), of_kind(viewer, "text")
-    qtbot.wait(300)
+    qtbot.waitUntil(lambda: not classify._view_timer.isActive())
     assert len(outlines.data) == 0  # 60 000 tiles are in view
     seen = []
     for centre in ((400, 500), (1500, 2000)):

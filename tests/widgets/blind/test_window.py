@@ -20,6 +20,7 @@ from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QAbstractItemView, QDockWidget, QFileDialog, QListView, QScrollArea, QWidget
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
+from tests._patience import PROCESS_S
 
 from napari_cellclass.core.blind.session import default_folder, list_sessions
 
@@ -67,7 +68,7 @@ def fill_in(blind: Any, data: Path, model: Path | None = None, tiles: int = TILE
 
 def start(qtbot: Any, blind: Any) -> None:
     click(qtbot, blind.start_button)
-    qtbot.waitUntil(lambda: blind._view is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: blind._view is not None)
 
 
 def class_of(place: int) -> int:
@@ -147,7 +148,7 @@ def killed(test_tiles: Path, ihc_model: Path) -> int:
         if done == 35:
             os.kill(child.pid, signal.SIGKILL)
             break
-    child.wait(60)
+    child.wait(PROCESS_S)
     assert done == 35
     return done
 
@@ -185,7 +186,7 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
     assert blind.reading.complete
     assert [layer.name for layer in viewer.layers] == [opened], "the open layer is back"
     click(qtbot, blind.reveal_button)
-    qtbot.waitUntil(blind.results.isVisible, timeout=30_000)
+    qtbot.waitUntil(blind.results.isVisible)
     result = blind.results.result
     blind.export(tmp_path / "out.json")
     qtbot.waitUntil(lambda: blind.message.text().startswith("Wrote"))
@@ -200,7 +201,6 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
     screenshot("blind-results")
     viewer.theme = "light"
     screenshot("blind-results-light")
-    viewer.theme = "dark"
 
 
 def check_results(content: dict[str, Any], tiles: pd.DataFrame, result: Any) -> None:
@@ -258,7 +258,6 @@ def test_pausing_brings_layers_and_panels_back(
     assert blind.reading.position == 1
     viewer.window.remove_dock_widget(blind)
     assert list(viewer.layers) == [layer], "closing the panel brings them back, too"
-    viewer.theme = "dark"
 
 
 def test_a_second_reader_reads_the_same_session_before_it_is_revealed(
@@ -288,7 +287,7 @@ def test_what_is_missing_is_said(viewer: Any, blind: Any, qtbot: Any, test_tiles
     assert "no test tiles" in blind.message.text()
     fill_in(blind, test_tiles, tiles=500)
     click(qtbot, blind.start_button)
-    qtbot.waitUntil(lambda: "ask for at most" in blind.message.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "ask for at most" in blind.message.text())
     screenshot("blind-small")
     inner = blind.findChild(QScrollArea)
     assert inner.widget().width() <= inner.viewport().width() + 1, "nothing is cut off at the side"

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QInputDialog, QMessageBox, QScrollArea
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox, QScrollArea
+from tests._patience import PROCESS_S
 
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.labels.annotation import Annotation
@@ -40,7 +42,7 @@ def annotate(viewer: Any) -> Any:
 def open_field(annotate: Any, qtbot: Any) -> None:
     """Press Start, and wait until earlier labels have been looked for."""
     qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(annotate.start_button.isEnabled, timeout=30_000)
+    qtbot.waitUntil(annotate.start_button.isEnabled)
 
 
 def canvas(viewer: Any) -> Any:
@@ -77,16 +79,12 @@ def drag(viewer: Any, qtbot: Any, points: list[QPoint], modifier: Any = Qt.Keybo
     qtbot.mouseMove(native, points[0])
     qtbot.mousePress(native, Qt.MouseButton.LeftButton, modifier, points[0])
     for point in points[1:]:
-        from qtpy.QtCore import QPointF
-        from qtpy.QtGui import QMouseEvent
-        from qtpy.QtWidgets import QApplication
-
         event = QMouseEvent(
             QMouseEvent.Type.MouseMove, QPointF(point), native.mapToGlobal(QPointF(point)),
             Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton, modifier,
         )  # fmt: skip
         QApplication.sendEvent(native, event)
-        qtbot.wait(5)
+        QApplication.processEvents()
     qtbot.mouseRelease(native, Qt.MouseButton.LeftButton, modifier, points[-1])
 
 
@@ -146,7 +144,7 @@ def test_keys_walk_clear_doubt_undo_and_redo(viewer: Any, annotate: Any, qtbot: 
 def test_a_drag_paints_every_tile_on_its_way(viewer: Any, annotate: Any, qtbot: Any, place: dict) -> None:
     start(viewer, annotate, qtbot, **place)
     viewer.reset_view()
-    qtbot.wait(100)
+    QApplication.processEvents()
     annotate._active = 1
     path = [45, 46, 50, 54]  # jumps: a quick drag leaves no gap
     drag(viewer, qtbot, [where(viewer, annotate, p) for p in path])
@@ -164,7 +162,7 @@ def test_a_drag_paints_every_tile_on_its_way(viewer: Any, annotate: Any, qtbot: 
 def test_a_click_before_any_key_moves_and_labels_nothing(viewer: Any, annotate: Any, qtbot: Any) -> None:
     start(viewer, annotate, qtbot)
     viewer.reset_view()
-    qtbot.wait(100)
+    QApplication.processEvents()
     drag(viewer, qtbot, [where(viewer, annotate, 64)] * 2)
     assert annotate.session.layers.current == 64
     assert (annotate.session.annotation.labels == UNLABELLED).all()
@@ -185,7 +183,6 @@ def test_a_small_light_window_shows_the_widget_whole(
     screenshot("annotate-files-small-light")
     inner = annotate.findChild(QScrollArea)
     assert inner.widget().width() <= inner.viewport().width() + 1, "nothing is cut off at the side"
-    viewer.theme = "dark"
 
 
 def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, annotate: Any, qtbot: Any) -> None:
@@ -347,7 +344,7 @@ def test_a_killed_napari_has_lost_at_most_the_label_in_flight(
         if line.strip() == "100":
             os.kill(child.pid, signal.SIGKILL)
             break
-    child.wait(10)
+    child.wait(PROCESS_S)
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
     start(viewer, annotate, qtbot)
     restored = int((annotate.session.annotation.labels == 0).sum())
@@ -392,7 +389,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     open_field(annotate, qtbot)
     _, classify = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
     classify.run_when_ready(ihc_model)
-    qtbot.waitUntil(lambda: annotate.session.predictions() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: annotate.session.predictions() is not None)
     table = annotate.session.predictions()
     annotate.tabs.setCurrentWidget(annotate.files)
     qtbot.mouseClick(annotate.files.accept_button, Qt.MouseButton.LeftButton)
@@ -407,7 +404,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     annotate.tabs.setCurrentWidget(annotate.gallery)
     annotate.gallery.sort.setCurrentText("suspected mistakes")
     qtbot.mouseClick(annotate.gallery.show_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: annotate.gallery.list.count() == 5, timeout=10_000)
+    qtbot.waitUntil(lambda: annotate.gallery.list.count() == 5)
     screenshot("annotate-gallery")
     qtbot.mouseClick(annotate.gallery.agree_button, Qt.MouseButton.LeftButton)
     np.testing.assert_array_equal(annotate.session.annotation.labels, said)
@@ -462,7 +459,7 @@ def test_real_labels_become_a_training_set_and_train(
     out = tmp_path / "m.cellclass"
     train.out.line_edit.native.setText(str(out))
     qtbot.mouseClick(train.train_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: train.train_button.isEnabled() and not train.training, timeout=200_000)
+    qtbot.waitUntil(lambda: train.train_button.isEnabled() and not train.training)
     assert out.is_file(), train.progress.message.text()
     split = open_bundle(out).table("split.csv")
     assert len(split) == sum(map(len, frames))
@@ -488,3 +485,39 @@ def test_a_queue_that_needs_a_map_says_so(viewer: Any, annotate: Any, qtbot: Any
     annotate.policy.setCurrentText("least certain")
     press(viewer, qtbot, Qt.Key.Key_1)
     assert "No map of these tiles is there" in annotate.message.text()
+
+
+@pytest.mark.parametrize("micrometres", [False, True])
+def test_annotations_of_qupath_become_labels(
+    viewer: Any, annotate: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micrometres: bool
+) -> None:
+    viewer.add_image(
+        checkerboard_field(16, 6, 8)[0], name="field", scale=(0.5, 0.5), translate=(20, 30), units=("um", "um")
+    )
+    annotate.tiles["tile_px"].value = 16
+    open_field(annotate, qtbot)
+    unit = 0.5 if micrometres else 1
+    outline, hole = ([[x * unit, y * unit] for x, y in ring] for ring in (
+        [(0, 0), (64, 0), (64, 48), (0, 48), (0, 0)], [(16, 16), (16, 32), (32, 32), (32, 16), (16, 16)],
+    ))  # fmt: skip
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [outline, hole]},
+            "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
+        },
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [outline]}, "properties": {}},
+    ]
+    path = tmp_path / "q.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
+    annotate.files.in_um.setChecked(micrometres)
+    annotate.files.regions_button.click()
+    scheme, grid = annotate.session.annotation.scheme, annotate.session.annotation.grid
+    tumor = scheme.index("Tumor")
+    assert scheme.colours[tumor] == "#C80000"
+    labelled = np.flatnonzero(annotate.session.annotation.labels == tumor)
+    inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
+    np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
+    assert "11 tiles were labelled" in annotate.files.report.text()
+    assert "1 regions without a class were left out" in annotate.files.report.text()

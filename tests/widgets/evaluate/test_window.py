@@ -68,7 +68,7 @@ def click(qtbot: Any, button: Any) -> None:
 
 
 def ended(qtbot: Any, widget: Any) -> str:
-    qtbot.waitUntil(lambda: not widget.panel.running and widget.run_button.isEnabled(), timeout=120_000)
+    qtbot.waitUntil(lambda: not widget.panel.running and widget.run_button.isEnabled())
     return widget.panel.message.text()
 
 
@@ -91,7 +91,7 @@ def double_click(qtbot: Any, viewer: Any, y: float, x: float) -> None:
 
 def show(widget: Any, qtbot: Any, part: Any) -> None:
     widget._scroll.verticalScrollBar().setValue(part.mapTo(widget._scroll.widget(), QPoint(0, 0)).y() - 8)
-    qtbot.wait(700)
+    QApplication.processEvents()
 
 
 def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[str]]) -> None:
@@ -199,7 +199,6 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     screenshot("evaluate-light-small")
     show(evaluate, qtbot, results.classes)
     screenshot("evaluate-light-classes")
-    viewer.theme = "dark"
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: str(tmp_path / "paper"))
     click(qtbot, results.save_button)
@@ -273,7 +272,7 @@ def test_a_keras_file_is_asked_about_in_a_dialog_and_then_evaluated(
 
     QTimer.singleShot(50, answer)
     click(qtbot, evaluate.run_button)
-    qtbot.waitUntil(evaluate.results.isVisible, timeout=120_000)
+    qtbot.waitUntil(evaluate.results.isVisible)
     assert evaluate.results.evaluated.model.scheme.names == ("left", "class 2")
     assert evaluate.results.evaluated.sets[0].evaluation.report.n == 6
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
+from tests._models import write_grain
 
 pytestmark = pytest.mark.training
 
@@ -29,7 +30,7 @@ def children() -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, write_grain: Callable[[Path, int, int], Path]) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four fields of 48 x 48 px of each of two classes: grain, and grain with spots."""
     return write_grain(tmp_path_factory.mktemp("grain"), 48, 4)
 
@@ -73,7 +74,7 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     widget.compared.fields["repeats"].value = 1
 
     click(qtbot, train.pair_button)
-    qtbot.waitUntil(lambda: said(widget).startswith("Training 2 of 4") or idle(widget), timeout=180_000)
+    qtbot.waitUntil(lambda: said(widget).startswith("Training 2 of 4") or idle(widget))
     assert children(), said(widget)
     click(qtbot, widget.panel.cancel_button)
     qtbot.waitUntil(lambda: idle(widget))
@@ -84,7 +85,7 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     assert not list(out.glob("models/*.partial.cellclass"))
 
     click(qtbot, widget.pair_button)
-    qtbot.waitUntil(lambda: idle(widget), timeout=180_000)
+    qtbot.waitUntil(lambda: idle(widget))
     assert widget.found is not None, said(widget)
     assert kept.stat().st_mtime_ns == written
     assert said(widget).startswith("4 trainings; verdict, tables and figures are in")

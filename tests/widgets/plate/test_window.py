@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QApplication
+from tests._patience import WINDOW_S
 from tests._plates import tables, write_plate
 
 from napari_cellclass.cli.main import main
@@ -51,7 +53,7 @@ def run_plate(plate: Any, qtbot: Any, fields: Path, model: Path, out: Path) -> N
 
 
 def ended(qtbot: Any, widget: Any) -> str:
-    qtbot.waitUntil(lambda: not widget.panel.running and widget.run_button.isEnabled(), timeout=120_000)
+    qtbot.waitUntil(lambda: not widget.panel.running and widget.run_button.isEnabled())
     return widget.panel.message.text()
 
 
@@ -65,7 +67,7 @@ def place_of(view: Any, well: Well) -> QPoint:
 
 def show(widget: Any, qtbot: Any, part: Any) -> None:
     widget._scroll.verticalScrollBar().setValue(part.mapTo(widget._scroll.widget(), QPoint(0, 0)).y() - 8)
-    qtbot.wait(300)
+    QApplication.processEvents()
 
 
 def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[str]]) -> None:
@@ -180,8 +182,8 @@ def test_closing_the_dock_ends_the_run_and_keeps_finished_fields(
     viewer: Any, plate: Any, qtbot: Any, fields: Path, ihc_model: Path, tmp_path: Path
 ) -> None:
     run_plate(plate, qtbot, fields, ihc_model, tmp_path / "out")
-    qtbot.waitUntil(lambda: len(list((tmp_path / "out").glob("*.run.json"))) > 1, timeout=60_000)
+    qtbot.waitUntil(lambda: len(list((tmp_path / "out").glob("*.run.json"))) > 1)
     job = plate.panel.job
     plate.parent().title.close_button.click()
-    assert not job.running or job.wait(5)
+    assert not job.running or job.wait(WINDOW_S)
     assert len(list((tmp_path / "out").glob("*.run.json"))) < 40

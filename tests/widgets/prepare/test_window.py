@@ -48,7 +48,7 @@ def click(qtbot: Any, button: Any) -> None:
 
 def ended(qtbot: Any, page: Any) -> str:
     """Wait for a page's job, and give what it said."""
-    qtbot.waitUntil(lambda: not page.panel.running and not page.panel.bar.isVisible(), timeout=120_000)
+    qtbot.waitUntil(lambda: not page.panel.running and not page.panel.bar.isVisible())
     return page.panel.message.text()
 
 
@@ -143,7 +143,7 @@ def test_the_chain_of_clicks_gives_what_the_commands_give(
     from napari_cellclass.widgets.train.widget import TrainWidget
 
     train = viewer.window._qt_window.findChild(TrainWidget)
-    qtbot.waitUntil(lambda: train.train_button.isEnabled() and train.split.isVisible(), timeout=60_000)
+    qtbot.waitUntil(lambda: train.train_button.isEnabled() and train.split.isVisible())
     assert {train.groups.item(i, 0).text() for i in range(train.groups.rowCount())} == {
         "alpha/alpha2.png", "alpha/alpha10.png", "beta/beta2.png", "beta/beta10.png",
     }, "neighbours and copies stay together"  # fmt: skip
@@ -245,7 +245,6 @@ def test_what_is_wrong_is_listed_and_its_files_open(
     qtbot.waitUntil(lambda: "copy.png" in viewer.layers)
     expected = read_image(folder / "beta" / "copy.png").read(0, 0, 256, 256)[..., 0]
     np.testing.assert_array_equal(viewer.layers["copy.png"].data, expected)
-    viewer.theme = "dark"
 
 
 def test_a_cancelled_slicing_lists_what_is_there(
