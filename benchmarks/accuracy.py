@@ -189,7 +189,7 @@ def summary(folds: list[Fold], kind: str, method: str, seeds: int, work: Path) -
         "runs": str(len(runs)),
         "mean": f"{np.mean(runs):.3f}",
         "lowest": f"{min(runs):.3f}",
-        "95 % interval": interval,
+        "95 % confidence interval": interval,
         "groups": str(len(set(groups))),
         "training tiles": str(round(np.mean(trained))),
         "s a run": f"{np.median(seconds):.0f}",

@@ -39,7 +39,7 @@ HOW = (
 ABOUT = """`python benchmarks/article.py`. Synthetic plates of 32 wells of each class, a quarter of them held out; globs
 hold 60 % of a cell's signal on the separable plate and 3 % on the other; 192 training tiles of 96 px, shown to the
 network at 64 px; `deep-50` by the article's recipe (`--as-published`), but 60 epochs instead of 9. *training*: balanced
-accuracy on the training tiles, mean of the runs; *held out*: with its 95 % interval over wells."""
+accuracy on the training tiles, mean of the runs; *held out*: with its 95 % confidence interval over wells."""
 _SHOWN_PX = 1400
 
 
@@ -62,7 +62,7 @@ def experiment(name: str, work: Path) -> dict[str, str]:
         "runs": str(len(alone)),
         "training": f"{alone['training'].mean():.3f}",
         "held out": f"{spread['by_group']:.3f}",
-        "95 % interval": f"{spread['by_group_lo']:.3f} to {spread['by_group_hi']:.3f}",
+        "95 % confidence interval": f"{spread['by_group_lo']:.3f} to {spread['by_group_hi']:.3f}",
         "verdict": verdict,
         "runs alone": ", ".join(f"{n} {word}" for word, n in counts.items()),
     }

@@ -300,7 +300,7 @@ def int8_part(work: Path) -> tuple[str, str]:
     figures = [
         {
             "network": name, "figure": one.name, "f32": f"{one.f32:.4f}", "int8": f"{one.int8:.4f}",
-            "95 % interval of f32": "none" if one.lo is None else f"{one.lo:.4f} to {one.hi:.4f}",
+            "95 % confidence interval of f32": "none" if one.lo is None else f"{one.lo:.4f} to {one.hi:.4f}",
             "inside": "yes" if one.inside else "no",
         }
         for name in _INT8_MODELS

@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 SETS = {"transfluor": 2, "null_pair": 3}  # folds: as many as the rarer class has wells
 RIGHT = {"transfluor": {"learned"}, "null_pair": {"memorised", "nothing to learn"}}
 ABOUT = """`python benchmarks/verdicts.py`. The default recipe, tiles of 128 px; whole wells are held out, each once per
-seed; every seed is judged alone. *training* and *held out*: balanced accuracy, the latter with its 95 % interval over
-wells."""
+seed; every seed is judged alone. *training* and *held out*: balanced accuracy, the latter with its 95 % confidence
+interval over wells."""
 
 
 def judged(name: str, data: Path, seeds: int, work: Path) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def judged(name: str, data: Path, seeds: int, work: Path) -> pd.DataFrame:
             "seed": found["seed"],
             "training": found["training"].map("{:.3f}".format),
             "held out": found["held_out"].map("{:.3f}".format),
-            "95 % interval": [f"{row.lo:.3f} to {row.hi:.3f}" for row in found.itertuples()],
+            "95 % confidence interval": [f"{row.lo:.3f} to {row.hi:.3f}" for row in found.itertuples()],
             "verdict": found["verdict"],
             "right": found["verdict"].isin(RIGHT[name]).map({True: "yes", False: "no"}),
         }

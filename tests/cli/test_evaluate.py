@@ -82,7 +82,7 @@ def test_the_methods_are_written_of_the_models_and_the_reports_numbers_alone(wri
         "Tiles were not standardised.",
         f"The seed was {manifest.training['seed']}.",
         f"the test set *day 2* ({report['n']} tiles of {report['groups']} groups",
-        f"balanced accuracy {value['value']:.3f} (95 % interval {value['lo']:.3f} to {value['hi']:.3f})",
+        f"balanced accuracy {value['value']:.3f} (95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f})",
         f"tensorflow {manifest.versions['tensorflow']}",
         bundle.model_id,
         manifest.data["hash"],

@@ -70,7 +70,8 @@ def test_the_words_hold_the_numbers() -> None:
     )
     text = found.to_markdown()
     assert text.startswith("# Verdict: learned\n\nThe network has learned")
-    for part in ("96 tiles of 8 groups", "95 % (95 % interval 88 to 98)", "guessing gives 50 %", "96 % holds on others",
+    for part in ("96 tiles of 8 groups", "95 % (95 % confidence interval 88 to 98)", "guessing gives 50 %",
+                 "96 % holds on others",
                  "took 20 of 80 epochs to 95 %", "2 of 2 trainings on shuffled labels", "no more tiles"):  # fmt: skip
         assert part in text
     assert found.to_json()["numbers"]["held_out"] == {"value": 0.95, "lo": 0.88, "hi": 0.98}

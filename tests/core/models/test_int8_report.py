@@ -56,7 +56,7 @@ def test_a_network_below_the_interval_is_not_kept_and_the_figure_is_named(truth,
     assert not told.kept
     assert told.why.startswith("accuracy 0.")
     assert "in f32 0." in told.why
-    assert "95 % interval" in told.why
+    assert "95 % confidence interval" in told.why
     assert told.warning == f"no int8 network was stored, only the one in f32: {told.why}"
 
 

@@ -49,7 +49,7 @@ def test_it_says_how_many_more_tiles_an_accuracy_asks_for() -> None:
     text = learning_curve_advice(curve, {"Snf7": 40, "control": 120}, "Snf7")
     assert text.startswith("about ")
     assert "more tiles for 90 %" in text
-    assert "of them of 'Snf7', which is recognised least (95 % interval" in text
+    assert "of them of 'Snf7', which is recognised least (95 % confidence interval" in text
 
 
 def test_a_flat_curve_says_that_more_tiles_would_not_help() -> None:

@@ -71,7 +71,9 @@ def _turns(keys: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def render_tiles(data: TileDataset, places: NDArray[np.int64], task: Task) -> list[bytes]:
-    """Read tiles and give each as a PNG, with the contrast rule of :class:`~napari_cellclass.core.blind.session.BlindSession`.
+    """Read tiles and return each as a PNG.
+
+    The contrast rule is that of :class:`~napari_cellclass.core.blind.session.BlindSession`.
 
     Raises
     ------

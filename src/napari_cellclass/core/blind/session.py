@@ -52,8 +52,8 @@ class BlindSession:
     biology, cannot give a class away; a class that *is* brightness cannot be read this way.
 
     Nothing is revealed before every reader who has begun is through, see :meth:`reveal`. The file is described by
-    :class:`~napari_cellclass.core.blind.container.SealedEnvelope`, with what that protects from and what not. Answers lie beside
-    it, in ``NAME.readings``, a journal per reader.
+    :class:`~napari_cellclass.core.blind.container.SealedEnvelope`, with what that protects from and what not. Answers
+    lie beside it, in ``NAME.readings``, a journal per reader.
 
     Parameters
     ----------

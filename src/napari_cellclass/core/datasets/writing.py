@@ -71,7 +71,8 @@ def write_class_folders(
     before = _listed(folder)
     stem, suffix = safe_prefix(Path(source.name).stem), tile_suffix(source)
     names = [
-        f"{folders[class_names[i]]}/{stem}{tile_position_suffix(int(grid.row[i]), int(grid.col[i]), grid.grid_shape)}{suffix}"
+        f"{folders[class_names[i]]}/{stem}"
+        f"{tile_position_suffix(int(grid.row[i]), int(grid.col[i]), grid.grid_shape)}{suffix}"
         for i in places
     ]
     there = next((name for name in names if (folder / name).exists()), None)

@@ -125,7 +125,7 @@ def short_set_names(paths: Sequence[Path]) -> list[str]:
 
 
 def mean_interval(values: Iterable[float]) -> Estimate:
-    """Mean with its 95 % interval by Student's t; without one for a single value.
+    """Mean with its 95 % confidence interval by Student's t; without one for a single value.
 
     Over runs it speaks of other seeds on the same tiles, not of other wells.
     """
@@ -184,8 +184,8 @@ def mean_curve_table(histories: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns series (one of ``MEASURES``), epoch, runs, mean, smooth, lo, hi. ``smooth`` is the mean after a
-        Gaussian of a thirtieth of the epochs, at least half an epoch; lo and hi the 95 % interval of the mean
-        over runs, smoothed alike; as wide as the mean itself where there is one run.
+        Gaussian of a thirtieth of the epochs, at least half an epoch; lo and hi the 95 % confidence interval of the
+        mean over runs, smoothed alike; as wide as the mean itself where there is one run.
     """
     from scipy.ndimage import gaussian_filter1d
 

@@ -218,7 +218,7 @@ def _pair_sentence(by_tile: Estimate, by_group: Estimate) -> str:
 def _percent(value: Estimate, interval: bool = True) -> str:
     if not interval or value.lo is None or value.hi is None:
         return f"{100 * value.value:.0f} %"
-    return f"{100 * value.value:.0f} % (95 % interval {100 * value.lo:.0f} to {100 * value.hi:.0f})"
+    return f"{100 * value.value:.0f} % (95 % confidence interval {100 * value.lo:.0f} to {100 * value.hi:.0f})"
 
 
 def compare_speed(true: pd.DataFrame, shuffled: pd.DataFrame, commonest: float) -> Speed | None:

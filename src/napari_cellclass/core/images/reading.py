@@ -103,7 +103,10 @@ def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> S
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"cannot read {path.name}: {describe_error(error)}; the file may be damaged or incomplete, copy or export it again"
+    return (
+        f"cannot read {path.name}: {describe_error(error)}; the file may be damaged or incomplete, copy or export "
+        "it again"
+    )
 
 
 def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:

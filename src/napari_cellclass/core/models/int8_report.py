@@ -28,7 +28,7 @@ class Figure(BaseModel):
     name
         What it is; the name of a class where it is one's.
     f32, lo, hi
-        In float32, with its 95 % interval, None where none can be given.
+        In float32, with its 95 % confidence interval, None where none can be given.
     int8
         In 8-bit whole numbers.
     """
@@ -54,7 +54,8 @@ class Figure(BaseModel):
         return self.lo is None or self.hi is None or self.lo <= self.int8 <= self.hi
 
     def __str__(self) -> str:
-        bounds = "" if self.lo is None or self.hi is None else f" (95 % interval {self.lo:.3f} to {self.hi:.3f})"
+        known = self.lo is not None and self.hi is not None
+        bounds = f" (95 % confidence interval {self.lo:.3f} to {self.hi:.3f})" if known else ""
         return f"{self.name} {self.int8:.3f}, in f32 {self.f32:.3f}{bounds}"
 
 
@@ -136,8 +137,8 @@ def compare(
 ) -> Quantised:
     """Compare two networks on the same held-out tiles, and say whether the second may be kept.
 
-    It may unless a figure is worse than the 95 % interval of the network in float32, or its class is right for
-    significantly fewer tiles (McNemar's exact test). The second matters with few groups, whose intervals are wide:
+    It may unless a figure is worse than the 95 % confidence interval of the network in float32, or its class is right
+    for significantly fewer tiles (McNemar's exact test). The second matters with few groups, whose intervals are wide:
     both answer the same tiles, so that only the tiles that changed count.
 
     Parameters

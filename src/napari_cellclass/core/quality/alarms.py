@@ -115,7 +115,7 @@ def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
         text = f"all held-out tiles are of {groups}: how good the network is on others cannot be known; add fields"
         yield Finding("note", "too-few-groups", text)
     elif value.lo <= chance:
-        span = f"{value.value:.2f} (95 % interval {value.lo:.2f} to {value.hi:.2f})"
+        span = f"{value.value:.2f} (95 % confidence interval {value.lo:.2f} to {value.hi:.2f})"
         if report.groups < _FEW_HELD_OUT and value.value >= (1 + chance) / 2:
             text = (
                 f"only {groups} are held out: a balanced accuracy of {span} cannot be told from guessing "

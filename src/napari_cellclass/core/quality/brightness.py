@@ -20,9 +20,9 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
 
     Two linear models are tried on groups that they have not seen, on up to 300 tiles: one is given every channel's
     mean and standard deviation, the other texture features of tiles brought to one brightness. The classes differ in
-    brightness alone where the first one's 95 % interval lies above what the second reaches, and its value is 60 % or
-    more of the way from guessing to 1. Whether that is biology or the exposure no figure can tell. With fewer than 6
-    groups nothing is said.
+    brightness alone where the first one's 95 % confidence interval lies above what the second reaches, and its value
+    is 60 % or more of the way from guessing to 1. Whether that is biology or the exposure no figure can tell. With
+    fewer than 6 groups nothing is said.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
         return None
     text = (
         "the classes differ in brightness rather than texture: brightness and contrast alone reach "
-        f"{bright.value:.2f} on held-out groups (95 % interval {bright.lo:.2f} to {bright.hi:.2f}), the texture of "
+        f"{bright.value:.2f} on held-out groups (95 % confidence interval {bright.lo:.2f} to {bright.hi:.2f}), the "
+        "texture of "
         f"tiles of one brightness {texture.value:.2f}; so brightness is kept. Check that all classes were exposed "
         "alike; if not, train with standardise set to tile"
     )

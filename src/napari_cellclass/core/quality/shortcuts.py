@@ -79,7 +79,7 @@ class Shortcut:
 
 
 def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDArray[np.float64]]:
-    """Read every tile and give the features of every shortcut: float64, shape (N, F) by name of :data:`SHORTCUT_TITLES`.
+    """Read every tile and return the features of each of :data:`SHORTCUT_TITLES`: float64, shape (N, F), by name.
 
     A tile with NaN or infinite pixels has NaN among its features. File size is left out where the images are no
     files.
@@ -232,7 +232,7 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
         if one.name in _ADVICE and is_informative(one):
             title = SHORTCUT_TITLES[one.name]
             text = (
-                f"{title[0].upper()}{title[1:]} reaches {value.value:.2f} on held-out groups (95 % interval "
+                f"{title[0].upper()}{title[1:]} reaches {value.value:.2f} on held-out groups (95 % confidence interval "
                 f"{value.lo:.2f} to {value.hi:.2f}, guessing {chance:.2f}): {_ADVICE[one.name]}"
             )
             alarms.append(Finding("warning", f"shortcut-{one.name}", text))

@@ -167,7 +167,10 @@ def _difference(table: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def newcombe_paired(both: int, only_a: int, only_b: int, neither: int) -> Estimate:
-    """Difference of two paired proportions with its 95 % interval (Newcombe, Stat. Med. 17:2635, 1998, method 10)."""
+    """Difference of two paired proportions with its 95 % confidence interval.
+
+    Newcombe, Stat. Med. 17:2635, 1998, method 10.
+    """
     n = both + only_a + only_b + neither
     a, b = both + only_a, both + only_b
     (low_a, high_a), (low_b, high_b) = wilson(a, n), wilson(b, n)

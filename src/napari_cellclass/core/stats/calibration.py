@@ -47,9 +47,9 @@ class Calibration(BaseModel):
         Whether ``ece_after``, and ``reliability_after``, were measured on other groups than those it was made from.
     reliability_before, reliability_after
         Bars of a reliability diagram, see :func:`~napari_cellclass.core.stats.metrics.reliability`: lo, hi, n,
-        confidence, accuracy. After is honest as ``ece_after`` is: the groups are dealt into at most 20 folds, and the tiles of a
-        fold get the temperature that all other folds ask for, so that none is judged by a temperature that has seen
-        its group.
+        confidence, accuracy. After is honest as ``ece_after`` is: the groups are dealt into at most 20 folds, and the
+        tiles of a fold get the temperature that all other folds ask for, so that none is judged by a temperature that
+        has seen its group.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

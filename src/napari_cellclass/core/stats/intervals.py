@@ -1,4 +1,4 @@
-"""95 % intervals: of a proportion, and of any figure of a table by resampling whole groups."""
+"""95 % confidence intervals: of a proportion, and of any figure of a table by resampling whole groups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Statistic = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; bounds are None where none can be given."""
+    """A value with its 95 % confidence interval; bounds are None where none can be given."""
 
     value: float
     lo: float | None
@@ -29,7 +29,7 @@ class Estimate:
     def __str__(self) -> str:
         if self.lo is None or self.hi is None:
             return f"{self.value:.3f} (no interval)"
-        return f"{self.value:.3f} (95 % interval {self.lo:.3f} to {self.hi:.3f})"
+        return f"{self.value:.3f} (95 % confidence interval {self.lo:.3f} to {self.hi:.3f})"
 
 
 def wilson(successes: float, n: float, critical: float = _Z) -> tuple[float, float]:

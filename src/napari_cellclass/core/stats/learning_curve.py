@@ -181,7 +181,7 @@ def learning_curve_advice(curve: LearningCurve, per_class: Mapping[str, int], we
     upper = "no upper limit can be given" if more.hi is None else f"at most {_rounded(more.hi)}"
     return (
         f"about {_rounded(more.value)} more tiles for {_percent(target)}, {_rounded(more.value * share)} of them of "
-        f"{weakest!r}, which is recognised least (95 % interval: at least {_rounded(more.lo or 0)}, {upper})"
+        f"{weakest!r}, which is recognised least (95 % confidence interval: at least {_rounded(more.lo or 0)}, {upper})"
     )
 
 

@@ -1,4 +1,4 @@
-"""How well classes were told apart: accuracies with 95 % intervals, confusion, calibration."""
+"""How well classes were told apart: accuracies with 95 % confidence intervals, confusion, calibration."""
 
 from __future__ import annotations
 

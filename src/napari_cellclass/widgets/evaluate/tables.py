@@ -29,7 +29,7 @@ def _figure(found: Mapping[str, Any], name: str) -> tuple[str, str]:
     if bounds is None:
         return f"{value:.3f}", f"{name} {value:.3f}; no interval can be given"
     lo, hi = bounds
-    return f"{value:.3f}\n{lo:.2f}–{hi:.2f}", f"{name} {value:.3f}, 95 % interval {lo:.3f} to {hi:.3f}"
+    return f"{value:.3f}\n{lo:.2f}–{hi:.2f}", f"{name} {value:.3f}, 95 % confidence interval {lo:.3f} to {hi:.3f}"
 
 
 class _Table(QTableWidget):
@@ -64,7 +64,7 @@ class FigureTable(_Table):
     """Accuracy, balanced accuracy, kappa and ECE of a test set with their intervals."""
 
     def __init__(self) -> None:
-        super().__init__(["figure", "value", "95 % interval"])
+        super().__init__(["figure", "value", "95 % confidence interval"])
 
     def show_report(self, report: EvalReport) -> None:
         """Fill the rows."""
@@ -89,7 +89,7 @@ class ClassTable(_Table):
 
     def __init__(self) -> None:
         super().__init__(["class", "tiles", "recall", "precision", "F1"])
-        self.setToolTip("with 95 % intervals, where these can be given")
+        self.setToolTip("with 95 % confidence intervals, where these can be given")
 
     def show_report(self, report: EvalReport) -> None:
         """Fill the rows."""

@@ -62,5 +62,5 @@ def run(params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task
 
 
 def _estimate(value: Mapping[str, Any]) -> str:
-    bounds = "" if value["lo"] is None else f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})"
+    bounds = "" if value["lo"] is None else f" (95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f})"
     return f"{value['value']:.3f}{bounds}"

@@ -144,5 +144,5 @@ def _tiles(report: Mapping[str, Any], kind: str) -> str:
 
 def _estimate(validation: dict[str, Any]) -> str:
     value = validation["balanced_accuracy"]
-    bounds = "" if value["lo"] is None else f" (95 % interval {value['lo']:.3f} to {value['hi']:.3f})"
+    bounds = "" if value["lo"] is None else f" (95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f})"
     return f"{value['value']:.3f}{bounds}"
