@@ -406,7 +406,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     qtbot.mouseClick(annotate.gallery.show_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: annotate.gallery.list.count() == 5)
     screenshot("annotate-gallery")
-    qtbot.mouseClick(annotate.gallery.agree_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(annotate.gallery.accept_button, Qt.MouseButton.LeftButton)
     np.testing.assert_array_equal(annotate.session.annotation.labels, said)
 
 
@@ -439,7 +439,7 @@ def test_real_labels_become_a_training_set_and_train(
             paint = viewer.add_labels(mask, name="paint")
             annotate.files.refresh()
             annotate.files.layer.setCurrentText("paint")
-            annotate.files.take()
+            annotate.files.import_layer()
             viewer.layers.remove(paint)
         else:
             annotate.files.centred.setChecked(True)
@@ -520,4 +520,4 @@ def test_annotations_of_qupath_become_labels(
     inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
     np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
     assert "11 tiles were labelled" in annotate.files.report.text()
-    assert "1 regions without a class were left out" in annotate.files.report.text()
+    assert "1 regions without a class were ignored" in annotate.files.report.text()

@@ -58,7 +58,7 @@ class ClassEditor(QWidget):
         return self._session.annotation
 
     def show_classes(self) -> None:
-        """Fill the table anew."""
+        """Fill the table."""
         annotation = self.annotation
         if annotation is None:
             return
@@ -76,7 +76,7 @@ class ClassEditor(QWidget):
         self.table.setFixedHeight(min(320, 30 + 30 * len(counts)))
 
     def show_counts(self) -> None:
-        """Bring the numbers of tiles up to date, and nothing else."""
+        """Update the numbers of tiles, and nothing else."""
         if self.annotation is not None:
             self.table.blockSignals(True)
             for i, tiles in enumerate(self.annotation.counts()["tiles"]):

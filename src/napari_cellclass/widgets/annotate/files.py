@@ -1,4 +1,4 @@
-"""Labels from other layers and files, and annotations as files: open, save, compare."""
+"""Labels from other layers and files; annotations as files: save, open, compare, merge."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from napari_cellclass.core.labels.regions import labels_from_regions
 from napari_cellclass.core.labels.tile_labels import grid_around_points, labels_from_csv, labels_from_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
 from napari_cellclass.widgets.annotate.session import AnnotateSession
-from napari_cellclass.widgets.common.layer_choice import Holder
+from napari_cellclass.widgets.common.layer_choice import LayerRef
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
-_FEW = 20  # differing tiles are listed up to this
+_MOST_LISTED = 20  # tiles that differ, or skipped regions
 
 
 class FilesPanel(QWidget):
-    """Buttons that bring labels in and out.
+    """Buttons that import labels, and save, open, compare and merge annotations.
 
     Parameters
     ----------
@@ -48,16 +48,16 @@ class FilesPanel(QWidget):
         self.cover.setValue(50)
         self.cover_text = QLabel("50 %")
         self.centred = QCheckBox("a tile around each point or box")
-        self.centred.setToolTip("lay tiles around the points, in place of the grid; the grid's labels stay on disk")
+        self.centred.setToolTip("centre a tile on each point, instead of the grid; the grid's labels stay on disk")
         self.take_button = QPushButton("Take from layer")
         self.accept_button = QPushButton("Take from map")
         self.points_button, self.boxes_button = QPushButton("Points from CSV"), QPushButton("Boxes from CSV")
         self.regions_button, self.in_um = QPushButton("Regions from GeoJSON"), QCheckBox("in µm")
         self.regions_button.setToolTip("annotations as QuPath exports them: polygons with holes, and points")
-        self.in_um.setToolTip("the file counts µm, not px as QuPath does; the image must tell its pixel size")
+        self.in_um.setToolTip("coordinates in the file are µm, not px as in QuPath; the image needs a pixel size")
         self.save_button, self.open_button = QPushButton("Save"), QPushButton("Open")
         self.compare_button, self.merge_button = QPushButton("Compare"), QPushButton("Merge")
-        self.accept_button.setToolTip("label every tile without label as the map of these tiles says")
+        self.accept_button.setToolTip("give every unlabelled tile the class that the map of these tiles predicts")
         self.compare_button.setToolTip("agreement and Cohen's kappa with another annotator's file of this image")
         column = QVBoxLayout(self)
         column.addWidget(self.layer)
@@ -76,11 +76,11 @@ class FilesPanel(QWidget):
         column.addStretch(1)
         self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))
         for button, action in (
-            (self.take_button, self.take),
+            (self.take_button, self.import_layer),
             (self.accept_button, lambda: session.accept_predictions(None)),
-            (self.points_button, lambda: self._ask("Points", self.points)),
-            (self.boxes_button, lambda: self._ask("Boxes", self.boxes)),
-            (self.regions_button, lambda: self._ask("Regions", self.regions)),
+            (self.points_button, lambda: self._ask("Points", self.import_points)),
+            (self.boxes_button, lambda: self._ask("Boxes", self.import_boxes)),
+            (self.regions_button, lambda: self._ask("Regions", self.import_regions)),
             (self.save_button, self._ask_save),
             (self.open_button, lambda: self._ask("Annotation", self.open)),
             (self.compare_button, lambda: self._ask("Annotation", self.compare)),
@@ -93,7 +93,7 @@ class FilesPanel(QWidget):
         chosen = self.layer.currentText()
         self.layer.clear()
         for layer in layers_with_labels(self._session.viewer):
-            self.layer.addItem(layer.name, Holder(layer))
+            self.layer.addItem(layer.name, LayerRef(layer))
         self.layer.setCurrentText(chosen)
 
     def _try(self, action: Callable[[], Any]) -> None:
@@ -119,8 +119,8 @@ class FilesPanel(QWidget):
             annotation.save(path)
             self.report.setText(f"Wrote {path}.")
 
-    def take(self) -> None:
-        """Take labels from the chosen layer; classes that are not there yet are added."""
+    def import_layer(self) -> None:
+        """Import labels from the chosen layer; missing classes are added."""
         session = self._session
         assert session.annotation is not None
         assert session.layers is not None
@@ -130,52 +130,54 @@ class FilesPanel(QWidget):
         layer = self.layer.currentData().layer
         if self.centred.isChecked() and type(layer).__name__ == "Points":
             points, labels, names = points_of_layer(layer, session.layers.field_layer)
-            self._around(points, labels, names)
+            self._open_centred(points, labels, names)
             return
         found, names = labels_from_layer(
             layer, session.annotation.grid, session.layers.field_layer, self.cover.value() / 100
         )
-        self._apply(found, names)
+        self._add_labels(found, names)
 
-    def points(self, path: Path) -> None:
-        """Take labels from the points of a CSV file."""
+    def import_points(self, path: Path) -> None:
+        """Import labels from the points of a CSV file."""
         session = self._session
         assert session.annotation is not None
         found = read_points_csv(path, session.annotation.image.name)
-        self._take_csv(found, found.points)
+        self._import_csv(found, found.points)
 
-    def boxes(self, path: Path) -> None:
-        """Take labels from the boxes of a CSV file."""
+    def import_boxes(self, path: Path) -> None:
+        """Import labels from the boxes of a CSV file."""
         session = self._session
         assert session.annotation is not None
         found = read_boxes_csv(path, session.annotation.image.name)
-        self._take_csv(found, found.centres())
+        self._import_csv(found, found.centres())
 
-    def regions(self, path: Path) -> None:
-        """Take labels from the annotations of a GeoJSON file, as QuPath exports them."""
+    def import_regions(self, path: Path) -> None:
+        """Import labels from the annotations of a GeoJSON file, as QuPath exports them."""
         session = self._session
         assert session.annotation is not None
         assert session.source is not None
         size = session.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
         if size is None:
-            self.report.setText(f"{session.source.name} does not tell its pixel size, so µm mean nothing in it.")
+            self.report.setText(f"{session.source.name} has no pixel size, so µm have no meaning in it.")
             return
         found = read_geojson(path, FileCoordinates(size))
-        self._apply(*labels_from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours())
-        told = [f"{found.unclassified} regions without a class were left out."] if found.unclassified else []
-        self.report.setText("\n".join([self.report.text(), *told, *found.skipped[:_FEW]]))
+        self._add_labels(
+            *labels_from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours()
+        )
+        notes = [f"{found.unclassified} regions without a class were ignored."] if found.unclassified else []
+        self.report.setText("\n".join([self.report.text(), *notes, *found.skipped[:_MOST_LISTED]]))
 
-    def _take_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
+    def _import_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
         annotation = self._session.annotation
         assert annotation is not None
         if self.centred.isChecked():
             names = tuple(sorted(set(found.names)))
-            self._around(centres, np.array([names.index(name) for name in found.names]), names)
+            self._open_centred(centres, np.array([names.index(name) for name in found.names]), names)
         else:
-            self._apply(*labels_from_csv(found, annotation.grid, self.cover.value() / 100))
+            self._add_labels(*labels_from_csv(found, annotation.grid, self.cover.value() / 100))
 
-    def _around(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
-        """Start an annotation whose tiles lie around points, labelled with the points' classes."""
+    def _open_centred(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
+        """Start an annotation whose tiles are centred on points, labelled with the points' classes."""
         session = self._session
         assert session.annotation is not None
         assert session.layers is not None
@@ -186,13 +188,15 @@ class FilesPanel(QWidget):
         session.open(
             Annotation(before.image, grid, scheme, session.journal), session.source, session.layers.field_layer
         )
-        self._apply(labels_from_points(grid, points, classes), names)
+        self._add_labels(labels_from_points(grid, points, classes), names)
 
-    def _apply(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
+    def _add_labels(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
         tile_indices = np.flatnonzero(found.labels != -1)
         labels = found.labels[tile_indices]
         self._session.add_labels(tile_indices, labels, names, colours)
-        conflicts = f"; {len(found.conflicts)} are claimed by two classes and left out" if found.conflicts else ""
+        conflicts = (
+            f"; {len(found.conflicts)} are claimed by two classes and stay unlabelled" if found.conflicts else ""
+        )
         self.report.setText(f"{int((labels >= 0).sum()):,} tiles were labelled{conflicts}.")
 
     def open(self, path: Path) -> None:
@@ -200,7 +204,7 @@ class FilesPanel(QWidget):
         session = self._session
         opened = open_annotation(path, session.journal)
         if session.annotation is None or opened.image.image_id != session.annotation.image.image_id:
-            self.report.setText(f"{path.name} belongs to the image {opened.image.name}, which is not the one shown.")
+            self.report.setText(f"{path.name} belongs to the image {opened.image.name}, not to the one shown.")
             return
         assert session.source is not None
         assert session.layers is not None
@@ -208,7 +212,7 @@ class FilesPanel(QWidget):
         self.report.setText(f"Opened {path.name}.")
 
     def merge(self, path: Path) -> None:
-        """Take over the labels of another annotator's file; where both differ, the tile is in conflict."""
+        """Merge the labels of another annotator's file; where both differ, the tile is in conflict."""
         annotation = self._session.annotation
         assert annotation is not None
         other = open_annotation(path, self._session.journal)
@@ -229,9 +233,9 @@ class FilesPanel(QWidget):
         theirs = other.labels_of(grid.tile_id)
         lines = [
             f"r{grid.row[i]} c{grid.col[i]}: {ours.scheme.names[ours.labels[i]]} / {other.scheme.names[theirs[i]]}"
-            for i in result.differing[:_FEW]
+            for i in result.differing[:_MOST_LISTED]
         ]
-        lines += ["..."] * (len(result.differing) > _FEW)
+        lines += ["..."] * (len(result.differing) > _MOST_LISTED)
         self.report.setText(
             f"{result.n} tiles are labelled in both: agreement {result.agreement:.1%}, "
             f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ.\n" + "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Tile crops side by side: look through a class, find mistakes, label many at once."""
+"""Tiles side by side: check a class, find mistakes, label many at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INDEX_ROLE = Qt.ItemDataRole.UserRole
 
 
 def _crops(source: SourceImage, boxes: NDArray[Any], task: Task) -> list[NDArray[np.uint8]]:
-    """Read a page of crops away from the window."""
+    """Read a page of crops in a thread."""
     crops = []
     for box in boxes:
         task.check("another page was asked for")
@@ -70,18 +70,18 @@ class Gallery(QWidget):
         self.status = WrappedLabel("Press Show.", selectable=False)
         self.label_as = QComboBox()
         self.label_button = QPushButton("Label selected")
-        self.agree_button = QPushButton("Agree to all")
-        self.agree_button.setToolTip("give every selected tile, or all that are shown, the class the model says")
+        self.accept_button = QPushButton("Accept predictions")
+        self.accept_button.setToolTip("give every selected tile, or all shown, the class that the model predicts")
         column = QVBoxLayout(self)
         column.addLayout(row_of(self.sort, self.show_button))
         column.addWidget(self.list, 1)
         column.addWidget(self.status)
         column.addLayout(row_of(self.label_as, self.label_button))
-        column.addWidget(self.agree_button)
+        column.addWidget(self.accept_button)
         self.show_button.clicked.connect(self.show_page)
         self.label_button.clicked.connect(self._label)
-        self.agree_button.clicked.connect(self._agree)
-        self.list.itemDoubleClicked.connect(self._go)
+        self.accept_button.clicked.connect(self._accept)
+        self.list.itemDoubleClicked.connect(self._go_to)
 
     def order(self) -> NDArray[np.int64]:
         """Give the indices of the tiles in the chosen order."""
@@ -150,9 +150,9 @@ class Gallery(QWidget):
         annotation, table = self._session.annotation, self._session.predictions()
         assert annotation is not None
         label = int(annotation.labels[tile_index])
-        own = annotation.scheme.names[label] if label >= 0 else {-2: "unsure", -3: "conflict"}.get(label, "")
+        label_name = annotation.scheme.names[label] if label >= 0 else {-2: "unsure", -3: "conflict"}.get(label, "")
         predicted = _prediction_text(table, int(annotation.grid.tile_id[tile_index]))
-        return "\n".join(text for text in (own, predicted) if text)
+        return "\n".join(text for text in (label_name, predicted) if text)
 
     def selected(self) -> NDArray[np.int64]:
         """Give the indices of the selected tiles."""
@@ -164,26 +164,26 @@ class Gallery(QWidget):
             self.status.setText("Select tiles first; Ctrl and Shift select several.")
             return
         if self._session.label(tile_indices, annotation.scheme.index(self.label_as.currentText())):
-            self._recaption()
+            self._update_captions()
 
-    def _agree(self) -> None:
-        """Take the model's class for the selected tiles, or for all that are shown."""
+    def _accept(self) -> None:
+        """Label the selected tiles, or all shown, with the predicted class."""
         annotation, table = self._session.annotation, self._session.predictions()
         if annotation is None or table is None:
-            self.status.setText("There is no map of these tiles to agree with.")
+            self.status.setText("There is no map of these tiles, so no predictions to accept.")
             return
         tile_indices = self.selected()
         if len(tile_indices) == 0:
             tile_indices = np.array([self.list.item(i).data(_INDEX_ROLE) for i in range(self.list.count())], np.int64)
         self._session.accept_predictions(tile_indices)
-        self._recaption()
+        self._update_captions()
 
-    def _recaption(self) -> None:
+    def _update_captions(self) -> None:
         for i in range(self.list.count()):
             item = self.list.item(i)
             item.setText(self._caption(item.data(_INDEX_ROLE)))
 
-    def _go(self, item: QListWidgetItem) -> None:
+    def _go_to(self, item: QListWidgetItem) -> None:
         if self._session.layers is not None:
             self._session.layers.go_to(item.data(_INDEX_ROLE))
 

@@ -58,7 +58,7 @@ class AnnotateSession(QObject):
         self._retired: list[AnnotationLayers] = []
 
     def open(self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
-        """Show an annotation in the viewer, in place of one of the same image."""
+        """Show an annotation in the viewer; it replaces one of the same image."""
         if self.layers is not None:
             self.layers.retire()
             self._retired.append(self.layers)
@@ -71,7 +71,7 @@ class AnnotateSession(QObject):
         self.announce_classes()
 
     def close(self) -> None:
-        """Take keys and listeners away; labels are on disk already, and their layers stay."""
+        """Disconnect keys and listeners; labels are on disk already, and their layers stay."""
         if self.layers is not None and self.layers.present():
             self.layers.retire()
             self.viewer.canvas.overlays.text.visible = False
@@ -131,11 +131,11 @@ class AnnotateSession(QObject):
         self.announce_classes()
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change."""
         self._step(lambda annotation: annotation.undo())
 
     def redo(self) -> None:
-        """Make the change that was taken back again."""
+        """Redo the change that was undone last."""
         self._step(lambda annotation: annotation.redo())
 
     def _step(self, action: Callable[[Annotation], LabelChange | None]) -> None:
@@ -147,13 +147,13 @@ class AnnotateSession(QObject):
     # -- classes ---------------------------------------------------------------------------------
 
     def announce_classes(self) -> None:
-        """Let everything that shows classes follow them."""
+        """Notify everything that shows classes."""
         assert self.annotation is not None
         self._announced = self.annotation.scheme
         self.classes_changed.emit()
 
     def edit_classes(self, action: Callable[[Annotation], object]) -> None:
-        """LabelChange the classes; what forbids it becomes a message."""
+        """LabelChange the classes; an error becomes a message."""
         if self.annotation is None:
             return
         try:
@@ -176,7 +176,7 @@ class AnnotateSession(QObject):
                 self.annotation.add_class(name, (colours or {}).get(name))
 
     def drop_placeholders(self) -> None:
-        """Remove the classes that a new annotation begins with, once it has two real ones beside them."""
+        """Remove the unused classes that a new annotation starts with, once there are two others."""
         assert self.annotation is not None
         for name in PLACEHOLDERS:
             names = self.annotation.scheme.names

@@ -35,7 +35,7 @@ from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layer_choice import ImageChoice
-from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _PREVIEW_PX = 220
-# Many keys a second share one update of what is beside the canvas.
+# Several key presses a second share one update of preview and counts.
 _PREVIEW_AFTER_MS = 30
 _COUNTS_AFTER_MS = 150
 _RATE_OVER_S = 60.0
@@ -66,7 +66,7 @@ class AnnotateWidget(DockedWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        look_after_removals(self, napari_viewer)
+        fix_layer_removal(self, napari_viewer)
         self.session = AnnotateSession(napari_viewer)
         self._job: Job | None = None
         self._active: int | None = None  # the class that click and drag paint with: that of the last key
@@ -86,7 +86,7 @@ class AnnotateWidget(DockedWidget):
         self.tiles = form(TileParams, ["tile_px", "overlap"])
         self.tiles["tile_px"].value = 128
         self.start_button = QPushButton("Start")
-        self.message = WrappedLabel(selectable=False)  # a click must not take the keys away
+        self.message = WrappedLabel(selectable=False)  # a click must not move the keyboard focus
         self.classes = ClassEditor(self.session)
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))
@@ -145,7 +145,7 @@ class AnnotateWidget(DockedWidget):
     # -- start and restore -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Lay the grid over the chosen image; labels of an earlier time are looked for in a thread, and offered."""
+        """Lay the grid over the chosen image; earlier labels are read in a thread, and offered."""
         if self._job is not None and self._job.running:
             return
         try:
@@ -178,7 +178,7 @@ class AnnotateWidget(DockedWidget):
         image, annotation = found
         if annotation is not None:
             n = int((annotation.labels != UNLABELLED).sum())
-            question = f"There are {n} labels of this image and this grid from an earlier time. Go on with them?"
+            question = f"There are {n} earlier labels of this image and this grid. Continue with them?"
             if QMessageBox.question(self, "Labels found", question) != QMessageBox.StandardButton.Yes:
                 annotation = None
         annotation = annotation or Annotation(image, grid, ClassScheme(PLACEHOLDERS), self.session.journal)
@@ -192,12 +192,12 @@ class AnnotateWidget(DockedWidget):
         layers.on_moved = self._preview_timer.start
         self.tabs.setEnabled(True)
         layers.go_to(int(next(iter(self._queue()), 0)), follow=False)
-        self._show_message("Press a class's key: it labels the tile in the blue frame and goes to the next.")
+        self._show_message("Press a class's key: it labels the tile in the blue frame and moves to the next.")
 
     # -- labelling -------------------------------------------------------------------------------
 
     def _label_current(self, label: int) -> None:
-        """Label the current tile and go to the next."""
+        """Label the current tile and move to the next."""
         layers = self.session.layers
         if layers is not None and self.session.label([layers.current], label):
             self._next()
@@ -242,7 +242,7 @@ class AnnotateWidget(DockedWidget):
         policy = self.policy.currentText()
         in_order = policy == "in order"
         wanted = queue > layers.current if in_order else queue != layers.current
-        queue = queue if in_order and not wanted.any() else queue[wanted]  # in order it begins again at its end
+        queue = queue if in_order and not wanted.any() else queue[wanted]  # in order, start again after the last
         if len(queue):
             layers.go_to(int(queue[0]))
         elif self.session.predictions() is None and policy in ("least certain", "suspected mistakes"):
@@ -317,8 +317,8 @@ class AnnotateWidget(DockedWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
-    def leave(self, window_stays: bool) -> None:
-        """Take keys and listeners away; labels are on disk already, and their layers stay."""
+    def close_down(self, window_stays: bool) -> None:
+        """Disconnect keys and listeners; labels are on disk already, and their layers stay."""
         self._job = None
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)

@@ -29,7 +29,7 @@ from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
 from napari_cellclass.widgets.common.jobs import Job, start_job
-from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
@@ -51,7 +51,7 @@ class BlindWidget(DockedWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        look_after_removals(self, napari_viewer)
+        fix_layer_removal(self, napari_viewer)
         self.session: BlindSession | None = None
         self.reading: Reading | None = None
         self.job: Job | None = None
@@ -338,7 +338,7 @@ class BlindWidget(DockedWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
-    def leave(self, window_stays: bool) -> None:
+    def close_down(self, window_stays: bool) -> None:
         """Bring the viewer's layers back; answers are on disk already."""
         if self.job is not None and self.job.running:
             self.job.cancel()

@@ -1,4 +1,4 @@
-"""The line under a chosen model: where it says it comes from, and whether it is new on this machine."""
+"""The line under a chosen model: its origin as written in it, and whether it is new on this machine."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from qtpy.QtWidgets import QLabel
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels, origin
 
-# Dark on amber, readable in napari's light and dark themes alike.
+# Dark on amber, readable in napari's light and dark themes.
 _NEW = "background: #F0C36D; color: #202020; padding: 3px; border-radius: 3px;"
 
 
 def show_origin(label: QLabel, model: ModelBundle) -> None:
-    """Tell a model's origin, and mark a model that was neither trained nor used here before."""
+    """Show a model's origin, and mark a model that was neither trained nor used here before."""
     known = KnownModels().knows(model)
     text = origin(model)
     label.setText(text if known else f"New on this machine: {text}. Do you know who made it?")

@@ -1,4 +1,4 @@
-"""From a map to labels: what is said of a clicked tile, and the class that a user gives it instead."""
+"""From a map to labels: the prediction of a clicked tile, and the class that a user gives it."""
 
 from __future__ import annotations
 
@@ -64,22 +64,22 @@ class RelabelPanel(QWidget):
         self.show_tile()
 
     def show_tile(self) -> None:
-        """Tell of the tile that was clicked."""
-        place, table = self._map.picker.tile_index, self._map.table
-        chosen = place is not None and table is not None
+        """Describe the tile that was clicked."""
+        tile_index, table = self._map.picker.tile_index, self._map.table
+        chosen = tile_index is not None and table is not None
         self.choice.setEnabled(chosen)
         self.button.setEnabled(chosen)
         if not chosen:
             self.tile.setText("Click a tile of the map to accept or correct it.")
             return
         assert table is not None
-        assert place is not None
-        label = self._label_of(place)
-        self.tile.setText(describe_tile(table, place) + (f"; labelled {label}" if label else ""))
-        self.choice.setCurrentIndex(max(0, int(table.class_index[place])))
+        assert tile_index is not None
+        label = self._label_of(tile_index)
+        self.tile.setText(describe_tile(table, tile_index) + (f"; labelled {label}" if label else ""))
+        self.choice.setCurrentIndex(max(0, int(table.class_index[tile_index])))
 
     def _annotation(self, session: LabelSession | None) -> Annotation | None:
-        """Give the annotation that is open, where it is of the map's tiles."""
+        """Give the open annotation, where it has the map's tiles."""
         table, source = self._map.table, self._source
         annotation = None if session is None else session.annotation
         if annotation is None or table is None or source is None or annotation.image.image_id != source.image_id:
@@ -90,27 +90,27 @@ class RelabelPanel(QWidget):
         annotate = ANNOTATE.find(self)
         return None if annotate is None else annotate.session
 
-    def _label_of(self, place: int) -> str:
+    def _label_of(self, tile_index: int) -> str:
         annotation, table = self._annotation(self._find_session()), self._map.table
         if annotation is None or table is None:
             return ""
-        label = int(annotation.labels[_place_in(annotation.grid, table.grid, place)])
+        label = int(annotation.labels[_tile_index_in(annotation.grid, table.grid, tile_index)])
         return annotation.scheme.names[label] if label >= 0 else ""
 
-    def _label(self, place: int | None, label: int) -> None:
+    def _label(self, tile_index: int | None, label: int) -> None:
         """Give a tile of the map one of the map's classes, in the annotation of the same tiles."""
         table, source = self._map.table, self._source
-        if place is None or table is None or source is None or label < 0:
+        if tile_index is None or table is None or source is None or label < 0:
             return
         if self._waiting is not None:
-            self._waiting.append((place, table.scheme.names[label]))
+            self._waiting.append((tile_index, table.scheme.names[label]))
             return
         session = ANNOTATE.open(self, self._viewer).session
         bring_forward(self)
         if self._annotation(session) is not None:
-            self._write(session, place, table.scheme.names[label])
+            self._write(session, tile_index, table.scheme.names[label])
             return
-        self._waiting = [(place, table.scheme.names[label])]
+        self._waiting = [(tile_index, table.scheme.names[label])]
         self._show_message("Looking for earlier labels of this image …", False)
         job = start_job(restore_annotation, owner=self, source=source, grid=table.grid, journal=session.journal)
         job.returned.connect(lambda found: self._opened(session, found, source, table.grid))
@@ -134,18 +134,18 @@ class RelabelPanel(QWidget):
         self._viewer.layers.selection.active = active  # the next click is meant for the map
         if self._annotation(session) is None:
             return
-        for place, name in waiting:
-            self._write(session, place, name)
+        for tile_index, name in waiting:
+            self._write(session, tile_index, name)
 
-    def _write(self, session: LabelSession, place: int, name: str) -> None:
+    def _write(self, session: LabelSession, tile_index: int, name: str) -> None:
         table, annotation = self._map.table, session.annotation
         assert table is not None
         assert annotation is not None
-        there = _place_in(annotation.grid, table.grid, place)
-        if there < 0:
+        index_there = _tile_index_in(annotation.grid, table.grid, tile_index)
+        if index_there < 0:
             self._show_message("This tile is not among those that are being labelled.", True)
-        elif session.label_as(there, name, table.scheme.colours[table.scheme.index(name)]):
-            correct = table.class_index[place] >= 0 and table.scheme.names[table.class_index[place]] == name
+        elif session.label_as(index_there, name, table.scheme.colours[table.scheme.index(name)]):
+            correct = table.class_index[tile_index] >= 0 and table.scheme.names[table.class_index[tile_index]] == name
             self._show_message(f"{'Accepted' if correct else 'Corrected'}: the tile is labelled {name}.", False)
             self.show_tile()
 
@@ -154,6 +154,6 @@ def _layout(grid: TileGrid) -> tuple[object, ...]:
     return grid.tile_px, grid.step_px, grid.grid_shape, grid.image_shape
 
 
-def _place_in(other: TileGrid, grid: TileGrid, place: int) -> int:
-    y0, x0, y1, x1 = (int(v) for v in grid.boxes[place])
+def _tile_index_in(other: TileGrid, grid: TileGrid, tile_index: int) -> int:
+    y0, x0, y1, x1 = (int(v) for v in grid.boxes[tile_index])
     return other.tile_at((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)

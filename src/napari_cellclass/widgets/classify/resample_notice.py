@@ -8,7 +8,7 @@ from napari_cellclass.core.tiles.resampling import Size, pixel_sizes_differ
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 
-class RescaleOffer(QWidget):
+class ResampleNotice(QWidget):
     """Shown where pixel sizes differ by more than 10 %; nothing is rescaled unless its button is down."""
 
     def __init__(self) -> None:
@@ -22,23 +22,23 @@ class RescaleOffer(QWidget):
         column.addWidget(self.notice)
         column.addWidget(self.button)
         self._sizes: tuple[Size | None, Size | None] = (None, None)
-        self.button.toggled.connect(lambda _: self._tell())
+        self.button.toggled.connect(lambda _: self._update_text())
         self.setVisible(False)
 
     @property
     def wanted(self) -> bool:
-        """Whether tiles are to be brought to the model's pixel size."""
+        """Whether tiles are to be resampled to the model's pixel size."""
         return self.button.isChecked() and pixel_sizes_differ(*self._sizes)
 
     def compare(self, trained_um: Size | None, here_um: Size | None) -> None:
-        """Look at the pixel sizes (y, x) in µm of the training images and of the field."""
+        """Compare the pixel sizes (y, x) in µm of the training images and of the field."""
         if (trained_um, here_um) != self._sizes:
-            self.button.setChecked(False)  # what was wanted for another field is not known to be wanted here
+            self.button.setChecked(False)  # a choice for another field does not hold here
         self._sizes = (trained_um, here_um)
-        self._tell()
+        self._update_text()
         self.setVisible(pixel_sizes_differ(trained_um, here_um))
 
-    def _tell(self) -> None:
+    def _update_text(self) -> None:
         trained, here = self._sizes
         if trained is None or here is None:
             return

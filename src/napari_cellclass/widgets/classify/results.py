@@ -1,4 +1,4 @@
-"""What stands below a map: its classes with counts, the confidence threshold, and the exports."""
+"""The panel below a map: its classes with counts, the confidence threshold, and the exports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ROW = 3  # buttons beside each other
 
 
 class ResultsPanel(QWidget):
-    """Shows the counts of a map and decides how it looks.
+    """Shows the counts of a map and sets its appearance.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ class ResultsPanel(QWidget):
         self._threshold_text = QLabel("0 %")
         self.error_rate = QComboBox()
         self.error_rate.setToolTip(
-            "call tiles unsure where several classes, or none, are possible if that part of the tiles may be wrong"
+            "call tiles unsure where several classes, or none, are possible if that fraction of tiles may be wrong"
         )
-        self.error_rate.addItem("not told", None)
+        self.error_rate.addItem("not marked", None)
         for rate in reversed(ERROR_RATES):
             self.error_rate.addItem(f"at an error rate of {rate:.0%}", rate)
         self.exports = {name: QPushButton(name) for name in _EXPORTS}
@@ -76,7 +76,7 @@ class ResultsPanel(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.classes.visibility_changed.connect(lambda _: self._restyle())
         self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
-        self.error_rate.currentIndexChanged.connect(lambda _: self._tell_unsure())
+        self.error_rate.currentIndexChanged.connect(lambda _: self._update_unsure())
         for name, button in self.exports.items():
             button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
 
@@ -86,16 +86,16 @@ class ResultsPanel(QWidget):
         Parameters
         ----------
         source, calibration
-            The field; how sure the model's held-out tiles were.
+            The field; the model's calibration on held-out tiles.
         """
         self._source, self._calibration = source, calibration
         self.error_rate.setEnabled(calibration is not None)
         self.setVisible(True)
         if calibration is None:
             self.error_rate.setCurrentIndex(0)
-        self._tell_unsure()
+        self._update_unsure()
 
-    def _tell_unsure(self) -> None:
+    def _update_unsure(self) -> None:
         table, rate = self._map.table, self.error_rate.currentData()
         if table is not None and rate != table.error_rate:
             self._map.update_predictions(table.with_error_rate(rate, self._calibration))

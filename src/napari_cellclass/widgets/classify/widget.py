@@ -40,14 +40,14 @@ from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.classify.model_origin import show_origin
 from napari_cellclass.widgets.classify.relabel import RelabelPanel
-from napari_cellclass.widgets.classify.resample_notice import RescaleOffer
+from napari_cellclass.widgets.classify.resample_notice import ResampleNotice
 from napari_cellclass.widgets.classify.results import ResultsPanel
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 from napari_cellclass.widgets.common.layer_choice import ImageChoice, RegionChoice
-from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _VIEW_SETTLES_MS = 120
-_LOOK_EVERY_MS, _PAINT_EVERY_S = 30, 0.25
+_POLL_MS, _PAINT_INTERVAL_S = 30, 0.25
 _LABEL_PX = 56
 
 
@@ -73,7 +73,7 @@ class ClassifyWidget(DockedWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        look_after_removals(self, napari_viewer)
+        fix_layer_removal(self, napari_viewer)
         self.map = MapView(napari_viewer)
         self.model: ModelBundle | None = None
         self.job: Job | None = None
@@ -98,7 +98,7 @@ class ClassifyWidget(DockedWidget):
         self.model_text, self.origin_text = WrappedLabel("no model chosen"), WrappedLabel()
         self.region = RegionChoice(self.viewer)
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
-        self.rescale = RescaleOffer()
+        self.rescale = ResampleNotice()
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
         self.bar = QProgressBar()
         self.message = WrappedLabel()
@@ -110,7 +110,7 @@ class ClassifyWidget(DockedWidget):
         column.addLayout(_form(("image", self.images), ("model", self.model_path.native)))
         column.addWidget(self.rescale)
         for label in (self.model_text, self.origin_text):
-            column.addWidget(label)  # not in the form, which gives a wrapped text too much room
+            column.addWidget(label)  # not in the form, which gives a wrapped text too much space
         column.addLayout(_form(*settings))
         column.addLayout(row_of(self.run_button, self.cancel_button))
         column.addWidget(self.bar)
@@ -135,7 +135,7 @@ class ClassifyWidget(DockedWidget):
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
         self._view_timer.timeout.connect(self.map.refresh_view)
         self._paint_timer = QTimer(self)
-        self._paint_timer.setInterval(_LOOK_EVERY_MS)
+        self._paint_timer.setInterval(_POLL_MS)
         self._paint_timer.timeout.connect(self._paint)
         self.viewer.scene.camera.events.connect(self._view_moved)
 
@@ -154,7 +154,7 @@ class ClassifyWidget(DockedWidget):
         self.relabel.setVisible(self._live is None and self.map.present() and not self.results.isHidden())
 
     def _compare_scales(self) -> None:
-        """Offer to rescale where the chosen image has another pixel size than the model."""
+        """Offer resampling where the pixel sizes of image and model differ."""
         chosen = self.images.chosen()
         here = pixel_size_um(chosen[0]) if chosen else None
         self.rescale.compare(None if self.model is None else self.model.manifest.pixel_size_um, here)
@@ -221,10 +221,10 @@ class ClassifyWidget(DockedWidget):
     # -- run -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Classify the chosen field; the window stays free meanwhile."""
+        """Classify the chosen field; the window stays responsive."""
         if self.job is not None and self.job.running:
             return
-        self._compare_scales()  # a layer's scale may have been changed meanwhile
+        self._compare_scales()  # a layer's scale may have changed since
         try:
             request = self._request()
         except CellClassError as error:
@@ -243,9 +243,9 @@ class ClassifyWidget(DockedWidget):
         self.job.finished.connect(self._ended)
 
     def _paint(self) -> None:
-        """Show the tiles that have been finished, the first ones at once, further ones some times a second."""
+        """Show the finished tiles: the first ones at once, further ones a few times a second."""
         first = self._painted == 0
-        if self._live is None or time.perf_counter() - self._painted < _PAINT_EVERY_S:
+        if self._live is None or time.perf_counter() - self._painted < _PAINT_INTERVAL_S:
             return
         if self._live.paint():
             self._painted = time.perf_counter()
@@ -341,11 +341,11 @@ class ClassifyWidget(DockedWidget):
         self.message.setText(text)
         self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
-    def leave(self, window_stays: bool) -> None:
-        """Leave nothing running behind; maps stay."""
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running; maps stay."""
         self._requests += 1
         if self.job is not None and self.job.running:
-            self.job.fall_silent()
+            self.job.mute()
             self.job.cancel()
             self.job.wait(5)
         self._end_live()

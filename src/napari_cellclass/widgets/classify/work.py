@@ -1,4 +1,4 @@
-"""What the Classify widget does away from the window: load a model, lay the grid, run the network."""
+"""The jobs of the Classify widget, without Qt: load a model, lay the grid, run the network."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class ClassifyRequest:
 
 
 def load(path: Path, keras_details: KerasDetails | None, task: Task) -> ModelBundle:
-    """Open a model away from the window; a ``.keras`` file may be converted, which takes seconds."""
+    """Open a model; a ``.keras`` file may be converted, which takes seconds."""
     task.progress("opening the model")
     model = load_model(path, keras_details)
-    _ = model.sha256  # here, where it may take a while
+    _ = model.sha256  # computed here in the thread, where it may take a while
     warm_up()
     return model
 

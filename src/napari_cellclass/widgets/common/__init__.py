@@ -1,1 +1,1 @@
-"""What widgets share: the base of docks, jobs, forms, figures, choices."""
+"""What widgets share: the base class of docks, background jobs, forms, figures and choices."""

@@ -20,24 +20,24 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.labels.classes import UNCLASSIFIED_COLOUR, UNSURE_COLOUR, ClassScheme
 
 _BAR_ROLE = Qt.ItemDataRole.UserRole + 1
-_HEADERS = ("class", "tiles", "share", "area", "")
+_HEADERS = ("class", "tiles", "fraction", "area", "")
 
 
 class _BarDelegate(QStyledItemDelegate):
-    """Paints a share, 0..1, as a bar in the class's colour."""
+    """Paints a fraction, 0 to 1, as a bar in the class's colour."""
 
     def paint(self, painter: QPainter, option: Any, index: Any) -> None:
         super().paint(painter, option, index)
         bar = index.data(_BAR_ROLE)
         if bar is not None:
-            share, colour = bar
+            fraction, colour = bar
             area = QRectF(option.rect).adjusted(3, 5, -3, -5)
-            area.setWidth(max(1.0, area.width() * share) if share > 0 else 0.0)
+            area.setWidth(max(1.0, area.width() * fraction) if fraction > 0 else 0.0)
             painter.fillRect(area, QColor(colour))
 
 
 class ClassList(QTableWidget):
-    """A row per class with colour, tiles, share, area and a bar; unchecking a row hides the class.
+    """A row per class with colour, tiles, fraction, area and a bar; unchecking a row hides the class.
 
     ``visibility_changed`` is sent with one bool per class.
     """

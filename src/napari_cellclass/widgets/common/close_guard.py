@@ -21,7 +21,7 @@ class CloseGuard(QObject):
     widget
         The widget.
     busy
-        Tells whether something would be lost.
+        Whether something would be lost now.
     end
         Ends it, and returns when it has ended.
     """
@@ -39,14 +39,14 @@ class CloseGuard(QObject):
             window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask before the window closes; keep it open when the answer is no."""
+        """Ask before the window closes; keep it open where the user says no."""
         if event is None or event.type() != QEvent.Type.Close or watched is not self._watched or not self._busy():
             return False
         buttons = QMessageBox.StandardButton
-        answer: Any = QMessageBox.question(
+        button: Any = QMessageBox.question(
             self._widget, "napari-cellclass", _TEXT, buttons.Yes | buttons.No, buttons.No
         )
-        if answer != buttons.Yes:
+        if button != buttons.Yes:
             event.ignore()
             return True
         self._end()

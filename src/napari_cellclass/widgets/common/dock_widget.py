@@ -1,4 +1,4 @@
-"""What all widgets of the plugin have in common: a window, a page that scrolls, and an orderly end."""
+"""What all widgets of the plugin share: their window, a page that scrolls, and what happens when they close."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def scrolling(page: QWidget) -> QScrollArea:
 
 
 class DockedWidget(QWidget):
-    """A widget in a dock of napari's window. It leaves once, when its dock or the window is closed."""
+    """A widget in a dock of napari's window. It is closed down once, when its dock or the window is closed."""
 
     display_name: ClassVar[str]
     """Its name in the manifest, by which other widgets find it."""
-    _in_dock = _has_left = False
+    _in_dock = _closed_down = False
 
     def fill(self, page: QWidget, width: int = 360) -> QScrollArea:
         """Show a page, or what holds pages, at least ``width`` px wide."""
         scroll = scrolling(page)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(scroll)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(scroll)
         self.setMinimumWidth(width)
         return scroll
 
-    def leave(self, window_stays: bool) -> None:
-        """End what runs, and take listeners away.
+    def close_down(self, window_stays: bool) -> None:
+        """End running jobs and disconnect from the viewer.
 
         Parameters
         ----------
         window_stays
-            Whether only the dock was closed, so that what ends in a moment may still end well.
+            Whether only the dock was closed, so that a job that ends in a moment may still finish.
         """
         raise NotImplementedError
 
@@ -55,16 +55,16 @@ class DockedWidget(QWidget):
         """Notice that the dock is closed: napari then only takes the widget out of it, without closing it."""
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is None and self._in_dock:
-                self._leave_once(True)
+                self._close_down_once(True)
             self._in_dock = self.parent() is not None
         return bool(super().event(event))
 
     def closeEvent(self, event: Any) -> None:
-        """Leave nothing running behind."""
-        self._leave_once(False)
+        """Leave no job running."""
+        self._close_down_once(False)
         super().closeEvent(event)
 
-    def _leave_once(self, window_stays: bool) -> None:
-        if not self._has_left:
-            self._has_left = True
-            self.leave(window_stays)
+    def _close_down_once(self, window_stays: bool) -> None:
+        if not self._closed_down:
+            self._closed_down = True
+            self.close_down(window_stays)

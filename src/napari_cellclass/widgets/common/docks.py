@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ClassifyDock(Protocol):
-    """What other widgets ask of *Classify field*."""
+    """What other widgets use of *Classify field*."""
 
     def chosen_model(self) -> Path | None:
         """Give the file of the model that is chosen and open, or None."""
@@ -37,7 +37,7 @@ class ClassifyDock(Protocol):
 
 
 class TrainDock(Protocol):
-    """What other widgets ask of *Train*."""
+    """What other widgets use of *Train*."""
 
     def last_model(self) -> Path | None:
         """Give the model that was trained last in this window, or None."""
@@ -47,7 +47,7 @@ class TrainDock(Protocol):
 
 
 class ExperimentDock(Protocol):
-    """What other widgets ask of *Experiment*."""
+    """What other widgets use of *Experiment*."""
 
     def set_training(self, data: DataChoice, *forms: TrainForm) -> None:
         """Choose the tiles and settings of another widget, unless an experiment is running."""
@@ -70,7 +70,7 @@ class LabelSession(Protocol):
 
 
 class AnnotateDock(Protocol):
-    """What other widgets ask of *Annotate tiles*."""
+    """What other widgets use of *Annotate tiles*."""
 
     session: LabelSession
 
@@ -112,7 +112,7 @@ ANNOTATE: Dock[AnnotateDock] = Dock("Annotate tiles")
 
 
 def bring_forward(widget: QWidget) -> None:
-    """Put the dock of a widget before those that share its place as tabs."""
+    """Raise the dock of a widget above the others in the same group of tabs."""
     parent: Any = widget.parent()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parent()

@@ -18,7 +18,7 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_LEAST_MS = 500
+_MIN_INTERVAL_MS = 500
 Draw = Callable[[FigureStyle], NDArray[np.uint8]]
 
 
@@ -27,7 +27,7 @@ def _render(draw: Draw, style: FigureStyle, task: Task) -> NDArray[np.uint8]:
 
 
 def warm_up(task: Task) -> None:
-    """Import what draws, while a user still looks around."""
+    """Import matplotlib while a user is still choosing files."""
     draw_curves((), 1, FigureStyle(100, 100))
 
 
@@ -53,32 +53,32 @@ class FigureView(QLabel):
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_LEAST_MS)
+        self._timer.setInterval(_MIN_INTERVAL_MS)
         self._timer.timeout.connect(self._refresh)
         viewer.events.theme.connect(self._theme_changed)
         self.setVisible(False)
 
     def show_figure(self, draw: Draw) -> None:
-        """Show a figure as soon as it is drawn; an earlier one that is not yet is dropped."""
+        """Show a figure as soon as it is drawn; an earlier one that is still being drawn is dropped."""
         self._draw = draw
         self.setVisible(True)
         self._fit()
         self._refresh()
 
     def clear_figure(self) -> None:
-        """Show nothing and take no room."""
+        """Show nothing and take no space."""
         self._draw = self._drawn = None
         self.clear()
         self.setVisible(False)
 
-    def let_go(self) -> None:
+    def close_down(self) -> None:
         """Stop following the viewer."""
         self._draw = None
         self._timer.stop()
         self._viewer.events.theme.disconnect(self._theme_changed)
 
     def _theme_changed(self, event: Any = None) -> None:
-        QTimer.singleShot(0, self._refresh)  # napari changes its colours in the same turn
+        QTimer.singleShot(0, self._refresh)  # napari changes its colours in the same event
 
     def _style(self) -> FigureStyle:
         from napari.utils.theme import get_theme
@@ -117,12 +117,12 @@ class FigureView(QLabel):
             self.setFixedHeight(wanted)
 
     def resizeEvent(self, event: Any) -> None:
-        """Draw anew at the new size, once it has settled."""
+        """Redraw at the new size, once it no longer changes."""
         super().resizeEvent(event)
         if self._draw is not None:
             self._fit()
             self._timer.start()
 
     def sizeHint(self) -> QSize:
-        """Take the width that is there, whatever is shown."""
+        """Use the width that is available, whatever is shown."""
         return QSize(120, self.height())

@@ -24,7 +24,7 @@ def form(params: type[Params], names: Sequence[str], labels: dict[str, str] | No
     names
         Which fields, in order.
     labels
-        Other labels than the field's name.
+        Labels that differ from the field's name.
     """
     widgets = [_field(params, name, (labels or {}).get(name, name.replace("_", " "))) for name in names]
     container: Container = Container(widgets=widgets, labels=True)

@@ -43,7 +43,7 @@ class JobPanel(QWidget):
         return self.job is not None and self.job.running
 
     def run(self, function: Callable[..., Any], returned: Callable[[Any], None], **kwargs: Any) -> None:
-        """Run ``function(**kwargs, task=…)`` and give ``returned`` what it returns.
+        """Run ``function(**kwargs, task=…)`` and call ``returned`` with its result.
 
         An error is shown as the message; nothing happens while another job runs.
         """
@@ -63,7 +63,7 @@ class JobPanel(QWidget):
         self.show_message(str(error), warn=True)
 
     def cancel(self) -> None:
-        """Ask the job to end; what it has finished is kept."""
+        """Ask the job to end; finished results are kept."""
         if self.job is not None and self.job.running:
             self.show_message("Cancelling …")
             self.job.cancel()

@@ -17,8 +17,8 @@ from napari_cellclass.core.common.task import Progress, Task
 
 _log = logging.getLogger(__name__)
 _running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
-_long: set[Job] = set()  # those of them during which no garbage of before is looked for
-_LEAVE_MS = 5000
+_long: set[Job] = set()  # those of them during which garbage collection ignores older objects
+_EXIT_WAIT_MS = 5000
 
 
 class Job(QObject):
@@ -44,15 +44,15 @@ class Job(QObject):
         self.running = True
 
     def cancel(self) -> None:
-        """Ask the function to end; it does so at its next look."""
+        """Ask the function to end; it does so when it next checks."""
         self._stop.set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the function to end, as a window does that is being closed."""
         return self._done.wait(seconds)
 
-    def fall_silent(self) -> None:
-        """Send nothing any more; the function goes on to its end."""
+    def mute(self) -> None:
+        """Send no more signals; the function runs to its end."""
         self.blockSignals(True)
 
     def _cancelled(self) -> bool:
@@ -66,7 +66,7 @@ class Job(QObject):
         task = Task(self._report, self._cancelled)
 
         def run() -> None:
-            # Nothing may leave this function as an exception: what a thread raises is lost or shown raw.
+            # Nothing may leave this function as an exception: what a thread raises is lost, or shown as a traceback.
             try:
                 value = function(**kwargs, task=task)
                 outcome.append(("returned", value))
@@ -74,17 +74,17 @@ class Job(QObject):
                 outcome.append(("cancelled", None))
             except CellClassError as error:
                 outcome.append(("failed", error))
-            except BaseException as error:  # noqa: BLE001 - told in one line, with the traceback in a file
+            except BaseException as error:  # noqa: BLE001 - reported in one line, with the traceback in a file
                 _log.debug("job failed", exc_info=error)
                 text = f"unexpected {type(error).__name__}: {error}; a report is in {write_crash_log(error)}"
                 outcome.append(("failed", CellClassError(text)))
             finally:
                 self._done.set()
 
-        def settle() -> None:
+        def finish() -> None:
             self.running = False
             _running.discard(self)
-            _let_collect(self)
+            _unfreeze_garbage(self)
             kind, value = outcome.pop()
             kwargs.clear()  # Qt keeps the worker, and what it refers to
             if kind == "cancelled":
@@ -96,7 +96,7 @@ class Job(QObject):
             self.finished.emit()
 
         self._worker = create_worker(run, _start_thread=False)
-        self._worker.finished.connect(settle)
+        self._worker.finished.connect(finish)
         _running.add(self)
         app = QCoreApplication.instance()
         if app is not None:
@@ -108,15 +108,15 @@ class Job(QObject):
 
 
 @atexit.register
-def _leave() -> None:
+def _cancel_at_exit() -> None:
     """End what still runs when Python ends without napari's event loop: a thread must not outlive Qt."""
     for job in list(_running):
         job.cancel()
     if _running:
-        QThreadPool.globalInstance().waitForDone(_LEAVE_MS)
+        QThreadPool.globalInstance().waitForDone(_EXIT_WAIT_MS)
 
 
-def _let_collect(job: Job) -> None:
+def _unfreeze_garbage(job: Job) -> None:
     if job in _long:
         _long.discard(job)
         if not _long:
@@ -142,16 +142,16 @@ def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **k
     """
     job = Job()
     if owner is not None:
-        owner.destroyed.connect(job.fall_silent)
+        owner.destroyed.connect(job.mute)
     job._start(function, kwargs)
     return job
 
 
 def start_long_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
-    """Start a job that takes seconds to hours, and keep the window answering meanwhile.
+    """Start a job that takes seconds to hours, and keep the window responsive until it ends.
 
-    Python looks through all objects for garbage now and then, which with napari's 300 000 stops every thread for a
-    fifth of a second. Until the job has ended it only looks through those that were made since its start.
+    Python's garbage collection visits all objects now and then, which with napari's 300 000 stops every thread for a
+    fifth of a second. Until the job has ended it only visits objects that were made since its start.
     """
     job = start_job(function, owner=owner, **kwargs)
     if not _long:

@@ -1,4 +1,4 @@
-"""Asks for what a plain ``.keras`` file does not tell: class names, grey-value range, tile size."""
+"""Asks for what a plain ``.keras`` file does not contain: class names, grey-value range, tile size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RANGES = {"0 to 1 (grey values are divided by 255)": 255.0, "0 to 255, as they 
 
 
 class KerasDialog(QDialog):
-    """A dialog with one name per class, the range of the input and, where it is open, the tile size.
+    """A dialog with one name per class, the range of the input and, where it is not fixed, the tile size.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class KerasDialog(QDialog):
         self.setWindowTitle("A Keras model")
         layout = QVBoxLayout(self)
         text = WrappedLabel(
-            f"{name} does not tell what its outputs mean, or which grey values it expects. "
+            f"{name} does not say what its outputs mean, or which grey values it expects. "
             "Name the classes in the order of training (Keras sorts class folders by name)."
         )
         layout.addWidget(text)
@@ -60,7 +60,7 @@ class KerasDialog(QDialog):
             self.tile_px.setRange(8, 1024)
             self.tile_px.setValue(128)
             self.tile_px.setSuffix(" px")
-            fields.addRow("side of a tile", self.tile_px)
+            fields.addRow("tile size", self.tile_px)
         layout.addLayout(fields)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
@@ -80,7 +80,7 @@ class KerasDialog(QDialog):
 def run_with_keras_details(
     panel: JobPanel, work: Callable[..., Any], returned: Callable[[Any], None], request: Any, parent: QWidget
 ) -> None:
-    """Run a request in a panel; what a ``.keras`` file does not tell is asked for, and the request run again.
+    """Run a request in a panel; what a ``.keras`` file does not contain is asked for, and the request run again.
 
     Parameters
     ----------

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-_ROW_PX, _MOST_ROWS = 22, 5
+_ROW_PX, _MAX_ROWS = 22, 5
 
 
 def _of_kind(viewer: Viewer, kind: str) -> list[Layer]:
-    """Layers of a kind, without the ones that we made."""
+    """Layers of a kind, without those that the plugin made."""
     return [layer for layer in viewer.layers if type(unwrap(layer)).__name__ == kind and is_user_layer(layer)]
 
 
@@ -28,23 +28,23 @@ class ImageChoice(QListWidget):
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._by_hand = False
+        self._ticked_by_user = False
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setToolTip("tick the image layer; several ticked layers are taken as channels, in this order")
+        self.setToolTip("tick the image layer; several ticked layers are the channels of one image, in this order")
         self.itemChanged.connect(self._ticked)
         self.refresh()
 
     def _ticked(self, item: QListWidgetItem) -> None:
-        self._by_hand = True
+        self._ticked_by_user = True
 
     def refresh(self) -> None:
         """Follow the viewer's layer list; a new image is ticked by itself, until a user has ticked one."""
         there = [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
         layers = _of_kind(self._viewer, "Image")
         new = [layer for layer in map(unwrap, layers) if all(layer is not other for other in there)]
-        ticked = {id(layer) for layer in (new[-1:] if new and there and not self._by_hand else self.chosen())}
+        ticked = {id(layer) for layer in (new[-1:] if new and there and not self._ticked_by_user else self.chosen())}
         self.blockSignals(True)
         self.clear()
         if not any(id(unwrap(layer)) in ticked for layer in layers) and layers:
@@ -55,12 +55,12 @@ class ImageChoice(QListWidget):
             layer.events.name.connect(self._renamed)
             item = QListWidgetItem(layer.name)
             item.setToolTip(plain_tip(layer.name))
-            item.setData(Qt.ItemDataRole.UserRole, Holder(layer))
+            item.setData(Qt.ItemDataRole.UserRole, LayerRef(layer))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Checked if id(layer) in ticked else Qt.CheckState.Unchecked)
             self.addItem(item)
         self.blockSignals(False)
-        self.setFixedHeight(_ROW_PX * min(_MOST_ROWS, max(1, self.count())) + 8)
+        self.setFixedHeight(_ROW_PX * min(_MAX_ROWS, max(1, self.count())) + 8)
 
     def _renamed(self, event: Any = None) -> None:
         self.blockSignals(True)  # it is not the ticks that change
@@ -89,8 +89,8 @@ class ImageChoice(QListWidget):
             item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
 
 
-class Holder:
-    """Keeps Qt from turning a layer into a list or dict of its own."""
+class LayerRef:
+    """Wraps a layer, so that Qt does not convert it to a list or dict of its own."""
 
     def __init__(self, layer: Layer | None) -> None:
         self.layer = layer
@@ -112,9 +112,9 @@ class RegionChoice(QComboBox):
         chosen = self.chosen()
         self.blockSignals(True)
         self.clear()
-        self.addItem("whole field", Holder(None))
+        self.addItem("whole field", LayerRef(None))
         for layer in map(unwrap, _of_kind(self._viewer, "Shapes")):
-            self.addItem(layer.name, Holder(layer))
+            self.addItem(layer.name, LayerRef(layer))
             if layer is chosen:
                 self.setCurrentIndex(self.count() - 1)
         self.blockSignals(False)
@@ -127,5 +127,5 @@ class RegionChoice(QComboBox):
 
     def chosen(self) -> Layer | None:
         """Give the Shapes layer, or None for the whole field."""
-        holder = self.currentData()
-        return None if holder is None else holder.layer
+        chosen = self.currentData()
+        return None if chosen is None else chosen.layer

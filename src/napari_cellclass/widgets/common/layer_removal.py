@@ -1,4 +1,4 @@
-"""What napari leaves undone when a layer is removed from a window."""
+"""Works around a crash and a leak in napari when a layer is removed from a window."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-class _Keeper(QObject):
-    """Helps when a layer is removed from a window; lives as long as the window."""
+class _RemovalFix(QObject):
+    """Acts when a layer is removed from a window; lives as long as the window."""
 
     def __init__(self, window: QMainWindow, viewer: Viewer) -> None:
         super().__init__(window)
         events = unwrap(viewer).layers.events
         events.removing.connect(self._make_current)
-        events.removed.connect(self._let_go)
+        events.removed.connect(self._release_layer)
 
     def _make_current(self, event: Any = None) -> None:
         with contextlib.suppress(RuntimeError):  # the window is gone
@@ -30,15 +30,15 @@ class _Keeper(QObject):
                 if child.inherits("QOpenGLWidget"):
                     child.makeCurrent()
 
-    def _let_go(self, event: Any) -> None:
+    def _release_layer(self, event: Any) -> None:
         with contextlib.suppress(RuntimeError):
             for child in self.parent().findChildren(QWidget):
                 if getattr(child, "layer", None) is event.value:
                     child.layer = None
 
 
-class _WhenShown(QObject):
-    """Waits until a widget is docked in a window, which then gets its keeper."""
+class _InstallWhenShown(QObject):
+    """Waits until a widget is docked in a window, which then gets its fix."""
 
     def __init__(self, widget: QWidget, viewer: Viewer) -> None:
         super().__init__(widget)
@@ -46,20 +46,20 @@ class _WhenShown(QObject):
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Look at each showing of the widget: it may have been moved to another window."""
+        """Check the window each time the widget is shown: it may have been moved to another."""
         if event is not None and event.type() == QEvent.Type.Show and isinstance(watched, QWidget):
             window = main_window(watched)
-            if window is not None and window.findChild(_Keeper) is None:
-                _Keeper(window, self._viewer)
+            if window is not None and window.findChild(_RemovalFix) is None:
+                _RemovalFix(window, self._viewer)
         return False
 
 
-def look_after_removals(widget: QWidget, viewer: Viewer) -> None:
-    """Let layers be removed without a crash or a leak from the window that a widget will be docked in.
+def fix_layer_removal(widget: QWidget, viewer: Viewer) -> None:
+    """Let layers be removed, without a crash or a leak, from the window that a widget will be docked in.
 
     napari 0.9.2 frees a removed layer's shaders at once (``VispyCanvas._clean_and_update_scenegraph``), in whatever
     OpenGL context is current then; with Mesa the next frame crashes, with other drivers memory may be damaged
     (napari's issues 6472 and 8471). It also keeps a removed layer for ever, by the mode buttons of its controls, whose
     tooltips follow the shortcuts (``ActionManager.bind_button``).
     """
-    _WhenShown(widget, viewer)
+    _InstallWhenShown(widget, viewer)

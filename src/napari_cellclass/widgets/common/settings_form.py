@@ -1,4 +1,4 @@
-"""The settings of a training as form fields; what may be left open has a tick *automatic*."""
+"""The settings of a verb as form fields; what the program may choose has a tick *automatic*."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.layout import LABEL_PX
 
-# What a field starts from when its tick is taken away.
+# The value of a field once its tick is removed.
 _STARTS = {
     "epochs": 30, "learning_rate": 0.001, "input_px": 128, "tile_px": 128, "tiles": 16, "background_limit": 0.05,
     "error_rate": 0.05, "folds": 5,
@@ -33,14 +33,14 @@ _AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "no"}
 
 
 class AutomaticField(QWidget):
-    """A field that may be left to the program.
+    """A field whose value the program may choose.
 
     Parameters
     ----------
     field
         The field for the value.
     text
-        What stands at the tick.
+        The text beside the tick.
     """
 
     def __init__(self, field: ValueWidget[Any], text: str = "automatic") -> None:
@@ -124,20 +124,20 @@ class StartChoice(QComboBox):
     def __init__(self) -> None:
         super().__init__()
         self.setToolTip("new weights, or those of an earlier model of the same classes, to correct it")
-        self.addItem("afresh", None)
+        self.addItem("new weights", None)
         self.addItem(self._ASK, None)
         self.activated.connect(self._chosen)
 
     def add(self, path: Path) -> int:
-        """Offer a model, and give its place."""
-        place = self.findData(path)
-        if place < 0:
-            place = self.count() - 1
-            self.insertItem(place, f"from {path.name}", path)
-        return place
+        """Offer a model, and give its index."""
+        index = self.findData(path)
+        if index < 0:
+            index = self.count() - 1
+            self.insertItem(index, f"from {path.name}", path)
+        return index
 
-    def _chosen(self, place: int) -> None:
-        if self.itemText(place) != self._ASK:
+    def _chosen(self, index: int) -> None:
+        if self.itemText(index) != self._ASK:
             return
         name, _ = QFileDialog.getOpenFileName(self, "Start from a model", "", f"Models (*{SUFFIX})")
         self.setCurrentIndex(self.add(Path(name)) if name else 0)

@@ -12,29 +12,29 @@ from qtpy.QtWidgets import QApplication, QLabel, QMenu
 
 _BREAK = "\u200b"  # zero-width space: a line may end here
 _LONG = re.compile(r"\S{25,}")
-# After what joins the parts of a name, else after so many characters.
+# A line may end after the characters that join the parts of a name, else after 24 characters.
 _PARTS = re.compile(r"(?:[^\W_]|[^\w./\\-]){1,24}[_./\\-]*|[_./\\-]+")
 
 
 def breakable(text: str) -> str:
-    """Let lines end within words of 25 characters and more."""
+    """Let lines end within words of 25 characters or more."""
     return _LONG.sub(lambda word: _BREAK.join(_PARTS.findall(word[0])), text)
 
 
 def plain_tip(text: str) -> str:
-    """Give a tooltip that shows a text from a file as it is, also where Qt would take it for HTML."""
+    """Give a tooltip that shows a text from a file unchanged, also where Qt would interpret it as HTML."""
     return f"<span>{html.escape(text)}</span>" if Qt.mightBeRichText(text) else text
 
 
 class WrappedLabel(QLabel):
-    """Plain text that wraps; a user may select it and copies it as it was set, which is also what ``text`` gives.
+    """Plain text that wraps; a user may select it, and copies it without the marks of where lines may end.
 
     Parameters
     ----------
     text
-        What it says.
+        The text.
     selectable
-        Whether the mouse selects text; else clicks go to what lies behind.
+        Whether the mouse selects text; else clicks go to the widget behind.
     """
 
     def __init__(self, text: str = "", selectable: bool = True) -> None:

@@ -149,4 +149,4 @@ class PanelView(QWidget):
         self._requests += 1
         if self._job is not None:
             self._job.cancel()
-        self.figure.let_go()
+        self.figure.close_down()

@@ -132,11 +132,11 @@ class EvaluationResults(QWidget):
         self.panel.show_cell((truth, said))
         self.cell.emit(truth, said)
 
-    def let_go(self) -> None:
+    def close_down(self) -> None:
         """Stop reading and following the viewer."""
         self.panel.close_down()
         for view in self._views():
-            view.let_go()
+            view.close_down()
 
 
 def _render_on_white(figure: Callable[[], Any], style: FigureStyle) -> NDArray[np.uint8]:

@@ -183,10 +183,10 @@ class EvaluateWidget(DockedWidget):
     def _saved(self, out: Path) -> None:
         self.panel.show_message(f"Figures, tables and methods.md are in {out}.")
 
-    def leave(self, window_stays: bool) -> None:
-        """Leave nothing running behind."""
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running."""
         self._requests += 1
         if self._reading is not None:
             self._reading.cancel()
         self.panel.close_down()
-        self.results.let_go()
+        self.results.close_down()

@@ -223,8 +223,8 @@ class ExperimentWidget(DockedWidget):
         super().showEvent(event)
         self._guard.watch()
 
-    def leave(self, window_stays: bool) -> None:
-        """Leave nothing running behind; finished trainings are on disk."""
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running; finished trainings are on disk."""
         self.panel.close_down()
         for one in self._events:
             one.disconnect(self._layers_changed)

@@ -17,7 +17,7 @@ from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CLASSIFY
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
-from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import labelled
 from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.plate import work
@@ -46,7 +46,7 @@ class PlateWidget(DockedWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        look_after_removals(self, napari_viewer)
+        fix_layer_removal(self, napari_viewer)
         self.layers = PlateLayers(napari_viewer)
         self._build()
         self.run_button.clicked.connect(self.run)
@@ -160,8 +160,8 @@ class PlateWidget(DockedWidget):
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
 
-    def leave(self, window_stays: bool) -> None:
-        """Leave nothing running behind; finished fields are on disk."""
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running; finished fields are on disk."""
         self.viewer.scene.camera.events.disconnect(self._view_moved)
         self.panel.close_down()
 

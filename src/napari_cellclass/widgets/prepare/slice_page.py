@@ -232,7 +232,7 @@ class SlicePage(QWidget):
         self._look = None
         self._map.remove()
 
-    def let_go(self) -> None:
+    def close_down(self) -> None:
         """End what is running; the map goes with the widget."""
         self.panel.close_down()
         self._forget()

@@ -11,7 +11,7 @@ from napari_cellclass.core.images.display import DisplayImage
 from napari_cellclass.viewer.features.background_layers import add_field_layers
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, scrolling
 from napari_cellclass.widgets.common.docks import TRAIN
-from napari_cellclass.widgets.common.layer_removal import look_after_removals
+from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.prepare import work
 from napari_cellclass.widgets.prepare.folder_pages import CheckPage, NamesPage
 from napari_cellclass.widgets.prepare.slice_page import SlicePage
@@ -34,7 +34,7 @@ class PrepareWidget(DockedWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        look_after_removals(self, napari_viewer)
+        fix_layer_removal(self, napari_viewer)
         self.slice, self.names, self.check = SlicePage(napari_viewer), NamesPage(), CheckPage()
         self.tabs = QTabWidget()
         for name, page in (("Slice", self.slice), ("Names and copies", self.names), ("Check", self.check)):
@@ -74,10 +74,10 @@ class PrepareWidget(DockedWidget):
     def _train(self, folder: Path, values: dict[str, Any]) -> None:
         TRAIN.open(self, self.viewer).preview_folder(folder, **values)
 
-    def leave(self, window_stays: bool) -> None:
-        """Leave nothing running behind."""
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running."""
         for changed in self._layer_events():
             changed.disconnect(self._layers_changed)
-        self.slice.let_go()
+        self.slice.close_down()
         for page in (self.names, self.check):
             page.panel.close_down()

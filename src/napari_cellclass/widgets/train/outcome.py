@@ -76,9 +76,9 @@ class Outcome(QWidget):
         else:
             self.reliability.show_figure(partial(draw_calibration, calibration))
 
-    def let_go(self) -> None:
+    def close_down(self) -> None:
         """Stop following the viewer."""
-        self.reliability.let_go()
+        self.reliability.close_down()
 
     def _classify(self) -> None:
         self.classify.emit(self.trained[-1].model.path)

@@ -139,8 +139,8 @@ class TrainWidget(DockedWidget):
         for event in (events.inserted, events.removed, events.reordered):
             event.disconnect(self._layers_changed)
         for view in (self.tiles, self.histograms, self.progress.curves):
-            view.let_go()
-        self.outcome.let_go()
+            view.close_down()
+        self.outcome.close_down()
 
     def _layers_changed(self, event: Any = None) -> None:
         self.data.refresh()
@@ -296,12 +296,12 @@ class TrainWidget(DockedWidget):
         super().enterEvent(event)
         self.data.refresh()
 
-    def leave(self, window_stays: bool) -> None:
-        """Leave nothing running behind, but let a training write its best epoch where only its dock was closed."""
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running, but let a training write its best epoch where only its dock was closed."""
         if window_stays and self.training and self.progress.has_epochs and self.job is not None:
             from napari.utils.notifications import show_info  # imports Dask
 
-            self.job.fall_silent()
+            self.job.mute()
             self.progress.stopped.set()
             show_info(f"The training ends with this epoch; the best one will be in {self.out.value}.")
         else:
