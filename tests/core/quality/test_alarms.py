@@ -34,7 +34,7 @@ def test_one_class_for_everything_is_an_alarm() -> None:
     figures = evaluate(np.tile([0.9, 0.1], (40, 1)), truth, [str(i % 8) for i in range(40)], ["a", "b"])
     found = training_alarms([{"loss": 0.4, "accuracy": 0.8}], figures)
     assert found[0].code in LEARNED_NOTHING
-    assert "calls every held-out tile 'a'" in found[0].text
+    assert "predicts 'a' for every held-out tile" in found[0].text
     assert "nothing-learned" not in {one.code for one in found}, "it is said once"
 
 

@@ -54,7 +54,7 @@ class SetPredictions:
 
     @property
     def chance(self) -> float:
-        """Balanced accuracy of guessing among the classes that occur."""
+        """Balanced accuracy at chance level: 1 over the number of classes that occur."""
         return 1 / len(np.unique(self.truth))
 
     def report(self, prob: NDArray[Any]) -> EvalReport:

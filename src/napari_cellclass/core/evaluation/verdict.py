@@ -14,21 +14,20 @@ from napari_cellclass.core.stats.intervals import Estimate
 
 Word = Literal["learned", "partly", "memorised", "nothing to learn", "undecided"]
 WORDS: tuple[Word, ...] = get_args(Word)
-_HOLDS = 0.8  # part of what is known of the training tiles that must hold elsewhere to be called learned
-_HARDLY = 0.25  # below it hardly anything holds
-_SAME = 0.05  # a difference of accuracies that is worth a word
-_NEARLY = 0.9  # how far up to its last accuracy a training is counted as having come
+_HOLDS = 0.8  # fraction of the training accuracy above chance that must generalise to be called learned
+_HARDLY = 0.25  # below it hardly anything generalises
+_SAME = 0.05  # smallest difference of accuracies that is reported
+_NEARLY = 0.9  # fraction of the way to its final accuracy at which a training counts as having arrived
 _MEANINGS: dict[Word, str] = {
-    "learned": "the network has learned to tell the classes apart: what it knows of its training tiles holds on groups "
-    "it has never seen",
-    "partly": "the network has learned something that holds on groups it has never seen, but less than its training "
-    "tiles make believe, or less than would be useful",
-    "memorised": "the network has memorised its training tiles: it knows them, and hardly does better than guessing on "
-    "groups it has never seen",
-    "nothing to learn": "the network has found nothing to learn: it hardly does better than guessing even on its "
+    "learned": "the network has learned the classes: its accuracy on the training tiles generalises to held-out groups",
+    "partly": "the network has learned something that generalises to held-out groups, but less than its accuracy on "
+    "the training tiles suggests, or less than would be useful",
+    "memorised": "the network has memorised its training tiles: its accuracy is high on them, and hardly above chance "
+    "on groups that were held out",
+    "nothing to learn": "the network has found nothing to learn: its accuracy is hardly above chance even on its "
     "training tiles",
-    "undecided": "whether the network has learned cannot be told: it does well on the groups held out, but these are "
-    "too few or too different to rule out guessing",
+    "undecided": "whether the network has learned is undecided: its accuracy on the held-out groups is high, but these "
+    "are too few or too different to exclude chance",
 }
 
 
@@ -39,8 +38,8 @@ class Speed:
     Parameters
     ----------
     accuracy
-        The training accuracy that counts as reached: nine tenths of the way from always saying the commonest class to
-        where the trainings with true labels ended.
+        The training accuracy that counts as reached: nine tenths of the way from always predicting the most frequent
+        class to where the trainings with true labels ended.
     epochs
         Of each training.
     true, shuffled
@@ -69,23 +68,23 @@ class Evidence:
     Parameters
     ----------
     chance
-        Balanced accuracy of guessing: 1 over the classes that occur.
+        Balanced accuracy at chance level: 1 over the number of classes that occur.
     training
         Balanced accuracy on the training tiles, mean over the runs.
     held_out
-        The same on held-out groups, its interval over groups.
+        The same on held-out groups, with its confidence interval over groups.
     groups, tiles
-        How many are held out.
+        Number held out.
     where
         What is held out, e.g. ``"validation"``.
     runs
-        How many trainings.
+        Number of trainings.
     speed
         See :func:`compare_speed`; None without shuffled labels.
     shuffled_held_out
         Balanced accuracy on held-out groups after training on shuffled labels.
     by_tile
-        Balanced accuracy on tiles held out at random, whose neighbours were trained on.
+        Balanced accuracy on tiles held out at random, while their neighbours were trained on.
     advice
         Whether more tiles would help, a sentence; empty without a learning curve.
     """
@@ -113,7 +112,7 @@ class Verdict:
     evidence: Evidence
 
     def to_json(self) -> dict[str, Any]:
-        """Give the content of ``verdict.json``."""
+        """Return the content of ``verdict.json``."""
         return {
             "verdict": self.word,
             "meaning": self.meaning,
@@ -123,15 +122,15 @@ class Verdict:
         }
 
     def to_markdown(self) -> str:
-        """Give the content of ``verdict.md``."""
+        """Return the content of ``verdict.md``."""
         lines = [f"# Verdict: {self.word}", "", f"{self.meaning[0].upper()}{self.meaning[1:]}.", ""]
         return "\n".join([*lines, *(f"- {sentence}" for sentence in self.sentences)]) + "\n"
 
 
 def generalised_fraction(evidence: Evidence) -> float | None:
-    """Part of what is known beyond guessing of the training tiles that holds on held-out ones, 0 to 1.
+    """Return the fraction of the training accuracy above chance that generalises to held-out tiles, 0 to 1.
 
-    ``(held out - chance) / (training - chance)``; None where hardly anything is known of the training tiles.
+    ``(held out - chance) / (training - chance)``; None where the training accuracy is hardly above chance.
     """
     known = evidence.training.value - evidence.chance
     if known < _SAME:
@@ -140,14 +139,14 @@ def generalised_fraction(evidence: Evidence) -> float | None:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Judge a training by its accuracy on groups that it has not seen.
+    """Judge a training by its accuracy on held-out groups.
 
-    Where the interval of the held-out balanced accuracy reaches down to guessing, the network has memorised if it
-    knows its training tiles (half of the way from guessing to perfect, or more), else it has found nothing to learn;
-    where the value itself is that high for all its interval, nothing is decided. Above guessing, it has learned if the
-    value is at least half of the way to perfect and at least 0.8 of what is known of the training tiles holds; it has
-    memorised if less than a quarter holds; and between these it has learned partly. The other evidence is told, but
-    does not change the word.
+    Where the confidence interval of the held-out balanced accuracy includes chance, the network has memorised if its
+    training accuracy is high (half of the way from chance to perfect, or more), else it has found nothing to learn;
+    where the held-out value itself is that high despite its interval, the verdict is undecided. Above chance, it has
+    learned if the value is at least half of the way to perfect and at least 0.8 of the training accuracy above chance
+    generalises; it has memorised if less than a quarter does; and between these it has learned partly. The other
+    evidence is reported, but does not change the verdict.
     """
     middle, held = (1 + evidence.chance) / 2, evidence.held_out
     known, kept = evidence.training.value >= middle, generalised_fraction(evidence)
@@ -166,19 +165,19 @@ def judge(evidence: Evidence) -> Verdict:
 def _sentences(evidence: Evidence, kept: float | None) -> list[str]:
     held, groups = evidence.held_out, f"{evidence.groups} group{'' if evidence.groups == 1 else 's'}"
     found = [
-        f"on {evidence.tiles} tiles of {groups} never seen ({evidence.where}) {_percent(held)} are right, classes "
-        f"weighed alike; on the tiles trained on {_percent(evidence.training, False)}; guessing gives "
+        f"balanced accuracy {_percent(held)} on {evidence.tiles} tiles of {groups} held out ({evidence.where}), "
+        f"{_percent(evidence.training, False)} on the training tiles; chance is "
         f"{100 * evidence.chance:.0f} %; mean of {evidence.runs} training{'' if evidence.runs == 1 else 's'}"
     ]
     if kept is not None:
-        found.append(f"of what it knows of its training tiles beyond guessing, {100 * kept:.0f} % holds on others")
+        found.append(f"{100 * kept:.0f} % of the training accuracy above chance generalises to held-out tiles")
     if evidence.speed is not None:
         found.append(_speed_sentence(evidence.speed))
     shuffled = evidence.shuffled_held_out
     if shuffled is not None and shuffled.lo is not None and shuffled.lo > evidence.chance:
         found.append(
-            f"trained on shuffled labels it is still right on {_percent(shuffled)} of the held-out tiles, which memory "
-            "cannot be: check for copies of tiles on both sides"
+            f"trained on shuffled labels, its balanced accuracy on held-out tiles is still {_percent(shuffled)}, which "
+            "memorisation does not explain: check for copies of tiles in both splits"
         )
     if evidence.by_tile is not None:
         found.append(_pair_sentence(evidence.by_tile, held))
@@ -191,28 +190,30 @@ def _speed_sentence(speed: Speed) -> str:
     goal = f"{100 * speed.accuracy:.0f} % training accuracy"
     times = f"{speed.shuffled_reached} of {speed.shuffled_runs} trainings on shuffled labels, which can only memorise"
     if speed.true is None:
-        return f"fewer than half of the trainings came to {goal} at all"
+        return f"fewer than half of the trainings reached {goal}"
     true = f"true labels took {speed.true:g} of {speed.epochs} epochs to {goal}"
     if speed.shuffled is None:
         return (
-            f"{true}; of {times}, came that far (they ended at {100 * speed.shuffled_accuracy:.0f} %), so memory alone "
+            f"{true}; {times}, reached it (they ended at {100 * speed.shuffled_accuracy:.0f} %), so memorisation alone "
             "does not explain it"
         )
-    slower = "memory alone was as fast" if speed.shuffled <= 1.25 * speed.true else "memory alone was slower"
+    slower = "memorisation was as fast" if speed.shuffled <= 1.25 * speed.true else "memorisation was slower"
     return (
-        f"{true}; {times}, came that far, in {speed.shuffled:g} epochs: {slower}, so a training accuracy like this "
+        f"{true}; {times}, reached it in {speed.shuffled:g} epochs: {slower}, so a training accuracy like this "
         "proves nothing by itself"
     )
 
 
 def _pair_sentence(by_tile: Estimate, by_group: Estimate) -> str:
-    text = f"held out tile by tile, with neighbours trained on, {_percent(by_tile)} would seem right"
+    text = (
+        f"with tiles held out at random, and their neighbours trained on, the balanced accuracy is {_percent(by_tile)}"
+    )
     gap = by_tile.value - by_group.value
     if gap <= _SAME:
-        return f"{text}, no more than by group: the fields themselves give nothing away"
+        return f"{text}, no higher than by group: fields are not recognised by themselves"
     if by_tile.lo is None or by_tile.lo <= by_group.value:
-        return f"{text}: {100 * gap:.0f} points more, too few for so few groups to tell it from chance"
-    return f"{text}: {100 * gap:.0f} points too many, which is what it knows of the fields rather than the classes"
+        return f"{text}: {100 * gap:.0f} points higher, not significant with so few groups"
+    return f"{text}: {100 * gap:.0f} points too high, as the network recognises fields rather than classes"
 
 
 def _percent(value: Estimate, interval: bool = True) -> str:
@@ -229,7 +230,7 @@ def compare_speed(true: pd.DataFrame, shuffled: pd.DataFrame, commonest: float) 
     true, shuffled
         Histories: columns run, epoch, accuracy (on the training tiles, while training).
     commonest
-        Part of the training tiles that are of the commonest class.
+        Fraction of the training tiles that are of the most frequent class.
 
     Returns
     -------
@@ -250,5 +251,5 @@ def compare_speed(true: pd.DataFrame, shuffled: pd.DataFrame, commonest: float) 
 
 
 def weakest_class(recalls: Mapping[str, float]) -> str:
-    """Name the class that is recognised least."""
+    """Return the class of the lowest recall."""
     return min(recalls, key=lambda name: recalls[name])

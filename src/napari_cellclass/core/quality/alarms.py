@@ -13,7 +13,7 @@ from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.stats.metrics import EvalReport
 
 # An untrained network of K classes has a loss near ln K.
-_GUESSING = 0.95
+_CHANCE_LOSS = 0.95
 _MEMORISED = 0.1
 _FEW_HELD_OUT = 6
 LEARNED_NOTHING = frozenset({"one-class", "loss-of-guessing"})
@@ -60,17 +60,17 @@ def check_one_class(report: EvalReport) -> Iterator[Finding]:
     occurring = np.flatnonzero(np.sum(report.confusion, axis=1))
     if len(predicted) == 1 and len(occurring) > 1:
         name = report.classes[int(predicted[0])]
-        text = f"the network calls every held-out tile {name!r}: it has learned nothing; train again"
+        text = f"the network predicts {name!r} for every held-out tile: it has learned nothing; train again"
         yield Finding("warning", "one-class", text)
 
 
 def check_training_loss(loss: float, classes: int) -> Iterator[Finding]:
-    """Alarm where the training loss is at least 95 % of ln K, that of guessing among K classes."""
-    if loss >= _GUESSING * math.log(classes):
+    """Alarm where the training loss is at least 95 % of ln K, the loss at chance level with K classes."""
+    if loss >= _CHANCE_LOSS * math.log(classes):
         yield Finding(
             "warning",
             "loss-of-guessing",
-            f"the training loss ended at {loss:.3f}, as for guessing among {classes} classes "
+            f"the training loss ended at {loss:.3f}, as at chance with {classes} classes "
             f"({math.log(classes):.3f}): the network has learned nothing; train longer, or with another learning "
             "rate or seed",
         )
@@ -79,7 +79,7 @@ def check_training_loss(loss: float, classes: int) -> Iterator[Finding]:
 def check_memorised(train_accuracy: float, report: EvalReport) -> Iterator[Finding]:
     """Alarm where the training accuracy is more than 0.1 above the upper bound of the held-out one.
 
-    The training accuracy is measured while training, on varied tiles, and so rather too low than too high.
+    The training accuracy is measured during training, on augmented tiles, and so rather too low than too high.
     """
     held = report.accuracy
     if held.hi is not None and train_accuracy - held.hi > _MEMORISED:
@@ -88,14 +88,14 @@ def check_memorised(train_accuracy: float, report: EvalReport) -> Iterator[Findi
             "memorised",
             f"the accuracy is {train_accuracy:.2f} on the training tiles, but {held.value:.2f} "
             f"({held.lo:.2f} to {held.hi:.2f}) on held-out groups: the network has memorised its tiles rather than "
-            "learned the classes; add groups, or check that the classes can be told apart",
+            "learned the classes; add groups, or check that the classes can be distinguished",
         )
 
 
 def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
-    """Alarm where the held-out balanced accuracy cannot be told from guessing.
+    """Alarm where the held-out balanced accuracy is not significantly above chance.
 
-    With fewer than 6 groups a good value may have an interval down to guessing for their want alone; that is a
+    With fewer than 6 groups the interval of a good value may include chance only because they are few; that is a
     note, not a warning.
 
     Parameters
@@ -103,7 +103,7 @@ def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
     report
         The figures on the held-out tiles.
     told
-        Whether another alarm said already that nothing was learned.
+        Whether another alarm already says that nothing was learned.
     """
     occurring = int(np.count_nonzero(np.sum(report.confusion, axis=1)))
     value = report.balanced_accuracy
@@ -112,19 +112,19 @@ def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
     chance = 1 / occurring
     groups = f"{report.groups} group{'' if report.groups == 1 else 's'}"
     if value.lo is None:
-        text = f"all held-out tiles are of {groups}: how good the network is on others cannot be known; add fields"
+        text = f"all held-out tiles are of {groups}: its accuracy on other groups is unknown; add fields"
         yield Finding("note", "too-few-groups", text)
     elif value.lo <= chance:
         span = f"{value.value:.2f} (95 % confidence interval {value.lo:.2f} to {value.hi:.2f})"
         if report.groups < _FEW_HELD_OUT and value.value >= (1 + chance) / 2:
             text = (
-                f"only {groups} are held out: a balanced accuracy of {span} cannot be told from guessing "
-                f"({chance:.2f}); add fields or wells to know"
+                f"only {groups} are held out: a balanced accuracy of {span} is not significantly above "
+                f"chance ({chance:.2f}); add fields or wells"
             )
             yield Finding("note", "too-few-groups", text)
         elif not told:
             text = (
-                f"the held-out balanced accuracy of {span} cannot be told from guessing ({chance:.2f}): the network "
-                "has learned nothing that holds for other groups; do not trust its maps"
+                f"the held-out balanced accuracy of {span} is not significantly above chance ({chance:.2f}): the "
+                "network has learned nothing that generalises to other groups; do not trust its maps"
             )
             yield Finding("warning", "nothing-learned", text)

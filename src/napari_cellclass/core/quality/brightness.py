@@ -21,7 +21,7 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
     Two linear models are tried on groups that they have not seen, on up to 300 tiles: one is given every channel's
     mean and standard deviation, the other texture features of tiles brought to one brightness. The classes differ in
     brightness alone where the first one's 95 % confidence interval lies above what the second reaches, and its value
-    is 60 % or more of the way from guessing to 1. Whether that is biology or the exposure no figure can tell. With
+    is 60 % or more of the way from chance to 1. Whether that is biology or exposure cannot be measured. With
     fewer than 6 groups nothing is said.
 
     Parameters

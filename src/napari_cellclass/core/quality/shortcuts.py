@@ -38,7 +38,7 @@ _ADVICE = {
 _FOLDS = 10
 # With fewer, classes that differ in nothing are often parted by chance: 2 of 6 times with 2 groups each.
 MIN_GROUPS = 6
-# Part of the way from guessing to being always right.
+# Fraction of the way from chance to perfect.
 _LARGE = 0.6
 MAX_TILES = 2000
 
@@ -233,7 +233,7 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
             title = SHORTCUT_TITLES[one.name]
             text = (
                 f"{title[0].upper()}{title[1:]} reaches {value.value:.2f} on held-out groups (95 % confidence interval "
-                f"{value.lo:.2f} to {value.hi:.2f}, guessing {chance:.2f}): {_ADVICE[one.name]}"
+                f"{value.lo:.2f} to {value.hi:.2f}, chance {chance:.2f}): {_ADVICE[one.name]}"
             )
             alarms.append(Finding("warning", f"shortcut-{one.name}", text))
     texture = next((one.estimate for one in shortcuts if one.name == "texture"), None)
