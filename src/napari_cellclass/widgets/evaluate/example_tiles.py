@@ -1,4 +1,4 @@
-"""The panel in a dock: pages of test tiles in a chosen order, all of them or those of one cell of the matrix."""
+"""Pages of test tiles in a chosen order: all, or those of one cell of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class PanelView(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._evaluation: Evaluation | None = None
-        self._drawn: Evaluation | None = None  # that of the tiles on screen, until others are read
+        self._drawn: Evaluation | None = None  # the evaluation of the tiles on screen, until others are read
         self._cell: tuple[int, int] | None = None
-        self._places: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._tile_indices: NDArray[np.int64] = np.zeros(0, np.int64)
         self._job: Job | None = None
         self._requests = 0
         self.page = 0
@@ -67,8 +67,8 @@ class PanelView(QWidget):
         self.order.currentIndexChanged.connect(self._reordered)
         self.seed.valueChanged.connect(self._reordered)
         self.all_button.clicked.connect(self.show_all)
-        self.back_button.clicked.connect(lambda: self.turn(-1))
-        self.next_button.clicked.connect(lambda: self.turn(1))
+        self.back_button.clicked.connect(lambda: self.turn_pages(-1))
+        self.next_button.clicked.connect(lambda: self.turn_pages(1))
         self.figure.mouseDoubleClickEvent = self._double_clicked
 
     def show_set(self, evaluation: Evaluation) -> None:
@@ -77,7 +77,7 @@ class PanelView(QWidget):
         self.show_all()
 
     def show_all(self) -> None:
-        """Show the tiles of all cells."""
+        """Show all tiles."""
         self._cell = None
         self._reordered()
 
@@ -87,30 +87,30 @@ class PanelView(QWidget):
         self._reordered()
 
     @property
-    def places(self) -> NDArray[np.int64]:
-        """Places of the tiles of all pages, in order."""
-        return self._places
+    def tile_indices(self) -> NDArray[np.int64]:
+        """Indices of the tiles of all pages, in order."""
+        return self._tile_indices
 
-    def turn(self, pages: int) -> None:
-        """Go some pages forward or back."""
-        last = max(0, -(-len(self._places) // TILES_PER_PAGE) - 1)
+    def turn_pages(self, pages: int) -> None:
+        """Go forward or back by a number of pages."""
+        last = max(0, -(-len(self._tile_indices) // TILES_PER_PAGE) - 1)
         self._show_page(min(last, max(0, self.page + pages)))
 
     def cell_text(self) -> str:
-        """Say which tiles are shown."""
+        """Describe which tiles are shown."""
         assert self._evaluation is not None
         if self._cell is None:
-            return f"all tiles ({len(self._places):,})"
+            return f"all tiles ({len(self._tile_indices):,})"
         names = self._evaluation.data.scheme.names
-        truth, said = names[self._cell[0]], names[self._cell[1]]
-        return f"{truth} called {'so' if truth == said else said} ({len(self._places):,})"
+        truth, predicted = names[self._cell[0]], names[self._cell[1]]
+        return f"{truth} predicted as {predicted} ({len(self._tile_indices):,})"
 
     def _reordered(self) -> None:
         order: PanelOrder = self.order.currentData()
         self.seed.setVisible(order == "random")
         if self._evaluation is None:
             return
-        self._places = panel_tile_indices(self._evaluation, order, self.seed.value(), self._cell)
+        self._tile_indices = panel_tile_indices(self._evaluation, order, self.seed.value(), self._cell)
         self.title.setText(f"Tiles: {self.cell_text()}")
         self.all_button.setVisible(self._cell is not None)
         self._show_page(0)
@@ -118,7 +118,7 @@ class PanelView(QWidget):
     def _show_page(self, page: int) -> None:
         assert self._evaluation is not None
         self.page = page
-        count = max(1, -(-len(self._places) // TILES_PER_PAGE))
+        count = max(1, -(-len(self._tile_indices) // TILES_PER_PAGE))
         self.status.setText(f"page {page + 1} of {count}")
         self.back_button.setEnabled(page > 0)
         self.next_button.setEnabled(page + 1 < count)
@@ -126,8 +126,8 @@ class PanelView(QWidget):
             self._job.cancel()
         self._requests += 1
         number, evaluation = self._requests, self._evaluation
-        places = self._places[page * TILES_PER_PAGE : (page + 1) * TILES_PER_PAGE]
-        self._job = start_job(work.tiles, owner=self, evaluation=evaluation, places=places)
+        tile_indices = self._tile_indices[page * TILES_PER_PAGE : (page + 1) * TILES_PER_PAGE]
+        self._job = start_job(work.tiles, owner=self, evaluation=evaluation, tile_indices=tile_indices)
         self._job.returned.connect(lambda tiles: self._show(evaluation, tiles) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)) if number == self._requests else None)
 

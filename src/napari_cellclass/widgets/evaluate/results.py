@@ -1,4 +1,4 @@
-"""What an evaluation shows: a test set's figures, its confusion matrix, its tiles, and whether to trust it."""
+"""The results of an evaluation: figures of a test set, confusion matrix, tiles, and checks of trust."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RELIABILITY_PX = 330
 class EvaluationResults(QWidget):
     """Shows one of the test sets of an evaluation.
 
-    ``cell`` is sent with the places of true and predicted class, ``opened`` with an evaluation and its tile, and
+    ``cell`` is sent with the indices of true and predicted class, ``opened`` with an evaluation and its tile, and
     ``save`` without anything.
     """
 
@@ -56,15 +56,15 @@ class EvaluationResults(QWidget):
         self.panel = PanelView(viewer)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
         self.fields = FigureView(viewer, lambda width: fields_height(self.shown.report))
-        self.shortcuts = FigureView(viewer, lambda width: self._paper_height("shortcuts"))
-        self.stress = FigureView(viewer, lambda width: self._paper_height("robustness"))
+        self.shortcuts = FigureView(viewer, lambda width: self._white_figure_height("shortcuts"))
+        self.stress = FigureView(viewer, lambda width: self._white_figure_height("robustness"))
         self.save_button = QPushButton("Save kit …")
         self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.sets, self.text, self.alarms, self.figures):
             column.addWidget(widget)
-        title = WrappedLabel("Confusion matrix: rows are the truth. Click a cell to see its tiles.")
+        title = WrappedLabel("Confusion matrix: rows are the ground truth. Click a cell to see its tiles.")
         for widget in (title, self.confusion, self.panel, self.classes):
             column.addWidget(widget)
         for view in self._views():
@@ -100,10 +100,10 @@ class EvaluationResults(QWidget):
 
     def _show_set(self) -> None:
         one, report = self.shown, self.shown.report
-        # How the intervals were made matters at once only where they are too narrow.
+        # How the intervals were made is shown at once only where they are too narrow.
         how = "" if report.groups > 1 else f" Intervals: {report.interval}."
         self.text.setText(f"{one.name}: n = {counted(report.n, 'tile')} of {counted(report.groups, 'group')}.{how}")
-        self.figures.setToolTip(f"intervals: {report.interval}")
+        self.figures.setToolTip(f"95 % confidence intervals (CI): {report.interval}")
         warnings = any(alarm.severity == "warning" for alarm in one.alarms)
         self.alarms.setText("\n".join(f"{alarm.severity.capitalize()}: {alarm.text}." for alarm in one.alarms))
         self.alarms.setStyleSheet(_WARNING if warnings else "")
@@ -123,14 +123,14 @@ class EvaluationResults(QWidget):
             else:
                 view.show_figure(partial(_render_on_white, partial(draw, table, k)))
 
-    def _paper_height(self, name: str) -> int:
+    def _white_figure_height(self, name: str) -> int:
         table = getattr(self.shown, name)
         inches = {"shortcuts": shortcut_figure_inches, "robustness": perturbation_figure_inches}[name]
         return 1 if table is None else height_on_white(inches(table))
 
-    def _cell_clicked(self, truth: int, said: int) -> None:
-        self.panel.show_cell((truth, said))
-        self.cell.emit(truth, said)
+    def _cell_clicked(self, truth: int, predicted: int) -> None:
+        self.panel.show_cell((truth, predicted))
+        self.cell.emit(truth, predicted)
 
     def close_down(self) -> None:
         """Stop reading and following the viewer."""

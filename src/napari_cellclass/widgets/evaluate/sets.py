@@ -22,7 +22,7 @@ from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 
 _NAME, _PATH = 0, 1
-_ROW_PX, _MOST_ROWS = 24, 5
+_ROW_PX, _MAX_ROWS = 24, 5
 
 
 class SetList(QWidget):
@@ -44,7 +44,7 @@ class SetList(QWidget):
         self.folder_button, self.csv_button = QPushButton("Add folder …"), QPushButton("Add list …")
         self.remove_button = QPushButton("Remove")
         self.folder_button.setToolTip("a folder with one sub-folder of tiles or fields per class")
-        self.csv_button.setToolTip("a TILES.csv with path, y0, x0, y1, x1, class_name and, at will, group")
+        self.csv_button.setToolTip("a TILES.csv with path, y0, x0, y1, x1, class_name and optionally group")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.table)
@@ -55,7 +55,7 @@ class SetList(QWidget):
         self._fit()
 
     def add(self, path: Path) -> None:
-        """Add a test set under a name of its own; one that is there already is not added twice."""
+        """Add a test set under a unique name; one that is listed already is not added twice."""
         rows = [self.table.item(i, _PATH).text() for i in range(self.table.rowCount())]
         if str(path) in rows:
             self.table.selectRow(rows.index(str(path)))
@@ -63,7 +63,7 @@ class SetList(QWidget):
         try:
             name = name_test_sets([NamedTestSet("", Path(text)) for text in (*rows, str(path))])[-1].name
         except CellClassError:
-            name = path.stem  # the user is told at Run that two have one name
+            name = path.stem  # Run reports that two have the same name
         row = self.table.rowCount()
         self.table.insertRow(row)
         self.table.setItem(row, _NAME, QTableWidgetItem(name))
@@ -85,7 +85,7 @@ class SetList(QWidget):
         Raises
         ------
         ParamsError
-            There is none, or names are not possible.
+            There is none, or two have the same name.
         """
         rows = range(self.table.rowCount())
         found = [
@@ -96,7 +96,7 @@ class SetList(QWidget):
         return name_test_sets(found)
 
     def _fit(self) -> None:
-        rows = max(2, min(_MOST_ROWS, self.table.rowCount()))
+        rows = max(2, min(_MAX_ROWS, self.table.rowCount()))
         self.table.setFixedHeight(self.table.horizontalHeader().sizeHint().height() + _ROW_PX * rows + 6)
         self.remove_button.setEnabled(self.table.rowCount() > 0)
 

@@ -1,4 +1,4 @@
-"""Tables of an evaluation: its figures, the confusion matrix with cells to click on, and the classes."""
+"""Tables of an evaluation: its figures, the confusion matrix with clickable cells, and the classes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import EvalReport
 from napari_cellclass.widgets.common.text import plain_tip
 
-_ROW_PX, _MOST_ROWS = 24, 10
-_LEAST_CELL_PX, _MOST_ACROSS = 42, 5  # more of that width need a scroll bar in the narrowest dock
-_CELL_PX, _MOST_CELLS = 40, 10
+_ROW_PX, _MAX_ROWS = 24, 10
+_MIN_CELL_PX, _MAX_COLUMNS = 42, 5  # more columns of that width need a scroll bar in the narrowest dock
+_CELL_PX, _MAX_CELLS = 40, 10
 _CENTRE = Qt.AlignmentFlag.AlignCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def _figure(found: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """Give a class's figure with its interval, as far as there is one: short for a cell, and long."""
+    """Give a class's figure with its interval, where there is one: short for a cell, and long."""
     value, bounds = found[name], found[f"{name}_interval"]
     if value is None:
         return "-", "not defined: there is no such tile"
     if bounds is None:
-        return f"{value:.3f}", f"{name} {value:.3f}; no interval can be given"
+        return f"{value:.3f}", f"{name} {value:.3f}; no confidence interval is defined"
     lo, hi = bounds
     return f"{value:.3f}\n{lo:.2f}–{hi:.2f}", f"{name} {value:.3f}, 95 % confidence interval {lo:.3f} to {hi:.3f}"
 
@@ -57,14 +57,14 @@ class _Table(QTableWidget):
                     cell.setTextAlignment(_RIGHT)
                 self.setItem(i, j, cell)
         row_px = self.verticalHeader().defaultSectionSize()
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + row_px * min(_MOST_ROWS, len(rows)) + 6)
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + row_px * min(_MAX_ROWS, len(rows)) + 6)
 
 
 class FigureTable(_Table):
     """Accuracy, balanced accuracy, kappa and ECE of a test set with their intervals."""
 
     def __init__(self) -> None:
-        super().__init__(["figure", "value", "95 % confidence interval"])
+        super().__init__(["figure", "value", "95 % CI"])
 
     def show_report(self, report: EvalReport) -> None:
         """Fill the rows."""
@@ -80,7 +80,7 @@ class FigureTable(_Table):
 def _row(name: str, value: Estimate | None) -> tuple[str, str, str]:
     if value is None:
         return name, "-", ""
-    bounds = "none can be given" if value.lo is None else f"{value.lo:.3f} to {value.hi:.3f}"
+    bounds = "not defined" if value.lo is None else f"{value.lo:.3f} to {value.hi:.3f}"
     return name, f"{value.value:.3f}", bounds
 
 
@@ -89,7 +89,7 @@ class ClassTable(_Table):
 
     def __init__(self) -> None:
         super().__init__(["class", "tiles", "recall", "precision", "F1"])
-        self.setToolTip("with 95 % confidence intervals, where these can be given")
+        self.setToolTip("with 95 % confidence intervals, where these are defined")
 
     def show_report(self, report: EvalReport) -> None:
         """Fill the rows."""
@@ -103,7 +103,7 @@ class ClassTable(_Table):
 
 
 class ConfusionTable(QTableWidget):
-    """The confusion matrix, rows the truth; ``cell`` is sent with the places of the classes of a clicked cell."""
+    """The confusion matrix, rows are the ground truth; ``cell`` is sent with the class indices of a clicked cell."""
 
     cell = Signal(int, int)
 
@@ -113,9 +113,9 @@ class ConfusionTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setToolTip("rows are the truth, columns the prediction; click a cell to see its tiles")
+        self.setToolTip("rows are the ground truth, columns the prediction; click a cell to see its tiles")
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setMinimumSectionSize(_LEAST_CELL_PX)
+        self.horizontalHeader().setMinimumSectionSize(_MIN_CELL_PX)
         for header in (self.horizontalHeader(), self.verticalHeader()):
             header.setHighlightSections(False)
             header.setTextElideMode(Qt.TextElideMode.ElideRight)
@@ -123,9 +123,9 @@ class ConfusionTable(QTableWidget):
         self.cellClicked.connect(self.cell)
 
     def show_report(self, report: EvalReport) -> None:
-        """Fill the cells with tiles and their part of the row."""
+        """Fill the cells with tiles and their fraction of the row."""
         counts = np.array(report.confusion)
-        part = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        fraction = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         k = len(report.classes)
         self.setRowCount(k)
         self.setColumnCount(k)
@@ -137,25 +137,25 @@ class ConfusionTable(QTableWidget):
             self.setVerticalHeaderItem(i, down)
         for i in range(k):
             for j in range(k):
-                item = QTableWidgetItem(f"{counts[i, j]:,}\n{part[i, j]:.0%}")
+                item = QTableWidgetItem(f"{counts[i, j]:,}\n{fraction[i, j]:.0%}")
                 item.setTextAlignment(_CENTRE)
-                item.setBackground(_shade(part[i, j]))
-                item.setForeground(QColor("white" if part[i, j] > 0.5 else "#202020"))
-                said = "called so" if i == j else f"called {report.classes[j]}"
+                item.setBackground(_shade(fraction[i, j]))
+                item.setForeground(QColor("white" if fraction[i, j] > 0.5 else "#202020"))
+                predicted = f"predicted as {report.classes[j]}"
                 item.setToolTip(
-                    plain_tip(f"{counts[i, j]:,} tiles of {report.classes[i]} are {said}; click to see them")
+                    plain_tip(f"{counts[i, j]:,} tiles of {report.classes[i]} are {predicted}; click to see them")
                 )
                 self.setItem(i, j, item)
-        bar = self.horizontalScrollBar().sizeHint().height() if k > _MOST_ACROSS else 4
+        bar = self.horizontalScrollBar().sizeHint().height() if k > _MAX_COLUMNS else 4
         height = self.horizontalHeader().sizeHint().height()
-        self.setFixedHeight(height + _CELL_PX * min(_MOST_CELLS, k) + bar + 2 * self.frameWidth())
+        self.setFixedHeight(height + _CELL_PX * min(_MAX_CELLS, k) + bar + 2 * self.frameWidth())
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def _shade(part: float) -> QColor:
+def _shade(fraction: float) -> QColor:
     """From nearly white to the blue of the other figures."""
     pale, deep = np.array([240, 245, 250]), np.array([0, 90, 150])
-    return QColor(*(int(v) for v in pale + part * (deep - pale)))
+    return QColor(*(int(v) for v in pale + fraction * (deep - pale)))

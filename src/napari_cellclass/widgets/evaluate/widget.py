@@ -1,4 +1,4 @@
-"""The widget *Evaluate*: a model, labelled tiles that it has not seen, and how well it does on them."""
+"""The widget *Evaluate*: a model, labelled tiles that it has not seen, and how well it classifies them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _SETTINGS = ["group_by", "precision", "shortcuts", "stress"]
-_MOST_ON_SHEET = 100
+_MAX_ON_SHEET = 100
 
 
 class EvaluateWidget(DockedWidget):
-    """Evaluate a model on test sets, and look at the tiles behind every figure.
+    """Evaluate a model on test sets, and see the tiles behind every figure.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class EvaluateWidget(DockedWidget):
         self._reading: Job | None = None
         self._requests = 0
         self._sheet: tuple[Evaluation, dict[int, PanelTile]] | None = None
-        self.layers = EvaluatedLayers(napari_viewer, self._open_place)
+        self.layers = EvaluatedLayers(napari_viewer, self._open_tile_of_sheet)
         self._build()
         self.run_button.clicked.connect(self.run)
         self.results.cell.connect(self._show_cell)
@@ -63,7 +63,7 @@ class EvaluateWidget(DockedWidget):
     def _build(self) -> None:
         self.model = FileEdit(
             filter="Models (*.cellclass *.keras)",
-            tooltip="the model to judge; when empty, that of Classify field or the last one that was trained",
+            tooltip="the model to evaluate; when empty, that of Classify field or the last one trained",
         )
         self.model.line_edit.value = ""
         self.model.line_edit.native.setPlaceholderText("that of Classify field, or the last trained")
@@ -80,7 +80,7 @@ class EvaluateWidget(DockedWidget):
         column.addStretch(1)
         self._scroll = self.fill(inner)
 
-    # -- what is asked for ---------------------------------------------------------------------
+    # -- request -------------------------------------------------------------------------------
 
     def set_model(self, path: Path) -> None:
         """Choose a model, as if its path had been typed."""
@@ -98,7 +98,7 @@ class EvaluateWidget(DockedWidget):
             raise ParamsError("no model is chosen; choose a .cellclass file, or train one")
         return path
 
-    def _ask(self) -> work.EvaluateRequest:
+    def _request_from_form(self) -> work.EvaluateRequest:
         model, sets = self._model_path(), self.sets.chosen()
         values = {name: value for name, value in self.form.values().items() if value is not None}
         data = [str(one.path) for one in sets]
@@ -109,30 +109,30 @@ class EvaluateWidget(DockedWidget):
     # -- running -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Evaluate the model; the window stays free meanwhile."""
+        """Evaluate the model; the window stays responsive."""
         if self.panel.running:
             return
         try:
-            run_with_keras_details(self.panel, work.run, self._evaluated, self._ask(), self)
-            self.results.setVisible(False)  # those of other sets or another model
+            run_with_keras_details(self.panel, work.run, self._evaluated, self._request_from_form(), self)
+            self.results.setVisible(False)  # results of other sets or another model
         except CellClassError as error:
             self.panel.failed(error)
 
     def _evaluated(self, evaluated: EvaluatedModel) -> None:
         self.results.show_evaluated(evaluated)
-        left = [text for one in evaluated.sets for _, text in one.evaluation.data.skipped]
-        said = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}"
-        said += "." if evaluated.precision == "f32" else f", in {evaluated.precision}."
+        skipped = [reason for one in evaluated.sets for _, reason in one.evaluation.data.skipped]
+        text = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}"
+        text += "." if evaluated.precision == "f32" else f", in {evaluated.precision}."
         if evaluated.warning:
-            said += f"\n{evaluated.warning}"
-        if left:
-            said += f"\nLeft out: {counted(len(left), 'file')}, such as: {left[0]}"
-        self.panel.show_message(said)
+            text += f"\n{evaluated.warning}"
+        if skipped:
+            text += f"\nSkipped: {counted(len(skipped), 'file')}, such as: {skipped[0]}"
+        self.panel.show_message(text)
 
     # -- tiles ---------------------------------------------------------------------------------
 
     def _read(self, function: Any, returned: Any, **kwargs: Any) -> None:
-        """Read something for the viewer; an earlier wish is dropped."""
+        """Read something for the viewer; an earlier request is dropped."""
         if self._reading is not None:
             self._reading.cancel()
         self._requests += 1
@@ -141,9 +141,9 @@ class EvaluateWidget(DockedWidget):
         job.returned.connect(lambda found: returned(found) if number == self._requests else None)
         job.failed.connect(lambda error: self.panel.failed(error) if number == self._requests else None)
 
-    def _show_cell(self, truth: int, said: int) -> None:
-        evaluation, places = self.results.shown.evaluation, self.results.panel.places
-        if len(places) == 0:
+    def _show_cell(self, truth: int, predicted: int) -> None:
+        evaluation, tile_indices = self.results.shown.evaluation, self.results.panel.tile_indices
+        if len(tile_indices) == 0:
             self.panel.show_message("There are no such tiles.")
             return
         name = f"{self.results.shown.name}: {self.results.panel.cell_text()}"
@@ -151,14 +151,16 @@ class EvaluateWidget(DockedWidget):
         def show(tiles: tuple[PanelTile, ...]) -> None:
             self._sheet = evaluation, {tile.tile_index: tile for tile in tiles}
             self.layers.show_sheet(tiles, name)
-            first = "" if len(tiles) == len(places) else f"The first {len(tiles)} of {len(places):,} tiles. "
+            first = (
+                "" if len(tiles) == len(tile_indices) else f"The first {len(tiles)} of {len(tile_indices):,} tiles. "
+            )
             self.panel.show_message(f"{first}Double-click a tile to see it in its field.")
 
-        self._read(work.tiles, show, evaluation=evaluation, places=places[:_MOST_ON_SHEET])
+        self._read(work.tiles, show, evaluation=evaluation, tile_indices=tile_indices[:_MAX_ON_SHEET])
 
-    def _open_place(self, place: int) -> None:
+    def _open_tile_of_sheet(self, tile_index: int) -> None:
         if self._sheet is not None:
-            self._open(self._sheet[0], self._sheet[1][place])
+            self._open(self._sheet[0], self._sheet[1][tile_index])
 
     def _open(self, evaluation: Evaluation, tile: PanelTile) -> None:
         self._read(work.open_tile, self._opened, evaluation=evaluation, tile=tile)

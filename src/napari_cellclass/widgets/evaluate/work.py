@@ -1,4 +1,4 @@
-"""What the Evaluate widget does away from the window: run the model, read tiles, open a field, write the kit."""
+"""The jobs of the Evaluate widget, without Qt: run the model, read tiles, open a field, write the kit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel, NamedTestS
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What is asked for: parameters of the command, test sets, and what a ``.keras`` file does not contain."""
+    """A request: parameters of the command, test sets, and what a ``.keras`` file does not contain."""
 
     params: EvaluateParams
     sets: tuple[NamedTestSet, ...]
@@ -31,7 +31,7 @@ class EvaluateRequest:
 
 @dataclass(frozen=True, eq=False)
 class TileInField:
-    """A tile's field, to be shown, and its box there in px."""
+    """A tile's field as it is displayed, and the tile's box in it in px."""
 
     picture: DisplayImage
     box: tuple[int, int, int, int]
@@ -52,9 +52,9 @@ def run(request: EvaluateRequest, task: Task) -> EvaluatedModel:
     return evaluate_model(params, request.sets, model, task)
 
 
-def tiles(evaluation: Evaluation, places: NDArray[Any], task: Task) -> tuple[PanelTile, ...]:
-    """Read tiles to be shown."""
-    return read_panel(evaluation, places, task)
+def tiles(evaluation: Evaluation, tile_indices: NDArray[Any], task: Task) -> tuple[PanelTile, ...]:
+    """Read tiles for display."""
+    return read_panel(evaluation, tile_indices, task)
 
 
 def open_tile(evaluation: Evaluation, tile: PanelTile, task: Task) -> TileInField:

@@ -1,4 +1,4 @@
-"""A plate to look at and to click on: a cell per well, coloured by the part of one class."""
+"""A clickable map of a plate: a cell per well, coloured by the fraction of one class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from napari_cellclass.core.plates.tables import classes_in_table
 from napari_cellclass.core.plates.wells import Well, parse_well, plate_format, row_name
 
-_EDGE_PX, _BAR_PX, _LEAST_PX = 20, 34, 4
+_EDGE_PX, _BAR_PX, _MIN_CELL_PX = 20, 34, 4
 _EMPTY, _FAILED = QColor(128, 128, 128, 45), QColor(150, 150, 150)
 _CHOSEN = "#E69F00"
 
@@ -35,7 +35,7 @@ class PlateView(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
     def show_wells(self, wells: pd.DataFrame, colours: NDArray[np.uint8]) -> None:
-        """Show a table of wells; the colours are uint8 (256, 3) for a part of 0 to 1."""
+        """Show a table of wells; the colours are uint8 (256, 3) for a fraction of 0 to 1."""
         rows = [row for _, row in wells.iterrows()]
         self._wells = {well: row for row in rows if (well := parse_well(row["well"])) is not None}
         self._plate = plate_format(list(self._wells)) if self._wells else (8, 12)
@@ -44,7 +44,7 @@ class PlateView(QWidget):
         self._fit()
 
     def show_class(self, name: str) -> None:
-        """Colour the wells by the part of a class."""
+        """Colour the wells by the fraction of a class."""
         self._class = name
         self.update()
 
@@ -53,23 +53,23 @@ class PlateView(QWidget):
         self._chosen = well
         self.update()
 
-    # -- where things are ----------------------------------------------------------------------
+    # -- geometry -----------------------------------------------------------------------------
 
     def _cell_px(self) -> float:
-        return max(_LEAST_PX, (self.width() - _EDGE_PX - 2) / self._plate[1])
+        return max(_MIN_CELL_PX, (self.width() - _EDGE_PX - 2) / self._plate[1])
 
     def _fit(self) -> None:
         self.setFixedHeight(round(_EDGE_PX + self._cell_px() * self._plate[0]) + _BAR_PX)
         self.update()
 
     def cell(self, well: Well) -> QRectF:
-        """Give the place of a well in the widget."""
+        """Give the rectangle of a well in the widget."""
         side = self._cell_px()
         return QRectF(_EDGE_PX + (well.column - 1) * side, _EDGE_PX + (well.row - 1) * side, side, side)
 
-    def _at(self, place: QPointF) -> Any:
+    def _well_at(self, point: QPointF) -> Any:
         side = self._cell_px()
-        row, column = (int((v - _EDGE_PX) // side) + 1 for v in (place.y(), place.x()))
+        row, column = (int((v - _EDGE_PX) // side) + 1 for v in (point.y(), point.x()))
         return self._wells.get(Well(row, column))
 
     def resizeEvent(self, event: Any) -> None:
@@ -78,45 +78,45 @@ class PlateView(QWidget):
         self._fit()
 
     def sizeHint(self) -> QSize:
-        """Take the width that is there."""
+        """Use the width that is available."""
         return QSize(120, self.height())
 
     # -- mouse ---------------------------------------------------------------------------------
 
     def mousePressEvent(self, event: Any) -> None:
         """Choose a well."""
-        row = self._at(event.position())
+        row = self._well_at(event.position())
         if row is not None and event.button() == Qt.MouseButton.LeftButton:
             self.choose(row["well"])
             self.clicked.emit(row["well"])
 
     def mouseDoubleClickEvent(self, event: Any) -> None:
         """Open a field of a well."""
-        row = self._at(event.position())
+        row = self._well_at(event.position())
         if row is not None:
             self.opened.emit(row["well"])
 
     def event(self, event: Any) -> bool:
-        """Tell the numbers of the well under the pointer."""
+        """Show the numbers of the well under the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            row = self._at(QPointF(event.pos()))
+            row = self._well_at(QPointF(event.pos()))
             QToolTip.showText(event.globalPos(), "" if row is None else self.text_of(row), self)
             return True
         return bool(super().event(event))
 
     def text_of(self, row: pd.Series) -> str:
-        """Say what is known of a well."""
+        """Describe a well."""
         missing = f", {row['missing']} missing" if row["missing"] else ""
         lines = [f"{row['well']}: fields {row['fields']}{missing}"]
         if row["fields"]:
-            parts = [f"{name} {row[f'fraction_{name}']:.1%}" for name in classes_in_table(row.to_frame().T)]
-            lines += [*parts, f"{int(row['tiles']):,} tiles; double-click to open a field"]
+            fractions = [f"{name} {row[f'fraction_{name}']:.1%}" for name in classes_in_table(row.to_frame().T)]
+            lines += [*fractions, f"{int(row['tiles']):,} tiles; double-click to open a field"]
         return "\n".join(lines)
 
     # -- painting ------------------------------------------------------------------------------
 
     def paintEvent(self, event: Any) -> None:
-        """Draw names, wells and the colours' meaning."""
+        """Draw names, wells and the colour bar."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         font = painter.font()
@@ -137,21 +137,21 @@ class PlateView(QWidget):
     def _colour(self, row: Any) -> QColor:
         if row is None:
             return _EMPTY
-        part = row.get(f"fraction_{self._class}")
-        if part is None or not np.isfinite(float(part)):
+        fraction = row.get(f"fraction_{self._class}")
+        if fraction is None or not np.isfinite(float(fraction)):
             return _FAILED
-        return QColor(*map(int, self._colours[round(255 * float(part))]))
+        return QColor(*map(int, self._colours[round(255 * float(fraction))]))
 
     def _draw_names(self, painter: QPainter) -> None:
         painter.setPen(self.palette().windowText().color())
         side = self._cell_px()
         every = max(1, round(14 / side)), max(1, round(18 / side))
         for i in range(0, self._plate[0], every[0]):
-            place = QRectF(0, _EDGE_PX + i * side, _EDGE_PX - 2, side)
-            painter.drawText(place.adjusted(0, -6, 0, 6), Qt.AlignmentFlag.AlignCenter, row_name(i + 1))
+            box = QRectF(0, _EDGE_PX + i * side, _EDGE_PX - 2, side)
+            painter.drawText(box.adjusted(0, -6, 0, 6), Qt.AlignmentFlag.AlignCenter, row_name(i + 1))
         for j in range(0, self._plate[1], every[1]):
-            place = QRectF(_EDGE_PX + j * side, 0, side, _EDGE_PX)
-            painter.drawText(place.adjusted(-8, 0, 8, 0), Qt.AlignmentFlag.AlignCenter, str(j + 1))
+            box = QRectF(_EDGE_PX + j * side, 0, side, _EDGE_PX)
+            painter.drawText(box.adjusted(-8, 0, 8, 0), Qt.AlignmentFlag.AlignCenter, str(j + 1))
 
     def _draw_chosen(self, painter: QPainter) -> None:
         well = parse_well(self._chosen)
@@ -170,5 +170,5 @@ class PlateView(QWidget):
         painter.setPen(self.palette().windowText().color())
         below = QRectF(_EDGE_PX, top + 9, self.width() - _EDGE_PX - 2, 14)
         painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "0")
-        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, "part of the tiles")
+        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, "fraction of tiles")
         painter.drawText(below, Qt.AlignmentFlag.AlignRight, "1")

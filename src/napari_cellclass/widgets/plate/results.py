@@ -1,4 +1,4 @@
-"""What a plate shows: the heat map of a class, and the tables of wells and fields."""
+"""The results of a plate: the heat map of a class, and the table of fields."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from napari_cellclass.widgets.common.text import plain_tip
 from napari_cellclass.widgets.plate.plate_map import PlateView
 from napari_cellclass.widgets.plate.work import PlateResult
 
-_ROW_PX, _MOST_ROWS, _LEAST_ROWS = 24, 8, 3
+_ROW_PX, _MAX_ROWS, _MIN_ROWS = 24, 8, 3
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _ALL = "all fields"
 
 
 class FrameModel(QAbstractTableModel):
-    """A table as text, whatever its length."""
+    """A table as text, of any length."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class FrameTable(QTableView):
         self.setModel(FrameModel(frame))
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        rows = min(_MOST_ROWS, max(_LEAST_ROWS, len(frame)))
+        rows = min(_MAX_ROWS, max(_MIN_ROWS, len(frame)))
         scroll_bar = self.horizontalScrollBar().sizeHint().height()
         self.setFixedHeight(header.sizeHint().height() + _ROW_PX * rows + scroll_bar + 6)
 
@@ -80,7 +80,7 @@ class FrameTable(QTableView):
 
 
 class PlateResults(QWidget):
-    """Shows the wells and fields of a plate; ``opened`` is sent with the row of a field that is to be seen."""
+    """Shows the wells and fields of a plate; ``opened`` is sent with the row of a field to open."""
 
     opened = Signal(object)
 
@@ -89,7 +89,7 @@ class PlateResults(QWidget):
         self.result: PlateResult | None = None
         self._listed = pd.DataFrame()
         self.classes, self.which = QComboBox(), QComboBox()
-        self.classes.setToolTip("the class whose part of the tiles colours the wells")
+        self.classes.setToolTip("the class whose fraction of tiles colours the wells")
         self.which.setToolTip("fields of one well, or of all; a click on the plate chooses the well")
         for box in (self.classes, self.which):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -113,7 +113,7 @@ class PlateResults(QWidget):
         self.setVisible(False)
 
     def show_result(self, result: PlateResult) -> None:
-        """Show what came out of a run."""
+        """Show the results of a run."""
         self.result = result
         report = result.report
         self.classes.blockSignals(True)
@@ -168,7 +168,7 @@ class PlateResults(QWidget):
 
 
 def _texts(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Lay the table of fields out for people."""
+    """Format the table of fields for display."""
     shown = {"field": fields["stem"], "well": fields["well"]}
     if (fields["state"] != "done").any():
         shown["state"] = fields["state"]

@@ -1,4 +1,4 @@
-"""What a plate is made of: folders, images and lists, or all image layers of the viewer."""
+"""The images of a plate: folders, images and lists, or all image layers of the viewer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-_ROW_PX, _MOST_ROWS = 22, 5
+_ROW_PX, _MAX_ROWS = 22, 5
 
 
 class PlateSources(QWidget):
@@ -70,7 +70,7 @@ class PlateSources(QWidget):
         self._fit()
 
     def add(self, path: Path) -> None:
-        """Add a folder, an image or a list; one that is there already is not added twice."""
+        """Add a folder, an image or a list; one that is listed already is not added twice."""
         self.from_files.setChecked(True)
         if not self.files.findItems(str(path), Qt.MatchFlag.MatchExactly):
             self.files.addItem(str(path))
@@ -78,19 +78,19 @@ class PlateSources(QWidget):
         self._fit()
 
     def remove_selected(self) -> None:
-        """Take the selected ones off the list, or all where none is selected."""
+        """Remove the selected entries, or all where none is selected."""
         rows = [self.files.row(item) for item in self.files.selectedItems()] or range(self.files.count())
         for row in sorted(rows, reverse=True):
             self.files.takeItem(row)
         self._fit()
 
     def chosen(self) -> tuple[list[Path], list[SourceImage]]:
-        """Give what is chosen: files, and layers that are in none.
+        """Give the chosen files, and the layers that are in no file.
 
         Raises
         ------
         ParamsError
-            Nothing is.
+            Nothing is chosen.
         """
         if self.from_files.isChecked():
             files = [Path(self.files.item(i).text()) for i in range(self.files.count())]
@@ -110,7 +110,7 @@ class PlateSources(QWidget):
             widget.setVisible(self.from_files.isChecked())
 
     def _fit(self) -> None:
-        self.files.setFixedHeight(_ROW_PX * min(_MOST_ROWS, max(2, self.files.count())) + 8)
+        self.files.setFixedHeight(_ROW_PX * min(_MAX_ROWS, max(2, self.files.count())) + 8)
         self.remove_button.setEnabled(self.files.count() > 0)
 
     def _ask_folder(self) -> None:

@@ -1,4 +1,4 @@
-"""The widget *Classify plate*: many fields, a model, and the plate with a way into every field."""
+"""The widget *Classify plate*: many fields, a model, and the plate, from which every field opens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _VIEW_SETTLES_MS = 120
 
 
 class PlateWidget(DockedWidget):
-    """Classify many fields as the command does, look at the plate, and jump into its fields.
+    """Classify many fields as the command does, view the plate, and open its fields.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class PlateWidget(DockedWidget):
         self.model = FileEdit(
             filter="Models (*.cellclass *.keras)", tooltip="the model; when empty, that of Classify field"
         )
-        self.out = FileEdit(mode="d", tooltip="a folder for the tables; what is complete there is not done again")
+        self.out = FileEdit(mode="d", tooltip="a folder for the tables; complete fields in it are reused")
         self.wells = FileEdit(
             filter="Tables (*.csv)", tooltip="a CSV image,well; when empty, wells are read from the names of the files"
         )
@@ -85,7 +85,7 @@ class PlateWidget(DockedWidget):
         column.addStretch(1)
         self._scroll = self.fill(inner)
 
-    # -- what is asked for ---------------------------------------------------------------------
+    # -- request -------------------------------------------------------------------------------
 
     def set_model(self, path: Path) -> None:
         """Choose a model, as if its path had been typed."""
@@ -95,7 +95,7 @@ class PlateWidget(DockedWidget):
         """Choose the folder for the results, as if its path had been typed."""
         self.out.line_edit.value = str(path)
 
-    def _ask(self) -> work.PlateRequest:
+    def _request_from_form(self) -> work.PlateRequest:
         files, layers = self.sources.chosen()
         out = _path(self.out)
         if out is None:
@@ -121,11 +121,11 @@ class PlateWidget(DockedWidget):
     # -- running -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Classify the fields; the window stays free meanwhile."""
+        """Classify the fields; the window stays responsive."""
         if self.panel.running:
             return
         try:
-            run_with_keras_details(self.panel, work.run, self._done, self._ask(), self)
+            run_with_keras_details(self.panel, work.run, self._done, self._request_from_form(), self)
         except CellClassError as error:
             self.panel.failed(error)
 

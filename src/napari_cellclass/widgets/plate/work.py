@@ -1,4 +1,4 @@
-"""What the Classify plate widget does away from the window: classify all fields, and open one with its map."""
+"""The jobs of the Classify plate widget, without Qt: classify all fields, and open one with its map."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LAYER_FOLDER = "layers"
 
 @dataclass(frozen=True, eq=False)
 class PlateRequest:
-    """What is asked for.
+    """A request to classify a plate.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class PlateRequest:
 
 @dataclass(frozen=True, eq=False)
 class PlateResult:
-    """What came out, the request, and 256 colours, uint8 (256, 3), for a fraction of 0 to 1."""
+    """The report of a run, its request, and 256 colours, uint8 (256, 3), for a fraction of 0 to 1."""
 
     request: PlateRequest
     report: RunReport
@@ -58,7 +58,7 @@ class PlateResult:
 
 @dataclass(frozen=True, eq=False)
 class FieldInView:
-    """A field of the plate, to be shown, with the layers of its map."""
+    """A field of the plate as it is displayed, with the layers of its map."""
 
     picture: DisplayImage
     new: BuiltMap
