@@ -53,9 +53,9 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
         Image.fromarray(field.data).save(temporary)
     say(f"Training on the {int(train.sum())} tiles of its left half ...")
     # The classes differ in stain colour, so tiles are not standardised.
-    kept = {"standardise": "none", "group_by": _GROUP_BY, "epochs": 30}
-    how = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", **kept)
-    train_in_child(how, task)
+    settings = {"standardise": "none", "group_by": _GROUP_BY, "epochs": 30}
+    training = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", **settings)
+    train_in_child(training, task)
     model = load_model(out / "demo.cellclass")
     with open_engine(model) as engine:
         evaluation = evaluate_folder(out / "test", model, engine, _GROUP_BY)

@@ -54,7 +54,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
 def _lines(sets: Sequence[EvaluatedSet]) -> list[str]:
     lines = []
     for one in sets:
-        lines += [f"left out: {path}: {reason}" for path, reason in one.evaluation.data.skipped]
+        lines += [f"skipped: {path}: {reason}" for path, reason in one.evaluation.data.skipped]
         report = one.report
         name = "" if len(sets) == 1 else f"{one.name}: "
         lines.append(f"{name}{report.n} tiles of {report.groups} groups: balanced accuracy {report.balanced_accuracy}")

@@ -34,7 +34,7 @@ def experiment(
     for text in (*verdict.sentences, *describe_spread(tables["spread"])):
         say(f"  - {text}")
     for text in result.notes:
-        say(f"  left out: {text}")
+        say(f"  note: {text}")
     for text in result.warnings:
         say(f"  warning: {text}")
     say(f"verdict.md, verdict.json, tables and figures are in {params.out}")

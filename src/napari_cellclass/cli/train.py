@@ -36,7 +36,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
         save_run_figures(result.tables, {name: run_table_path(params.out, name) for name in result.tables})
         say(f"{result.reused} of {params.runs} runs were reused: trained before with the same data and settings")
     for path, reason in result.data.skipped:
-        say(f"left out: {path}: {reason}")
+        say(f"skipped: {path}: {reason}")
     for model in result.models:
         say(f"wrote {model.path}")
         for line in _lines(model):

@@ -66,16 +66,16 @@ def save_evaluated_set(one: EvaluatedSet, out: Path, panel: PanelChoice, task: T
     save_evaluation_figures(one.report, out)
     save_trust(one.shortcuts, one.robustness, len(one.report.classes), out)
     if panel.count:
-        places = panel_tile_indices(one.evaluation, panel.order, panel.seed)
-        save_panel(one, places[: panel.count], out, task)
+        tile_indices = panel_tile_indices(one.evaluation, panel.order, panel.seed)
+        save_panel(one, tile_indices[: panel.count], out, task)
     write_evaluation(one.evaluation, out, one.alarms)
 
 
-def save_panel(one: EvaluatedSet, places: NDArray[np.int64], out: Path, task: Task) -> None:
+def save_panel(one: EvaluatedSet, tile_indices: NDArray[np.int64], out: Path, task: Task) -> None:
     """Write example tiles as ``panel_01.png``, ``.svg`` and ``.csv`` and so on, 25 per page."""
-    frame = panel_table(one.evaluation, places)
-    for page, start in enumerate(range(0, len(places), TILES_PER_PAGE), 1):
-        tiles = read_panel(one.evaluation, places[start : start + TILES_PER_PAGE], task)
+    frame = panel_table(one.evaluation, tile_indices)
+    for page, start in enumerate(range(0, len(tile_indices), TILES_PER_PAGE), 1):
+        tiles = read_panel(one.evaluation, tile_indices[start : start + TILES_PER_PAGE], task)
         save_with_table(panel_figure(tiles), frame.iloc[start : start + TILES_PER_PAGE], out / f"panel_{page:02d}")
 
 

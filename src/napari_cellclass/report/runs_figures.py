@@ -50,7 +50,7 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
         values, positions=positions, widths=0.5, showfliers=False,
         medianprops={"color": _DARK, "lw": 1.0}, boxprops={"lw": 0.7}, whiskerprops={"lw": 0.7}, capprops={"lw": 0.7},
     )  # fmt: skip
-    # Spread evenly rather than at random, so that the same runs give the same picture.
+    # Spread evenly rather than at random, so that the same runs give the same figure.
     for x, found in zip(positions, values, strict=True):
         offset = _JITTER * (np.arange(len(found)) * 0.618 % 1 * 2 - 1)
         axes.plot(x + offset, found, "o", ms=2.8, mew=0, color=_TRAINING if x < 0 else _HELD_OUT, alpha=0.75)

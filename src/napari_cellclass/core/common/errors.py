@@ -49,7 +49,7 @@ class EngineError(CellClassError):
 
 
 class CancelledError(CellClassError):
-    """The user cancelled; what was finished is kept by whoever raised this."""
+    """The user cancelled; what was finished is kept."""
 
 
 MALFORMED_JSON = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)

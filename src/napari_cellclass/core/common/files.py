@@ -104,12 +104,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def is_pattern(path: Path) -> bool:
-    """Tell whether a path is a pattern such as ``plate/*.tif``; a file that is there never is one."""
+    """Return whether a path is a pattern such as ``plate/*.tif``; an existing file never is one."""
     return not path.exists() and any(letter in str(path) for letter in "*?[")
 
 
 def absolute_pattern(path: Path) -> Path:
-    """Give a path or pattern as an absolute one; the current folder's name is never taken for a pattern."""
+    """Return a path or pattern as an absolute one; the current folder's name is never read as a pattern."""
     return Path(glob.escape(str(Path.cwd()))) / path if is_pattern(path) else path.absolute()
 
 

@@ -46,7 +46,7 @@ class Journal:
         self.folder = Path(folder)
 
     def path(self, key: str) -> Path:
-        """Give the file of a key; a key that is no plain file name is hashed."""
+        """Return the file of a key; a key that is not a plain file name is hashed."""
         plain = re.fullmatch(r"[A-Za-z0-9_-]{1,128}", key)
         name = key if plain else "h" + hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         return self.folder / f"{name}.jsonl"
@@ -63,7 +63,7 @@ class Journal:
             file.append([entry])
 
     def entries(self, key: str) -> list[Entry]:
-        """Read all entries; a last line that was cut off, and lines that are no JSON object, are left out.
+        """Read all entries; a last line that was cut off, and lines that are not JSON objects, are skipped.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class Journal:
 
 
 class JournalFile:
-    """An open, locked journal; made by :meth:`Journal.open_locked` alone."""
+    """An open, locked journal; created only by :meth:`Journal.open_locked`."""
 
     def __init__(self, number: int, path: Path) -> None:
         self._number = number
@@ -160,7 +160,7 @@ class JournalFile:
             raise output_error(self._path, error) from error
 
     def _truncate_to_complete_lines(self) -> int:
-        """Cut off an incomplete last line, which a killed process left, and give the file's size in bytes."""
+        """Cut off an incomplete last line, which a killed process left, and return the file's size in bytes."""
         size = os.fstat(self._number).st_size
         if size == 0 or self._content(size - 1, size) == b"\n":
             return size

@@ -29,7 +29,7 @@ class _End:
 
 @contextlib.contextmanager
 def prefetch(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterator[Iterator[Item]]:
-    """Make items in a thread that ends with the block, up to ``count`` before they are asked for.
+    """Yield items that are made in a thread, up to ``count`` of them before they are needed.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def prefetch(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterato
     Yields
     ------
     iterator
-        The items.
+        The items; the thread ends with the block.
     """
     ready: queue.Queue[Item | _Error | _End] = queue.Queue(count)
     stop = threading.Event()
@@ -89,7 +89,7 @@ def prefetch(items: Iterable[Item], count: int, task: Task = NO_TASK) -> Iterato
 
 @contextlib.contextmanager
 def single_threaded(on: bool = True) -> Iterator[None]:
-    """Make what the calling thread does within the block read and compute one after the other, without helper threads.
+    """Let the calling thread read and compute one after the other within the block, without helper threads.
 
     For a process that has one core to itself, where threads would only wait for each other.
     """

@@ -49,7 +49,7 @@ class TileParams(Params):
         image
             The field; its pixel size serves ``tile_um``.
         default_px
-            (height, width) of a tile where no size is given; None stands for one tile, the image.
+            (height, width) of a tile where no size is given; None for one tile of the size of the image.
 
         Raises
         ------
