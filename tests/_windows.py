@@ -23,10 +23,10 @@ from tests._patience import WINDOW_S
 
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 SIZE = (1300, 860)
-# What a window keeps once one of our widgets has been docked in it: the one that looks after layers that are removed.
+# What a window keeps once one of our widgets has been docked in it: that which acts when layers are removed.
 KEPT = Counter(
-    f"layers.events.{event}: napari_cellclass.widgets.common.layer_removal._Keeper.{name}"
-    for event, name in (("removing", "_make_current"), ("removed", "_let_go"))
+    f"layers.events.{event}: napari_cellclass.widgets.common.layer_removal._RemovalFix.{name}"
+    for event, name in (("removing", "_make_current"), ("removed", "_release_layer"))
 )
 HELPERS = ("multiprocessing.resource_tracker", "Xvfb")  # processes that belong to no test
 

@@ -210,7 +210,7 @@ def test_renaming_is_taken_back(viewer: Any, prepare: Any, qtbot: Any, plate: Pa
     ended(qtbot, page)
     assert set(content(tmp_path / "own")) == {f"{name}/{name}_000{i}.png" for name in ("alpha", "beta") for i in (1, 2)}
     click(qtbot, page.undo_button)
-    assert "4 images have the old names back" in ended(qtbot, page)
+    assert "The old names of 4 images are restored" in ended(qtbot, page)
     assert content(tmp_path / "own") == before
 
 

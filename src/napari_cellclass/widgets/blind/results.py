@@ -17,12 +17,12 @@ from napari_cellclass.core.blind.results import BlindResult, ReaderResult
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 
-_COLUMNS_IN_VIEW = 2
-_ROWS_IN_VIEW = 9
+_MAX_COLUMNS = 2
+_MAX_ROWS = 9
 
 
 class BlindResults(QWidget):
-    """A column per reader and one for the network; below, the tiles that they see differently."""
+    """A column per reader and one for the network; below, the tiles that they classify differently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,8 @@ class BlindResults(QWidget):
         _fill(self.table, rows, list(columns), [[cells.get(row, "") for cells in columns.values()] for row in rows])
         self.between.setText(
             "\n".join(
-                f"{a} and {b}: kappa " + _estimate(one.kappa).replace("\n", ", 95 % ") for a, b, one in result.between
+                f"{a} and {b}: kappa " + _estimate(one.kappa).replace("\n", ", 95 % confidence interval ")
+                for a, b, one in result.between
             )
         )
         self.between.setVisible(bool(result.between))
@@ -66,9 +67,11 @@ class BlindResults(QWidget):
         names = [f"reader {reader}" for reader in readers]
         tiles = result.tiles
         rows = tiles[(tiles[names].to_numpy() != tiles[["network"]].to_numpy()).any(axis=1)]
-        self.differing_title.setText(f"{len(rows)} of {len(tiles)} tiles are seen differently by network and reader:")
+        self.differing_title.setText(
+            f"{len(rows)} of {len(tiles)} tiles are classified differently by network and reader:"
+        )
         cells = rows[["true_class", *names, "network"]].astype(str).to_numpy().tolist()
-        _fill(self.differing, [str(tile) for tile in rows["tile"]], ["truth", *readers, "network"], cells)
+        _fill(self.differing, [str(tile) for tile in rows["tile"]], ["ground truth", *readers, "network"], cells)
         for row, path in enumerate(rows["path"]):
             self.differing.verticalHeaderItem(row).setToolTip(plain_tip(str(path)))
 
@@ -83,7 +86,7 @@ def _reader_cells(one: ReaderResult) -> dict[str, str]:
         cells["same on repeats"] = f"{one.within.same} of {one.within.n}"
         cells["kappa on repeats"] = _estimate(one.within.kappa)
     if one.against_network is not None:
-        cells["less network"] = _estimate(one.against_network.difference, "+.2f")
+        cells["minus network"] = _estimate(one.against_network.difference, "+.2f")
         p = one.against_network.p
         cells["McNemar's test"] = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return cells
@@ -116,7 +119,7 @@ def _fill(table: QTableWidget, rows: list[str], columns: list[str], cells: list[
             table.setItem(i, j, QTableWidgetItem(text))
     table.resizeRowsToContents()
     height = table.horizontalHeader().sizeHint().height() + sum(
-        table.rowHeight(i) for i in range(min(len(rows), _ROWS_IN_VIEW))
+        table.rowHeight(i) for i in range(min(len(rows), _MAX_ROWS))
     )
-    sideways = table.horizontalScrollBar().sizeHint().height() if len(columns) > _COLUMNS_IN_VIEW else 0
+    sideways = table.horizontalScrollBar().sizeHint().height() if len(columns) > _MAX_COLUMNS else 0
     table.setFixedHeight(height + 2 * table.frameWidth() + sideways + 2)

@@ -1,4 +1,4 @@
-"""Where a blinded reading begins: a new session from test tiles, or one that was drawn before."""
+"""The start of a blinded reading: a new session from test tiles, or an earlier one."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class BlindSetup(QWidget):
         self.sessions = QComboBox()
         self.sessions.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.open_button = QPushButton("Open a session...")
-        self.open_button.setToolTip("a session of another place, NAME.blind, such as a colleague's")
+        self.open_button.setToolTip("a session from another folder, NAME.blind, such as a colleague's")
         self.reader = QLineEdit()
         self.reader.setPlaceholderText("your name")
         self.data = FileEdit(mode="d", tooltip="a folder with one sub-folder per class")
         self.listed = QPushButton("List of tiles...")
-        self.listed.setToolTip("take a TILES.csv instead of a folder")
+        self.listed.setToolTip("choose a TILES.csv instead of a folder")
         self.cutting = TrainForm(["tile_px", "group_by"])
         self.cutting.fields["group_by"].native.setPlaceholderText("each field is a group; ^(...) takes 3 letters")
         self.model = FileEdit(
             filter="Models (*.cellclass *.keras)", tooltip="the network to compare with; may be empty"
         )
         self.draw = form(BlindParams, ["tiles", "repeats", "own_order"], {"own_order": "own order"})
-        self.draw["own_order"].native.setText("each reader has one")
+        self.draw["own_order"].native.setText("each reader has a different one")
         self._new = QWidget()
         new = QVBoxLayout(self._new)
         new.setContentsMargins(0, 0, 0, 0)
@@ -66,7 +66,7 @@ class BlindSetup(QWidget):
         self.refresh()
 
     def refresh(self, choose: BlindSession | None = None) -> None:
-        """List the sessions anew; the unfinished one drawn last is chosen, or the one given."""
+        """List the sessions again; the one given is chosen, or the last unfinished one."""
         self._found = [*self._elsewhere, *list_sessions(default_folder())]
         self.sessions.blockSignals(True)
         self.sessions.clear()
@@ -94,7 +94,7 @@ class BlindSetup(QWidget):
         return self._found[i] if i >= 0 else None
 
     def offer(self) -> str:
-        """Say what can be done with the chosen session."""
+        """Describe what can be done with the chosen session."""
         session = self.session()
         if session is None:
             return "Choose test tiles, and press Start."
@@ -103,12 +103,12 @@ class BlindSetup(QWidget):
             if not reading.complete:
                 return (
                     f"The reading of {reading.reader} is not finished: {len(reading.answers)} of {session.total} tiles "
-                    "are read. Press Start to go on."
+                    "are read. Press Start to continue."
                 )
         if session.revealed is not None:
             return "This session was revealed; press Reveal to see its results again."
         if readings:
-            return "Another reader may begin; or press Reveal, after which nobody can."
+            return "Another reader may start; or press Reveal, after which nobody can."
         return "Nobody has read this session yet. Press Start."
 
     def request(self) -> BlindRequest:
@@ -127,17 +127,17 @@ class BlindSetup(QWidget):
         return BlindRequest(Path(name), Path(model) if model else None, params=params, **self.cutting.values())
 
     def forget(self) -> None:
-        """Empty the fields that tell where tiles come from."""
+        """Empty the fields that show where the tiles come from."""
         for field in (self.data, self.model):
             field.line_edit.value = ""
 
     def open(self, path: Path) -> None:
-        """Take a session of another place into the list, and choose it.
+        """Add a session of another folder to the list, and choose it.
 
         Raises
         ------
         BlindError
-            It is none.
+            It is no session, or damaged.
         """
         session = BlindSession(path)
         self._elsewhere = [session, *(one for one in self._elsewhere if one.path != path)]
@@ -161,7 +161,7 @@ def _readings(session: BlindSession) -> list[Any]:
     try:
         return session.readings()
     except CellClassError:
-        return []  # answers of another session lie beside it: told when it is read or revealed
+        return []  # answers of another session lie beside it: reported when it is read or revealed
 
 
 def _in_words(session: BlindSession) -> str:

@@ -1,4 +1,4 @@
-"""The widget *Blinded reading*: a person classes test tiles, knowing nothing but their pixels."""
+"""The widget *Blinded reading*: a person classifies test tiles, knowing nothing but their pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class BlindWidget(DockedWidget):
-    """Read test tiles blinded, then compare with the truth, with oneself, with others and with a network.
+    """Read test tiles blinded, then compare with the ground truth, with repeats, with other readers and with a network.
 
     Parameters
     ----------
@@ -105,10 +105,10 @@ class BlindWidget(DockedWidget):
         self.results.setVisible(False)
         self._show_state()
 
-    # -- start, pause, go on -------------------------------------------------------------------------
+    # -- start, pause, continue ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Draw a new session, or go on with the chosen one."""
+        """Draw a new session, or continue the chosen one."""
         self.results.setVisible(False)
         try:
             if not self.setup.reader.text().strip():
@@ -164,11 +164,11 @@ class BlindWidget(DockedWidget):
         )  # fmt: skip
         self._hide_docks()
         self.seal.setText("seal " + " ".join(session.seal[i : i + 8] for i in range(0, 64, 8)))
-        self.seal.setToolTip("SHA-256 of the sealed order and classes: the same at the end, or someone changed them")
+        self.seal.setToolTip("SHA-256 of the sealed order and classes: the same at the end, unless they were changed")
         self._show_picture(picture)
         self._show_state()
-        aside = "Open layers and other panels are put aside and come back afterwards." if self._view.hidden else ""
-        self._show_message(f"Press a class's key: it classes the tile and shows the next. {aside}")
+        hidden = "Open layers and other panels are hidden and come back afterwards." if self._view.hidden else ""
+        self._show_message(f"Press a class's key: it classifies the tile and shows the next. {hidden}")
         self.setFocus()
 
     def _make_buttons(self, session: BlindSession) -> None:
@@ -184,7 +184,7 @@ class BlindWidget(DockedWidget):
             self.class_buttons.append(button)
 
     def pause(self) -> None:
-        """Take the tile away; every answer is on disk, and Start goes on."""
+        """Remove the tile from view; every answer is on disk, and Start continues."""
         if self._view is None:
             return
         self._end_view()
@@ -215,7 +215,7 @@ class BlindWidget(DockedWidget):
     # -- reading ------------------------------------------------------------------------------------
 
     def answer(self, label: int) -> None:
-        """Class the tile that is shown, and show the next."""
+        """Record a class for the tile that is shown, and show the next."""
         if self._view is None or self.reading is None:
             return
         try:
@@ -229,7 +229,7 @@ class BlindWidget(DockedWidget):
             self._next()
 
     def back(self) -> None:
-        """Look at the last tile again."""
+        """Show the previous tile again."""
         if self._view is None or self.reading is None:
             return
         try:
@@ -255,13 +255,13 @@ class BlindWidget(DockedWidget):
         self._shown_at = time.monotonic()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Take the same keys as the canvas, for a reader who has clicked into this panel."""
+        """Accept the same keys as the canvas, for a reader who has clicked into this panel."""
         if event is None:
             return
         name = "Backspace" if event.key() == Qt.Key.Key_Backspace else event.text().lower()
         if self._view is None or name not in self._keys or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
             super().keyPressEvent(event)
-        elif not event.isAutoRepeat():  # a key that is held down would class tiles that nobody has seen
+        elif not event.isAutoRepeat():  # a key that is held down would classify tiles that nobody has seen
             self._keys[name]()
 
     # -- the end ------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class BlindWidget(DockedWidget):
         self.results.show_result(result)
         self.results.setVisible(True)
         self.setup.refresh(self.setup.session())
-        self._show_message(f"{len(result.tiles)} tiles of {result.groups} groups, intervals are 95 %.")
+        self._show_message(f"{len(result.tiles)} tiles of {result.groups} groups, with 95 % confidence intervals.")
 
     def _ask_export(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Export the results", "blinded-reading.json", "JSON (*.json)")
@@ -339,7 +339,7 @@ class BlindWidget(DockedWidget):
         self.message.setStyleSheet("color: #E8743B;" if warn else "")
 
     def close_down(self, window_stays: bool) -> None:
-        """Bring the viewer's layers back; answers are on disk already."""
+        """Show the viewer's layers again; answers are on disk already."""
         if self.job is not None and self.job.running:
             self.job.cancel()
             self.job.wait(5)

@@ -1,4 +1,4 @@
-"""What the widget *Blinded reading* does away from the window: draw a session, reveal it, write the results."""
+"""The jobs of the widget *Blinded reading*, without Qt: draw a session, reveal it, write the results."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class BlindRequest:
 
 
 def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ...]]:
-    """Read the test tiles, draw and seal a session; give it with what its reader should know.
+    """Read the test tiles, draw and seal a session; give it with warnings for its reader.
 
     Raises
     ------
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     """
     folder = default_folder()
     path = folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}{SUFFIX}"
@@ -68,22 +68,22 @@ def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ..
     data = read_test_tiles(request.data, model, request.group_by, request.tile_px, task=task)
     with open_engine(model, "auto") as engine:
 
-        def answers(places: NDArray[np.int64]) -> NDArray[np.float32]:
-            return model.calibrated(predict_dataset(data.take(places), engine, task, model.preprocess))
+        def predict(tile_indices: NDArray[np.int64]) -> NDArray[np.float32]:
+            return model.calibrated(predict_dataset(data.take(tile_indices), engine, task, model.preprocess))
 
-        session = BlindSession.draw(path, data, request.params, answers, request.model.name, task)
+        session = BlindSession.draw(path, data, request.params, predict, request.model.name, task)
     return session, tuple(_warnings(data, model))
 
 
 def _warnings(data: TileDataset, model: ModelBundle | None) -> Iterator[str]:
     if len(np.unique(data.boxes[:, 2:] - data.boxes[:, :2], axis=0)) > 1:
-        yield "the tiles differ in size, which may give a class away; cut them all alike"
+        yield "the tiles differ in size, which may give a class away; cut them all to the same size"
     if model is not None:
         seen = training_images_in(data, model)
         if seen:
             yield (
                 f"{len(seen)} of the {len(data.image_ids)} images were used to make the model, so that comparing with "
-                "it is not fair; take images that it has not seen"
+                "it is not fair; choose images that it has not seen"
             )
 
 

@@ -22,8 +22,8 @@ from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.prepare import work
 
-_TITLES = {"error": "cannot be trained on", "warning": "warnings", "note": "good to know"}
-_MOST_FILES = 100
+_TITLES = {"error": "cannot be trained on", "warning": "warnings", "note": "notes"}
+_MAX_FILES = 100
 
 
 class _FolderPage(QWidget):
@@ -67,7 +67,7 @@ class NamesPage(_FolderPage):
         self.degrees.setToolTip("whole degrees LO:HI; a copy for each, but 0, with corners filled by reflection")
         self.rename_button, self.undo_button = QPushButton("Rename"), QPushButton("Undo")
         self.rename_button.setToolTip("number the images in natural order: PREFIX_0001.tif, PREFIX_0002.tif …")
-        self.undo_button.setToolTip("give the images the names back that they had before the last renaming")
+        self.undo_button.setToolTip("restore the names that the images had before the last renaming")
         self.rotate_button = QPushButton("Write rotated copies")
         self.panel = JobPanel([self.rename_button, self.undo_button, self.rotate_button])
         column = QVBoxLayout(self)
@@ -82,7 +82,7 @@ class NamesPage(_FolderPage):
         self.rotate_button.clicked.connect(self.rotate)
 
     def rename(self) -> None:
-        """Give the images numbers, in place."""
+        """Rename the images by number, in place."""
         try:
             params = SliceParams.checked(images=[self.chosen()], rename=True, prefix=self.prefix.text().strip() or None)
         except CellClassError as error:
@@ -93,12 +93,12 @@ class NamesPage(_FolderPage):
     def _renamed(self, done: Renaming) -> None:
         moved = counted(len(done.moves), "image")
         self.panel.show_message(
-            f"{moved} renamed; Undo gives the old names back." if done.moves else "All names are right."
+            f"{moved} renamed; Undo restores the old names." if done.moves else "All names are correct already."
         )
         self.written.emit(done.folder)
 
     def undo(self) -> None:
-        """Take the last renaming back."""
+        """Undo the last renaming."""
         try:
             folder = self.chosen()
         except CellClassError as error:
@@ -107,7 +107,7 @@ class NamesPage(_FolderPage):
         self.panel.run(work.undo, self._undone, folder=folder)
 
     def _undone(self, done: Renaming) -> None:
-        self.panel.show_message(f"{counted(len(done.moves), 'image has', 'images have')} the old names back.")
+        self.panel.show_message(f"The old names of {counted(len(done.moves), 'image')} are restored.")
         self.written.emit(done.folder)
 
     def rotate(self) -> None:
@@ -128,9 +128,9 @@ class NamesPage(_FolderPage):
 
 
 class CheckPage(_FolderPage):
-    """Say what is wrong with a data set before it is trained on.
+    """List what is wrong with a data set before it is trained on.
 
-    ``open_image`` is sent with a file that a user wants to see, ``show_tiles`` with the folder, ``train`` with
+    ``open_image`` is sent with a file to open, ``show_tiles`` with the folder, ``train`` with
     the folder and the values of the form.
     """
 
@@ -146,7 +146,7 @@ class CheckPage(_FolderPage):
         self.findings = QTreeWidget()
         self.findings.setHeaderHidden(True)
         self.findings.setWordWrap(True)
-        self.findings.setToolTip("open a line to see its files; double-click a file to look at it")
+        self.findings.setToolTip("open a line to see its files; double-click a file to open it")
         self.findings.setVisible(False)
         column = QVBoxLayout(self)
         column.addLayout(labelled(("folder", self.folder.native)))
@@ -170,7 +170,7 @@ class CheckPage(_FolderPage):
             action(folder)
 
     def check(self) -> None:
-        """Look at every image and tile of the folder."""
+        """Check every image and tile of the folder."""
         try:
             params = CheckParams.checked(data=self.chosen(), **self.form.values())
         except CellClassError as error:
@@ -189,12 +189,12 @@ class CheckPage(_FolderPage):
             for finding in found:
                 line = QTreeWidgetItem(head)
                 self._wrap(line, finding.text)
-                for path in finding.files[:_MOST_FILES]:
+                for path in finding.files[:_MAX_FILES]:
                     file = QTreeWidgetItem(line, [path.name])
                     file.setData(0, Qt.ItemDataRole.UserRole, str(path))
                     file.setToolTip(0, plain_tip(str(path)))
-                if len(finding.files) > _MOST_FILES:
-                    QTreeWidgetItem(line, [f"and {len(finding.files) - _MOST_FILES:,} more"])
+                if len(finding.files) > _MAX_FILES:
+                    QTreeWidgetItem(line, [f"and {len(finding.files) - _MAX_FILES:,} more"])
             head.setExpanded(True)
         self.findings.setVisible(bool(report.findings))
         if report.data is None:

@@ -1,4 +1,4 @@
-"""The page *Slice* of the Prepare widget: fields in, tiles out, with a look at what would be dropped."""
+"""The page *Slice* of the Prepare widget: fields in, tiles out, with a preview of what would be dropped."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class SlicePage(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._look: work.SliceLook | None = None
+        self._preview: work.SlicePreview | None = None
         self._field: tuple[Path, Sequence[Any], FieldLayer] | None = None
         self._map = BackgroundLayers(viewer)
         self.source = FieldChoice(viewer)
@@ -113,7 +113,7 @@ class SlicePage(QWidget):
         self.out = FileEdit(mode="d", tooltip="folder for the tiles and their list, tiles.csv")
         self.out.line_edit.value = ""
         self.preview_button, self.slice_button = QPushButton("Preview"), QPushButton("Slice")
-        self.preview_button.setToolTip("lay the tiles over the first image; those to be dropped lie in the dark")
+        self.preview_button.setToolTip("show the tiles over the first image; those to be dropped are darkened")
         self.panel = JobPanel([self.preview_button, self.slice_button])
         column = QVBoxLayout(self)
         for widget in (self.source, self.cut, self.keep, self.write):
@@ -130,16 +130,16 @@ class SlicePage(QWidget):
         limit = self.keep.fields["background_limit"]
         limit.field.changed.connect(lambda _: self._show_kept())
         limit.tick.toggled.connect(lambda _: self._show_kept())
-        # Another rule or other tiles need another look, which the map must not outlive.
+        # Another rule or other tiles need other scores: the preview is computed again.
         for form, names in ((self.cut, _CUT), (self.keep, ("background",))):
             for name in names:
                 field = getattr(form.fields[name], "field", form.fields[name])
-                field.changed.connect(lambda _: self._look_again())
+                field.changed.connect(lambda _: self._preview_again())
                 if hasattr(form.fields[name], "tick"):
-                    form.fields[name].tick.toggled.connect(lambda _: self._look_again())
-        self.source.changed.connect(self._forget)
+                    form.fields[name].tick.toggled.connect(lambda _: self._preview_again())
+        self.source.changed.connect(self._remove_preview)
 
-    # -- what is asked for -----------------------------------------------------------------------
+    # -- request ---------------------------------------------------------------------------------
 
     def _params(self, out: Path) -> SliceParams:
         values = self.cut.values() | self.keep.values() | self.write.values()
@@ -181,58 +181,60 @@ class SlicePage(QWidget):
             self._field = (path, [unwrap(layer)], FieldLayer.of(layer))
         elif self._field is not None and (self._field[0] != path or not self._shown()):
             self._field = None
-        self.panel.run(work.look, self._looked, params=params, shown=self._field is not None)
+        self.panel.run(work.preview, self._previewed, params=params, shown=self._field is not None)
 
     def _shown(self) -> bool:
         assert self._field is not None
         there = [unwrap(layer) for layer in self._viewer.layers]
         return all(any(layer is one for one in there) for layer in self._field[1])
 
-    def _looked(self, look: work.SliceLook) -> None:
-        if look.picture is not None:
-            layers, field_layer = add_field_layers(self._viewer, look.source, look.picture.pixels, look.picture.step)
-            assert look.source.path is not None
-            self._field = (look.source.path, [unwrap(layer) for layer in layers], field_layer)
+    def _previewed(self, preview: work.SlicePreview) -> None:
+        if preview.picture is not None:
+            layers, field_layer = add_field_layers(
+                self._viewer, preview.source, preview.picture.pixels, preview.picture.step
+            )
+            assert preview.source.path is not None
+            self._field = (preview.source.path, [unwrap(layer) for layer in layers], field_layer)
         if self._field is None:
-            return  # other images were chosen meanwhile
-        self._look = look
-        self._map.show(look.grid, self._kept(), self._field[2])
-        self._say_kept()
+            return  # other images have been chosen since
+        self._preview = preview
+        self._map.show(preview.grid, self._kept(), self._field[2])
+        self._report_kept()
 
     def _kept(self) -> Any:
-        assert self._look is not None
+        assert self._preview is not None
         values = self.keep.values()
-        return foreground_tiles(self._look.scores, values["background"], values["background_limit"])
+        return foreground_tiles(self._preview.scores, values["background"], values["background_limit"])
 
     def _show_kept(self) -> None:
-        """Follow the limit at once: the scores of the tiles stay."""
-        if self._look is not None and self._map.present():
-            self._map.update(self._look.grid, self._kept())
-            self._say_kept()
+        """Apply the limit at once: the scores of the tiles stay."""
+        if self._preview is not None and self._map.present():
+            self._map.update(self._preview.grid, self._kept())
+            self._report_kept()
 
-    def _say_kept(self) -> None:
-        assert self._look is not None
+    def _report_kept(self) -> None:
+        assert self._preview is not None
         kept, values = self._kept(), self.keep.values()
-        name, total, dropped = self._look.source.name, len(kept), int((~kept).sum())
+        name, total, dropped = self._preview.source.name, len(kept), int((~kept).sum())
         if values["background"] == "none":
             self.panel.show_message(f"{name}: {total:,} tiles; no background rule is chosen, so all are kept.")
             return
         limit = values["background_limit"]
-        limit = default_limit(self._look.scores, values["background"]) if limit is None else limit
+        limit = default_limit(self._preview.scores, values["background"]) if limit is None else limit
         self.panel.show_message(
             f"{name}: {dropped:,} of {total:,} tiles are dropped as background ({values['background']} below "
             f"{limit:.3g}), {total - dropped:,} are kept."
         )
 
-    def _look_again(self) -> None:
-        if self._look is not None and self._map.present() and not self.panel.running:
+    def _preview_again(self) -> None:
+        if self._preview is not None and self._map.present() and not self.panel.running:
             self.preview()
 
-    def _forget(self) -> None:
-        self._look = None
+    def _remove_preview(self) -> None:
+        self._preview = None
         self._map.remove()
 
     def close_down(self) -> None:
-        """End what is running; the map goes with the widget."""
+        """End the running job, and remove the map."""
         self.panel.close_down()
-        self._forget()
+        self._remove_preview()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PrepareWidget(DockedWidget):
-    """Make a data set of fields, and look at it, without the command line.
+    """Make a data set of fields, and check it, without the command line.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the Prepare widget does away from the window."""
+"""The jobs of the Prepare widget, without Qt."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from napari_cellclass.runs.prepare.slice_plan import open_source
 
 
 @dataclass(frozen=True, eq=False)
-class SliceLook:
-    """The first image to cut, its tiles, and how much each shows.
+class SlicePreview:
+    """The first image to cut, its tiles, and their background scores.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class SliceLook:
     scores
         float32, shape (N,), see :func:`background_scores`.
     picture
-        The image to show; None where it is shown already.
+        The image as it is displayed; None where it is in the viewer already.
     """
 
     source: SourceImage
@@ -40,7 +40,7 @@ class SliceLook:
     picture: DisplayImage | None
 
 
-def look(params: SliceParams, shown: bool, task: Task) -> SliceLook:
+def preview(params: SliceParams, shown: bool, task: Task) -> SlicePreview:
     """Lay the tiles over the first image and score them.
 
     Raises
@@ -51,11 +51,11 @@ def look(params: SliceParams, shown: bool, task: Task) -> SliceLook:
     source = open_source(first_image(params.images[0]), params)
     grid = params.grid(source)
     scores = background_scores(source, grid, params.background, task)
-    return SliceLook(source, grid, scores, None if shown else read_display_image(source))
+    return SlicePreview(source, grid, scores, None if shown else read_display_image(source))
 
 
 def open_picture(path: Path, task: Task) -> DisplayImage:
-    """Read an image to be shown."""
+    """Read an image for display."""
     return read_display_image(read_image(path))
 
 
@@ -67,10 +67,10 @@ def first_image(path: Path) -> Path:
 
 
 def rename(folder: Path, prefix: str | None, task: Task) -> Renaming:
-    """Give the images of a folder numbers; :func:`undo` takes that back, so there is no cancelling."""
+    """Rename the images of a folder by number; it cannot be cancelled, but :func:`undo` restores the names."""
     return rename_images(folder, prefix, task)
 
 
 def undo(folder: Path, task: Task) -> Renaming:
-    """Give the images their names back."""
+    """Restore the names that the images had."""
     return undo_renaming(folder, task)
