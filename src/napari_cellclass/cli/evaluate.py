@@ -40,7 +40,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
         say(f"warning: {evaluated.warning}")
     panel = PanelChoice(params.panel, params.panel_order, params.seed)
     save_evaluated_sets(sets, params.out, panel)
-    save_settings(params.model_copy(update={"precision": evaluated.precision}), params.out / SETTINGS_FILE)
+    save_settings(evaluated.params, params.out / SETTINGS_FILE)
     if params.kit:
         save_kit(model, sets, params.out / "kit", panel)
     for line in _lines(sets):

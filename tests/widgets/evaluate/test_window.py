@@ -206,6 +206,9 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     kit = tmp_path / "paper" / "kit"
     assert (kit / "field" / "tiles.csv").read_bytes() == (tmp_path / "e" / "tiles.csv").read_bytes()
     assert "test set *field* (128 tiles of 8 groups" in (kit / "methods.md").read_text()
+    settings = json.loads((kit / "settings.json").read_text())
+    assert (settings["verb"], settings["kit"], settings["out"]) == ("evaluate", True, str(kit.parent))
+    assert settings["data"] == [f"few={few}", f"field={listed}"]
 
 
 def test_what_cannot_be_evaluated_is_said_in_a_sentence_and_a_run_can_be_cancelled(

@@ -16,7 +16,6 @@ from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.evaluate import EvaluateParams, name_and_path
-from napari_cellclass.core.params.shared import PrecisionName
 from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.common.dataset_opening import image_reader
 from napari_cellclass.runs.common.engine_access import open_engine, usable_precision
@@ -84,15 +83,15 @@ class EvaluatedModel:
     ----------
     model, sets
         The model, and the result on each test set.
-    precision
-        That of the network.
+    params
+        What it was evaluated with: as asked for, but for a precision that this machine does not use.
     warning
         Why it is not the precision that was asked for, or empty.
     """
 
     model: ModelBundle
     sets: tuple[EvaluatedSet, ...]
-    precision: PrecisionName = "f32"
+    params: EvaluateParams
     warning: str = ""
 
 
@@ -112,7 +111,7 @@ def evaluate_model(
             sets, model, engine, params.group_by, image_reader(params),
             shortcuts=params.shortcuts, stress=params.stress, task=task,
         )  # fmt: skip
-    return EvaluatedModel(model, found, precision, warning)
+    return EvaluatedModel(model, found, params.model_copy(update={"precision": precision}), warning)
 
 
 def evaluate_test_sets(

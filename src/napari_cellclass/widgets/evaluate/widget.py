@@ -122,7 +122,7 @@ class EvaluateWidget(DockedWidget):
         self.results.show_evaluated(evaluated)
         skipped = [reason for one in evaluated.sets for _, reason in one.evaluation.data.skipped]
         text = f"{evaluated.model.path.name} was tested on {counted(len(evaluated.sets), 'set')}"
-        text += "." if evaluated.precision == "f32" else f", in {evaluated.precision}."
+        text += "." if evaluated.params.precision == "f32" else f", in {evaluated.params.precision}."
         if evaluated.warning:
             text += f"\n{evaluated.warning}"
         if skipped:
@@ -180,7 +180,7 @@ class EvaluateWidget(DockedWidget):
         """Write the kit for a paper to a folder."""
         evaluated = self.results.evaluated
         assert evaluated is not None
-        self.panel.run(work.write_kit, self._saved, model=evaluated.model, sets=evaluated.sets, out=out)
+        self.panel.run(work.write_kit, self._saved, evaluated=evaluated, out=out)
 
     def _saved(self, out: Path) -> None:
         self.panel.show_message(f"Figures, tables and methods.md are in {out}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.example_tiles import PanelTile, field_of_tile, read_panel
-from napari_cellclass.core.evaluation.results import EvaluatedSet, Evaluation
+from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.images.display import DisplayImage, read_display_image
-from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.evaluate import EvaluateParams
+from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.report.kit import save_kit
 from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
 from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel, NamedTestSet, evaluate_model
@@ -48,8 +47,15 @@ def run(request: EvaluateRequest, task: Task) -> EvaluatedModel:
     """
     params = request.params
     task.progress("starting the network")
-    model = load_model(params.model, request.keras_details or KerasDetails.of(params))
-    return evaluate_model(params, request.sets, model, task)
+    details = request.keras_details or KerasDetails.of(params)
+    model = load_model(params.model, details)
+    said = {
+        "data": [str(one.path) if "=" in one.name else f"{one.name}={one.path}" for one in request.sets],
+        "classes": None if details.classes is None else ",".join(details.classes),
+        "rescale": details.rescale,
+        "tile_px": details.tile_px,
+    }
+    return evaluate_model(params.model_copy(update=said), request.sets, model, task)
 
 
 def tiles(evaluation: Evaluation, tile_indices: NDArray[Any], task: Task) -> tuple[PanelTile, ...]:
@@ -63,8 +69,10 @@ def open_tile(evaluation: Evaluation, tile: PanelTile, task: Task) -> TileInFiel
     return TileInField(read_display_image(evaluation.data.read(path)), box, tile)
 
 
-def write_kit(model: ModelBundle, sets: Sequence[EvaluatedSet], out: Path, task: Task) -> Path:
-    """Write the kit for a paper to a folder."""
+def write_kit(evaluated: EvaluatedModel, out: Path, task: Task) -> Path:
+    """Write the kit for a paper to a folder, with the settings by which the command writes it, too."""
     task.progress("writing the kit")
-    save_kit(model, sets, out, task=task)
+    save_kit(evaluated.model, evaluated.sets, out, task=task)
+    params = evaluated.params.model_copy(update={"out": out.parent, "kit": True})
+    save_settings(params, out / SETTINGS_FILE)
     return out
