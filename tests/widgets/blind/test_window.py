@@ -243,7 +243,7 @@ def test_pausing_brings_layers_and_panels_back(
     docks = [d for d in viewer.window._qt_window.findChildren(QDockWidget) if d.isVisible()]
     fill_in(blind, test_tiles, tiles=12, repeats=2)
     start(qtbot, blind)
-    assert "put aside" in blind.message.text()
+    assert "are hidden" in blind.message.text()
     assert [one.name for one in viewer.layers] == ["tile"]
     assert [d for d in docks if d.isVisible()] == [d for d in docks if d.isAncestorOf(blind)]
     screenshot("blind-light")

@@ -86,16 +86,16 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
 
     click(qtbot, widget.pair_button)
     qtbot.waitUntil(lambda: idle(widget))
-    assert widget.found is not None, said(widget)
+    assert widget.result is not None, said(widget)
     assert kept.stat().st_mtime_ns == written
     assert said(widget).startswith("4 trainings; verdict, tables and figures are in")
-    verdict = widget.found.verdict
+    verdict = widget.result.verdict
     assert verdict["settings"]["tile_px"] == 16
     by_group, by_tile = (verdict["numbers"][name]["value"] for name in ("held_out", "by_tile"))
     assert f"Held out by group: {by_group:.3f}" in widget.pair.text()
     assert f"Held out tile by tile: {by_tile:.3f}" in widget.pair.text()
     assert pd.read_csv(out / "runs.csv")["balanced_accuracy"].mean() == pytest.approx(by_group)
-    assert widget.word.text() == f"Verdict: {verdict['verdict']}"
+    assert widget.verdict.text() == f"Verdict: {verdict['verdict']}"
     assert all(text in widget.text.text() for text in verdict["sentences"] if not text.startswith("held out tile"))
     assert all(not picture.pixmap().isNull() for picture in widget.pictures)
 

@@ -1,4 +1,4 @@
-"""Where the tiles of a training come from: class folders, or annotated layers of the viewer."""
+"""The source of tiles for training: class folders, or annotated layers of the viewer."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-_MOST_ROWS = 6
+_MAX_ROWS = 6
 
 
 def annotated_layers(viewer: Viewer) -> list[Layer]:
     """Layers that carry labels of tiles, one per annotation."""
     found: dict[int, Layer] = {}
     for layer in map(unwrap, viewer.layers):
-        ours = layer.metadata.get(KEY)
-        if isinstance(ours, dict) and ours.get("kind") == "annotation":
-            found.setdefault(id(ours["annotation"]), layer)  # a copy of a layer carries the same labels
+        record = layer.metadata.get(KEY)
+        if isinstance(record, dict) and record.get("kind") == "annotation":
+            found.setdefault(id(record["annotation"]), layer)  # a copy of a layer carries the same labels
     return list(found.values())
 
 
@@ -62,7 +62,7 @@ class AnnotationChoice(QListWidget):
             item.setCheckState(Qt.CheckState.Unchecked if id(layer) in unticked else Qt.CheckState.Checked)
             self.addItem(item)
         row = max(18, self.sizeHintForRow(0))
-        self.setFixedHeight(row * min(_MOST_ROWS, max(1, self.count())) + 10)
+        self.setFixedHeight(row * min(_MAX_ROWS, max(1, self.count())) + 10)
 
     def sizeHint(self) -> QSize:
         """Be no wider than the dock."""
@@ -131,7 +131,7 @@ class DataChoice(QWidget):
         self.folder.value = folder
 
     def copy_from(self, other: DataChoice) -> None:
-        """Choose what another such widget has chosen."""
+        """Make the same choice as another such widget."""
         self.cutting.fields["tile_px"].value = other.cutting.fields["tile_px"].value
         self.grouping.fields["group_by"].value = other.grouping.fields["group_by"].value
         self.layers.refresh()
@@ -162,11 +162,11 @@ class DataChoice(QWidget):
         return values | {"data": Path(self._folder_name())} | self.cutting.values()
 
     def fields(self) -> tuple[AnnotatedField, ...]:
-        """Take the labels of the ticked layers as they are now; empty for class folders."""
+        """Copy the labels of the ticked layers as they are now; empty for class folders."""
         if self.from_folders.isChecked():
             return ()
-        ours = [layer.metadata[KEY] for layer in self.layers.chosen()]
-        return tuple(AnnotatedField.of(one["source"], one["annotation"]) for one in ours)
+        records = [layer.metadata[KEY] for layer in self.layers.chosen()]
+        return tuple(AnnotatedField.of(one["source"], one["annotation"]) for one in records)
 
     def suggestion(self) -> str:
         """Give a name for the model."""
@@ -176,7 +176,7 @@ class DataChoice(QWidget):
         return Path(self._folder_name()).name
 
     def folder_above(self) -> Path:
-        """Give the folder that the model belongs into: beside the tiles, or at home."""
+        """Give a folder for the model: beside the tiles, or the home folder."""
         if self.from_folders.isChecked():
             return Path(self._folder_name()).absolute().parent if self._folder_name() not in ("", ".") else Path.home()
         paths = [layer.metadata[KEY]["annotation"].image.path for layer in self.layers.chosen()]

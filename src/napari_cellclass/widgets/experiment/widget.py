@@ -63,12 +63,12 @@ class Picture(QLabel):
         self._fit()
 
     def sizeHint(self) -> QSize:
-        """Take the width that is there."""
+        """Use the width that is available."""
         return QSize(120, self.height())
 
 
 class ExperimentPanel(JobPanel):
-    """Counts the trainings; what was finished is kept, and said to be."""
+    """Counts the trainings; the message says that finished ones are kept."""
 
     def _progressed(self, update: Progress) -> None:
         metrics = update.metrics
@@ -76,11 +76,11 @@ class ExperimentPanel(JobPanel):
             super()._progressed(update)
             return
         run, runs = int(metrics["run"]), int(metrics["runs"])
-        part = update.done / update.total if update.phase == "training" and update.total else 0.0
+        fraction = update.done / update.total if update.phase == "training" and update.total else 0.0
         if update.phase == "epoch":
-            part = (metrics["epoch"] - 1) / metrics["epochs"]
+            fraction = (metrics["epoch"] - 1) / metrics["epochs"]
         self.bar.setRange(0, 100 * runs)
-        self.bar.setValue(max(self.bar.value(), round(100 * (run - 1 + part))))
+        self.bar.setValue(max(self.bar.value(), round(100 * (run - 1 + fraction))))
         self.bar.setFormat(f"training {run} of {runs}")
         if update.phase == "training":
             self.show_message(
@@ -90,7 +90,7 @@ class ExperimentPanel(JobPanel):
 
 
 class ExperimentWidget(DockedWidget):
-    """Train repeatedly, compare, and say whether the classes were learned.
+    """Train repeatedly, compare, and judge whether the classes were learned.
 
     Parameters
     ----------
@@ -103,11 +103,11 @@ class ExperimentWidget(DockedWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.found: work.Found | None = None
+        self.result: work.ExperimentResult | None = None
         self._more: dict[str, Any] = {}
         self._suggested = ""
         self._build()
-        self._guard = CloseGuard(self, lambda: self.panel.running, self.panel.close_down)
+        self._close_guard = CloseGuard(self, lambda: self.panel.running, self.panel.close_down)
         self.data.changed.connect(self._data_changed)
         self.start_button.clicked.connect(self.start)
         self.pair_button.clicked.connect(self.start_pair)
@@ -117,22 +117,29 @@ class ExperimentWidget(DockedWidget):
             event.connect(self._layers_changed)
         self._data_changed()
         self.panel.show_message(
-            "Choose labelled tiles and a folder, and press Start. Called again, it goes on where it was left."
+            "Choose labelled tiles and a folder, and press Start. Started again, it continues where it stopped."
         )
 
     def _build(self) -> None:
         self.data = DataChoice(self.viewer)
         self.network = TrainForm(_NETWORK, ExperimentParams)
         self.compared = TrainForm([n for n in _COMPARED if n in ExperimentParams.model_fields], ExperimentParams)
-        self.out = FileEdit(mode="d", tooltip="folder for verdict, tables, figures and models; the same one goes on")
+        self.out = FileEdit(
+            mode="d", tooltip="folder for verdict, tables, figures and models; choose an earlier one to continue it"
+        )
         self.start_button, self.pair_button = QPushButton("Learned or memorised?"), QPushButton("By tile or by group?")
-        self.start_button.setToolTip("train all that is ticked, and judge")
+        self.start_button.setToolTip("train everything that is ticked, and give a verdict")
         self.pair_button.setToolTip("only compare the accuracy on tiles held out singly with that on whole groups")
         self.panel = ExperimentPanel([self.start_button, self.pair_button])
-        self.word, self.pair, self.text, self.warning = WrappedLabel(), WrappedLabel(), WrappedLabel(), WrappedLabel()
-        for label in (self.word, self.pair, self.text, self.warning):
+        self.verdict, self.pair, self.text, self.warning = (
+            WrappedLabel(),
+            WrappedLabel(),
+            WrappedLabel(),
+            WrappedLabel(),
+        )
+        for label in (self.verdict, self.pair, self.text, self.warning):
             label.setVisible(False)
-        self.word.setStyleSheet("font-weight: bold; font-size: 14px;")
+        self.verdict.setStyleSheet("font-weight: bold; font-size: 14px;")
         self.warning.setStyleSheet("color: #E8743B;")
         self.pictures = (Picture(), Picture())
         inner = QWidget()
@@ -141,7 +148,7 @@ class ExperimentWidget(DockedWidget):
             column.addWidget(widget)
         column.addLayout(labelled(("folder", self.out.native)))
         column.addLayout(row_of(self.start_button, self.pair_button))
-        for widget in (self.panel, self.word, self.pair, self.text, self.warning, *self.pictures):
+        for widget in (self.panel, self.verdict, self.pair, self.text, self.warning, *self.pictures):
             column.addWidget(widget)
         column.addStretch(1)
         self._scroll = self.fill(inner)
@@ -171,14 +178,14 @@ class ExperimentWidget(DockedWidget):
     # -- an experiment -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Train all that is ticked, or go on with it."""
+        """Train everything that is ticked, or continue an earlier experiment."""
         self._run({})
 
     def start_pair(self) -> None:
         """Train by group and by tile, and nothing else."""
         self._run({"null": False, "curve": False, "pair": True})
 
-    def _ask(self, changes: dict[str, Any]) -> ExperimentParams:
+    def _params_from_form(self, changes: dict[str, Any]) -> ExperimentParams:
         values = self._more | self.network.values()
         if values.get("as_published"):
             values = {name: value for name, value in values.items() if value != TrainParams.model_fields[name].default}
@@ -190,7 +197,7 @@ class ExperimentWidget(DockedWidget):
         if self.panel.running:
             return
         try:
-            params, fields = self._ask(changes), self.data.fields()
+            params, fields = self._params_from_form(changes), self.data.fields()
         except CellClassError as error:
             self.panel.failed(error)
             return
@@ -200,20 +207,20 @@ class ExperimentWidget(DockedWidget):
         self.panel.job.cancelled.connect(self._cancelled)
 
     def _cancelled(self) -> None:
-        self.panel.show_message("Cancelled; finished trainings are kept, and taken up when you press the button again.")
+        self.panel.show_message("Cancelled; finished trainings are kept, and reused when you press the button again.")
 
-    def _ended(self, found: work.Found) -> None:
-        self.found = found
-        self.word.setText(f"Verdict: {found.verdict['verdict']}")
-        self.pair.setText(found.pair())
-        self.text.setText(found.text())
-        self.warning.setText("\n".join(f"Warning: {text}." for text in found.verdict["warnings"]))
-        for label in (self.word, self.pair, self.text, self.warning):
+    def _ended(self, result: work.ExperimentResult) -> None:
+        self.result = result
+        self.verdict.setText(f"Verdict: {result.verdict['verdict']}")
+        self.pair.setText(result.pair())
+        self.text.setText(result.text())
+        self.warning.setText("\n".join(f"Warning: {text}." for text in result.verdict["warnings"]))
+        for label in (self.verdict, self.pair, self.text, self.warning):
             label.setVisible(bool(label.text()))
-        for picture, path in zip(self.pictures, found.figures, strict=False):
+        for picture, path in zip(self.pictures, result.figures, strict=False):
             picture.show_file(path)
         self.panel.show_message(
-            f"{found.verdict['trainings']} trainings; verdict, tables and figures are in {found.out}."
+            f"{result.verdict['trainings']} trainings; verdict, tables and figures are in {result.out}."
         )
 
     # -- window --------------------------------------------------------------------------------
@@ -221,7 +228,7 @@ class ExperimentWidget(DockedWidget):
     def showEvent(self, event: Any) -> None:
         """Watch the window that the widget is docked in."""
         super().showEvent(event)
-        self._guard.watch()
+        self._close_guard.watch()
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; finished trainings are on disk."""

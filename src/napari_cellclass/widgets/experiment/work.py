@@ -1,4 +1,4 @@
-"""What the Experiment widget does away from the window: an experiment in a child process, and its verdict read."""
+"""The jobs of the Experiment widget, without Qt: run an experiment in a child process, and read its verdict."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_cellclass.runs.train.child import experiment_in_child
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What an experiment has come to: its folder, and the content of ``verdict.json`` there."""
+class ExperimentResult:
+    """The result of an experiment: its folder, and the content of ``verdict.json`` there."""
 
     out: Path
     verdict: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Found:
         return tuple(path for path in (self.out / "runs.png", self.out / "curves.png") if path.is_file())
 
     def pair(self) -> str:
-        """Say both accuracies, by tile and by group, and what lies between them; empty where not compared."""
+        """Describe both accuracies, by tile and by group, and their difference; empty where not compared."""
         numbers = self.verdict["numbers"]
         if numbers["by_tile"] is None:
             return ""
@@ -38,27 +38,27 @@ class Found:
         )
 
     def text(self) -> str:
-        """Say the verdict and what it rests on."""
+        """Describe the verdict and its reasons."""
         meaning = self.verdict["meaning"]
-        told = [text for text in self.verdict["sentences"] if not text.startswith("held out tile by tile")]
-        lines = [f"{meaning[:1].upper()}{meaning[1:]}.", *(f"\N{BULLET} {text}" for text in told)]
-        return "\n".join([*lines, *(f"Left out: {text}." for text in self.verdict["notes"])])
+        reasons = [text for text in self.verdict["sentences"] if not text.startswith("held out tile by tile")]
+        lines = [f"{meaning[:1].upper()}{meaning[1:]}.", *(f"\N{BULLET} {text}" for text in reasons)]
+        return "\n".join([*lines, *(f"Not done: {text}." for text in self.verdict["notes"])])
 
 
-def run(params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task) -> Found:
-    """Run an experiment, or go on with it.
+def run(params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task) -> ExperimentResult:
+    """Run an experiment, or continue it.
 
     Raises
     ------
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     CancelledError
         The task was cancelled; the child is gone, finished trainings are kept.
     """
     with data_on_disk(TrainRequest(params, fields), task) as ready:
         assert isinstance(ready, ExperimentParams)
         out = experiment_in_child(ready, task)
-    return Found(out, json.loads((out / "verdict.json").read_text(encoding="utf-8")))
+    return ExperimentResult(out, json.loads((out / "verdict.json").read_text(encoding="utf-8")))
 
 
 def _estimate(value: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a training has come to: the held-out accuracy beside the previous one's, and what to do next."""
+"""The result of a training: the held-out accuracy beside the previous one's, and what to do next."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RELIABILITY_PX = 190
 
 
 class Outcome(QWidget):
-    """The figures of the last training of this session.
+    """The figures of the last training in this window.
 
     ``classify`` is sent with the model's path when the user wants the field classified with it.
     """
@@ -48,8 +48,8 @@ class Outcome(QWidget):
         column.addWidget(self.warning)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
         self.reliability.setToolTip(
-            "how often held-out tiles of a confidence are right, before and after the confidences are calibrated; each "
-            "group by what the others say"
+            "accuracy of held-out tiles by their confidence, before and after calibration; each group with the "
+            "temperature of the others"
         )
         column.addLayout(row_of(self.classify_button, self.save_button))
         column.addWidget(self.reliability)
@@ -61,7 +61,7 @@ class Outcome(QWidget):
         """Show a model that has just been trained."""
         previous = self.trained[-1] if self.trained else None
         self.trained.append(trained)
-        self.text.setText(report(trained, previous))
+        self.text.setText(describe_training(trained, previous))
         warnings = trained.model.manifest.scores.get("warnings", [])
         warnings = [*warnings, *(text for test in trained.tests.values() for text in test.get("warnings", []))]
         self.warning.setText("\n".join(f"Warning: {text}." for text in warnings))
@@ -100,8 +100,8 @@ class Outcome(QWidget):
         self.warning.setVisible(True)
 
 
-def report(trained: Trained, previous: Trained | None) -> str:
-    """Say how good a model is on the tiles that were held out, and how good the previous one was on its own."""
+def describe_training(trained: Trained, previous: Trained | None) -> str:
+    """Describe the accuracy of a model on its held-out tiles, beside that of the previous model."""
     now, manifest = trained.validation, trained.model.manifest
     lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {_tiles(now, 'held-out')}."]
     if previous is not None:
@@ -117,13 +117,14 @@ def report(trained: Trained, previous: Trained | None) -> str:
     if training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]:
         lines.append(
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
-            f"{training['epoch_kept']}, is kept. These held-out tiles chose it, so the figure flatters a little."
+            f"{training['epoch_kept']}, is kept. It was chosen on these held-out tiles, so their accuracy is "
+            "slightly optimistic."
         )
     calibration = manifest.calibration
     if calibration is not None:
         lines.append(
-            f"Confidences are off by {calibration.ece_before:.3f} as the network gives them, by "
-            f"{calibration.ece_after:.3f} calibrated (ECE{_judged(calibration)})."
+            f"Calibration error (ECE): {calibration.ece_before:.3f} before and {calibration.ece_after:.3f} after "
+            f"calibration, {_calibration_caveat(calibration)}."
         )
     if manifest.quantised is not None and manifest.quantised.kept:
         _, changed, accuracy, *_ = manifest.quantised.lines()
@@ -133,8 +134,10 @@ def report(trained: Trained, previous: Trained | None) -> str:
     return "\n".join(lines)
 
 
-def _judged(calibration: Calibration) -> str:
-    return ", each group by the others" if calibration.cross_fitted else ", on the very tiles: too good"
+def _calibration_caveat(calibration: Calibration) -> str:
+    if calibration.cross_fitted:
+        return "each group with the temperature of the others"
+    return "on the tiles that it was fitted to, so optimistic"
 
 
 def _tiles(report: Mapping[str, Any], kind: str) -> str:

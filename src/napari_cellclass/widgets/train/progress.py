@@ -24,7 +24,7 @@ _CURVES_PX = 270
 class TrainProgress(QWidget):
     """Shows a training while it runs, and its curves after it.
 
-    ``stopped`` is an event that is set once the user wants the best epoch kept.
+    ``stopped`` is an event that is set once the user wants to stop and keep the best epoch.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -32,7 +32,7 @@ class TrainProgress(QWidget):
         self.stopped = threading.Event()
         self.history: list[dict[str, float]] = []
         self.stop_button, self.cancel_button = QPushButton("Stop and keep best"), QPushButton("Cancel")
-        self.stop_button.setToolTip("end after this epoch, and keep the one that did best on the held-out tiles")
+        self.stop_button.setToolTip("end after this epoch, and keep the one that was best on the held-out tiles")
         self.cancel_button.setToolTip("end at once; nothing is written")
         self.bar, self.message = QProgressBar(), WrappedLabel()
         self.curves = FigureView(viewer, lambda width: _CURVES_PX)
@@ -42,10 +42,10 @@ class TrainProgress(QWidget):
         for widget in (self.bar, self.message, self.curves):
             column.addWidget(widget)
         self.stop_button.clicked.connect(self._stop)
-        self.settle()
+        self.finish()
 
     def begin(self, training: bool) -> None:
-        """Show that something has begun; a training has curves and can be stopped."""
+        """Show that a job has started; a training has curves and can be stopped."""
         if training:
             self.stopped = threading.Event()
             self.history = []
@@ -60,16 +60,16 @@ class TrainProgress(QWidget):
 
     @property
     def has_epochs(self) -> bool:
-        """Whether there is a best epoch already that may be kept."""
+        """Whether there is a best epoch yet."""
         return bool(self.history)
 
-    def settle(self) -> None:
-        """Show that it has ended."""
+    def finish(self) -> None:
+        """Hide what belongs to a running job."""
         for widget in (self.stop_button, self.cancel_button, self.bar):
             widget.setVisible(False)
 
     def show_progress(self, update: Progress) -> None:
-        """Show one report."""
+        """Show a progress report."""
         metrics = update.metrics
         if update.phase == "training":
             self.history.append({"epoch": update.done, **metrics})
@@ -113,7 +113,7 @@ def clock(seconds: float) -> str:
 
 
 def epoch_text(history: Sequence[Mapping[str, float]]) -> str:
-    """Say how training goes, in one line."""
+    """Describe the state of a training, in one line."""
     if not history:
         return "Training; the first epoch takes longest …"
     last = history[-1]

@@ -1,4 +1,4 @@
-"""What the Train widget shows: figures drawn in a thread, and the table of the split."""
+"""The table of a split: tiles of each class or group that train, validate and test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SplitTable(QTableWidget):
     """
 
     _SPLITS = ("train", "validation", "test", "left_out")
-    _HEADERS = ("train", "validate", "test", "left out")
+    _HEADERS = ("train", "validate", "test", "unused")
 
     def __init__(self, what: str) -> None:
         super().__init__(0, 1 + len(self._HEADERS))

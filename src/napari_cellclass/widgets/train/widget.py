@@ -1,4 +1,4 @@
-"""The widget *Train*: labelled tiles in, a model out, with a look at both."""
+"""The widget *Train*: labelled tiles in, a model out, with previews of both."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MORE = [
     "precision",
     "seed",
 ]
-_ENDS_S = 3.0
+_CANCEL_WAIT_S = 3.0
 _HISTOGRAMS_PX = 150
 
 
@@ -68,19 +68,19 @@ class TrainWidget(DockedWidget):
         self.job: Job | None = None
         self._request: TrainRequest | None = None
         self._preview: TrainingPreview | None = None
-        self._train_next = self._is_training = False
+        self._train_after_preview = self._is_training = False
         self._suggested = ""
-        self._guard = CloseGuard(self, lambda: self.training, self._end)
+        self._close_guard = CloseGuard(self, lambda: self.training, self._cancel_and_wait)
         self._build()
         self._connect()
         self._data_changed()
         start_job(warm_up)
-        self.progress.show_message("Choose labelled tiles, look at them with Preview, and press Train.")
+        self.progress.show_message("Choose labelled tiles, check them with Preview, and press Train.")
 
     @property
     def training(self) -> bool:
-        """Whether a training is running or about to."""
-        return self._train_next or (self._is_training and self.job is not None and self.job.running)
+        """Whether a training is running or about to start."""
+        return self._train_after_preview or (self._is_training and self.job is not None and self.job.running)
 
     def _build(self) -> None:
         self.data = DataChoice(self.viewer)
@@ -150,13 +150,13 @@ class TrainWidget(DockedWidget):
             self._suggested = work.suggest_out(self.data.suggestion(), self.data.folder_above())
             self.out.value = self._suggested
 
-    # -- what is asked for ---------------------------------------------------------------------
+    # -- request -------------------------------------------------------------------------------
 
-    def _ask(self) -> TrainRequest:
+    def _request_from_form(self) -> TrainRequest:
         out = Path(self.out.value)
         out = out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
         values = self.form.values() | self.more.values()
-        if values["as_published"]:  # what was left as it stands is not a wish of the user's
+        if values["as_published"]:  # a default that was left unchanged is no choice of the user's
             values = {name: value for name, value in values.items() if value != TrainParams.model_fields[name].default}
         values |= self.data.values()
         values |= {"out": out, "initial": self.start.currentData()}
@@ -170,26 +170,26 @@ class TrainWidget(DockedWidget):
         self.preview()
 
     def preview(self) -> None:
-        """Show how the tiles are split, and 25 of them as the network will see them."""
-        self._start_preview(train_next=False)
+        """Show how the tiles are split, and 25 of them as the network's input."""
+        self._start_preview(train_after=False)
 
     def train(self) -> None:
-        """Train, unless the split turns out to be impossible; the window stays free meanwhile."""
-        self._start_preview(train_next=True)
+        """Train, unless the split turns out to be impossible; the window stays responsive."""
+        self._start_preview(train_after=True)
 
-    def _start_preview(self, train_next: bool) -> None:
+    def _start_preview(self, train_after: bool) -> None:
         if self.job is not None and self.job.running:
             return
         try:
-            self._request = self._ask()
+            self._request = self._request_from_form()
         except CellClassError as error:
             self.progress.show_message(str(error), warn=True)
             return
-        self._train_next = train_next
+        self._train_after_preview = train_after
         self.progress.begin(training=False)
         self._is_training = False
         job = start_job(preview_training, owner=self, request=self._request, previous=self._preview)
-        self._begin(job).returned.connect(self._previewed)
+        self._follow_job(job).returned.connect(self._previewed)
 
     def _previewed(self, found: TrainingPreview) -> None:
         self._preview = found
@@ -211,39 +211,41 @@ class TrainWidget(DockedWidget):
         request = self._preview.resolved(self._request)
         self.progress.begin(training=True)
         self._is_training = True
-        job = self._begin(start_long_job(work.train, owner=self, request=request, stopped=self.progress.stopped.is_set))
+        job = self._follow_job(
+            start_long_job(work.train, owner=self, request=request, stopped=self.progress.stopped.is_set)
+        )
         job.returned.connect(self._trained)
 
-    def _begin(self, job: Job) -> Job:
+    def _follow_job(self, job: Job) -> Job:
         self.job = job
         self._enable(False)
         self._scroll.ensureWidgetVisible(self.progress.message, 0, 0)
         job.progressed.connect(self.progress.show_progress)
         job.failed.connect(self._failed)
         job.cancelled.connect(self._cancelled)
-        job.finished.connect(self._ended)
+        job.finished.connect(self._job_finished)
         return job
 
     def cancel(self) -> None:
         """End at once and keep nothing."""
-        self._train_next = False
+        self._train_after_preview = False
         if self.job is not None and self.job.running:
             self.progress.show_message("Cancelling …")
             self.job.cancel()
 
     def _failed(self, error: CellClassError) -> None:
-        self._train_next = False
+        self._train_after_preview = False
         self.progress.show_message(str(error), warn=True)
 
     def _cancelled(self) -> None:
-        self._train_next = False
+        self._train_after_preview = False
         self.progress.show_message("Cancelled; nothing was written.")
 
-    def _ended(self) -> None:
-        self.progress.settle()
+    def _job_finished(self) -> None:
+        self.progress.finish()
         self._enable(True)
-        if self._train_next:
-            self._train_next = False
+        if self._train_after_preview:
+            self._train_after_preview = False
             self._start_training()
 
     def _trained(self, trained: work.Trained) -> None:
@@ -251,8 +253,8 @@ class TrainWidget(DockedWidget):
         path = trained.model.path
         self.start.add(path)
         self._data_changed()
-        kept = trained.model.manifest.training["epoch_kept"]
-        self.progress.show_message(f"Trained; epoch {kept} is in {path}.")
+        epoch = trained.model.manifest.training["epoch_kept"]
+        self.progress.show_message(f"Trained; epoch {epoch} is in {path}.")
         classify = CLASSIFY.find(self)
         if classify is not None:
             classify.set_model(path)
@@ -281,23 +283,23 @@ class TrainWidget(DockedWidget):
         for button in (self.preview_button, self.train_button):
             button.setEnabled(enabled)
 
-    def _end(self) -> None:
+    def _cancel_and_wait(self) -> None:
         self.cancel()
         if self.job is not None:
-            self.job.wait(_ENDS_S)
+            self.job.wait(_CANCEL_WAIT_S)
 
     def showEvent(self, event: Any) -> None:
         """Watch the window that the widget is docked in."""
         super().showEvent(event)
-        self._guard.watch()
+        self._close_guard.watch()
 
     def enterEvent(self, event: Any) -> None:
-        """Follow labels that were added meanwhile."""
+        """Follow labels that were added since."""
         super().enterEvent(event)
         self.data.refresh()
 
     def close_down(self, window_stays: bool) -> None:
-        """Leave no job running, but let a training write its best epoch where only its dock was closed."""
+        """Leave no job running, but let a training write its best epoch where only the dock was closed."""
         if window_stays and self.training and self.progress.has_epochs and self.job is not None:
             from napari.utils.notifications import show_info  # imports Dask
 
@@ -305,5 +307,5 @@ class TrainWidget(DockedWidget):
             self.progress.stopped.set()
             show_info(f"The training ends with this epoch; the best one will be in {self.out.value}.")
         else:
-            self._end()
+            self._cancel_and_wait()
         self._disconnect()

@@ -1,4 +1,4 @@
-"""What the Train widget does away from the window: train in a child process, and read and save what came of it."""
+"""The jobs of the Train widget, without Qt: train in a child process, read the result, and save the curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_cellclass.runs.train.child import train_in_child
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model that has been trained: its epochs, its figures, the tiles that were held out, and its test sets."""
+    """A model that has been trained: its epochs, its validation metrics, the tiles that were held out, and its test sets."""
 
     model: ModelBundle
     history: tuple[dict[str, float], ...]
@@ -33,7 +33,7 @@ class Trained:
 
     @classmethod
     def opened(cls, path: Path, tested: bool = False) -> Trained:
-        """Read what a model says of its training, and the figures of its test sets where there are any."""
+        """Read the record of a model's training, and the metrics of its test sets, if any."""
         model = open_bundle(path)
         split = model.table("split.csv")
         held = split[split["split"] == "validation"]
@@ -51,7 +51,7 @@ def train(request: TrainRequest, stopped: Callable[[], bool], task: Task) -> Tra
     Raises
     ------
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     CancelledError
         The task was cancelled; the child is gone.
     """
