@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.networks.architectures import build
+from napari_cellclass.engine.networks.architectures import build_network
 
 _PX = 256
 
@@ -22,7 +22,7 @@ _PX = 256
 def networks(folder: Path) -> None:
     """Write the article's ``deep-50`` and a network that does next to nothing, both for RGB tiles of 256 px."""
     keras = import_keras()
-    build("deep-50", (_PX, _PX), 3, 2, seed=1, standardise="none").save(folder / "deep-50.keras")
+    build_network("deep-50", (_PX, _PX), 3, 2, seed=1, standardise="none").save(folder / "deep-50.keras")
     tiles = keras.Input((_PX, _PX, 3))
     means = keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(16)(tiles))
     keras.Model(tiles, keras.layers.Dense(2, activation="softmax")(means)).save(folder / "next-to-nothing.keras")

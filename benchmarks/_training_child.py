@@ -20,10 +20,10 @@ _COMPACT, _DEEP = (16, 32, 32, 64, 64), (16, 16, 16, 32, 32, 32, 64, 64, 64)
 def by_keras(known: dict[str, np.ndarray], name: Any, epochs: int) -> None:
     """Train our own network, built by our own builder, with Keras's ``fit`` on arrays."""
     from napari_cellclass.engine.common.environment import import_keras
-    from napari_cellclass.engine.networks.architectures import build
+    from napari_cellclass.engine.networks.architectures import build_network
 
     keras = import_keras()
-    model = build(name, known["train"].shape[1:3], known["train"].shape[3], 2, seed=0)
+    model = build_network(name, known["train"].shape[1:3], known["train"].shape[3], 2, seed=0)
     model.compile(keras.optimizers.AdamW(1e-3, clipnorm=1.0), "categorical_crossentropy", metrics=["accuracy"])
 
     class Clock(keras.callbacks.Callback):

@@ -25,7 +25,7 @@ from _results import markdown, write_section
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.engine.inference.openvino_graph import cores
+from napari_cellclass.engine.inference.openvino_graph import cpu_count
 from napari_cellclass.runs.classify.field import classify_field
 from napari_cellclass.runs.common.engine_access import Engine, open_engine
 from speed import bundle_of, network, quantised_model, write_fields
@@ -128,7 +128,7 @@ def main() -> None:
     )  # fmt: skip
     versions = dict(one.split("==") for one in PEERS)
     about = ABOUT.format(
-        tiles=len(grid), px=_TILE_PX, cores=cores(), rounds=given.rounds,
+        tiles=len(grid), px=_TILE_PX, cores=cpu_count(), rounds=given.rounds,
         tia=versions["tiatoolbox"], wsi=versions["wsinfer"],
     )  # fmt: skip
     write_section(given.out, "Speed beside other programs", f"{about}\n\n{markdown(table)}")

@@ -29,12 +29,12 @@ from _results import markdown, write_section
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
-from napari_cellclass.core.models.int8_report import Quantised
+from napari_cellclass.core.models.int8_report import Int8Report
 from napari_cellclass.core.params.shared import PrecisionName
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field, write_ihc_dataset
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.engine.common.environment import import_openvino
-from napari_cellclass.engine.inference.openvino_graph import cores
+from napari_cellclass.engine.inference.openvino_graph import cpu_count
 from napari_cellclass.runs.classify.field import classify_field
 from napari_cellclass.runs.common.engine_access import KerasDetails, load_model, open_engine
 
@@ -169,7 +169,7 @@ def tiles_part(work: Path) -> tuple[str, str]:
         }
     )
     about = f"""`python benchmarks/speed.py --part tiles`. A field of {_SIDE} x {_SIDE} px, RGB, 8 bits (scikit-image's
-real field, repeated, with noise), {len(grid)} tiles of {_TILE_PX} px, the article's `deep-50`, {cores()} cores.
+real field, repeated, with noise), {len(grid)} tiles of {_TILE_PX} px, the article's `deep-50`, {cpu_count()} cores.
 From the file to the finished table: decoding, cutting, hash, brightness and contrast of every tile. *OpenVINO alone*:
 the same tiles as arrays in memory, nothing else. *Keras*: the tiles as PNG files, `image_dataset_from_directory` and
 `predict`, without the import and without cutting them. Medians of {_ROUNDS} rounds in turn, and the range."""
@@ -304,15 +304,16 @@ def int8_part(work: Path) -> tuple[str, str]:
             "inside": "yes" if one.inside else "no",
         }
         for name in _INT8_MODELS
-        for one in (quantised_model(work, name).manifest.quantised or Quantised.refused("")).figures
+        for one in (quantised_model(work, name).manifest.quantised or Int8Report.not_stored("")).figures
     ]  # fmt: skip
     about_all = f"""`python benchmarks/speed.py --part int8`. Models trained with `--precision int8` on all tiles of
 scikit-image's real field, RGB, whole columns held out: *deep-50 as published* with `--as-published`, *deep-50* by the
 recipe with 9 epochs, *compact* with an input of 128 px; the recipe's networks standardise tiles, in float32 in both.
 Without texture features, which may join where tiles are as few as here, and which are float32 too.
 Speed: the same {_INT8_TILES} tiles of the input's size in memory, by the program's own engine with its preparation of
-pixels, both networks in turn, {_INT8_ROUNDS} rounds on {cores()} core(s); medians, and the range of the rounds' ratios.
-Where tiles are resized before the network, which is float32 too, less is gained. *Difference*: of a probability."""
+pixels, both networks in turn, {_INT8_ROUNDS} rounds on {cpu_count()} core(s); medians, and the range of the
+rounds' ratios. Where tiles are resized before the network, which is float32 too, less is gained. *Difference*: of a
+probability."""
     return title, f"{about_all}\n\n{markdown(pd.DataFrame(rows))}\n\n{markdown(pd.DataFrame(figures))}"
 
 

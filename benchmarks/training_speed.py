@@ -25,7 +25,7 @@ from _training_child import BATCH
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.realfield import ihc_field
-from napari_cellclass.engine.inference.openvino_graph import cores
+from napari_cellclass.engine.inference.openvino_graph import cpu_count
 
 HERE = Path(__file__).parent
 # Network, side of the tiles and of its input in px, tiles.
@@ -118,7 +118,7 @@ def main() -> None:
     for network in given.networks:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(network, given.python, given.rounds, given.epochs, Path(folder)))
-    about = ABOUT.format(batch=BATCH, cores=cores(), rounds=given.rounds, epochs=given.epochs)
+    about = ABOUT.format(batch=BATCH, cores=cpu_count(), rounds=given.rounds, epochs=given.epochs)
     about += "" if given.python else " PyTorch was not there to be measured."
     table = markdown(pd.DataFrame(rows))
     write_section(given.out, "Speed of training", f"{about}\n\n{table}")

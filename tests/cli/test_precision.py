@@ -27,7 +27,7 @@ pytestmark = pytest.mark.training
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that is made for it; the answers are the same on one that is not."""
-    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_evaluate_records_the_precision_of_its_figures(int8_model: Path, tmp_pat
 def test_without_fast_instructions_one_line_says_so_and_f32_is_used(
     int8_model: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     words = ["--model", int8_model, "--out", tmp_path / "out", "--precision", "int8", "--progress", "none"]
     assert run("classify", field(int8_model), field(int8_model).with_name("s1.png"), *words) == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "no fast instructions" in line]

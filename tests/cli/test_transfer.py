@@ -21,7 +21,7 @@ from tests._program import Done, preloaded
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.engine.networks.transfer import weights_on_disk
+from napari_cellclass.engine.networks.transfer import find_weights_file
 from napari_cellclass.engine.networks.weights_check import check_h5
 
 pytestmark = pytest.mark.training
@@ -144,7 +144,7 @@ def test_the_weights_trained_at_the_nearest_size_are_taken(tmp_path: Path, monke
     for side in (96, 160, 224):
         (tmp_path / "models" / NAME.format(side)).touch()
     (tmp_path / "models" / NAME.format(128).replace("1.0", "0.35")).touch()
-    taken = {side: weights_on_disk(side).name for side in (32, 127, 128, 180, 224)}
+    taken = {side: find_weights_file(side).name for side in (32, 127, 128, 180, 224)}
     wanted = {32: 96, 127: 96, 128: 160, 180: 160, 224: 224}
     assert taken == {side: NAME.format(trained) for side, trained in wanted.items()}
 

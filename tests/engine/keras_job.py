@@ -10,7 +10,7 @@ from typing import Any
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.engine.child.convert import convert
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.networks.config_check import inspect_keras
+from napari_cellclass.engine.networks.config_check import inspect_keras_file
 
 
 def write_all(folder: Path) -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     cases = {"logits": "xyz", "sigmoid": "no", "independent": "xyz", "anysize": "ab", "nested": "ab", "plain": "ab"}
     for name, classes in cases.items():
         path = folder / f"{name}.keras"
-        info = inspect_keras(path)
+        info = inspect_keras_file(path)
         out = folder / f"{name}.cellclass"
         job = {"path": str(path), "sha256": "0", "classes": list(classes), "rescale": 255.0, "tile_px": [24, 32]}
         job |= {"activation": info.activation, "scales_itself": info.has_rescaling, "out": str(out)}

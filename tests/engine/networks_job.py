@@ -14,62 +14,65 @@ from napari_cellclass.core.common.errors import CellClassError
 
 def networks() -> dict[str, Any]:
     """Build the networks in many sizes; export the one with batch normalisation."""
-    from napari_cellclass.engine.networks.architectures import build, layer_table
-    from napari_cellclass.engine.networks.loading import forward
-    from napari_cellclass.engine.training.export import check_export, network_members
+    from napari_cellclass.engine.networks.architectures import build_network, layer_table
+    from napari_cellclass.engine.networks.loading import predictor
+    from napari_cellclass.engine.training.export import check_export, export_network
 
     names = ("compact", "deep-50", "deep")
-    found: dict[str, Any] = {name: build(name, (256, 256), 3, 2).count_params() for name in names}
-    found["compact of one channel"] = build("compact", (128, 128), 1, 2).count_params()
+    found: dict[str, Any] = {name: build_network(name, (256, 256), 3, 2).count_params() for name in names}
+    found["compact of one channel"] = build_network("compact", (128, 128), 1, 2).count_params()
     sizes = [(1, 1), (16, 16), (37, 53), (128, 128), (300, 20)]
     found["odd"] = [
-        [list(build(name, size, channels, classes).output_shape), size, channels, classes]
+        [list(build_network(name, size, channels, classes).output_shape), size, channels, classes]
         for name in names
         for size, channels, classes in zip(sizes, (1, 2, 3, 7, 4), (2, 3, 13, 2, 5), strict=True)
     ]
-    found["alexnet"] = [list(build("alexnet", size, 2, 4).output_shape) for size in ((67, 67), (101, 80))]
+    found["alexnet"] = [list(build_network("alexnet", size, 2, 4).output_shape) for size in ((67, 67), (101, 80))]
     try:
-        build("alexnet", (66, 128), 1, 2)
+        build_network("alexnet", (66, 128), 1, 2)
     except CellClassError as error:
         found["too_small"] = [type(error).__name__, str(error)]
-    model = build("alexnet", (67, 67), 1, 3, seed=1)
+    model = build_network("alexnet", (67, 67), 1, 3, seed=1)
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if layer.name.startswith("norm"):  # as if trained: no statistic is 0 or 1
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
     x = rng.random((11, 67, 67, 1), np.float32)
-    found["exported"] = check_export(network_members(model), x, forward(model)(x))
-    found["layers"] = layer_table(build("deep-50", (256, 256), 3, 2))
-    alexnets = [build("alexnet", (67, 67), 1, 2, as_published=published) for published in (False, True)]
+    found["exported"] = check_export(export_network(model), x, predictor(model)(x))
+    found["layers"] = layer_table(build_network("deep-50", (256, 256), 3, 2))
+    alexnets = [build_network("alexnet", (67, 67), 1, 2, as_published=published) for published in (False, True)]
     found["dropout"] = [sum("dropout" in layer.name for layer in model.layers) for model in alexnets]
     return found | standardising()
 
 
 def standardising() -> dict[str, Any]:
     """Export a network that standardises tiles, of one view, of eight and as an ensemble; ask it odd questions."""
-    from napari_cellclass.engine.networks.architectures import averaged, build, with_views
-    from napari_cellclass.engine.networks.loading import forward
-    from napari_cellclass.engine.training.export import check_export, network_members
+    from napari_cellclass.engine.networks.architectures import average_models, average_views, build_network
+    from napari_cellclass.engine.networks.loading import predictor
+    from napari_cellclass.engine.training.export import check_export, export_network
 
     rng = np.random.default_rng(0)
     # Bright and nearly flat: rounding is magnified by up to 1 / 0.002.
     level, strength = rng.uniform(0, 1, (16, 1, 1, 2)), 10.0 ** rng.uniform(-4, 0, (16, 1, 1, 2))
     x = (level + strength * rng.standard_normal((16, 96, 96, 2))).astype(np.float32)
-    one, two = (build("compact", (96, 96), 2, 3, seed=seed) for seed in (1, 2))
-    eight = with_views(one, 8)
+    one, two = (build_network("compact", (96, 96), 2, 3, seed=seed) for seed in (1, 2))
+    eight = average_views(one, 8)
     found: dict[str, Any] = {"difference": {}}
-    plain, views = forward(one)(x), forward(eight)(x)
+    plain, views = predictor(one)(x), predictor(eight)(x)
     for name, model in (("one", one), ("eight", eight)):
-        found["difference"][name] = check_export(network_members(model), x, forward(model)(x))["max_abs_difference"]
+        found["difference"][name] = check_export(export_network(model), x, predictor(model)(x))["max_abs_difference"]
     seen = (level + 0.3 * rng.standard_normal(x.shape)).astype(np.float32)
-    for name, model in (("exposure", one), ("exposure, not standardised", build("compact", (96, 96), 2, 3, 1, "none"))):
-        found[name] = float(np.abs(forward(model)(2 * seen + 0.1) - forward(model)(seen)).max())
-    found["turned"] = float(np.abs(forward(eight)(x.swapaxes(1, 2)[:, ::-1].copy()) - views).max())
-    found["turned, one view"] = float(np.abs(forward(one)(x.swapaxes(1, 2)[:, ::-1].copy()) - plain).max())
-    mean = (plain + forward(two)(x)) / 2
-    both = averaged([one, two])
-    found["mean"] = float(np.abs(forward(both)(x) - mean).max())
-    found["difference"]["ensemble"] = check_export(network_members(both), x, mean)["max_abs_difference"]
+    for name, model in (
+        ("exposure", one),
+        ("exposure, not standardised", build_network("compact", (96, 96), 2, 3, 1, "none")),
+    ):
+        found[name] = float(np.abs(predictor(model)(2 * seen + 0.1) - predictor(model)(seen)).max())
+    found["turned"] = float(np.abs(predictor(eight)(x.swapaxes(1, 2)[:, ::-1].copy()) - views).max())
+    found["turned, one view"] = float(np.abs(predictor(one)(x.swapaxes(1, 2)[:, ::-1].copy()) - plain).max())
+    mean = (plain + predictor(two)(x)) / 2
+    both = average_models([one, two])
+    found["mean"] = float(np.abs(predictor(both)(x) - mean).max())
+    found["difference"]["ensemble"] = check_export(export_network(both), x, mean)["max_abs_difference"]
     return found
 
 

@@ -22,11 +22,11 @@ _IDLE: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9}
 
 def graph() -> dict[str, Any]:
     """Ask the graph of the features, alone and beside a network, of several sizes."""
-    from napari_cellclass.core.models.texture_decision import fit_head, head_logits, pooled
-    from napari_cellclass.engine.networks.architectures import build, with_views
-    from napari_cellclass.engine.networks.loading import forward
+    from napari_cellclass.core.models.texture_decision import fit_head, head_logits, pool_probabilities
+    from napari_cellclass.engine.networks.architectures import average_views, build_network
+    from napari_cellclass.engine.networks.loading import predictor
     from napari_cellclass.engine.networks.texture_graph import texture_model, with_texture, without_texture
-    from napari_cellclass.engine.training.export import check_export, network_members
+    from napari_cellclass.engine.training.export import check_export, export_network
 
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {"sizes": {}, "difference": [], "pool": [], "inside": []}
@@ -34,19 +34,19 @@ def graph() -> dict[str, Any]:
         x = rng.random((24, *shape), np.float32)
         x[:8] = 0.5 + 1e-4 * x[:8]  # bright and nearly flat
         x[8] = 0.25
-        features = forward(texture_model(shape))(x)
+        features = predictor(texture_model(shape))(x)
         found["sizes"]["x".join(map(str, shape))] = [features.shape[1], bool(np.isfinite(features).all())]
         head = fit_head(features, np.arange(24) % 3, 3)
         for views in (1, 8):
-            network = with_views(build("compact", shape[:2], shape[2], 3, seed=1), views)
+            network = average_views(build_network("compact", shape[:2], shape[2], 3, seed=1), views)
             whole = with_texture(network, head, 1.0 / views)
-            answers = forward(whole)(x)
-            found["difference"].append(check_export(network_members(whole), x, answers)["max_abs_difference"])
-            expected = pooled(forward(network)(x), head_logits(head, features), 1.0 / views)
+            answers = predictor(whole)(x)
+            found["difference"].append(check_export(export_network(whole), x, answers)["max_abs_difference"])
+            expected = pool_probabilities(predictor(network)(x), head_logits(head, features), 1.0 / views)
             found["pool"].append(float(np.abs(answers - expected).max()))
             found["inside"].append(without_texture(whole) is network and without_texture(network) is network)
     x = rng.random((8, 64, 64, 1), np.float32)
-    features = forward(texture_model((64, 64, 1)))
+    features = predictor(texture_model((64, 64, 1)))
     found["features"] = [x[..., 0].tolist(), features(x).tolist(), features(0.3 * x + 0.2).tolist()]
     return found
 

@@ -33,7 +33,7 @@ from napari_cellclass.core.models.bundle import Manifest, open_bundle, write_bun
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
-from napari_cellclass.engine.networks.config_check import inspect_keras
+from napari_cellclass.engine.networks.config_check import inspect_keras_file
 from napari_cellclass.engine.networks.weights_check import check_weights
 
 GRID = TileGrid.regular((40, 56), 8)
@@ -108,7 +108,7 @@ def enemy_weights() -> list[bytes]:
 
 def use_keras(path: Path) -> None:
     """Look at a Keras file as is done before Keras sees it."""
-    inspect_keras(path)
+    inspect_keras_file(path)
     check_weights(path)
 
 

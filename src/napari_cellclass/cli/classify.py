@@ -34,7 +34,7 @@ def run_classify(
     from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
 
     model = load_model(params.model, KerasDetails.of(params))
-    KnownModels().introduce(model, say)
+    KnownModels().announce_new(model, say)
     report = classify_files(params, model, task)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
     for text in report.warnings:

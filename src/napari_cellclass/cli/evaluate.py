@@ -28,7 +28,7 @@ def run_evaluate(params: EvaluateParams, task: Task, say: Callable[[str], None])
 
     paths = parse_test_sets(params.data)
     model = load_model(params.model, KerasDetails.of(params))
-    KnownModels().introduce(model, say)
+    KnownModels().announce_new(model, say)
     for one in paths:
         check_evaluation_folder(
             params.out / one.name if len(paths) > 1 else params.out, [other.path for other in paths]

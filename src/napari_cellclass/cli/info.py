@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_cellclass.core.common.errors import escape_controls
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.models.known_models import KnownModels, origin
+from napari_cellclass.core.models.known_models import KnownModels, describe_origin
 from napari_cellclass.core.models.texture_decision import TextureHead
 
 _MAX_ROWS = 12
@@ -25,7 +25,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield f"id        {bundle.model_id}"
     yield f"sha256    {bundle.sha256}"
     known = "used or trained here before" if KnownModels().knows(bundle) else "never used or trained here before"
-    yield f"origin    {origin(bundle)}; {known}"
+    yield f"origin    {describe_origin(bundle)}; {known}"
     yield "classes   " + ", ".join(
         f"{name} ({colour})" for name, colour in zip(bundle.scheme.names, bundle.scheme.colours, strict=True)
     )
@@ -49,7 +49,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
             elif value is not None:
                 yield f"{title:9s} {name}: {_short(value)}"
     if m.quantised is not None:
-        yield from (f"int8      {line}" for line in m.quantised.lines())
+        yield from (f"int8      {line}" for line in m.quantised.describe())
     if m.calibration is not None:
         yield f"confidence {m.calibration.describe()}"
         yield from (f"  {line}" for line in m.calibration.reliability_lines())

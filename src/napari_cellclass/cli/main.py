@@ -81,9 +81,9 @@ def _info(params: InfoParams, reporter: Reporter) -> int:
 
 def _experiment(params: ExperimentParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.experiment import experiment
-    from napari_cellclass.engine.common.parent_process import listen
+    from napari_cellclass.engine.common.parent_process import listen_to_parent
 
-    listen()
+    listen_to_parent()
     result = experiment(params, reporter.task, reporter.say)
     reporter.event("done", out=params.out, verdict=result.verdict.word)
     return OK

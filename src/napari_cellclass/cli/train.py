@@ -25,10 +25,10 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
     """
     from napari_cellclass.core.evaluation.repeats import describe_spread
     from napari_cellclass.core.models.paths import run_table_path
-    from napari_cellclass.engine.common.parent_process import listen
+    from napari_cellclass.engine.common.parent_process import listen_to_parent
     from napari_cellclass.runs.train.train import train_folders
 
-    listen()  # before anything long, so that a child ends with its parent from the beginning
+    listen_to_parent()  # before anything long, so that a child ends with its parent from the beginning
     result = train_folders(params, task)
     if result.tables:
         from napari_cellclass.report.runs_figures import save_run_figures
@@ -62,7 +62,7 @@ def _lines(model: ModelBundle) -> Iterator[str]:
     if texture is not None and texture.joined:
         yield texture.brief()
     if model.has_int8 and model.manifest.quantised is not None:
-        yield from (f"int8: {line}" for line in list(model.manifest.quantised.lines())[:_INT8_LINES])
+        yield from (f"int8: {line}" for line in list(model.manifest.quantised.describe())[:_INT8_LINES])
     yield from (f"warning: {warning}" for warning in model.manifest.scores.get("warnings", []))
 
 

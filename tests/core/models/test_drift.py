@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from napari_cellclass.core.models.drift import constant_output, drift_warnings, training_statistics
+from napari_cellclass.core.models.drift import constant_output_warnings, drift_warnings, training_statistics
 from napari_cellclass.core.tiles.statistics import channel_stats
 
 
@@ -57,7 +57,7 @@ def test_a_few_odd_tiles_a_model_without_statistics_and_no_finite_tile_are_silen
 def test_one_answer_for_all_tiles_is_told_and_a_sure_one_is_not() -> None:
     rng = np.random.default_rng(0)
     same = np.tile([0.503, 0.497], (50, 1)) + rng.normal(0, 1e-4, (50, 1)) * [1, -1]
-    assert len(list(constant_output(same))) == 1
+    assert len(list(constant_output_warnings(same))) == 1
     doubt = 10 ** rng.uniform(-9, -4, 50)
-    assert list(constant_output(np.stack([1 - doubt, doubt], axis=1))) == []
-    assert list(constant_output(same[:5])) == [], "too few tiles to say"
+    assert list(constant_output_warnings(np.stack([1 - doubt, doubt], axis=1))) == []
+    assert list(constant_output_warnings(same[:5])) == [], "too few tiles to say"

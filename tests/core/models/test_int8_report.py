@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_cellclass.core.models.int8_report import ECE, Quantised, compare
+from napari_cellclass.core.models.int8_report import ECE, Int8Report, compare_int8
 from napari_cellclass.core.stats.calibration import calibrate
 
 CLASSES = ("a", "b")
@@ -38,7 +38,7 @@ def right() -> NDArray[np.bool_]:
 def test_a_network_that_answers_alike_is_kept_and_its_figures_are_told(truth, groups, right) -> None:
     f32 = answers(right, truth)
     int8 = f32 + np.float32([[0.004, -0.004]])
-    told = compare(f32, int8, truth, groups, CLASSES)
+    told = compare_int8(f32, int8, truth, groups, CLASSES)
     assert told.kept
     assert not told.warning
     assert (told.compared, told.changed, told.lost, told.gained) == (200, 0, 0, 0)
@@ -47,12 +47,12 @@ def test_a_network_that_answers_alike_is_kept_and_its_figures_are_told(truth, gr
     assert figures["accuracy"].int8 == figures["accuracy"].f32 == pytest.approx(right.mean())
     assert {"balanced accuracy", "kappa", "recall of a", "precision of b", "f1 of b", ECE} <= set(figures)
     assert all(figure.inside and figure.lo < figure.f32 < figure.hi for figure in told.figures)
-    assert Quantised.model_validate_json(told.model_dump_json()) == told
+    assert Int8Report.model_validate_json(told.model_dump_json()) == told
 
 
 def test_a_network_below_the_interval_is_not_kept_and_the_figure_is_named(truth, groups, right) -> None:
     worse = right & (np.arange(200) % 3 > 0)
-    told = compare(answers(right, truth), answers(worse, truth), truth, groups, CLASSES)
+    told = compare_int8(answers(right, truth), answers(worse, truth), truth, groups, CLASSES)
     assert not told.kept
     assert told.why.startswith("accuracy 0.")
     assert "in f32 0." in told.why
@@ -61,7 +61,7 @@ def test_a_network_below_the_interval_is_not_kept_and_the_figure_is_named(truth,
 
 
 def test_a_better_network_is_kept(truth, groups, right) -> None:
-    told = compare(answers(right, truth, 0.9), answers(right | True, truth, 0.9), truth, groups, CLASSES)
+    told = compare_int8(answers(right, truth, 0.9), answers(right | True, truth, 0.9), truth, groups, CLASSES)
     assert told.gained == int((~right).sum())
     assert not [figure for figure in told.figures if figure.lost and figure.name != ECE]
 
@@ -73,14 +73,14 @@ def test_with_few_groups_whose_interval_is_wide_the_tiles_that_changed_decide(tr
     for lost, kept in ((4, True), (12, False)):
         worse = perfect.copy()
         worse[-lost:] = False
-        told = compare(answers(perfect, truth), answers(worse, truth), truth, groups, CLASSES)
+        told = compare_int8(answers(perfect, truth), answers(worse, truth), truth, groups, CLASSES)
         assert not [figure for figure in told.figures if figure.lost]
         assert told.kept == kept
     assert "12 held-out tiles are right in f32 only, 0 in int8 only (p 0.00049)" in told.why
 
 
 def test_another_confidence_alone_is_a_loss(truth, groups, right) -> None:
-    told = compare(answers(right, truth, 0.9), answers(right, truth, 0.6), truth, groups, CLASSES)
+    told = compare_int8(answers(right, truth, 0.9), answers(right, truth, 0.6), truth, groups, CLASSES)
     assert not told.kept
     assert told.changed == 0
     assert told.why.startswith(f"{ECE} ")
@@ -90,7 +90,7 @@ def test_confidences_are_compared_as_they_are_used(truth, groups, right) -> None
     f32 = answers(right, truth, 0.999)
     calibration = calibrate(f32, truth, groups)
     assert calibration is not None
-    told = compare(f32, f32, truth, groups, CLASSES, calibration)
+    told = compare_int8(f32, f32, truth, groups, CLASSES, calibration)
     (error,) = [figure for figure in told.figures if figure.name == ECE]
     assert error.f32 == error.int8 < 0.05 < calibration.ece_before
     assert told.largest_difference == 0
@@ -100,16 +100,16 @@ def test_a_network_that_answers_nan_is_not_kept(truth, groups, right) -> None:
     f32 = answers(right, truth)
     int8 = f32.copy()
     int8[7] = np.nan
-    assert compare(f32, int8, truth, groups, CLASSES) == Quantised.refused("it answers NaN to held-out tiles")
+    assert compare_int8(f32, int8, truth, groups, CLASSES) == Int8Report.not_stored("it answers NaN to held-out tiles")
 
 
 def test_tiles_without_an_answer_in_f32_do_not_count(truth, groups, right) -> None:
     f32 = answers(right, truth)
     f32[3] = np.nan
-    assert compare(f32, f32, truth, groups, CLASSES).compared == 199
+    assert compare_int8(f32, f32, truth, groups, CLASSES).compared == 199
 
 
 def test_one_group_has_no_interval_of_the_balanced_accuracy_and_is_judged_by_its_tiles(truth, right) -> None:
-    told = compare(answers(right, truth), answers(right, truth), truth, ["g"] * 200, CLASSES)
+    told = compare_int8(answers(right, truth), answers(right, truth), truth, ["g"] * 200, CLASSES)
     assert told.kept
     assert {figure.name: figure.lo for figure in told.figures}["balanced accuracy"] is None

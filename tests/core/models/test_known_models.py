@@ -13,7 +13,7 @@ from napari_cellclass.cli.info import describe
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.models.bundle import Manifest, ModelBundle, write_bundle
-from napari_cellclass.core.models.known_models import FILE, KnownModels, origin
+from napari_cellclass.core.models.known_models import FILE, KnownModels, describe_origin
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 
 
@@ -31,17 +31,19 @@ def model(path: Path, **changes: object) -> ModelBundle:
 def test_a_model_tells_when_by_what_and_on_what_it_was_trained_and_its_hash(tmp_path: Path) -> None:
     made = model(tmp_path / "m.cellclass")
     digest = hashlib.sha256(made.path.read_bytes()).hexdigest()
-    assert origin(made) == (
+    assert describe_origin(made) == (
         f"trained 2026-03-12 by napari-cellclass 0.9 on 1,234 tiles of 7 images in 'plate 3'; sha256 {digest[:12]}"
     )
     converted = model(tmp_path / "k", network="keras:x", training={"source": "theirs.keras", "sha256": "f" * 64})
-    assert origin(converted) == f"converted from theirs.keras by napari-cellclass 0.9; sha256 {'f' * 12}"
+    assert describe_origin(converted) == f"converted from theirs.keras by napari-cellclass 0.9; sha256 {'f' * 12}"
 
 
 @pytest.mark.parametrize("data", [{}, {"images": 3, "n_train": "many"}, {"images": None}])
 def test_a_model_that_says_little_or_nonsense_still_has_an_origin(tmp_path: Path, data: dict) -> None:
     made = model(tmp_path / "m.cellclass", data=data, training={"data": 5}, created="yesterday")
-    assert origin(made).startswith("trained on an unknown day by napari-cellclass 0.9 on unknown data in '5'; sha256 ")
+    assert describe_origin(made).startswith(
+        "trained on an unknown day by napari-cellclass 0.9 on unknown data in '5'; sha256 "
+    )
 
 
 def test_info_shows_the_hash_and_whether_the_model_was_met_before(
@@ -62,11 +64,11 @@ def test_a_model_is_introduced_once_and_another_file_of_its_name_again(tmp_path:
     said: list[str] = []
     known = KnownModels(tmp_path / "data")
     made = model(tmp_path / "m.cellclass")
-    known.introduce(made, said.append)
-    known.introduce(ModelBundle(made.path, made.manifest), said.append)
+    known.announce_new(made, said.append)
+    known.announce_new(ModelBundle(made.path, made.manifest), said.append)
     assert len(said) == 1
     assert "m.cellclass is new on this machine: trained 2026-03-12" in said[0]
-    known.introduce(model(tmp_path / "m.cellclass", parameters=2), said.append)
+    known.announce_new(model(tmp_path / "m.cellclass", parameters=2), said.append)
     assert len(said) == 2
 
 

@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_cellclass.core.models.texture_decision import (
-    LIMIT,
+    MAX_FEATURE,
     TextureHead,
+    decide_texture,
     fit_head,
     head_logits,
-    judge,
     network_weight,
-    nothing_to_gain,
-    pooled,
+    pool_probabilities,
+    skip_texture,
 )
 
 TRUTH = np.array([0, 1] * 20)
@@ -36,7 +36,7 @@ def answers(wrong: int, sure: float = 0.9) -> NDArray[np.float32]:
 def test_texture_joins_where_held_out_tiles_speak_for_it_or_training_tiles_are_few(
     network: int, both: int, trained: int, joined: bool, why: str
 ) -> None:
-    found = judge(answers(network), answers(both), TRUTH, GROUPS, trained)
+    found = decide_texture(answers(network), answers(both), TRUTH, GROUPS, trained)
     assert found.joined is joined
     assert why in found.why
     assert (found.tiles, found.groups) == (40, 4)
@@ -46,7 +46,7 @@ def test_texture_joins_where_held_out_tiles_speak_for_it_or_training_tiles_are_f
 
 def test_how_sure_a_network_is_of_itself_does_not_decide() -> None:
     # Each is judged after the temperature that suits it best, so that one which says 0.999 has no drawback.
-    meek, bold = (judge(answers(12, sure), answers(12), TRUTH, GROUPS, 5000) for sure in (0.7, 0.999))
+    meek, bold = (decide_texture(answers(12, sure), answers(12), TRUTH, GROUPS, 5000) for sure in (0.7, 0.999))
     assert not meek.joined
     assert not bold.joined
     assert bold.loss_network == pytest.approx(meek.loss_network, rel=0.05)
@@ -56,17 +56,17 @@ def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
     truth = np.array([0] * 36 + [1] * 4)
     called = np.eye(2, dtype=np.float32) * 0.8 + 0.1
     rare, common = called[np.where(truth == 1, 0, truth)], called[np.where(truth == 0, 1, truth)]
-    by_class = [judge(prob, prob, truth, GROUPS, 50).loss_network for prob in (rare, common)]
+    by_class = [decide_texture(prob, prob, truth, GROUPS, 50).loss_network for prob in (rare, common)]
     # One class is wholly wrong in both; tiles weighing alike, the second would lose nine times as much.
     assert by_class[1] < 2 * by_class[0]
 
 
 def test_a_network_that_leaves_nothing_to_gain_is_left_alone() -> None:
-    found = nothing_to_gain(answers(0), TRUTH, GROUPS)
+    found = skip_texture(answers(0), TRUTH, GROUPS)
     assert found is not None
     assert not found.joined
     assert found.loss_both is None
-    assert nothing_to_gain(answers(2), TRUTH, GROUPS) is None
+    assert skip_texture(answers(2), TRUTH, GROUPS) is None
 
 
 def test_the_pool_is_a_weighted_product_of_probabilities() -> None:
@@ -75,20 +75,21 @@ def test_the_pool_is_a_weighted_product_of_probabilities() -> None:
     for weight in (0.25, 1.0):
         product = prob.astype(float) ** weight * np.exp(logits)
         expected = product / product.sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(pooled(prob, logits, weight), expected, rtol=1e-5)
+        np.testing.assert_allclose(pool_probabilities(prob, logits, weight), expected, rtol=1e-5)
         even = np.full((50, 3), 1 / 3, np.float32)
-        np.testing.assert_allclose(pooled(even, logits, weight), pooled(prob**0, logits, weight), rtol=1e-5)
+        same = pool_probabilities(prob**0, logits, weight)
+        np.testing.assert_allclose(pool_probabilities(even, logits, weight), same, rtol=1e-5)
 
 
 def test_a_network_of_few_tiles_weighs_less_and_the_manifest_says_what() -> None:
     assert network_weight(99) < network_weight(100) == 1
     for trained in (99, 100):
-        found = judge(answers(12), answers(4), TRUTH, GROUPS, trained)
+        found = decide_texture(answers(12), answers(4), TRUTH, GROUPS, trained)
         assert found.weight == network_weight(trained)
 
 
 def test_an_answer_of_0_rules_no_class_out() -> None:
-    prob = pooled(np.array([[0, 1]], np.float32), np.array([[8.0, 0]]), 0.25)
+    prob = pool_probabilities(np.array([[0, 1]], np.float32), np.array([[8.0, 0]]), 0.25)
     assert np.isfinite(prob).all()
     assert prob[0, 0] > 0.9
 
@@ -107,24 +108,24 @@ def test_a_tile_unlike_all_others_counts_as_one_at_the_limit() -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(0, 1, (60, 2)), np.arange(60) % 2
     head = fit_head(x + labels[:, None], labels, 2)
-    at_limit = head.mean + LIMIT * head.scale
+    at_limit = head.mean + MAX_FEATURE * head.scale
     np.testing.assert_allclose(head_logits(head, at_limit[None] * 1e6), head_logits(head, at_limit[None]))
 
 
 def test_one_line_says_what_the_held_out_tiles_showed() -> None:
-    joined = judge(answers(12), answers(4), TRUTH, GROUPS, 5000).describe()
+    joined = decide_texture(answers(12), answers(4), TRUTH, GROUPS, 5000).describe()
     assert "\n" not in joined
     assert joined.startswith("joined, the network weighs 1 beside it")
     assert "40 held-out tiles of 4 groups" in joined
     assert "balanced accuracy 0.700 and 0.900" in joined
-    alone = nothing_to_gain(answers(0), TRUTH, GROUPS)
+    alone = skip_texture(answers(0), TRUTH, GROUPS)
     assert alone is not None
     assert alone.describe().startswith("did not join: the network leaves little to gain")
     assert TextureHead.model_validate(alone.model_dump(mode="json")) == alone
 
 
 def test_what_a_manifest_of_another_version_tells_is_not_an_error() -> None:
-    head = judge(answers(12), answers(4), TRUTH, GROUPS, 5000)
+    head = decide_texture(answers(12), answers(4), TRUTH, GROUPS, 5000)
     assert TextureHead.of({"texture_head": head.model_dump(mode="json")}) == head
     assert TextureHead.of({}) is None
     assert TextureHead.of({"texture_head": {"joined": True}}) is None

@@ -22,9 +22,9 @@ from napari_cellclass.core.tiles.preprocess import PreprocessSpec, resize_tiles
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.common.tile_input import predict_in_batches
 from napari_cellclass.engine.inference.engines import Engine, open_engine
-from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, read_network
-from napari_cellclass.engine.inference.streams import best_network
-from napari_cellclass.engine.inference.tensorflow_client import Child, child_command
+from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, read_network
+from napari_cellclass.engine.inference.streams import fastest_network
+from napari_cellclass.engine.inference.tensorflow_client import ChildProcess, child_command
 
 pytestmark = pytest.mark.training
 
@@ -112,7 +112,7 @@ def test_the_graph_does_what_the_preprocessing_says(dtype: str, size: tuple[int,
             channels=2, input_px=(32, 32), normalisation="percentiles", percentiles=(1, 99), low=0, high=1
         )
         levels = np.array([[offset + 3.3, offset + 211.7], [offset, offset + 150.2]])
-    answers = OpenVinoNetwork(unchanged((32, 32, 2)), spec, TileKind.of(tiles))(tiles, levels)
+    answers = OpenVinoNetwork(unchanged((32, 32, 2)), spec, TileFormat.of(tiles))(tiles, levels)
     np.testing.assert_allclose(answers, spec.apply(spec.apply_levels(tiles, levels)).reshape(9, -1), atol=2e-6)
 
 
@@ -128,7 +128,7 @@ def unchanged(shape: tuple[int, int, int]) -> Any:
 def test_streams_change_no_bit_of_an_answer(good: ModelBundle, tiles: NDArray[np.uint16]) -> None:
     model = read_network(good.member("model.xml"), good.member("model.bin"))
     answers = [
-        OpenVinoNetwork(model, good.preprocess, TileKind.of(tiles), threads, streams)(tiles)
+        OpenVinoNetwork(model, good.preprocess, TileFormat.of(tiles), threads, streams)(tiles)
         for threads, streams in ((1, 1), (2, 1), (2, 2), (4, 2))
     ]
     for other in answers[1:]:
@@ -138,7 +138,7 @@ def test_streams_change_no_bit_of_an_answer(good: ModelBundle, tiles: NDArray[np
 def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
     good: ModelBundle, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("napari_cellclass.engine.inference.streams.remembered_file", lambda: tmp_path / "streams.json")
+    monkeypatch.setattr("napari_cellclass.engine.inference.streams.streams_file", lambda: tmp_path / "streams.json")
     made: list[int] = []
 
     class Counted(OpenVinoNetwork):
@@ -149,10 +149,10 @@ def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
     monkeypatch.setattr("napari_cellclass.engine.inference.streams.OpenVinoNetwork", Counted)
     model = read_network(good.member("model.xml"), good.member("model.bin"))
     for _ in range(2):
-        network = best_network(model, good.preprocess, TileKind.of(tiles), 2)
+        network = fastest_network(model, good.preprocess, TileFormat.of(tiles), 2)
     assert made == [2, 1, network.streams]
     (tmp_path / "streams.json").write_text('{"broken')
-    best_network(model, good.preprocess, TileKind.of(tiles), 2)
+    fastest_network(model, good.preprocess, TileFormat.of(tiles), 2)
     assert made[3:] == [2, 1]
     assert json.loads((tmp_path / "streams.json").read_text())
 
@@ -160,13 +160,13 @@ def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
 def test_load_beside_one_trial_does_not_decide_the_number_of_streams(
     good: ModelBundle, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("napari_cellclass.engine.inference.streams.remembered_file", lambda: tmp_path / "streams.json")
+    monkeypatch.setattr("napari_cellclass.engine.inference.streams.streams_file", lambda: tmp_path / "streams.json")
     told = {2: iter([1.0, 10.0, 100.0, 10.0]), 1: iter([1.0, 60.0, 60.0, 60.0])}
     monkeypatch.setattr(
         "napari_cellclass.engine.inference.streams._rate", lambda network, spec, s: next(told[network.streams])
     )
     model = read_network(good.member("model.xml"), good.member("model.bin"))
-    assert best_network(model, good.preprocess, TileKind.of(tiles), 2).streams == 2
+    assert fastest_network(model, good.preprocess, TileFormat.of(tiles), 2).streams == 2
 
 
 def test_threads_may_share_an_engine(openvino: Engine, tiles: NDArray[np.uint16]) -> None:
@@ -256,7 +256,7 @@ def test_a_child_that_cannot_start_gives_its_last_words(good: ModelBundle, monke
 
 
 def test_closing_ends_the_child_whatever_it_does() -> None:
-    child = Child("predict")  # waits for its job
+    child = ChildProcess("predict")  # waits for its job
     process = psutil.Process(child.pid)
     child.close()
     assert not process.is_running()
@@ -264,8 +264,8 @@ def test_closing_ends_the_child_whatever_it_does() -> None:
 
 def test_a_child_does_not_outlive_its_parent() -> None:
     code = (
-        "import time\nfrom napari_cellclass.engine.inference.tensorflow_client import Child\n"
-        "print(Child('predict').pid, flush=True)\ntime.sleep(60)"
+        "import time\nfrom napari_cellclass.engine.inference.tensorflow_client import ChildProcess\n"
+        "print(ChildProcess('predict').pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

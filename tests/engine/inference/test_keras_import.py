@@ -13,7 +13,12 @@ from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.engine.inference import keras_import as keras_file
 from napari_cellclass.engine.inference.engines import open_engine
-from napari_cellclass.engine.inference.keras_import import KerasDetailsError, convert_keras, inspect_keras, open_model
+from napari_cellclass.engine.inference.keras_import import (
+    KerasDetailsError,
+    convert_keras,
+    inspect_keras_file,
+    open_model,
+)
 
 pytestmark = pytest.mark.training
 
@@ -33,20 +38,20 @@ def edited(source: Path, target: Path, old: str, new: str, **more: bytes) -> Pat
 
 
 def test_a_file_tells_its_input_outputs_and_layers_without_keras(keras_files: Path) -> None:
-    info = inspect_keras(keras_files / "rescaling.keras")
+    info = inspect_keras_file(keras_files / "rescaling.keras")
     assert info.input_shape == (24, 32, 2)
     assert info.outputs == info.classes == 3
     assert info.activation == "softmax"
     assert info.has_rescaling
     assert info.layers[0].startswith("input")
     assert "conv" in info.layers
-    assert not inspect_keras(keras_files / "plain.keras").has_rescaling
-    assert inspect_keras(keras_files / "logits.keras").activation == "linear"
-    sigmoid = inspect_keras(keras_files / "sigmoid.keras")
+    assert not inspect_keras_file(keras_files / "plain.keras").has_rescaling
+    assert inspect_keras_file(keras_files / "logits.keras").activation == "linear"
+    sigmoid = inspect_keras_file(keras_files / "sigmoid.keras")
     assert (sigmoid.outputs, sigmoid.classes, sigmoid.activation) == (1, 2, "sigmoid")
-    free = inspect_keras(keras_files / "anysize.keras")
+    free = inspect_keras_file(keras_files / "anysize.keras")
     assert (free.input_shape, free.outputs, free.activation) == ((None, None, 1), 2, "softmax")
-    nested = inspect_keras(keras_files / "nested.keras")
+    nested = inspect_keras_file(keras_files / "nested.keras")
     assert (nested.outputs, nested.has_rescaling) == (2, True)
     assert "conv" in nested.layers
 
@@ -72,19 +77,19 @@ def test_what_could_run_code_is_refused(keras_files: Path, tmp_path: Path, new: 
     old = '"module": "keras.layers", "class_name": "GlobalAveragePooling2D"'
     path = edited(keras_files / "plain.keras", tmp_path / "m.keras", old, new)
     with pytest.raises(ModelError, match="is refused"):
-        inspect_keras(path)
+        inspect_keras_file(path)
 
 
 def test_channels_first_is_refused(keras_files: Path, tmp_path: Path) -> None:
     path = edited(keras_files / "plain.keras", tmp_path / "m.keras", "channels_last", "channels_first")
     with pytest.raises(ModelError, match="channels first"):
-        inspect_keras(path)
+        inspect_keras_file(path)
 
 
 def test_an_unexpected_member_is_refused(keras_files: Path, tmp_path: Path) -> None:
     path = edited(keras_files / "plain.keras", tmp_path / "m.keras", "keras", "keras", **{"evil.py": b"1"})
     with pytest.raises(ModelError, match=r"'evil\.py' is unexpected"):
-        inspect_keras(path)
+        inspect_keras_file(path)
 
 
 def test_the_old_format_is_refused_with_advice(keras_files: Path, tmp_path: Path) -> None:

@@ -7,30 +7,30 @@ from typing import Any
 import pytest
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
-from napari_cellclass.core.models.int8_report import Quantised
+from napari_cellclass.core.models.int8_report import Int8Report
 from napari_cellclass.engine.inference import precision
-from napari_cellclass.engine.inference.precision import fast_int8, usable_precision
+from napari_cellclass.engine.inference.precision import choose_precision, has_fast_int8
 
 
-def model(has_int8: bool, quantised: Quantised | None = None) -> Any:
+def model(has_int8: bool, quantised: Int8Report | None = None) -> Any:
     return SimpleNamespace(path=Path("m.cellclass"), has_int8=has_int8, manifest=SimpleNamespace(quantised=quantised))
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
 
 
 @pytest.mark.usefixtures("fast")
 def test_what_was_asked_for_is_used_where_it_can_be() -> None:
-    assert usable_precision(model(True), "int8") == ("int8", "")
-    assert usable_precision(model(True), "f32", "tensorflow") == ("f32", "")
-    assert usable_precision(model(False), "f32") == ("f32", "")
+    assert choose_precision(model(True), "int8") == ("int8", "")
+    assert choose_precision(model(True), "f32", "tensorflow") == ("f32", "")
+    assert choose_precision(model(False), "f32") == ("f32", "")
 
 
 def test_a_processor_without_fast_instructions_stays_in_f32_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "fast_int8", lambda: False)
-    used, why = usable_precision(model(True), "int8")
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
+    used, why = choose_precision(model(True), "int8")
     assert used == "f32"
     assert why.startswith("this processor has no fast instructions for 8-bit whole numbers")
     assert why.endswith("so the network is run in f32")
@@ -39,32 +39,32 @@ def test_a_processor_without_fast_instructions_stays_in_f32_and_says_so(monkeypa
 @pytest.mark.usefixtures("fast")
 def test_what_cannot_be_is_refused_in_a_line_that_says_what_to_do() -> None:
     with pytest.raises(ParamsError, match="--engine tensorflow was given; drop one"):
-        usable_precision(model(True), "int8", "tensorflow")
+        choose_precision(model(True), "int8", "tensorflow")
     with pytest.raises(ModelError, match=r"m\.cellclass has no int8 network; train it with --precision int8"):
-        usable_precision(model(False), "int8")
+        choose_precision(model(False), "int8")
     with pytest.raises(ModelError, match=r"none was kept when it was trained \(it lost\); use --precision f32"):
-        usable_precision(model(False, Quantised.refused("it lost")), "int8")
+        choose_precision(model(False, Int8Report.not_stored("it lost")), "int8")
 
 
 @pytest.mark.parametrize(("flags", "fast"), [("avx2 avx512_vnni", True), ("asimddp", True), ("avx2 avx512f", False)])
 def test_linux_is_asked_for_the_instructions(
     flags: str, fast: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(precision.FAST_INT8, raising=False)
+    monkeypatch.delenv(precision.FAST_INT8_VARIABLE, raising=False)
     monkeypatch.setattr(precision, "sys", SimpleNamespace(platform="linux"))
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu {flags}\n")
     monkeypatch.setattr(precision, "Path", lambda _: tmp_path / "cpuinfo")
     precision._has_instructions.cache_clear()
     try:
-        assert fast_int8() is fast
+        assert has_fast_int8() is fast
     finally:
         precision._has_instructions.cache_clear()
 
 
 def test_a_user_may_know_better_and_a_wrong_word_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for word in ("0", "1"):
-        monkeypatch.setenv(precision.FAST_INT8, word)
-        assert fast_int8() is (word == "1")
-    monkeypatch.setenv(precision.FAST_INT8, "yes")
+        monkeypatch.setenv(precision.FAST_INT8_VARIABLE, word)
+        assert has_fast_int8() is (word == "1")
+    monkeypatch.setenv(precision.FAST_INT8_VARIABLE, "yes")
     with pytest.raises(ParamsError, match="'yes'; set it to 1 or 0"):
-        fast_int8()
+        has_fast_int8()

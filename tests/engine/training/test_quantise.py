@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import CancelledError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
-from napari_cellclass.core.models.int8_report import Quantised
+from napari_cellclass.core.models.int8_report import Int8Report
 from napari_cellclass.engine.inference import precision
 from napari_cellclass.engine.inference.engines import Engine
 from napari_cellclass.engine.inference.openvino_graph import read_network
 from napari_cellclass.engine.training import quantise as module
-from napari_cellclass.engine.training.quantise import quantise, quantised_members
+from napari_cellclass.engine.training.quantise import int8_members, quantise
 
 pytestmark = pytest.mark.training
 
@@ -28,13 +28,13 @@ Case = tuple[Any, dict[str, bytes], NDArray[np.float32]]
 @pytest.fixture
 def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch) -> Case:
     """A training that has ended, as far as quantising looks at it; its network, and that one's answers."""
-    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
     spec, prob = good.preprocess, openvino.predict(tiles)
     labels = prob.argmax(axis=1)
     groups = np.array([f"g{i % 10}" for i in range(len(tiles))], object)
     data = SimpleNamespace(labels=labels, groups=groups, scheme=good.scheme)
     pixels = SimpleNamespace(
-        place=np.arange(len(tiles)), spec=spec, golden=tiles[:4], batch=lambda rows: spec.apply(tiles[rows])
+        tile_indices=np.arange(len(tiles)), spec=spec, golden=tiles[:4], batch=lambda rows: spec.apply(tiles[rows])
     )
     run = SimpleNamespace(
         train=np.arange(0, 40), val=np.arange(40, 300), pixels=pixels, data=data, task=NO_TASK,
@@ -44,7 +44,7 @@ def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeyp
 
 def test_inner_layers_are_whole_numbers_and_the_first_steps_and_the_last_layer_are_not(case: Case) -> None:
     run, members, _ = case
-    made = quantised_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
+    made = int8_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
     quantised, fed = looked_through(made)
     *inner, last = quantised
     assert len(inner) == 5
@@ -61,7 +61,7 @@ def test_inner_layers_are_whole_numbers_and_the_first_steps_and_the_last_layer_a
 def test_texture_beside_a_network_stays_in_float32(case: Case, with_texture: Callable[[str], ModelBundle]) -> None:
     run, joined = case[0], with_texture("joined")
     members = {name: joined.member(name) for name in ("model.xml", "model.bin")}
-    made = quantised_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
+    made = int8_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
     quantised, fed = looked_through(made)
     assert sorted(quantised) == [False, False, True, True, True, True, True], "five convolutions of the network"
     assert {"Log", "StridedSlice"} <= set(fed)
@@ -88,8 +88,8 @@ def looked_through(made: dict[str, bytes]) -> tuple[list[bool], dict[str, set[st
 
 def test_a_network_without_a_loss_is_kept_with_its_golden_answers(case: Case) -> None:
     made = quantise(*case, None)
-    assert made.about.kept, made.about.why
-    assert made.about.tiles == 40
+    assert made.report.kept, made.report.why
+    assert made.report.tiles == 40
     assert set(made.members) == set(INT8_MEMBERS)
     assert made.golden is not None
     assert made.golden.shape == (4, 2)
@@ -99,26 +99,26 @@ def test_a_significant_loss_is_not_kept_and_warned_of(case: Case, monkeypatch: p
     honest = module.compare
     monkeypatch.setattr(module, "compare", lambda f32, int8, *more: honest(f32, int8[:, ::-1], *more))
     made = quantise(*case, None)
-    assert not made.about.kept
+    assert not made.report.kept
     assert made.members == {}
     assert made.golden is None
-    assert made.about.warning.startswith("no int8 network was stored, only the one in f32: accuracy 0.")
+    assert made.report.warning.startswith("no int8 network was stored, only the one in f32: accuracy 0.")
 
 
 def test_without_fast_instructions_none_is_made(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     made = quantise(*case, None)
     assert made.members == {}
-    assert "trained on a processor without fast instructions" in made.about.warning
-    assert "NAPARI_CELLCLASS_FAST_INT8=1 there" in made.about.warning
+    assert "trained on a processor without fast instructions" in made.report.warning
+    assert "NAPARI_CELLCLASS_FAST_INT8=1 there" in made.report.warning
 
 
 def test_whatever_goes_wrong_the_training_is_not_lost(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("Check failed\nat line 3")
 
-    monkeypatch.setattr(module, "quantised_members", broken)
-    assert quantise(*case, None).about == Quantised.refused("it could not be made (Check failed)")
+    monkeypatch.setattr(module, "int8_members", broken)
+    assert quantise(*case, None).report == Int8Report.not_stored("it could not be made (Check failed)")
 
 
 def test_cancelling_stops_it(case: Case) -> None:

@@ -15,7 +15,7 @@ from napari_cellclass.core.params.train import NetworkName
 from napari_cellclass.core.tiles.preprocess import field_levels
 from napari_cellclass.engine.inference.engines import open_engine
 from napari_cellclass.engine.training.run import default_epochs
-from napari_cellclass.engine.training.tile_pixels import dihedral, input_size
+from napari_cellclass.engine.training.tile_pixels import dihedral, network_input_size
 
 pytestmark = pytest.mark.training
 ModelOf = Callable[[str], ModelBundle]
@@ -157,7 +157,7 @@ def test_the_eight_views_differ_and_four_keep_an_oblong_shape() -> None:
 def test_the_input_keeps_a_tiles_shape(
     tile: tuple[int, int], network: NetworkName, asked: int | None, expected: tuple[int, int]
 ) -> None:
-    assert input_size(tile, network, asked) == expected
+    assert network_input_size(tile, network, asked) == expected
 
 
 @pytest.mark.parametrize(

@@ -574,7 +574,7 @@ def test_a_model_new_on_this_machine_is_marked_until_it_was_used(
 def test_int8_is_offered_used_and_told_where_it_is_not(
     viewer: Any, classify: Any, qtbot: Any, int8_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
     pixels = np.asarray(Image.open(int8_model.parent / "data" / "spots" / "s0.png"))
     viewer.add_image(np.tile(pixels, (5, 5)))
     load(qtbot, classify, int8_model)
@@ -589,7 +589,7 @@ def test_int8_is_offered_used_and_told_where_it_is_not(
     classify.tiles["precision"].value = "int8"
     assert used() == "int8"
     assert "Warning" not in classify.message.text()
-    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     assert used() == "f32"
     assert "Warning: this processor has no fast instructions for 8-bit" in classify.message.text()
     classify.tiles["engine"].value = "tensorflow"

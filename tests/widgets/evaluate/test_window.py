@@ -103,14 +103,14 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[
 def test_int8_is_judged_where_it_is_asked_for_and_told_where_it_is_not_used(
     viewer: Any, evaluate: Any, qtbot: Any, int8_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "fast_int8", lambda: True)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
     evaluate.set_model(int8_model)
     evaluate.sets.add(int8_model.parent / "data")
     evaluate.form.fields["precision"].value = "int8"
     click(qtbot, evaluate.run_button)
     assert "tested on 1 set, in int8." in ended(qtbot, evaluate)
     assert evaluate.results.shown.evaluation.precision == "int8"
-    monkeypatch.setattr(precision, "fast_int8", lambda: False)
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     click(qtbot, evaluate.run_button)
     assert "this processor has no fast instructions for 8-bit" in ended(qtbot, evaluate)
     assert evaluate.results.shown.evaluation.precision == "f32"

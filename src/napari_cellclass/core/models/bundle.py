@@ -23,7 +23,7 @@ from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.limits import LimitName, limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.models.int8_report import Quantised
+from napari_cellclass.core.models.int8_report import Int8Report
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
@@ -62,7 +62,7 @@ class Manifest(BaseModel):
     scores: dict[str, Any] = Field(default_factory=dict)
     calibration: Calibration | None = None
     export: dict[str, float] = Field(default_factory=dict)
-    quantised: Quantised | None = None
+    quantised: Int8Report | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
 
@@ -97,7 +97,7 @@ class ModelBundle:
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.apply(prob)
 
-    def own_answers(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
+    def uncalibrated(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the network's softmax outputs (N, K) of calibrated confidences: what an ensemble averages."""
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.undo(prob)

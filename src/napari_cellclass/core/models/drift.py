@@ -72,7 +72,7 @@ def drift_warnings(
             )
 
 
-def constant_output(prob: NDArray[np.floating]) -> Iterator[str]:
+def constant_output_warnings(prob: NDArray[np.floating]) -> Iterator[str]:
     """Say that a network gives all tiles of a field one answer, which a trained one does for none.
 
     Probabilities of a confident network are alike, too, but not their logarithms.

@@ -20,7 +20,7 @@ _UNITS = 1_000_000  # a confidence as a whole number, for tables of counts
 _SIGNIFICANT = 0.05
 
 
-class Figure(BaseModel):
+class MetricPair(BaseModel):
     """A figure of both networks.
 
     Attributes
@@ -62,7 +62,7 @@ class Figure(BaseModel):
 ECE = "calibration error"
 
 
-class Quantised(BaseModel):
+class Int8Report(BaseModel):
     """What came of making a network of 8-bit whole numbers; stored in a model's manifest.
 
     Attributes
@@ -100,10 +100,10 @@ class Quantised(BaseModel):
     p: float = 1.0
     largest_difference: float = 0.0
     mean_difference: float = 0.0
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[MetricPair, ...] = ()
 
     @classmethod
-    def refused(cls, why: str) -> Quantised:
+    def not_stored(cls, why: str) -> Int8Report:
         """Say that there is no such network, and why."""
         return cls(kept=False, why=why)
 
@@ -112,7 +112,7 @@ class Quantised(BaseModel):
         """Say why the model has no such network; empty where it has one."""
         return "" if self.kept else f"no int8 network was stored, only the one in f32: {self.why}"
 
-    def lines(self) -> Iterator[str]:
+    def describe(self) -> Iterator[str]:
         """Tell what it costs, a line each."""
         if not self.kept:
             yield f"none: {self.why}"
@@ -127,14 +127,14 @@ class Quantised(BaseModel):
             yield from map(str, self.figures)
 
 
-def compare(
+def compare_int8(
     f32: NDArray[np.float32],
     int8: NDArray[np.float32],
     truth: NDArray[Any],
     groups: Sequence[str],
     classes: Sequence[str],
     calibration: Calibration | None = None,
-) -> Quantised:
+) -> Int8Report:
     """Compare two networks on the same held-out tiles, and say whether the second may be kept.
 
     It may unless a figure is worse than the 95 % confidence interval of the network in float32, or its class is right
@@ -154,7 +154,7 @@ def compare(
     f32, int8, truth = f32[finite], int8[finite], np.asarray(truth)[finite]
     groups = np.asarray(groups, str)[finite].tolist()
     if not np.isfinite(int8).all():
-        return Quantised.refused("it answers NaN to held-out tiles")
+        return Int8Report.not_stored("it answers NaN to held-out tiles")
     difference = np.abs(f32 - int8)
     if calibration is not None:
         f32, int8 = calibration.apply(f32), calibration.apply(int8)
@@ -163,7 +163,7 @@ def compare(
     why = next((f"{figure}" for figure in figures if figure.lost), "")
     if not why and paired.only_a > paired.only_b and paired.p < _SIGNIFICANT:
         why = f"{paired.only_a} held-out tiles are right in f32 only, {paired.only_b} in int8 only (p {paired.p:.2g})"
-    return Quantised(
+    return Int8Report(
         kept=not why,
         why=why,
         compared=len(f32),
@@ -183,17 +183,17 @@ def _figures(
     truth: NDArray[Any],
     groups: Sequence[str],
     classes: Sequence[str],
-) -> Iterator[Figure]:
+) -> Iterator[MetricPair]:
     before, after = (evaluate(prob, truth, groups, classes) for prob in (f32, int8))
     for name, one, other in _estimates(before, after):
-        yield Figure(name=name, f32=one.value, lo=one.lo, hi=one.hi, int8=other.value)
+        yield MetricPair(name=name, f32=one.value, lo=one.lo, hi=one.hi, int8=other.value)
     for row, now in zip(before.per_class, after.per_class, strict=True):
         for name in ("recall", "precision", "f1"):
             if row[f"{name}_interval"] is not None and now[name] is not None:
                 lo, hi = row[f"{name}_interval"]
-                yield Figure(name=f"{name} of {row['name']}", f32=row[name], lo=lo, hi=hi, int8=now[name])
+                yield MetricPair(name=f"{name} of {row['name']}", f32=row[name], lo=lo, hi=hi, int8=now[name])
     error = _calibration_error(f32, truth, groups)
-    yield Figure(name=ECE, f32=before.ece, lo=error.lo, hi=error.hi, int8=after.ece)
+    yield MetricPair(name=ECE, f32=before.ece, lo=error.lo, hi=error.hi, int8=after.ece)
 
 
 def _estimates(before: EvalReport, after: EvalReport) -> Iterator[tuple[str, Estimate, Estimate]]:

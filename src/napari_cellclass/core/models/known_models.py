@@ -20,7 +20,7 @@ SHORT = 12
 """Digits of a SHA-256 that are shown."""
 
 
-def origin(bundle: ModelBundle) -> str:
+def describe_origin(bundle: ModelBundle) -> str:
     """Tell when a model was trained, by which version and on what, and its file's hash, as the file says itself.
 
     Nothing of it is proven: whoever wrote the file wrote this, too. Only the hash can be compared.
@@ -70,10 +70,10 @@ class KnownModels:
             return False
         return any(line.split(" ", 1)[0] == _hash(bundle) for line in lines)
 
-    def introduce(self, bundle: ModelBundle, say: Callable[[str], None]) -> None:
+    def announce_new(self, bundle: ModelBundle, say: Callable[[str], None]) -> None:
         """Say where a model comes from before it is used here for the first time, and remember it."""
         if not self.knows(bundle):
-            say(escape_controls(f"{bundle.path.name} is new on this machine: {origin(bundle)}"))
+            say(escape_controls(f"{bundle.path.name} is new on this machine: {describe_origin(bundle)}"))
             self.remember(bundle)
 
     def remember(self, bundle: ModelBundle) -> None:

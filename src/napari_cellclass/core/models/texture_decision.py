@@ -15,10 +15,10 @@ from napari_cellclass.core.stats.calibration import fit_temperature, scale_by_te
 from napari_cellclass.core.stats.logistic import LogisticModel, fit_logistic
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 
-LEAST = 1e-6
+MIN_PROBABILITY = 1e-6
 """Probabilities below this count as this, so that an answer of 0 does not rule a class out for good."""
 
-LIMIT = 8.0
+MAX_FEATURE = 8.0
 """Standardised features beyond this are as good as this, for tiles unlike all that were trained on."""
 
 # Below so many training tiles a network answers far too sure of itself, with temperatures of 2 to 4, and weighs less.
@@ -104,7 +104,7 @@ def fit_head(features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any
 
 def head_logits(head: LogisticModel, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Give the linear model's logits (n, K) of features (n, F), limited as the network in the bundle limits them."""
-    z = np.clip((features - head.mean) / head.scale, -LIMIT, LIMIT)
+    z = np.clip((features - head.mean) / head.scale, -MAX_FEATURE, MAX_FEATURE)
     return np.asarray(z @ head.weights + head.intercept)
 
 
@@ -113,16 +113,16 @@ def network_weight(trained: int) -> float:
     return _WEIGHT_OF_FEW if trained < _FEW else 1.0
 
 
-def pooled(network: NDArray[np.float32], logits: NDArray[np.float64], weight: float) -> NDArray[np.float32]:
+def pool_probabilities(network: NDArray[np.float32], logits: NDArray[np.float64], weight: float) -> NDArray[np.float32]:
     """Pool a network's probabilities (n, K) and logits (n, K) log-linearly: float32, shape (n, K).
 
     ``softmax(weight log p + logits)``, a logarithmic opinion pool (Genest & Zidek, Statistical Science 1:114, 1986).
     """
-    mixed = weight * np.log(np.maximum(network.astype(np.float64), LEAST)) + logits
+    mixed = weight * np.log(np.maximum(network.astype(np.float64), MIN_PROBABILITY)) + logits
     return np.asarray(softmax(mixed, axis=1), np.float32)
 
 
-def nothing_to_gain(
+def skip_texture(
     network: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str]
 ) -> TextureHead | None:
     """Say that texture need not be looked at, as the network tells held-out tiles well apart; None where it may help.
@@ -143,7 +143,7 @@ def nothing_to_gain(
     )  # fmt: skip
 
 
-def judge(
+def decide_texture(
     network: NDArray[np.float32],
     both: NDArray[np.float32],
     truth: NDArray[np.integer[Any]],
@@ -187,7 +187,7 @@ def _losses(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> NDArr
     scaled = scale_by_temperature(prob, fit_temperature(prob, truth)).astype(np.float64)
     counts = np.bincount(truth, minlength=prob.shape[1])
     weight = len(truth) / (np.count_nonzero(counts) * counts[truth])
-    return np.asarray(-weight * np.log(np.maximum(scaled[np.arange(len(truth)), truth], LEAST)))
+    return np.asarray(-weight * np.log(np.maximum(scaled[np.arange(len(truth)), truth], MIN_PROBABILITY)))
 
 
 def _balanced(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> float:

@@ -17,10 +17,10 @@ from napari_cellclass.core.models.bundle import Manifest, write_bundle
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.architectures import layer_table
-from napari_cellclass.engine.networks.config_check import checked_config, count_mismatch
-from napari_cellclass.engine.networks.loading import forward
+from napari_cellclass.engine.networks.config_check import class_count_mismatch, read_checked_config
+from napari_cellclass.engine.networks.loading import predictor
 from napari_cellclass.engine.networks.weights_check import check_weights
-from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, network_members, versions
+from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, export_network, package_versions
 
 
 def convert(job: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def convert(job: dict[str, Any]) -> None:
     ----------
     job
         ``path`` and its ``sha256``, ``classes``, ``rescale``, ``tile_px`` (height, width), ``activation``
-        and ``scales_itself`` as :func:`inspect_keras` saw them, and ``out``, the bundle to write.
+        and ``scales_itself`` as :func:`inspect_keras_file` saw them, and ``out``, the bundle to write.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def convert(job: dict[str, Any]) -> None:
     raw = _random_tiles((*tile, channels), job["rescale"], job["scales_itself"])
     x = spec.apply(raw)
     model, added = _with_softmax(path, model, x, names, job["activation"])
-    prob = forward(model)(x)
-    members = network_members(model)
+    prob = predictor(model)(x)
+    members = export_network(model)
     export = check_export(members, x, prob)
     golden = io.BytesIO()
     np.savez_compressed(golden, tiles=raw[:8], prob=prob[:8])
@@ -66,13 +66,13 @@ def convert(job: dict[str, Any]) -> None:
         layers=layer_table(model),
         training={"source": path.name, "sha256": job["sha256"], "rescale": job["rescale"], "added": added},
         export=export,
-        versions=versions(),
+        versions=package_versions(),
     )
     write_bundle(Path(job["out"]), manifest, members | {"golden.npz": golden.getvalue()})
 
 
 def _load(path: Path) -> Any:
-    checked_config(path)  # again: the file may have been exchanged since the parent looked
+    read_checked_config(path)  # again: the file may have been exchanged since the parent looked
     check_weights(path)
     keras = import_keras()
     try:
@@ -109,7 +109,7 @@ def _with_softmax(
     outputs = answers.shape[1]
     needed = 2 if outputs == 1 else outputs
     if needed != len(names):
-        raise ModelError(count_mismatch(path, needed, names))
+        raise ModelError(class_count_mismatch(path, needed, names))
     bounded = bool(((answers >= 0) & (answers <= 1)).all())
     added, layers = [], []
     if outputs == 1:
@@ -144,7 +144,7 @@ def _two_classes(keras: Any) -> Any:
 
 def _probe(path: Path, model: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
-        answers = forward(model)(x[:16])
+        answers = predictor(model)(x[:16])
     except Exception as error:  # layers raise anything where a shape does not fit
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(

@@ -28,7 +28,7 @@ from napari_cellclass.engine.inference.tensorflow_client import (
     unpack_array,
     write_message,
 )
-from napari_cellclass.engine.networks.loading import forward, load_network
+from napari_cellclass.engine.networks.loading import load_network, predictor
 
 _BATCH_ON_GPU = 32
 
@@ -97,7 +97,7 @@ def _network(bundle: ModelBundle, threads: int | None) -> tuple[Any, int]:
             f"{bundle.path} is damaged: its network gives {model.output_shape[1:]}, but {len(bundle.scheme)} classes "
             "are named; get a fresh copy or train again"
         )
-    answers = forward(model)
+    answers = predictor(model)
 
     def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
         try:

@@ -13,12 +13,12 @@ from typing import Any
 from napari_cellclass.core.common.errors import EngineError
 
 _TELEMETRY = "openvino_telemetry"
-NO_NNCF = '--precision int8 needs NNCF; install it with pip install "napari-cellclass[int8]"'
+NNCF_MISSING = '--precision int8 needs NNCF; install it with pip install "napari-cellclass[int8]"'
 # What Keras imports for wrappers and pictures that are not ours, where it is there: a fifth of the time it takes.
 _NOT_NEEDED = ("sklearn", "matplotlib.pyplot")
 
 
-def quiet_tensorflow() -> None:
+def configure_tensorflow() -> None:
     """Set what TensorFlow and Keras read from the environment; call it before either is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A viewer and other processes want a part of the GPU's memory too.
@@ -29,7 +29,7 @@ def quiet_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def silenced_stderr() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Drop what C++ libraries write to file descriptor 2; Python's exceptions pass unharmed."""
     sys.stderr and sys.stderr.flush()
     try:
@@ -68,9 +68,9 @@ def import_keras() -> Any:
     EngineError
         Keras runs on another backend in this process already.
     """
-    quiet_tensorflow()
+    configure_tensorflow()
     # TensorFlow tells of its CPU features before it has read its log level.
-    with silenced_stderr(), _hidden(_NOT_NEEDED):
+    with suppress_stderr(), _hidden(_NOT_NEEDED):
         import keras
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")
@@ -87,7 +87,7 @@ def import_keras() -> Any:
     return keras
 
 
-def use_threads(count: int) -> None:
+def set_tensorflow_threads(count: int) -> None:
     """Let TensorFlow use so many threads in this process; call it before anything is computed."""
     import_keras()
     import tensorflow as tf
@@ -131,7 +131,7 @@ def import_nncf() -> Any:
         with contextlib.redirect_stdout(io.StringIO()):
             import nncf
     except ImportError as error:
-        raise EngineError(NO_NNCF) from error
+        raise EngineError(NNCF_MISSING) from error
     finally:
         if others is not None:
             sys.modules[_TELEMETRY] = others

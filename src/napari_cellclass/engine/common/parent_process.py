@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import threading
 
-LISTEN = "NAPARI_CELLCLASS_LISTEN"
+LISTEN_VARIABLE = "NAPARI_CELLCLASS_LISTEN"
 """Environment variable, ``1`` where the standard input is such a line to the starting program."""
-STOP = b"stop"
-ENDED = 3
+STOP_LINE = b"stop"
+EXIT_PARENT_GONE = 3
 _WRITE_S = 0.5
 _NICE = 10
 
@@ -22,7 +22,7 @@ _stop = threading.Event()
 _listener: list[threading.Thread] = []
 
 
-def listen() -> threading.Event:
+def listen_to_parent() -> threading.Event:
     """Listen from now on, where there is somebody to listen to.
 
     Returns
@@ -30,7 +30,7 @@ def listen() -> threading.Event:
     threading.Event
         Set once ``stop`` has come.
     """
-    if os.environ.get(LISTEN) == "1" and not _listener:
+    if os.environ.get(LISTEN_VARIABLE) == "1" and not _listener:
         if hasattr(os, "nice"):
             os.nice(_NICE)  # a window is waiting for the same processor
         _listener.append(threading.Thread(target=_read, name="parent", daemon=True))
@@ -43,7 +43,7 @@ def _read() -> None:
     words = b""
     while part := os.read(0, 4096):
         words += part
-        if STOP in words.split():
+        if STOP_LINE in words.split():
             _stop.set()
     writing_lock.acquire(timeout=_WRITE_S)
-    os._exit(ENDED)
+    os._exit(EXIT_PARENT_GONE)

@@ -13,8 +13,8 @@ from napari_cellclass.core.common.errors import EngineError, ModelError, ParamsE
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.engine.common.tile_input import TOLERANCE, check_tiles, largest_difference
-from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, read_network
-from napari_cellclass.engine.inference.streams import best_network
+from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, read_network
+from napari_cellclass.engine.inference.streams import fastest_network
 
 _KINDS_KEPT = 4  # sizes and dtypes of tiles that stay compiled
 INT8_TOLERANCE = 0.02
@@ -86,7 +86,7 @@ def open_engine(
     threads
         CPU threads, None for as many as there are cores.
     precision
-        What :func:`~napari_cellclass.engine.inference.precision.usable_precision` has settled.
+        What :func:`~napari_cellclass.engine.inference.precision.choose_precision` has settled.
 
     Raises
     ------
@@ -154,7 +154,7 @@ class OpenVinoEngine:
             self._model = read_network(*members)
         except RuntimeError as error:
             raise self._unloadable(error) from error
-        self._compiled: dict[TileKind, OpenVinoNetwork] | None = {}
+        self._compiled: dict[TileFormat, OpenVinoNetwork] | None = {}
         self._lock = threading.Lock()
 
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
@@ -163,9 +163,9 @@ class OpenVinoEngine:
         check_tiles(tiles, self._spec)
         if len(tiles) == 0:
             return np.zeros((0, self._classes), np.float32)
-        return self._network(TileKind.of(tiles))(tiles, levels)
+        return self._network(TileFormat.of(tiles))(tiles, levels)
 
-    def _network(self, kind: TileKind) -> OpenVinoNetwork:
+    def _network(self, kind: TileFormat) -> OpenVinoNetwork:
         with self._lock:
             if self._compiled is None:
                 raise EngineError(f"the engine of {self._path} is closed; open the model again")
@@ -175,9 +175,9 @@ class OpenVinoEngine:
                 self._compiled[kind] = self._compile(kind)
             return self._compiled[kind]
 
-    def _compile(self, kind: TileKind) -> OpenVinoNetwork:
+    def _compile(self, kind: TileFormat) -> OpenVinoNetwork:
         try:
-            network = best_network(self._model, self._spec, kind, self._threads)
+            network = fastest_network(self._model, self._spec, kind, self._threads)
         except RuntimeError as error:
             raise self._unloadable(error) from error
         if network.outputs != self._classes:

@@ -15,9 +15,9 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import SUFFIX as BUNDLE_SUFFIX
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.engine.inference.tensorflow_client import run_child
-from napari_cellclass.engine.networks.config_check import SUFFIX, KerasFileInfo, inspect_keras
+from napari_cellclass.engine.networks.config_check import SUFFIX, KerasFileInfo, inspect_keras_file
 
-__all__ = ["KerasDetailsError", "KerasFileInfo", "convert_keras", "inspect_keras", "open_model"]
+__all__ = ["KerasDetailsError", "KerasFileInfo", "convert_keras", "inspect_keras_file", "open_model"]
 
 # To be raised when convert.py changes what it writes.
 _CONVERSION = 1
@@ -69,7 +69,7 @@ def open_model(
         if suffix != BUNDLE_SUFFIX and path.exists():
             raise ModelError(f"{path} is not a model: its name ends in {suffix!r}; give a .cellclass or .keras file")
         return open_bundle(path)
-    info = inspect_keras(path)
+    info = inspect_keras_file(path)
     if rescale is None and info.has_rescaling:
         rescale = 1.0
     needed = ["--classes with its class names in the order of its outputs"] if classes is None else []
@@ -105,7 +105,7 @@ def convert_keras(
     path, names = Path(path), tuple(classes)
     if not 0 < rescale < float("inf"):
         raise ParamsError(f"--rescale {rescale} is not possible; give the grey value that the model expects as 1")
-    info = inspect_keras(path)
+    info = inspect_keras_file(path)
     info.check_classes(names)
     ClassScheme(names)
     tile = _tile(info, (tile_px, tile_px) if isinstance(tile_px, int) else tile_px)

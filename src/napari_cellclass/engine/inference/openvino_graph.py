@@ -24,12 +24,12 @@ _REQUESTS, _REQUEST_BYTES = 16, 16 << 20
 
 
 @functools.cache
-def core() -> Any:
+def openvino_core() -> Any:
     """Give OpenVINO's one core."""
     return import_openvino().Core()
 
 
-def cores() -> int:
+def cpu_count() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -42,24 +42,24 @@ def read_network(xml: bytes, weights: bytes) -> Any:
     RuntimeError
         OpenVINO cannot.
     """
-    return core().read_model(xml, weights)
+    return openvino_core().read_model(xml, weights)
 
 
 @dataclass(frozen=True)
-class TileKind:
+class TileFormat:
     """What a network is compiled for: (height, width, channels) of raw tiles and their dtype."""
 
     shape: tuple[int, int, int]
     dtype: str
 
     @classmethod
-    def of(cls, tiles: NDArray[Any]) -> TileKind:
+    def of(cls, tiles: NDArray[Any]) -> TileFormat:
         """Give the kind of tiles (n, h, w, C), float32 where OpenVINO does not take their dtype."""
         name = tiles.dtype.newbyteorder("=").name
         return cls(tuple(tiles.shape[1:]), name if name in _NATIVE else "float32")
 
 
-def as_it_is(shape: tuple[int, int, int]) -> PreprocessSpec:
+def identity_preprocessing(shape: tuple[int, int, int]) -> PreprocessSpec:
     """Give the way of tiles that are a network's input (H, W, C) already."""
     return PreprocessSpec(channels=shape[2], input_px=shape[:2], low=0.0, high=1.0)
 
@@ -98,11 +98,11 @@ class OpenVinoNetwork:
     """
 
     def __init__(
-        self, model: Any, spec: PreprocessSpec, kind: TileKind, threads: int | None = None, streams: int | None = None
+        self, model: Any, spec: PreprocessSpec, kind: TileFormat, threads: int | None = None, streams: int | None = None
     ) -> None:
         self._spec, self.kind = spec, kind
         self.batch = int(np.clip(_BATCH_PIXELS // (spec.input_px[0] * spec.input_px[1]), 1, _LARGEST_BATCH))
-        threads = threads or cores()
+        threads = threads or cpu_count()
         self.streams = min(streams or threads, threads)
         # CPUs with bfloat16 units would otherwise be free to compute with three digits.
         settings = {
@@ -110,7 +110,7 @@ class OpenVinoNetwork:
             # Else each process pins its threads, and all processes to the same, first cores.
             "ENABLE_CPU_PINNING": False,
         }  # fmt: skip
-        compiled = core().compile_model(raw_graph(model, spec, kind, self.batch), "CPU", settings)
+        compiled = openvino_core().compile_model(with_preprocessing(model, spec, kind, self.batch), "CPU", settings)
         self.outputs = int(compiled.output(0).shape[-1])
         self._free: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         # At least two a stream, so that none waits for Python; more, so that it is seldom woken, while they are small.
@@ -182,7 +182,7 @@ def _level_inputs(levels: NDArray[np.float64] | None) -> tuple[NDArray[np.float6
     return low, rest, 1.0 / (high - low)
 
 
-def raw_graph(model: Any, spec: PreprocessSpec, kind: TileKind, batch: int) -> Any:
+def with_preprocessing(model: Any, spec: PreprocessSpec, kind: TileFormat, batch: int) -> Any:
     """Put what :class:`PreprocessSpec` does to a tile before a network.
 
     Parameters

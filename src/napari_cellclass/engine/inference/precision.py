@@ -13,21 +13,21 @@ from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 
-FAST_INT8 = "NAPARI_CELLCLASS_FAST_INT8"
+FAST_INT8_VARIABLE = "NAPARI_CELLCLASS_FAST_INT8"
 """Environment variable, 1 or 0, that says so of a processor that cannot be asked."""
 # As Linux and as NumPy call them: VNNI and AMX of x86, the dot products of ARM.
 _LINUX = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 _NUMPY = ("AVX512VNNI", "ASIMDDP")
 
 
-def fast_int8() -> bool:
+def has_fast_int8() -> bool:
     """Tell whether the processor has instructions that multiply and add 8-bit whole numbers in one go.
 
     Without them a network in such numbers gives the same answers, but is hardly faster.
     """
-    told = os.environ.get(FAST_INT8, "").strip()
+    told = os.environ.get(FAST_INT8_VARIABLE, "").strip()
     if told not in ("", "0", "1"):
-        raise ParamsError(f"{FAST_INT8} is {told[:40]!r}; set it to 1 or 0, or not at all")
+        raise ParamsError(f"{FAST_INT8_VARIABLE} is {told[:40]!r}; set it to 1 or 0, or not at all")
     return told == "1" if told else _has_instructions()
 
 
@@ -45,14 +45,14 @@ def _has_instructions() -> bool:
     return False
 
 
-def no_fast_int8() -> str:
+def slow_int8_reason() -> str:
     """Say that the processor has no such instructions; empty where it has."""
-    if fast_int8():
+    if has_fast_int8():
         return ""
     return "this processor has no fast instructions for 8-bit whole numbers (VNNI, AMX or dot product)"
 
 
-def usable_precision(
+def choose_precision(
     bundle: ModelBundle, asked: PrecisionName, engine: EngineName = "auto"
 ) -> tuple[PrecisionName, str]:
     """Settle the precision of a run.
@@ -90,5 +90,5 @@ def usable_precision(
         raise ModelError(
             f"{bundle.path} has no int8 network; train it with --precision int8, or classify with --precision f32"
         )
-    why = no_fast_int8()
+    why = slow_int8_reason()
     return ("f32", f"{why}, so the network is run in f32") if why else ("int8", "")

@@ -17,18 +17,18 @@ from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.common.files import write_json
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.engine.common.environment import import_openvino
-from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, core, cores
+from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, cpu_count, openvino_core
 
 _ROUNDS, _ROUND_S = 3, 0.05  # in turn, and the best counts, so that what else the machine does decides nothing
 _MARGIN = 1.1  # fewer streams must be so much faster
 
 
-def remembered_file() -> Path:
+def streams_file() -> Path:
     """Where the choices are kept; it may be deleted at any time."""
     return Path(platformdirs.user_cache_dir("napari-cellclass", appauthor=False)) / "streams.json"
 
 
-def best_network(model: Any, spec: PreprocessSpec, kind: TileKind, threads: int | None) -> OpenVinoNetwork:
+def fastest_network(model: Any, spec: PreprocessSpec, kind: TileFormat, threads: int | None) -> OpenVinoNetwork:
     """Compile a network with as many streams as are fastest here; the answers are the same with any number.
 
     Parameters
@@ -36,7 +36,7 @@ def best_network(model: Any, spec: PreprocessSpec, kind: TileKind, threads: int 
     model, spec, kind, threads
         As for :class:`~napari_cellclass.engine.inference.openvino_graph.OpenVinoNetwork`.
     """
-    count = threads or cores()
+    count = threads or cpu_count()
     if count == 1:
         return OpenVinoNetwork(model, spec, kind, 1, 1)
     key, known = _key(model, spec, kind, count), _remembered()
@@ -51,7 +51,7 @@ def best_network(model: Any, spec: PreprocessSpec, kind: TileKind, threads: int 
         if rate > _MARGIN * best_rate:
             best, best_rate = network, rate
     with contextlib.suppress(OutputError):  # then it is tried again the next time
-        write_json(remembered_file(), _remembered() | {key: best.streams})
+        write_json(streams_file(), _remembered() | {key: best.streams})
     return best
 
 
@@ -65,9 +65,9 @@ def _rate(network: OpenVinoNetwork, spec: PreprocessSpec, at_least_s: float) -> 
     return done / seconds
 
 
-def _key(model: Any, spec: PreprocessSpec, kind: TileKind, count: int) -> str:
+def _key(model: Any, spec: PreprocessSpec, kind: TileFormat, count: int) -> str:
     shapes = [(str(op.get_type_name()), str(op.output(0).partial_shape)) for op in model.get_ordered_ops()]
-    name = core().get_property("CPU", "FULL_DEVICE_NAME") or platform.processor()
+    name = openvino_core().get_property("CPU", "FULL_DEVICE_NAME") or platform.processor()
     what = [_ROUNDS, name, count, import_openvino().__version__, kind.shape, kind.dtype, spec.input_px, shapes]
     return hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
 
@@ -75,7 +75,7 @@ def _key(model: Any, spec: PreprocessSpec, kind: TileKind, count: int) -> str:
 def _remembered() -> dict[str, int]:
     """Read the choices; a damaged or missing file holds none."""
     with contextlib.suppress(OSError, ValueError):
-        content = json.loads(remembered_file().read_text(encoding="utf-8"))
+        content = json.loads(streams_file().read_text(encoding="utf-8"))
         if isinstance(content, dict):
             return content
     return {}

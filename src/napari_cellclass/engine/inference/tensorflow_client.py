@@ -20,7 +20,7 @@ from napari_cellclass.core.common.errors import CellClassError, EngineError, Mod
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.shared import PrecisionName
 
-CHILD = "napari_cellclass.engine.child.main"
+CHILD_MODULE = "napari_cellclass.engine.child.main"
 _HEADER_BYTES = 8
 # 64 MB of raw tiles a message: neither side then holds much more than it works on.
 _MESSAGE_BYTES = 64 << 20
@@ -32,7 +32,7 @@ _ERRORS: dict[str, type[CellClassError]] = {kind.__name__: kind for kind in (Eng
 
 def child_command(verb: str) -> list[str]:
     """Give the command that starts a child; ``-P`` keeps the current folder off its import path."""
-    return [sys.executable, "-P", "-m", CHILD, verb]
+    return [sys.executable, "-P", "-m", CHILD_MODULE, verb]
 
 
 def write_message(stream: IO[bytes], content: bytes) -> None:
@@ -77,7 +77,7 @@ def pack_error(error: CellClassError) -> bytes:
     return (json.dumps({"error": str(error), "kind": type(error).__name__}) + "\n").encode()
 
 
-def raise_packed(content: bytes) -> None:
+def raise_error_in(content: bytes) -> None:
     """Raise the error that ``content`` holds, if it holds one."""
     with contextlib.suppress(ValueError):
         answer = json.loads(content)
@@ -85,7 +85,7 @@ def raise_packed(content: bytes) -> None:
             raise _ERRORS.get(str(answer.get("kind")), EngineError)(str(answer["error"]))
 
 
-class Child:
+class ChildProcess:
     """A child process that reads messages on standard input and answers on standard output.
 
     It ends by itself when this process dies, as its standard input then ends.
@@ -139,7 +139,7 @@ class Child:
             answer = None
         if answer is None:
             raise EngineError(self._last_words())
-        raise_packed(answer)
+        raise_error_in(answer)
         return answer
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class TensorFlowEngine:
     def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
         self._path, self._classes, self._spec = bundle.path, len(bundle.scheme), bundle.preprocess
         self._lock = threading.Lock()
-        self._child: Child | None = Child("predict")
+        self._child: ChildProcess | None = ChildProcess("predict")
         job = {"model": str(Path(bundle.path).absolute()), "model_id": bundle.model_id, "threads": threads}
         try:
             self._child.ask(json.dumps(job).encode())
@@ -233,7 +233,7 @@ def run_child(verb: str, job: dict[str, Any]) -> dict[str, Any]:
     CellClassError
         The child has answered with an error.
     """
-    child = Child(verb)
+    child = ChildProcess(verb)
     try:
         answer: dict[str, Any] = json.loads(child.ask(json.dumps(job).encode()))
     finally:

@@ -22,7 +22,7 @@ _RATES: dict[NetworkName, float] = {"compact": 2e-3, "deep-50": 1e-3, "deep": 1e
 _PUBLISHED_RATES: dict[NetworkName, float] = {"deep-50": 1e-3, "deep": 1e-3, "alexnet": 0.01}
 
 
-def build(
+def build_network(
     name: NetworkName,
     input_px: tuple[int, int],
     channels: int,
@@ -79,7 +79,7 @@ def build(
     if seed is not None:
         keras.utils.set_random_seed(seed)
     tiles = keras.Input((*input_px, channels), name="tiles")
-    x = standardised(keras, tuple(tiles.shape[1:]))(tiles) if standardise == "tile" else tiles
+    x = standardisation_model(keras, tuple(tiles.shape[1:]))(tiles) if standardise == "tile" else tiles
     for layer in builders[name](keras):
         x = (
             keras.layers.Concatenate(name="pooled")([part(x) for part in layer])
@@ -90,7 +90,7 @@ def build(
     return keras.Model(tiles, prob, name=name.replace("-", "_"))
 
 
-def standardised(keras: Any, shape: tuple[int, ...]) -> Any:
+def standardisation_model(keras: Any, shape: tuple[int, ...]) -> Any:
     """Make the model that standardises tiles: ``clip((x - mean) / (sd + 0.002), -4, 8)`` per channel."""
     ops = keras.ops
     height, width, channels = shape
@@ -111,7 +111,7 @@ def standardised(keras: Any, shape: tuple[int, ...]) -> Any:
     return keras.Model(tiles, ops.reshape(z, (-1, *shape)), name="standardise_tile")
 
 
-def with_views(model: Any, views: int) -> Any:
+def average_views(model: Any, views: int) -> Any:
     """Wrap a model so that it averages its answers for the mirrored and turned views of a tile.
 
     Parameters
@@ -135,7 +135,7 @@ def with_views(model: Any, views: int) -> Any:
     return keras.Model(tiles, keras.layers.Average(name="views")(answers), name=f"{model.name}_views")
 
 
-def averaged(models: list[Any]) -> Any:
+def average_models(models: list[Any]) -> Any:
     """Make one model of several that take the same tiles: the mean of their answers."""
     keras = import_keras()
     tiles = keras.Input(models[0].input_shape[1:], name="tiles")
@@ -193,14 +193,14 @@ def _alexnet(keras: Any, dense: tuple[int, ...], as_published: bool) -> list[Any
     return layers
 
 
-def learning_rate_of(name: NetworkName, learning_rate: float | None, as_published: bool = False) -> float:
+def peak_learning_rate(name: NetworkName, learning_rate: float | None, as_published: bool = False) -> float:
     """Give the highest learning rate of a training: the one asked for, or the network's own."""
     if learning_rate is not None:
         return learning_rate
     return _PUBLISHED_RATES[name] if as_published else _RATES[name]
 
 
-def optimizer(name: NetworkName, learning_rate: float | None, total_steps: int, as_published: bool = False) -> Any:
+def make_optimizer(name: NetworkName, learning_rate: float | None, total_steps: int, as_published: bool = False) -> Any:
     """Make the optimizer of a network.
 
     Parameters
@@ -215,7 +215,7 @@ def optimizer(name: NetworkName, learning_rate: float | None, total_steps: int, 
         Adam with a constant rate instead; for alexnet gradient descent, whose rate falls as 1/t to a tenth.
     """
     keras = import_keras()
-    rate = learning_rate_of(name, learning_rate, as_published)
+    rate = peak_learning_rate(name, learning_rate, as_published)
     schedules = keras.optimizers.schedules
     if not as_published:
         warmup = max(1, round(_WARMUP * total_steps))

@@ -75,10 +75,10 @@ class KerasFileInfo:
     def check_classes(self, classes: tuple[str, ...]) -> None:
         """Raise :class:`ModelError` where the number of names is not that of the classes."""
         if self.classes is not None and len(classes) != self.classes:
-            raise ModelError(count_mismatch(self.path, self.classes, classes))
+            raise ModelError(class_count_mismatch(self.path, self.classes, classes))
 
 
-def count_mismatch(path: Path, needed: int, classes: tuple[str, ...]) -> str:
+def class_count_mismatch(path: Path, needed: int, classes: tuple[str, ...]) -> str:
     """Say that a network has another number of classes than were named."""
     return (
         f"{path} tells {needed} classes apart, but {len(classes)} were named ({', '.join(classes)}); "
@@ -86,7 +86,7 @@ def count_mismatch(path: Path, needed: int, classes: tuple[str, ...]) -> str:
     )
 
 
-def inspect_keras(path: Path) -> KerasFileInfo:
+def inspect_keras_file(path: Path) -> KerasFileInfo:
     """Read a ``.keras`` file's configuration, in this process and without Keras.
 
     Raises
@@ -97,14 +97,14 @@ def inspect_keras(path: Path) -> KerasFileInfo:
     """
     path = Path(path)
     try:
-        return _inspected(path, checked_config(path))
+        return _inspected(path, read_checked_config(path))
     except (TypeError, KeyError, AttributeError, IndexError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} describes no network that Keras could make ({type(error).__name__}: {error}); save it again"
         ) from error
 
 
-def checked_config(path: Path, called: Path | None = None) -> dict[str, Any]:
+def read_checked_config(path: Path, called: Path | None = None) -> dict[str, Any]:
     """Read the configuration of a ``.keras`` file; refuse whatever could run code when it is loaded.
 
     Parameters

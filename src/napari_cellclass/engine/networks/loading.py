@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.networks.config_check import checked_config
+from napari_cellclass.engine.networks.config_check import read_checked_config
 from napari_cellclass.engine.networks.weights_check import check_weights
 
 
@@ -29,7 +29,7 @@ def load_network(bundle: ModelBundle) -> Any:
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(bundle.member("model.keras"))
-        checked_config(path, bundle.path)
+        read_checked_config(path, bundle.path)
         check_weights(path, bundle.path)
         try:
             return keras.models.load_model(path, safe_mode=True, compile=False)
@@ -39,7 +39,7 @@ def load_network(bundle: ModelBundle) -> Any:
             raise ModelError(f"{bundle.path} cannot be loaded by Keras: {reason}; train again") from error
 
 
-def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def predictor(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Make a function from network input (n, H, W, C) to a model's outputs (n, K) by TensorFlow.
 
     It is traced once, for a free batch; at most 32 tiles are sent at a time.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_cellclass.core.models.texture_decision import LEAST, LIMIT
+from napari_cellclass.core.models.texture_decision import MAX_FEATURE, MIN_PROBABILITY
 from napari_cellclass.core.stats.logistic import LogisticModel
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.networks.architectures import layer_table, standardised
+from napari_cellclass.engine.networks.architectures import layer_table, standardisation_model
 
 _TEXTURE, _HEAD = "texture", "texture_classes"
 _FEATURES, _POOL = "features", "pooled_with_texture"
@@ -34,7 +34,7 @@ def texture_model(shape: tuple[int, int, int]) -> Any:
     keras = import_keras()
     ops = keras.ops
     tiles = keras.Input(shape, name="tiles")
-    z = standardised(keras, shape)(tiles)
+    z = standardisation_model(keras, shape)(tiles)
     found = _gradient(ops, z)
     octave = z
     for _ in range(_OCTAVES):
@@ -104,8 +104,8 @@ def with_texture(model: Any, head: LogisticModel, weight: float) -> Any:
     Returns
     -------
     keras.Model
-        ``softmax(weight log p + logits)`` as of :func:`~napari_cellclass.core.models.texture_decision.pooled`,
-        made of Keras's own layers and operations.
+        ``softmax(weight log p + logits)``, made of Keras's own layers and operations; see
+        :func:`~napari_cellclass.core.models.texture_decision.pool_probabilities`.
     """
     keras = import_keras()
     ops = keras.ops
@@ -114,10 +114,10 @@ def with_texture(model: Any, head: LogisticModel, weight: float) -> Any:
     # Not Normalization: a file that holds it would seem to scale grey values.
     scaled = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0, trainable=False, name=_FEATURES)
     linear = keras.layers.Dense(model.output_shape[-1], kernel_initializer="zeros", name=_HEAD)
-    logits = linear(ops.clip(scaled(texture_model(shape)(tiles)), -LIMIT, LIMIT))
+    logits = linear(ops.clip(scaled(texture_model(shape)(tiles)), -MAX_FEATURE, MAX_FEATURE))
     scaled.set_weights([head.mean, head.scale**2])
     linear.set_weights([head.weights, head.intercept])
-    mixed = weight * ops.log(ops.maximum(model(tiles), LEAST)) + logits
+    mixed = weight * ops.log(ops.maximum(model(tiles), MIN_PROBABILITY)) + logits
     return keras.Model(tiles, keras.layers.Softmax(name=_POOL)(mixed), name=f"{model.name}_{_TEXTURE}")
 
 

@@ -23,7 +23,7 @@ def weights_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
-def weights_on_disk(side_px: int) -> Path:
+def find_weights_file(side_px: int) -> Path:
     """Find the file of weights that were trained at the size nearest to ``side_px``; nothing is ever fetched.
 
     Raises
@@ -51,7 +51,7 @@ def weights_record(side_px: int) -> dict[str, str]:
     ModelError
         There are none.
     """
-    path = weights_on_disk(side_px)
+    path = find_weights_file(side_px)
     with path.open("rb") as stream:
         return {"file": path.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
@@ -71,7 +71,7 @@ def mobilenet_layers(keras: Any, input_px: tuple[int, int], channels: int, stand
             f"mobilenet needs an input of at least {SMALLEST_PX} px a side, but it would be "
             f"{input_px[1]} x {input_px[0]}; use larger tiles, a larger --input-px, or compact"
         )
-    path = weights_on_disk(max(input_px))
+    path = find_weights_file(max(input_px))
     weights_record(max(input_px))  # known from now on, whatever becomes of the file until the model is written
     check_h5(path)
     eyes = keras.applications.MobileNetV2(input_shape=(*input_px, _COLOURS), include_top=False, weights=None)

@@ -20,7 +20,7 @@ _BANK = 1 << 22  # numbers; to draw new ones for every tile would take as long a
 _LARGEST_RATIO = 2
 
 
-def training_batch(
+def augmented_batch(
     pixels: TilePixels,
     rows: NDArray[np.int64],
     kind: AugmentName,
@@ -63,11 +63,11 @@ def training_batch(
         factors = np.exp(rng.uniform(-_ZOOM, _ZOOM, n)).astype(np.float32)
         some = np.flatnonzero(rng.random(n) < _ZOOMED)
         x = np.ascontiguousarray(x)
-        spare = spare_of(x)
+        spare = scratch_memory(x)
         for i in some.tolist():  # a tile at a time stays in a core's cache, here and below
-            zoom(x[i], float(factors[i]), spare)
+            zoom_tile(x[i], float(factors[i]), spare)
     if degrees is not None:
-        x = turned(x, rng.uniform(*degrees, n))
+        x = rotate_tiles(x, rng.uniform(*degrees, n))
     if kind == "full":
         _change_light(x, rng, keep_brightness)
     return resize_tiles(x, pixels.spec.input_px)
@@ -80,12 +80,12 @@ def _change_light(x: NDArray[np.float32], rng: np.random.Generator, keep_brightn
     share = rng.uniform(_BLUR[0], _BLUR[1], n).astype(np.float32)
     some = rng.random(n) < _BLURRED
     strength = rng.uniform(0, _NOISE, n).astype(np.float32)
-    spare = spare_of(x)
+    spare = scratch_memory(x)
     for i, tile in enumerate(x):
         if not keep_brightness:
             _raise_to(tile, gamma[i])
         if some[i]:
-            change = blurred(tile, spare)
+            change = blur_tile(tile, spare)
             change *= share[i]
             np.add(np.multiply(tile, 1 - share[i], out=tile), change, out=tile)
         rows = tile.reshape(height, width * channels)  # sums over three channels would take longer than all the rest
@@ -120,12 +120,12 @@ def _noise(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
     return _noise_bank()[start : start + count]
 
 
-def spare_of(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def scratch_memory(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Make memory for two tiles of (n, H, W, C), shape (2, H W C); to ask for it anew may take longer than the work."""
     return np.empty((2, x[0].size), np.float32)
 
 
-def zoom(tile: NDArray[np.float32], factor: float, spare: NDArray[np.float32]) -> None:
+def zoom_tile(tile: NDArray[np.float32], factor: float, spare: NDArray[np.float32]) -> None:
     """Enlarge a tile (H, W, C) about its centre, bilinearly, in place; below 1, with a reflected border."""
     height, width, channels = tile.shape
     rows, one, other = (part.reshape(height, width * channels) for part in (tile, *spare))
@@ -151,7 +151,7 @@ def _between(low: NDArray[np.float32], high: NDArray[np.float32], part: NDArray[
     low += high
 
 
-def blurred(tile: NDArray[np.float32], spare: NDArray[np.float32]) -> NDArray[np.float32]:
+def blur_tile(tile: NDArray[np.float32], spare: NDArray[np.float32]) -> NDArray[np.float32]:
     """Blur a tile (H, W, C) by 1 2 1 along both sides; what lies beyond the border is as the border."""
     rows, one, other = (part.reshape(len(tile), -1) for part in (tile, *spare))
     _add_neighbours(rows, 1, one)
@@ -169,7 +169,7 @@ def _add_neighbours(x: NDArray[np.float32], step: int, out: NDArray[np.float32])
     out[-step:] += x[-step:]
 
 
-def turned(x: NDArray[np.float32], degrees: NDArray[np.float64]) -> NDArray[np.float32]:
+def rotate_tiles(x: NDArray[np.float32], degrees: NDArray[np.float64]) -> NDArray[np.float32]:
     """Turn tiles (n, H, W, C) about their centres, bilinearly, with a reflected border."""
     height, width, channels = x.shape[1:]
     down = np.arange(height, dtype=np.float32)[:, None] - (height - 1) / 2

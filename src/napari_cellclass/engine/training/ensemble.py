@@ -13,7 +13,7 @@ from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.engine.networks.architectures import averaged
+from napari_cellclass.engine.networks.architectures import average_models
 from napari_cellclass.engine.networks.loading import load_network
 from napari_cellclass.engine.training.run import HISTORY, TrainingRun
 from napari_cellclass.engine.training.tile_pixels import load_pixels
@@ -51,7 +51,7 @@ def write_ensemble(
     """
     started = time.perf_counter()
     pixels = load_pixels(data, params, task)
-    model = averaged([load_network(member) for member in members])
+    model = average_models([load_network(member) for member in members])
     heads = [TextureHead.of(member.manifest.training) for member in members]
     seeds = [
         {"seed": member.manifest.training["seed"], "id": member.model_id, "texture": head is not None and head.joined}

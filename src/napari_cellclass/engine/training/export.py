@@ -12,20 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import EngineError
-from napari_cellclass.engine.common.environment import import_keras, import_openvino, silenced_stderr
+from napari_cellclass.engine.common.environment import import_keras, import_openvino, suppress_stderr
 from napari_cellclass.engine.common.tile_input import TOLERANCE, largest_difference
-from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, as_it_is, read_network
+from napari_cellclass.engine.inference.openvino_graph import (
+    OpenVinoNetwork,
+    TileFormat,
+    identity_preprocessing,
+    read_network,
+)
 
 CHECKED_TILES = 64
 
 
-def network_members(model: Any) -> dict[str, bytes]:
+def export_network(model: Any) -> dict[str, bytes]:
     """Save a Keras model and export it to OpenVINO in float32: the bundle's members by name."""
     import_openvino()  # before Keras does, so that nothing is reported
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder)
         model.save(path / "model.keras")
-        with silenced_stderr():
+        with suppress_stderr():
             model.export(str(path / "model.xml"), format="openvino", verbose=False)
         return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
 
@@ -36,7 +41,7 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
     Parameters
     ----------
     members
-        From :func:`network_members`.
+        From :func:`export_network`.
     x
         float32, shape (n, H, W, C): network input.
     expected
@@ -54,7 +59,7 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
     """
     try:
         model = read_network(members["model.xml"], members["model.bin"])
-        network = OpenVinoNetwork(model, as_it_is(x.shape[1:]), TileKind.of(x))
+        network = OpenVinoNetwork(model, identity_preprocessing(x.shape[1:]), TileFormat.of(x))
     except RuntimeError as error:
         reason = (str(error).strip() or "no reason given").splitlines()[-1]
         raise EngineError(f"OpenVINO cannot run this network ({reason}); use layers that it knows") from error
@@ -67,7 +72,7 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
     return {"max_abs_difference": difference, "tiles": float(len(x))}
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a model's answers, and the kind of machine."""
     import_keras()
     packages = ("keras", "tensorflow", "openvino", "numpy")

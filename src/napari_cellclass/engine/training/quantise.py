@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import CancelledError, EngineError
 from napari_cellclass.core.models.bundle import INT8_MEMBERS
-from napari_cellclass.core.models.int8_report import Quantised, compare
+from napari_cellclass.core.models.int8_report import Int8Report, compare_int8
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.calibration import Calibration
-from napari_cellclass.engine.common.environment import NO_NNCF, import_nncf, import_openvino, silenced_stderr
-from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileKind, as_it_is, read_network
-from napari_cellclass.engine.inference.precision import FAST_INT8, no_fast_int8
+from napari_cellclass.engine.common.environment import NNCF_MISSING, import_nncf, import_openvino, suppress_stderr
+from napari_cellclass.engine.inference.openvino_graph import (
+    OpenVinoNetwork,
+    TileFormat,
+    identity_preprocessing,
+    read_network,
+)
+from napari_cellclass.engine.inference.precision import FAST_INT8_VARIABLE, slow_int8_reason
 from napari_cellclass.engine.training.run import TrainingRun
 
 # More change hardly any range: NNCF's own number too.
@@ -30,7 +35,7 @@ _MOST_TILES = 300
 _BATCH = 32
 _NOT_FAST = (
     "it was trained on a processor without fast instructions for 8-bit whole numbers (VNNI, AMX or dot product); set "
-    f"{FAST_INT8}=1 there to make one for other machines"
+    f"{FAST_INT8_VARIABLE}=1 there to make one for other machines"
 )
 _MULTIPLYING = {"Convolution", "GroupConvolution", "MatMul"}
 
@@ -39,15 +44,15 @@ _MULTIPLYING = {"Convolution", "GroupConvolution", "MatMul"}
 class Int8Network:
     """What came of it, the members of a bundle, and the answers (n, K) to golden tiles; both empty where not kept."""
 
-    about: Quantised
+    report: Int8Report
     members: dict[str, bytes] = field(default_factory=dict)
     golden: NDArray[np.float32] | None = None
 
 
-def check_quantiser(params: TrainParams) -> None:
+def check_nncf_installed(params: TrainParams) -> None:
     """Raise :class:`EngineError` where 8-bit numbers are asked for and NNCF is missing; before anything long."""
     if params.precision == "int8" and find_spec("nncf") is None:
-        raise EngineError(NO_NNCF)
+        raise EngineError(NNCF_MISSING)
 
 
 def quantise(
@@ -62,7 +67,7 @@ def quantise(
     run
         The training: its training tiles give the ranges, its held-out tiles judge.
     members
-        The network in float32, see :func:`~napari_cellclass.engine.training.export.network_members`.
+        The network in float32, see :func:`~napari_cellclass.engine.training.export.export_network`.
     val_prob, calibration
         Its answers to the held-out tiles, and the calibration made from them.
 
@@ -71,30 +76,34 @@ def quantise(
     CancelledError
         The run was cancelled.
     """
-    if no_fast_int8():
-        return Int8Network(Quantised.refused(_NOT_FAST))
-    place, data = run.pixels.place[run.val], run.data
+    if slow_int8_reason():
+        return Int8Network(Int8Report.not_stored(_NOT_FAST))
+    place, data = run.pixels.tile_indices[run.val], run.data
     try:
         run.task.progress("making the int8 network")
         rows = run.train[np.unique(np.linspace(0, len(run.train) - 1, _MOST_TILES).astype(np.int64))]
-        made = quantised_members(members, partial(_tile, run, rows), len(rows))
+        made = int8_members(members, partial(_tile, run, rows), len(rows))
         model = read_network(*(made[name] for name in INT8_MEMBERS))
         spec, golden = run.pixels.spec, run.pixels.golden
         shape = (*spec.input_px, spec.channels)
-        network = OpenVinoNetwork(model, as_it_is(shape), TileKind(shape, "float32"))
+        network = OpenVinoNetwork(model, identity_preprocessing(shape), TileFormat(shape, "float32"))
         answers = [network(run.pixels.batch(run.val[i : i + _BATCH])) for i in range(0, len(run.val), _BATCH)]
         groups = data.groups[place].tolist()
-        about = compare(val_prob, np.concatenate(answers), data.labels[place], groups, data.scheme.names, calibration)
-        about = about.model_copy(update={"nncf": import_nncf().__version__, "tiles": len(rows)})
-        if not about.kept:
-            return Int8Network(about)
-        prob = OpenVinoNetwork(model, spec, TileKind.of(golden))(golden, spec.identity_levels)
-        return Int8Network(about, made, prob)
+        report = compare_int8(
+            val_prob, np.concatenate(answers), data.labels[place], groups, data.scheme.names, calibration
+        )
+        report = report.model_copy(update={"nncf": import_nncf().__version__, "tiles": len(rows)})
+        if not report.kept:
+            return Int8Network(report)
+        prob = OpenVinoNetwork(model, spec, TileFormat.of(golden))(golden, spec.identity_levels)
+        return Int8Network(report, made, prob)
     except CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - of two libraries that are not ours, on a network that is good
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return Int8Network(Quantised.refused(f"it could not be made ({lines[0] if lines else type(error).__name__})"))
+        return Int8Network(
+            Int8Report.not_stored(f"it could not be made ({lines[0] if lines else type(error).__name__})")
+        )
 
 
 def _tile(run: TrainingRun, rows: NDArray[np.int64], number: int) -> NDArray[np.float32]:
@@ -102,9 +111,7 @@ def _tile(run: TrainingRun, rows: NDArray[np.int64], number: int) -> NDArray[np.
     return run.pixels.batch(rows[number : number + 1])
 
 
-def quantised_members(
-    members: dict[str, bytes], tile: Callable[[int], NDArray[np.float32]], count: int
-) -> dict[str, bytes]:
+def int8_members(members: dict[str, bytes], tile: Callable[[int], NDArray[np.float32]], count: int) -> dict[str, bytes]:
     """Put the network of a bundle into 8-bit whole numbers.
 
     What is done to a tile before the first convolution, and the last layer with the pooling before it, stay in
@@ -135,7 +142,7 @@ def quantised_members(
         overflow_fix=nncf.OverflowFix.ENABLE,
     )
     # It tells its progress on standard output, where ours may be read by a program.
-    with contextlib.redirect_stdout(io.StringIO()), silenced_stderr():
+    with contextlib.redirect_stdout(io.StringIO()), suppress_stderr():
         model = nncf.quantize(
             model, nncf.Dataset(range(count), tile), preset=nncf.QuantizationPreset.MIXED,
             target_device=nncf.TargetDevice.CPU, subset_size=count, ignored_scope=kept, advanced_parameters=how,

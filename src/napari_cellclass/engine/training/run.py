@@ -21,9 +21,9 @@ from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.networks.architectures import learning_rate_of, optimizer, with_views
-from napari_cellclass.engine.networks.loading import forward
-from napari_cellclass.engine.training.augment import training_batch
+from napari_cellclass.engine.networks.architectures import average_views, make_optimizer, peak_learning_rate
+from napari_cellclass.engine.networks.loading import predictor
+from napari_cellclass.engine.training.augment import augmented_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
@@ -52,7 +52,7 @@ class BestEpoch:
 class TrainingRun:
     """One training: the network, its tiles, and what was measured.
 
-    ``whole`` is what is written: the network, or one around it that averages several views, or that texture
+    ``full_model`` is what is written: the network, or one around it that averages several views, or that texture
     features joined, as ``texture`` says. ``members`` says of an ensemble what it is made of.
     """
 
@@ -70,25 +70,25 @@ class TrainingRun:
     texture: TextureHead | None = None
 
     def __post_init__(self) -> None:
-        split = self.data.split[self.pixels.place]
+        split = self.data.split[self.pixels.tile_indices]
         self.train, self.val = np.flatnonzero(split == TRAIN), np.flatnonzero(split == VALIDATION)
         self.epochs = self.params.epochs or default_epochs(len(self.train), self.params.network)
         self.steps = math.ceil(len(self.train) / self.params.batch_size)
-        labels = self.data.labels[self.pixels.place]
+        labels = self.data.labels[self.pixels.tile_indices]
         self.one_hot = np.eye(len(self.data.scheme), dtype=np.float32)[labels]
         counts = self.one_hot[self.train].sum(axis=0)
         balance = len(self.train) / (len(counts) * counts) if self.params.class_weights else np.ones_like(counts)
-        self.weights = balance.astype(np.float32)[labels]
+        self.tile_weights = balance.astype(np.float32)[labels]
         how = self.params
-        self.optimizer = optimizer(how.network, how.learning_rate, self.epochs * self.steps, how.as_published)
+        self.optimizer = make_optimizer(how.network, how.learning_rate, self.epochs * self.steps, how.as_published)
         # The members of an ensemble have their views already.
-        self.whole = self.model if self.members else with_views(self.model, how.views)
-        self.answers = forward(self.whole)
+        self.full_model = self.model if self.members else average_views(self.model, how.views)
+        self.predict_batch = predictor(self.full_model)
 
     @cached_property
-    def copies(self) -> Finding | None:
+    def duplicate_warning(self) -> Finding | None:
         """A warning of tiles that are trained on and held out, by their looks; None where there are none."""
-        place, data = self.pixels.place, self.data
+        place, data = self.pixels.tile_indices, self.data
         paths = [data.paths[i] for i in data.image[place]]
         return check_copies_across_split(self.pixels.hashes, self.pixels.thumbnails, data.split[place], paths)
 
@@ -120,7 +120,7 @@ class TrainingRun:
                 break
             after_epoch(self)
 
-    def keep(self) -> int:
+    def choose_epoch(self) -> int:
         """Choose the epoch to keep, the best one if training was stopped early, and take its weights."""
         last = len(self.history)
         if last == self.epochs or self.best is None:
@@ -153,20 +153,20 @@ class TrainingRun:
         for start in range(0, len(order), self.params.batch_size):
             rows = order[start : start + self.params.batch_size]
             how = self.params
-            x = training_batch(self.pixels, rows, how.augment, rng, how.degrees, how.standardise == "none")
-            yield x, self.one_hot[rows], self.weights[rows]
+            x = augmented_batch(self.pixels, rows, how.augment, rng, how.degrees, how.standardise == "none")
+            yield x, self.one_hot[rows], self.tile_weights[rows]
 
     def predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give the probabilities (n, K) of some tiles."""
         parts = []
         for start in range(0, len(rows), 32):
             self.task.check("cancelled while validating; nothing was written")
-            parts.append(self.answers(self.pixels.batch(rows[start : start + 32])))
+            parts.append(self.predict_batch(self.pixels.batch(rows[start : start + 32])))
         return np.concatenate(parts)
 
     def _check_loss(self, epoch: int, loss: float) -> None:
         if not math.isfinite(loss):
-            rate = learning_rate_of(self.params.network, self.params.learning_rate, self.params.as_published)
+            rate = peak_learning_rate(self.params.network, self.params.learning_rate, self.params.as_published)
             raise EngineError(
                 f"training failed in epoch {epoch}: the loss became {loss}; use a lower --learning-rate than {rate:g}"
             )

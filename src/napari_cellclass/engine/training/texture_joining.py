@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.models.texture_decision import (
+    decide_texture,
     fit_head,
     head_logits,
-    judge,
     network_weight,
-    nothing_to_gain,
-    pooled,
+    pool_probabilities,
+    skip_texture,
 )
-from napari_cellclass.engine.networks.loading import forward
+from napari_cellclass.engine.networks.loading import predictor
 from napari_cellclass.engine.networks.texture_graph import SMALLEST_PX, texture_model, with_texture
 from napari_cellclass.engine.training.run import TrainingRun
 
@@ -26,7 +26,7 @@ def join_texture(run: TrainingRun) -> None:
     """Let texture features join the network of a run where its held-out tiles allow it.
 
     The linear model is fitted to training tiles alone, so that held-out tiles may judge the model that is written. Sets
-    the run's ``texture``, and where it joins ``whole``, ``answers`` and ``val_prob``.
+    the run's ``texture``, and where it joins ``full_model``, ``predict_batch`` and ``val_prob``.
 
     Raises
     ------
@@ -36,20 +36,20 @@ def join_texture(run: TrainingRun) -> None:
     shape = run.model.input_shape[1:]
     if run.params.texture == "off" or run.params.standardise != "tile" or min(shape[:2]) < SMALLEST_PX:
         return
-    place, data = run.pixels.place[run.val], run.data
-    labels, groups = data.labels[run.pixels.place], data.groups[place].astype(str).tolist()
-    run.texture = nothing_to_gain(run.val_prob, labels[run.val], groups)
+    place, data = run.pixels.tile_indices[run.val], run.data
+    labels, groups = data.labels[run.pixels.tile_indices], data.groups[place].astype(str).tolist()
+    run.texture = skip_texture(run.val_prob, labels[run.val], groups)
     if run.texture is not None:
         return
-    features = forward(texture_model(shape))
+    features = predictor(texture_model(shape))
     described = _described(run, features, np.concatenate([run.train, run.val]))
     head = fit_head(described[: len(run.train)], labels[run.train], len(data.scheme))
     weight = network_weight(len(run.train))
-    both = pooled(run.val_prob, head_logits(head, described[len(run.train) :]), weight)
-    run.texture = judge(run.val_prob, both, labels[run.val], groups, len(run.train))
+    both = pool_probabilities(run.val_prob, head_logits(head, described[len(run.train) :]), weight)
+    run.texture = decide_texture(run.val_prob, both, labels[run.val], groups, len(run.train))
     if run.texture.joined:
-        run.whole = with_texture(run.whole, head, weight)
-        run.answers = forward(run.whole)
+        run.full_model = with_texture(run.full_model, head, weight)
+        run.predict_batch = predictor(run.full_model)
         run.val_prob = run.predict(run.val)
 
 

@@ -30,12 +30,12 @@ class TilePixels:
     ----------
     tiles
         Shape (n, h, w, C): raw, in the images' dtype (or at their fields' range, float32), or float32
-        network input where ``prepared``.
-    place
+        network input where ``preprocessed``.
+    tile_indices
         int64, shape (n,): each tile's place in the data set.
     spec
         The way from raw tiles to the network.
-    prepared
+    preprocessed
         Whether ``spec`` has been applied already, as it is for tiles of several shapes.
     nonfinite
         int64: places of the tiles that were left out, as they hold NaN or infinite pixels.
@@ -50,9 +50,9 @@ class TilePixels:
     """
 
     tiles: NDArray[np.generic]
-    place: NDArray[np.int64]
+    tile_indices: NDArray[np.int64]
     spec: PreprocessSpec
-    prepared: bool
+    preprocessed: bool
     nonfinite: NDArray[np.int64]
     golden: NDArray[np.generic]
     stats: NDArray[np.float64]
@@ -61,7 +61,7 @@ class TilePixels:
 
     def batch(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give network input of some tiles, shape (n, H, W, C)."""
-        return np.asarray(self.tiles[rows], np.float32) if self.prepared else self.spec.apply(self.tiles[rows])
+        return np.asarray(self.tiles[rows], np.float32) if self.preprocessed else self.spec.apply(self.tiles[rows])
 
     def scaled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give some tiles in their own size (n, h, w, C), grey values as 0 to 1, each seen as ``views`` says."""
@@ -69,7 +69,7 @@ class TilePixels:
         if tiles.shape[3] > 1:  # pixels are moved as a whole, in half the time
             tiles = tiles.view((np.void, tiles.shape[3] * dtype.itemsize))
         tiles = np.stack([dihedral(tile, int(view)) for tile, view in zip(tiles, views, strict=True)]).view(dtype)
-        return np.asarray(tiles, np.float32) if self.prepared else self.spec.scale(tiles)
+        return np.asarray(tiles, np.float32) if self.preprocessed else self.spec.scale(tiles)
 
     @property
     def views(self) -> int:
@@ -86,7 +86,7 @@ def dihedral(tile: NDArray[np.generic], view: int) -> NDArray[np.generic]:
     return tile.swapaxes(0, 1) if view & 4 else tile
 
 
-def input_size(tile_px: tuple[int, int], network: NetworkName, input_px: int | None) -> tuple[int, int]:
+def network_input_size(tile_px: tuple[int, int], network: NetworkName, input_px: int | None) -> tuple[int, int]:
     """Choose a network's input, of the tile's shape: its longer side ``input_px``, or what the network is made for.
 
     That is at most 128 px for ``"compact"``, 224 px for ``"mobilenet"``, and 256 px, also of smaller tiles, for the
@@ -149,7 +149,7 @@ def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int
 
 def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.generic]]) -> PreprocessSpec:
     """Make the way from raw tiles to the network; a range that is to be found needs the ``training`` tiles."""
-    size = input_size(data.tile_px, params.network, params.input_px)
+    size = network_input_size(data.tile_px, params.network, params.input_px)
     if params.normalisation == "percentiles":
         percentiles = params.grey_range or DEFAULT_PERCENTILES
         return PreprocessSpec(

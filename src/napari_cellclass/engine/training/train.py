@@ -15,14 +15,14 @@ from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.common.parent_process import listen
-from napari_cellclass.engine.networks.architectures import build
+from napari_cellclass.engine.common.parent_process import listen_to_parent
+from napari_cellclass.engine.networks.architectures import build_network
 from napari_cellclass.engine.training.checkpoint import Checkpoint
-from napari_cellclass.engine.training.quantise import check_quantiser
+from napari_cellclass.engine.training.quantise import check_nncf_installed
 from napari_cellclass.engine.training.run import TrainingRun
 from napari_cellclass.engine.training.texture_joining import join_texture
 from napari_cellclass.engine.training.tile_pixels import load_pixels
-from napari_cellclass.engine.training.warm_start import open_initial, same_pixels, take_weights
+from napari_cellclass.engine.training.warm_start import copy_weights, match_preprocessing, open_initial_model
 from napari_cellclass.engine.training.write_model import write_model
 
 _REPORT_EVERY_S = 0.25
@@ -75,28 +75,28 @@ def train(
     """
     if params.standardise == "auto":  # not settled by the caller
         params = params.model_copy(update={"standardise": "tile"})
-    check_quantiser(params)
-    told = listen()
+    check_nncf_installed(params)
+    told = listen_to_parent()
     started = time.perf_counter()
-    initial = open_initial(params, data)
+    initial = open_initial_model(params, data)
     pixels = load_pixels(data, params, task)
-    pixels = pixels if initial is None else same_pixels(pixels, initial, params.grey_range)
+    pixels = pixels if initial is None else match_preprocessing(pixels, initial, params.grey_range)
     keras = import_keras()
     import tensorflow as tf
 
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
-    model = build(
+    model = build_network(
         params.network, pixels.spec.input_px, data.channels, len(data.scheme), params.seed, params.standardise,
         params.as_published,
     )  # fmt: skip
     if initial is not None:
-        take_weights(model, initial)
+        copy_weights(model, initial)
     run = TrainingRun(model, data, pixels, params, task, stopped or told.is_set, started)
     checkpoint = Checkpoint(out)
     try:
         run.fit(after_epoch=checkpoint)
-        kept = run.keep()
+        kept = run.choose_epoch()
         join_texture(run)
         task.check("cancelled before the model was written; nothing was written")
         return write_model(run, kept, run.val_prob, out)

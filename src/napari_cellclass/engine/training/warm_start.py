@@ -18,7 +18,7 @@ from napari_cellclass.engine.training.tile_pixels import TilePixels
 _AFRESH = "or train afresh, without --initial"
 
 
-def open_initial(params: TrainParams, data: TileDataset) -> ModelBundle | None:
+def open_initial_model(params: TrainParams, data: TileDataset) -> ModelBundle | None:
     """Open the model that training starts from, and check that it fits the tiles.
 
     Raises
@@ -57,7 +57,7 @@ def open_initial(params: TrainParams, data: TileDataset) -> ModelBundle | None:
     return bundle
 
 
-def same_pixels(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, float] | None) -> TilePixels:
+def match_preprocessing(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, float] | None) -> TilePixels:
     """Bring tiles to the network as the earlier model does: its grey-value range stays, where none is ``asked`` for.
 
     Raises
@@ -77,13 +77,13 @@ def same_pixels(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, flo
             f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is asked for; choose the same, {_AFRESH}"
         )
     tiles = pixels.tiles
-    if pixels.prepared:
+    if pixels.preprocessed:
         grey = np.asarray(tiles, np.float32) * np.float32(new.high - new.low) + np.float32(new.low)
         tiles = (grey - np.float32(old.low)) / np.float32(old.high - old.low)
     return replace(pixels, tiles=tiles, spec=old)
 
 
-def take_weights(model: Any, bundle: ModelBundle) -> None:
+def copy_weights(model: Any, bundle: ModelBundle) -> None:
     """Give a network the weights of a bundle's; texture features that joined that one are left out.
 
     Raises

@@ -21,10 +21,10 @@ from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarm
 from napari_cellclass.core.stats.calibration import Calibration, calibrate
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
 from napari_cellclass.engine.common.parent_process import writing_lock
-from napari_cellclass.engine.networks.architectures import layer_table, learning_rate_of
+from napari_cellclass.engine.networks.architectures import layer_table, peak_learning_rate
 from napari_cellclass.engine.networks.texture_graph import texture_layers
 from napari_cellclass.engine.networks.transfer import weights_record
-from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, network_members, versions
+from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, export_network, package_versions
 from napari_cellclass.engine.training.quantise import Int8Network, quantise
 from napari_cellclass.engine.training.run import HISTORY, TrainingRun
 
@@ -52,9 +52,9 @@ def write_model(
     OutputError
         The bundle cannot be written.
     """
-    data, place = run.data, run.pixels.place[run.val]
+    data, place = run.data, run.pixels.tile_indices[run.val]
     report = evaluate(val_prob, data.labels[place], data.groups[place].tolist(), data.scheme.names)
-    members = network_members(run.whole)
+    members = export_network(run.full_model)
     export = check_export(members, *_checked_tiles(run))
     calibration = calibrate(val_prob, data.labels[place], data.groups[place].tolist())
     int8 = None
@@ -65,17 +65,17 @@ def write_model(
     members |= _tables(run, report, scores, int8)
     manifest = _manifest(run, scores, calibration, export, epoch)
     if int8 is not None:
-        manifest = manifest.model_copy(update={"quantised": int8.about})
+        manifest = manifest.model_copy(update={"quantised": int8.report})
     with writing_lock:
         return write_bundle(path, manifest, members)
 
 
 def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Choose tiles evenly from both splits, and what Keras says of them."""
-    count = min(CHECKED_TILES, len(run.pixels.place))
-    rows = np.unique(np.linspace(0, len(run.pixels.place) - 1, count).astype(np.int64))
+    count = min(CHECKED_TILES, len(run.pixels.tile_indices))
+    rows = np.unique(np.linspace(0, len(run.pixels.tile_indices) - 1, count).astype(np.int64))
     x = run.pixels.batch(rows)
-    return x, run.answers(x)
+    return x, run.predict_batch(x)
 
 
 def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network | None) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network 
     helped = run.texture is not None and run.texture.joined
     alarms = training_alarms(run.history[:epoch], report, run.data, helped)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
-    warnings += [] if run.copies is None else [run.copies.text]
-    warnings += [] if int8 is None or int8.about.kept else [int8.about.warning]
+    warnings += [] if run.duplicate_warning is None else [run.duplicate_warning.text]
+    warnings += [] if int8 is None or int8.report.kept else [int8.report.warning]
     plain = report.to_json()
     return {
         "accuracy": plain["accuracy"],
@@ -107,7 +107,7 @@ def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any], int8: 
     split[run.pixels.nonfinite] = ""
     evaluation = {"validation": report.to_json(), "collapsed": scores["collapsed"], "warnings": scores["warnings"]}
     golden = io.BytesIO()
-    prob = run.answers(run.pixels.spec.apply(run.pixels.golden))
+    prob = run.predict_batch(run.pixels.spec.apply(run.pixels.golden))
     known: dict[str, Any] = {"tiles": run.pixels.golden, "prob": prob}
     known |= {} if int8 is None or int8.golden is None else {"prob_int8": int8.golden}
     np.savez_compressed(golden, **known)
@@ -128,7 +128,7 @@ def _manifest(
 ) -> Manifest:
     data, params = run.data, run.params
     asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
-    rate = learning_rate_of(params.network, params.learning_rate, params.as_published)
+    rate = peak_learning_rate(params.network, params.learning_rate, params.as_published)
     return Manifest(
         program=f"napari-cellclass {napari_cellclass.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -139,8 +139,8 @@ def _manifest(
         edge=params.edge,
         pixel_size_um=data.pixel_size_um,
         network=params.network,
-        parameters=int(run.whole.count_params()),
-        layers=layer_table(run.model) + texture_layers(run.whole),
+        parameters=int(run.full_model.count_params()),
+        layers=layer_table(run.model) + texture_layers(run.full_model),
         training=asked
         | {
             "epochs": run.epochs,
@@ -171,5 +171,5 @@ def _manifest(
         scores=scores,
         calibration=calibration,
         export=export,
-        versions=versions(),
+        versions=package_versions(),
     )

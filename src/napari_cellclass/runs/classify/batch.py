@@ -26,7 +26,7 @@ from napari_cellclass.runs.classify.field_files import REPORT, check_folder, rem
 from napari_cellclass.runs.classify.field_job import FieldJob, FieldOutcome, run_job
 from napari_cellclass.runs.classify.folder_lock import locked_folder
 from napari_cellclass.runs.classify.pool import classify_in_processes, engine_threads
-from napari_cellclass.runs.common.engine_access import usable_precision
+from napari_cellclass.runs.common.engine_access import choose_precision
 from napari_cellclass.runs.common.engine_cache import EngineCache
 
 __all__ = ["FieldOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
@@ -125,7 +125,7 @@ def classify_files(
         raise ParamsError(f"--wells {params.wells} would be written over by the run's own table; rename it")
     wells = WellList.read(params.wells)
     # Here and once, so that all fields of a plate are classified in one precision, whichever machine has which.
-    precision, warning = usable_precision(model, params.precision, params.engine)
+    precision, warning = choose_precision(model, params.precision, params.engine)
     params = params.model_copy(update={"precision": precision})
     jobs = _jobs(params, model)
     wells.check([job.image for job in jobs])

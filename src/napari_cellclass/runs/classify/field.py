@@ -16,7 +16,7 @@ from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.models.drift import STATISTICS, constant_output, drift_warnings
+from napari_cellclass.core.models.drift import STATISTICS, constant_output_warnings, drift_warnings
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
 from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
@@ -220,7 +220,7 @@ def _field_warnings(
     yield from _other_scale(source, bundle, grid)
     yield from drift_warnings(accumulated.stats, bundle.manifest.data.get(STATISTICS), source.channel_names)
     if accumulated.low < accumulated.high:
-        yield from constant_output(accumulated.prob)
+        yield from constant_output_warnings(accumulated.prob)
 
 
 def _pixel_warnings(low: float, high: float, nonfinite: int, total: int) -> Iterator[str]:

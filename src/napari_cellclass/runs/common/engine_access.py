@@ -11,10 +11,16 @@ from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.engine.inference.engines import Engine, check_golden, open_engine
 from napari_cellclass.engine.inference.keras_import import KerasDetailsError, open_model
-from napari_cellclass.engine.inference.precision import no_fast_int8, usable_precision
+from napari_cellclass.engine.inference.precision import choose_precision, slow_int8_reason
 
 __all__ = [
-    "Engine", "KerasDetails", "KerasDetailsError", "load_model", "open_engine", "usable_precision", "verify_model",
+    "Engine",
+    "KerasDetails",
+    "KerasDetailsError",
+    "choose_precision",
+    "load_model",
+    "open_engine",
+    "verify_model",
 ]  # fmt: skip
 
 
@@ -77,7 +83,7 @@ def verify_model(bundle: ModelBundle) -> str:
     )
     if not bundle.has_int8:
         return text
-    if why := no_fast_int8():
+    if why := slow_int8_reason():
         return f"{text}\nint8      not replayed: {why}"
     with open_engine(bundle, precision="int8") as engine:
         difference = check_golden(bundle, engine)

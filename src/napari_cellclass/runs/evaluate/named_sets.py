@@ -18,7 +18,7 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.evaluate import EvaluateParams, name_and_path
 from napari_cellclass.runs.classify.field import Predictor
 from napari_cellclass.runs.common.dataset_opening import image_reader
-from napari_cellclass.runs.common.engine_access import open_engine, usable_precision
+from napari_cellclass.runs.common.engine_access import choose_precision, open_engine
 from napari_cellclass.runs.evaluate.test_sets import evaluate_folder
 from napari_cellclass.runs.evaluate.trust import run_trust_checks
 
@@ -105,7 +105,7 @@ def evaluate_model(
     CellClassError
         See :func:`evaluate_test_sets` and :func:`~napari_cellclass.engine.inference.engines.open_engine`.
     """
-    precision, warning = usable_precision(model, params.precision, params.engine)
+    precision, warning = choose_precision(model, params.precision, params.engine)
     with open_engine(model, params.engine, precision=precision) as engine:
         found = evaluate_test_sets(
             sets, model, engine, params.group_by, image_reader(params),

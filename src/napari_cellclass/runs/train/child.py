@@ -26,7 +26,7 @@ from napari_cellclass.core.models.paths import partial_path, partial_paths, reco
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, write_settings
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.engine.common.parent_process import LISTEN, STOP
+from napari_cellclass.engine.common.parent_process import LISTEN_VARIABLE, STOP_LINE
 
 _LOOK_S = 0.05
 _ENDS_BY_ITSELF_S = 0.6
@@ -138,7 +138,7 @@ class _Child:
         pipe = subprocess.PIPE
         # Windows: no console flashes up, and the window goes first.
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
-        environment = os.environ | {LISTEN: "1", "PYTHONUTF8": "1"}
+        environment = os.environ | {LISTEN_VARIABLE: "1", "PYTHONUTF8": "1"}
         with contextlib.ExitStack() as files:
             settings = files.enter_context(scratch_folder()) / SETTINGS_FILE
             write_settings(params, settings)
@@ -181,7 +181,7 @@ class _Child:
         """Ask it to keep the best epoch and end."""
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
-            self._process.stdin.write(STOP + b"\n")
+            self._process.stdin.write(STOP_LINE + b"\n")
             self._process.stdin.flush()
 
     def check_end(self) -> None:

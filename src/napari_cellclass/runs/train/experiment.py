@@ -27,7 +27,7 @@ from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_setti
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.learning_curve import LearningCurve, fit_learning_curve, learning_curve_advice
-from napari_cellclass.engine.training.quantise import check_quantiser
+from napari_cellclass.engine.training.quantise import check_nncf_installed
 from napari_cellclass.runs.train.experiment_plan import ExperimentPlan, plan_experiment
 from napari_cellclass.runs.train.parallel import train_in_parallel
 from napari_cellclass.runs.train.repeats import RepeatedRuns, Trained, result_tables, train_or_reuse, write_table
@@ -84,7 +84,7 @@ def run_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experiment
         The task was cancelled; finished trainings are kept.
     """
     check_writable(params.out / "verdict.json")
-    check_quantiser(params)
+    check_nncf_installed(params)
     plan = plan_experiment(params, task)
     save_settings(params, params.out / SETTINGS_FILE)
     experiment = _RunningExperiment(plan, task, folds=[RepeatedRuns.of(split, plan.tests) for split in plan.splits])

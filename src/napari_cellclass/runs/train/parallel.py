@@ -16,7 +16,7 @@ from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.engine.common.parent_process import LISTEN
+from napari_cellclass.engine.common.parent_process import LISTEN_VARIABLE
 from napari_cellclass.runs.common.interrupts import interrupts_blocked
 from napari_cellclass.runs.train.repeats import finished_model
 
@@ -104,13 +104,13 @@ def _begin_worker(stop: Any, threads: int) -> None:
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ.pop(LISTEN, None)  # standard input is the parent's
+    os.environ.pop(LISTEN_VARIABLE, None)  # standard input is the parent's
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from napari_cellclass.engine.common.environment import use_threads
+    from napari_cellclass.engine.common.environment import set_tensorflow_threads
 
-    use_threads(threads)
+    set_tensorflow_threads(threads)
 
 
 def _end_with(parent: Any) -> None:

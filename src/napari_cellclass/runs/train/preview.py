@@ -20,7 +20,7 @@ from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.tiles.histograms import GreyHistogram
-from napari_cellclass.engine.training.augment import training_batch
+from napari_cellclass.engine.training.augment import augmented_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, annotated_dataset
@@ -178,11 +178,11 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
     tests = list(read_tests(params, data, task).values())
     params, about_settings = resolve_auto_settings(params, data, task)
     sample, pixels = _sample(data, params, task)
-    trained = np.flatnonzero(sample.split[pixels.place] == TRAIN)
+    trained = np.flatnonzero(sample.split[pixels.tile_indices] == TRAIN)
     rng = np.random.default_rng(params.seed)
-    tiles = training_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
-    titles = tuple(sample.scheme.names[sample.labels[i]] for i in pixels.place[trained[:SHOWN]])
-    raw = pixels.golden if pixels.prepared else pixels.tiles[trained]
+    tiles = augmented_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
+    titles = tuple(sample.scheme.names[sample.labels[i]] for i in pixels.tile_indices[trained[:SHOWN]])
+    raw = pixels.golden if pixels.preprocessed else pixels.tiles[trained]
     before, after = GreyHistogram.of(raw), GreyHistogram.of(pixels.batch(trained))
     table, groups = split_table(data), group_table(data)
     for column in ("", "_groups"):

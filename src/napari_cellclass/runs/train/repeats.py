@@ -80,7 +80,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     was written. A training that starts from another model's weights is never taken for done, as that file may have
     changed.
     """
-    from napari_cellclass.engine.networks.architectures import learning_rate_of
+    from napari_cellclass.engine.networks.architectures import peak_learning_rate
     from napari_cellclass.engine.training.run import default_epochs
 
     if params.initial is not None or not params.out.is_file():
@@ -94,7 +94,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     told, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
     asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _NO_MATTER)
     asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
-    asked["learning_rate"] = learning_rate_of(params.network, params.learning_rate, params.as_published)
+    asked["learning_rate"] = peak_learning_rate(params.network, params.learning_rate, params.as_published)
     same = all(told.get(name) == value for name, value in asked.items())
     whole = told.get("epochs_trained") == told.get("epoch_kept") == asked["epochs"]
     return bundle if same and whole and known.get("hash") == data.data_hash else None
@@ -159,7 +159,7 @@ class RepeatedRuns:
         history.insert(0, "run", number)
         self.histories.append(history)
         for name, evaluation in found.items():
-            self.prob.setdefault(name, []).append(model.own_answers(evaluation.prob))
+            self.prob.setdefault(name, []).append(model.uncalibrated(evaluation.prob))
         self.first = self.first or found
         self.models.append(model)
         self.reused += trained.reused

@@ -23,7 +23,7 @@ from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.core.quality.tile_measurements import measure_tiles
-from napari_cellclass.engine.training.quantise import check_quantiser
+from napari_cellclass.engine.training.quantise import check_nncf_installed
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
 from napari_cellclass.runs.common.engine_access import open_engine
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, read_test_set
@@ -70,7 +70,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     if params.out.is_dir():
         raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
     check_writable(params.out)
-    check_quantiser(params)
+    check_nncf_installed(params)
     read = image_reader(params)
     data = read_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)

@@ -22,7 +22,7 @@ from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid
-from napari_cellclass.runs.common.engine_access import KerasDetails, load_model, usable_precision
+from napari_cellclass.runs.common.engine_access import KerasDetails, choose_precision, load_model
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, build_map, warm_up
 from napari_cellclass.viewer.common.overlay import OverlayStyle
@@ -90,7 +90,7 @@ def prepare(
     task.progress("starting the network")
     if engine != "tensorflow":
         with contextlib.suppress(CellClassError):
-            resolved = usable_precision(model, precision, engine)[0]
+            resolved = choose_precision(model, precision, engine)[0]
             engines.prepare(EngineKey(model.model_id, engine, resolved), lambda: model)
 
 
@@ -105,7 +105,7 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
         Cancelled before the first tile was finished.
     """
     task.progress("starting the network")
-    precision, warning = usable_precision(request.model, request.precision, request.engine)
+    precision, warning = choose_precision(request.model, request.precision, request.engine)
     grid = field_grid(request.source, request.model, request.overlap, request.edge, request.rescale)
     if request.region:
         grid = grid.within(request.region)

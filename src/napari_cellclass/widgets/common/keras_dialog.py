@@ -31,7 +31,7 @@ class KerasDialog(QDialog):
     Parameters
     ----------
     info
-        Of :func:`inspect_keras`: ``outputs``, ``input_shape`` and ``has_rescaling``.
+        Of :func:`inspect_keras_file`: ``outputs``, ``input_shape`` and ``has_rescaling``.
     name
         The file's name.
     """

@@ -127,7 +127,7 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
             f"calibration, {_calibration_caveat(calibration)}."
         )
     if manifest.quantised is not None and manifest.quantised.kept:
-        _, changed, accuracy, *_ = manifest.quantised.lines()
+        _, changed, accuracy, *_ = manifest.quantised.describe()
         lines.append(f"Also in int8: {accuracy}; {changed}.")
     for name, test in trained.tests.items():
         lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
