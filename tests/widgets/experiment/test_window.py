@@ -14,6 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from tests._models import write_grain
 
+from napari_cellclass.core.evaluation.verdict import BY_TILE
+
 pytestmark = pytest.mark.training
 
 
@@ -93,10 +95,10 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     assert verdict["settings"]["tile_px"] == 16
     by_group, by_tile = (verdict["numbers"][name]["value"] for name in ("held_out", "by_tile"))
     assert f"Held out by group: {by_group:.3f}" in widget.pair.text()
-    assert f"Held out tile by tile: {by_tile:.3f}" in widget.pair.text()
+    assert f"Held out at random: {by_tile:.3f}" in widget.pair.text()
     assert pd.read_csv(out / "runs.csv")["balanced_accuracy"].mean() == pytest.approx(by_group)
     assert widget.verdict.text() == f"Verdict: {verdict['verdict']}"
-    assert all(text in widget.text.text() for text in verdict["sentences"] if not text.startswith("held out tile"))
+    assert all(text in widget.text.text() for text in verdict["sentences"] if not text.startswith(BY_TILE))
     assert all(not picture.pixmap().isNull() for picture in widget.pictures)
 
     window = viewer.window._qt_window

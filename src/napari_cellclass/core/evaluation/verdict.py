@@ -14,6 +14,7 @@ from napari_cellclass.core.stats.intervals import Estimate
 
 Word = Literal["learned", "partly", "memorised", "nothing to learn", "undecided"]
 WORDS: tuple[Word, ...] = get_args(Word)
+BY_TILE = "with tiles held out at random"  # how the evidence from a split by tile begins
 _HOLDS = 0.8  # fraction of the training accuracy above chance that must generalise to be called learned
 _HARDLY = 0.25  # below it hardly anything generalises
 _SAME = 0.05  # smallest difference of accuracies that is reported
@@ -205,9 +206,7 @@ def _speed_sentence(speed: Speed) -> str:
 
 
 def _pair_sentence(by_tile: Estimate, by_group: Estimate) -> str:
-    text = (
-        f"with tiles held out at random, and their neighbours trained on, the balanced accuracy is {_percent(by_tile)}"
-    )
+    text = f"{BY_TILE}, and their neighbours trained on, the balanced accuracy is {_percent(by_tile)}"
     gap = by_tile.value - by_group.value
     if gap <= _SAME:
         return f"{text}, no higher than by group: fields are not recognised by themselves"

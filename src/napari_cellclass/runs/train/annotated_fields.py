@@ -114,7 +114,7 @@ def write_annotated_fields(
     Parameters
     ----------
     fields
-        The fields; those without a label are left out.
+        The fields; those without a label are ignored.
     folder
         A private, empty folder.
     group_by

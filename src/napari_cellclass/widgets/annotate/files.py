@@ -25,7 +25,7 @@ from napari_cellclass.widgets.common.layer_choice import LayerRef
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
-_MOST_LISTED = 20  # tiles that differ, or skipped regions
+_MAX_LISTED = 20  # tiles that differ, or skipped regions
 
 
 class FilesPanel(QWidget):
@@ -165,7 +165,7 @@ class FilesPanel(QWidget):
             *labels_from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours()
         )
         notes = [f"{found.unclassified} regions without a class were ignored."] if found.unclassified else []
-        self.report.setText("\n".join([self.report.text(), *notes, *found.skipped[:_MOST_LISTED]]))
+        self.report.setText("\n".join([self.report.text(), *notes, *found.skipped[:_MAX_LISTED]]))
 
     def _import_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
         annotation = self._session.annotation
@@ -233,9 +233,9 @@ class FilesPanel(QWidget):
         theirs = other.labels_of(grid.tile_id)
         lines = [
             f"r{grid.row[i]} c{grid.col[i]}: {ours.scheme.names[ours.labels[i]]} / {other.scheme.names[theirs[i]]}"
-            for i in result.differing[:_MOST_LISTED]
+            for i in result.differing[:_MAX_LISTED]
         ]
-        lines += ["..."] * (len(result.differing) > _MOST_LISTED)
+        lines += ["..."] * (len(result.differing) > _MAX_LISTED)
         self.report.setText(
             f"{result.n} tiles are labelled in both: agreement {result.agreement:.1%}, "
             f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ.\n" + "\n".join(lines)

@@ -174,7 +174,7 @@ class AnnotateWidget(DockedWidget):
         field_layer: FieldLayer,
     ) -> None:
         if job is not self._job:
-            return  # the widget was closed meanwhile
+            return  # the widget has been closed since
         image, annotation = found
         if annotation is not None:
             n = int((annotation.labels != UNLABELLED).sum())

@@ -161,7 +161,7 @@ def _readings(session: BlindSession) -> list[Any]:
     try:
         return session.readings()
     except CellClassError:
-        return []  # answers of another session lie beside it: reported when it is read or revealed
+        return []  # the answers beside it belong to another session: reported when it is read or revealed
 
 
 def _in_words(session: BlindSession) -> str:

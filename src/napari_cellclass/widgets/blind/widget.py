@@ -60,7 +60,7 @@ class BlindWidget(DockedWidget):
         self._window: QMainWindow | None = None
         self._keys: dict[str, Any] = {}
         self._shown_at = 0.0
-        self._note = ""  # what is to be said as long as a session is read
+        self._note = ""  # warnings that are shown as long as a session is read
         self._build()
         self.viewer.layers.events.removed.connect(self._layer_removed)
         self._show_message(self.setup.offer())
@@ -75,11 +75,11 @@ class BlindWidget(DockedWidget):
         self._answer_grid.setContentsMargins(0, 0, 0, 0)
         self.class_buttons: list[QPushButton] = []
         self.back_button, self.pause_button = QPushButton("Back"), QPushButton("Pause")
-        self.back_button.setToolTip("Backspace: look at the last tile again")
+        self.back_button.setToolTip("Backspace: show the previous tile again")
         self.reveal_button = QPushButton("Reveal")
         self.results = BlindResults()
         for button in (self.back_button, self.pause_button, self.reveal_button):
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to the tile
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys still reach the tile
         self._read = QWidget()
         read = QVBoxLayout(self._read)
         read.setContentsMargins(0, 0, 0, 0)
@@ -123,8 +123,8 @@ class BlindWidget(DockedWidget):
             return
         self._run(work.draw, self._drawn, request=request)
 
-    def _drawn(self, answer: tuple[BlindSession, tuple[str, ...]]) -> None:
-        session, warnings = answer
+    def _drawn(self, found: tuple[BlindSession, tuple[str, ...]]) -> None:
+        session, warnings = found
         self._note = " ".join(f"Note: {text}." for text in warnings)
         self.setup.refresh(session)
         try:

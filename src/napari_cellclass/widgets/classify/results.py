@@ -30,7 +30,7 @@ from napari_cellclass.widgets.common.layout import row_of
 _EXPORTS = {
     "CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png", "COCO": "*.coco.json", "WSInfer": "*.wsinfer.csv",
 }  # fmt: skip
-_COUNTED = 100_000  # counting more takes longer than a window may stand still
+_MAX_COUNTED = 100_000  # counting more tiles would block the window for too long
 _ROW = 3  # buttons beside each other
 
 
@@ -111,11 +111,11 @@ class ResultsPanel(QWidget):
             self.classes.show_counts(table.scheme, table.counts(style.min_confidence), style.visible)
 
     def show_progress(self, live: LiveMap | None, first: bool = False) -> None:
-        """Show the classes of a map that is being painted, with counts of up to ``_COUNTED`` tiles; None ends that."""
+        """Show the classes of a map while it is painted, and counts of up to ``_MAX_COUNTED`` tiles; None ends it."""
         self._live = live
         for box in (self.error_rate, *self.exports.values()):
             box.setEnabled(live is None)
-        if live is not None and (first or live.done <= _COUNTED):
+        if live is not None and (first or live.done <= _MAX_COUNTED):
             self._show_counts()
             self.setVisible(True)
 

@@ -311,8 +311,8 @@ class ClassifyWidget(DockedWidget):
             self.bar.setFormat(f"%v of %m tiles, {update.metrics['tiles_per_s']:,.0f} tiles/s, {left:,.0f} s left")
             self._show_message("Classifying …")
 
-    def _finished(self, answer: tuple[FieldResult, BuiltMap]) -> None:
-        result, new = answer
+    def _finished(self, found: tuple[FieldResult, BuiltMap]) -> None:
+        result, new = found
         table = result.table
         self.map.show(new)
         self._end_live()

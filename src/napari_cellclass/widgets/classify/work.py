@@ -100,7 +100,7 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     Raises
     ------
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     CancelledError
         Cancelled before the first tile was finished.
     """

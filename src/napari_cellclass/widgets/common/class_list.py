@@ -71,7 +71,7 @@ class ClassList(QTableWidget):
         counts
             Of :meth:`TileTable.counts`.
         visible
-            One bool per class; empty stands for all.
+            One bool per class; empty for all.
         """
         self.blockSignals(True)
         self._classes = len(scheme)

@@ -43,19 +43,19 @@ def run(request: EvaluateRequest, task: Task) -> EvaluatedModel:
     Raises
     ------
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     """
     params = request.params
     task.progress("starting the network")
     details = request.keras_details or KerasDetails.of(params)
     model = load_model(params.model, details)
-    said = {
+    changes = {
         "data": [str(one.path) if "=" in one.name else f"{one.name}={one.path}" for one in request.sets],
         "classes": None if details.classes is None else ",".join(details.classes),
         "rescale": details.rescale,
         "tile_px": details.tile_px,
     }
-    return evaluate_model(params.model_copy(update=said), request.sets, model, task)
+    return evaluate_model(params.model_copy(update=changes), request.sets, model, task)
 
 
 def tiles(evaluation: Evaluation, tile_indices: NDArray[Any], task: Task) -> tuple[PanelTile, ...]:

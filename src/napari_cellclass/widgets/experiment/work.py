@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellclass.core.common.task import Task
+from napari_cellclass.core.evaluation.verdict import BY_TILE
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField, TrainRequest, data_on_disk
 from napari_cellclass.runs.train.child import experiment_in_child
@@ -31,16 +32,16 @@ class ExperimentResult:
         numbers = self.verdict["numbers"]
         if numbers["by_tile"] is None:
             return ""
-        sentence = next((text for text in self.verdict["sentences"] if text.startswith("held out tile by tile")), "")
+        sentence = next((text for text in self.verdict["sentences"] if text.startswith(BY_TILE)), "")
         return (
-            f"Held out by group: {_estimate(numbers['held_out'])}. Held out tile by tile: "
+            f"Held out by group: {_estimate(numbers['held_out'])}. Held out at random: "
             f"{_estimate(numbers['by_tile'])}.\n{sentence[:1].upper()}{sentence[1:]}."
         )
 
     def text(self) -> str:
         """Describe the verdict and its reasons."""
         meaning = self.verdict["meaning"]
-        reasons = [text for text in self.verdict["sentences"] if not text.startswith("held out tile by tile")]
+        reasons = [text for text in self.verdict["sentences"] if not text.startswith(BY_TILE)]
         lines = [f"{meaning[:1].upper()}{meaning[1:]}.", *(f"\N{BULLET} {text}" for text in reasons)]
         return "\n".join([*lines, *(f"Not done: {text}." for text in self.verdict["notes"])])
 
@@ -53,7 +54,7 @@ def run(params: ExperimentParams, fields: tuple[AnnotatedField, ...], task: Task
     CellClassError
         In one line, what the user can correct.
     CancelledError
-        The task was cancelled; the child is gone, finished trainings are kept.
+        The task was cancelled; the child process has ended, finished trainings are kept.
     """
     with data_on_disk(TrainRequest(params, fields), task) as ready:
         assert isinstance(ready, ExperimentParams)

@@ -70,7 +70,7 @@ def run(request: PlateRequest, task: Task) -> PlateResult:
     Raises
     ------
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     """
     task.progress("opening the model")
     params = request.params

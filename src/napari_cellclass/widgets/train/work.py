@@ -23,7 +23,7 @@ from napari_cellclass.runs.train.child import train_in_child
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model that has been trained: its epochs, its validation metrics, the tiles that were held out, and its test sets."""
+    """A model that has been trained: its epochs, validation metrics, held-out tiles and test sets."""
 
     model: ModelBundle
     history: tuple[dict[str, float], ...]
@@ -53,7 +53,7 @@ def train(request: TrainRequest, stopped: Callable[[], bool], task: Task) -> Tra
     CellClassError
         In one line, what the user can correct.
     CancelledError
-        The task was cancelled; the child is gone.
+        The task was cancelled; the child process has ended.
     """
     with data_on_disk(request, task) as params:
         return Trained.opened(train_in_child(params, task, stopped), bool(params.test))
