@@ -68,3 +68,16 @@ def test_every_picture_and_document_that_is_linked_is_there() -> None:
     for path in [*ROOT.glob("*.md"), *DECISIONS]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_term_of_the_glossary_has_its_name_in_the_code() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| [a-z0-9R]", line)]
+    assert len(rows) >= 40
+    for term, meaning, code in rows:
+        found = re.fullmatch(r"`([\w.]+)` \(`([\w/]+\.py)`\)", code)
+        assert found, f"{term}: {code}"
+        assert meaning
+        assert re.search(rf"\b{found[1].split('.')[-1]}\b", (SOURCE / found[2]).read_text(encoding="utf-8")), term
+    terms = [term for term, _, _ in rows]
+    assert len(set(terms)) == len(terms)
