@@ -1,1 +1,1 @@
-"""napari layers from our records and back; no Qt, no threads."""
+"""Conversion between napari layers and our records; no Qt, no threads."""

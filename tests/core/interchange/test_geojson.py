@@ -146,11 +146,11 @@ def test_physical_units_and_offsets_are_respected(tmp_path: Path) -> None:
     [
         ('{"type": "Point", "coordinates": [NaN, 1]}', "it holds NaN"),
         ('{"type": "Point", "coordinates": [1e999, 1]}', "feature 1: a coordinate is beyond"),
-        ('{"type": "Point", "coordinates": ["1", 1]}', "feature 1: ['1', 1] is no position"),
+        ('{"type": "Point", "coordinates": ["1", 1]}', "feature 1: ['1', 1] is not a position"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 0]]]}', "an outline has 2 corner(s), but needs 3"),
-        ('{"type": "Circle", "coordinates": [1, 1]}', "'Circle' is none of GeoJSON's"),
-        ("[1]", "feature 1 is no object"),
-        ('"text"', "holds no features"),
+        ('{"type": "Circle", "coordinates": [1, 1]}', "'Circle' is not one of GeoJSON's"),
+        ("[1]", "feature 1 is not an object"),
+        ('"text"', "contains no features"),
         ("{", "cannot be read as GeoJSON"),
         ("[" * 100_000, "cannot be read as GeoJSON"),
     ],
@@ -299,6 +299,6 @@ def test_a_tile_whose_class_was_corrected_is_no_prediction_any_more(tmp_path: Pa
     table.to_geojson(tmp_path / "t.geojson")
     content = json.loads((tmp_path / "t.geojson").read_text())
     content["features"][1]["properties"]["classification"]["name"] = "b"
-    with pytest.raises(DatasetError, match="feature 2: the class is 'b', but 'a' is likelier"):
+    with pytest.raises(DatasetError, match="feature 2: the class is 'b', but 'a' is more probable"):
         read_tile_geojson(write(tmp_path, content))
     assert [r.class_name for r in read_geojson(tmp_path / "regions.geojson").regions] == ["a", "b"]

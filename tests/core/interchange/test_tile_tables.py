@@ -92,7 +92,7 @@ def test_a_single_probability_has_a_complement(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("minx,miny,width,height,prob_a\n", "holds no tile"),
+        ("minx,miny,width,height,prob_a\n", "contains no tile"),
         ("minx,miny,width,height,prob_a\n0,0,0,8,0.5\n", "line 2: the box has no area"),
         ("minx,miny,width,height,prob_a\n0,0,8,8,1.5\n", "line 2: a probability is not within 0 and 1"),
         ("minx,miny,width,height,prob_a\n0,0,8,x,0.5\n", "line 2: height is 'x', not a number"),
@@ -149,7 +149,7 @@ def test_coco_boxes_are_labels_of_the_grid_they_came_from(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        ({}, None, "is no COCO file"),
+        ({}, None, "is not a COCO file"),
         ({"images": [], "categories": [], "annotations": []}, "f.tif", "has no image f.tif"),
         (
             {

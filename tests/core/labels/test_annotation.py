@@ -144,15 +144,15 @@ def test_classes_change_with_their_tiles_and_all_can_be_undone(annotation: Annot
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda a: a.add_class("long"), "stands twice"),
+        (lambda a: a.add_class("long"), "appears twice"),
         (lambda a: a.add_class(" "), "empty name"),
         (lambda a: a.add_class("x", colour="red"), "#RRGGBB"),
-        (lambda a: a.add_class("x", key="1"), "another class's"),
+        (lambda a: a.add_class("x", key="1"), "belongs to another class"),
         (lambda a: a.add_class("x", key="0"), "except 0 and u"),
         (lambda a: a.add_class("x", key="u"), "except 0 and u"),
         (lambda a: a.add_class("x", key="ab"), "one letter or digit"),
-        (lambda a: a.change_class(0, name="dead"), "stands twice"),
-        (lambda a: a.change_class(0, key="2"), "another class's"),
+        (lambda a: a.change_class(0, name="dead"), "appears twice"),
+        (lambda a: a.change_class(0, key="2"), "belongs to another class"),
         (lambda a: (a.remove_class(0), a.remove_class(0)), "at least two classes"),
     ],
 )
@@ -243,11 +243,11 @@ def test_a_file_of_another_image_is_refused_with_both_names(annotation: Annotati
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        ("format", "x", "is no annotation"),
+        ("format", "x", "is not an annotation"),
         ("schema_version", 2, "has version 2"),
         ("image", None, "is damaged"),
         ("classes", [], "is damaged"),
-        ("labels", {"1": 3}, "of no class"),
+        ("labels", {"1": 3}, "not a class index"),
         ("labels", {"99": 0}, "outside the grid"),
         ("labels", {"x": 0}, "is damaged"),
         ("labels", {"1": None}, "is damaged"),
@@ -286,7 +286,7 @@ def test_what_is_no_annotation_is_told(journal: Journal, tmp_path: Path, content
     with pytest.raises(DatasetError, match="cannot open"):
         open_annotation(path, journal)
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match="no annotation"):
+    with pytest.raises(DatasetError, match="not an annotation"):
         open_annotation(path, journal)
 
 

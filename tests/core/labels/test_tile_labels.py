@@ -90,7 +90,7 @@ def test_a_polygon_and_its_mask_give_the_same_labels() -> None:
     circle = np.stack([30 + 20 * np.sin(angles), 33 + 20 * np.cos(angles)], axis=1)
     drawn = labels_from_polygons(grid, [(circle, 1)])
     painted = labels_from_mask(grid, ((yy - 30) ** 2 + (xx - 33) ** 2 <= 400).astype(np.uint8), {1: 1})
-    np.testing.assert_allclose(drawn.coverage, painted.cover, atol=0.06)
+    np.testing.assert_allclose(drawn.coverage, painted.coverage, atol=0.06)
     assert (drawn.labels == painted.labels).mean() > 0.96
 
 
@@ -117,7 +117,7 @@ def test_wrong_masks_and_covers_are_told() -> None:
     with pytest.raises(GridError, match="does not name classes"):
         labels_from_mask(grid, np.zeros((10, 30)), {1: 0})
     for cover in (0, 1.1, math.nan):
-        with pytest.raises(ParamsError, match="smallest cover"):
+        with pytest.raises(ParamsError, match="minimum coverage"):
             labels_from_polygons(grid, [], cover)
 
 

@@ -144,5 +144,5 @@ def test_tiles_are_unsure_where_not_exactly_one_class_is_possible(tmp_path: Path
     assert again.class_name.tolist() == told.class_name.tolist()
     assert read_table_csv(tmp_path / "t.csv").class_name[0] == "a"
     assert told.with_error_rate(None, None).class_name[1] == "a"
-    with pytest.raises(ModelError, match="brings no calibration"):
+    with pytest.raises(ModelError, match="has no calibration"):
         table.with_error_rate(0.1, None)

@@ -1,1 +1,1 @@
-"""Blinded reading: drawn, read, revealed."""
+"""Blinded reading of test tiles: sampling, reading, unblinding and results."""

@@ -1,1 +1,1 @@
-"""Formats of other programs: GeoJSON of QuPath, COCO, CSV of WSInfer."""
+"""File formats of other programs: QuPath GeoJSON, COCO JSON, WSInfer CSV."""

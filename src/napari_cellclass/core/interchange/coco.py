@@ -42,11 +42,11 @@ def write_coco(
     image_name, image_shape
         File name and (height, width) in px.
     scheme
-        Categories 1, 2, ... in the order of the classes; their ``colour`` and ``key`` stand beside the name.
+        Categories 1, 2, ... in the order of the classes; their ``colour`` and ``key`` are beside the name.
     boxes
         (N, 4): y0, x0, y1, x1 in px.
     labels
-        (N,): a place in the scheme; boxes of a label below 0 are left out.
+        (N,): class indices; boxes of a label below 0 are not written.
     scores
         (N,): confidence in 0..1, where the boxes were predicted.
 
@@ -56,10 +56,10 @@ def write_coco(
         The file cannot be written.
     """
     annotations: list[dict[str, Any]] = []
-    for place, label in enumerate(np.asarray(labels).tolist()):
+    for tile_index, label in enumerate(np.asarray(labels).tolist()):
         if label < 0:
             continue
-        y0, x0, y1, x1 = boxes[place].tolist()
+        y0, x0, y1, x1 = boxes[tile_index].tolist()
         row: dict[str, Any] = {
             "id": len(annotations) + 1,
             "image_id": 1,
@@ -70,7 +70,7 @@ def write_coco(
             "iscrowd": 0,
         }
         if scores is not None:
-            row["score"] = round(float(scores[place]), 6)
+            row["score"] = round(float(scores[tile_index]), 6)
         annotations.append(row)
     height, width = image_shape
     content = {
@@ -84,7 +84,7 @@ def write_coco(
 
 
 def write_table_coco(table: TileTable, path: Path, image_name: str) -> None:
-    """Write a table's tiles with their confidences; those without a class are left out."""
+    """Write a table's tiles with their confidences; those without a class are not written."""
     shape = table.grid.image_shape
     write_coco(path, image_name, shape, table.scheme, table.grid.boxes, table.class_index, table.confidence)
 
@@ -102,14 +102,14 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
     Returns
     -------
     boxes : CsvBoxes
-        As :func:`~napari_cellclass.core.labels.tile_labels.labels_from_csv` takes them.
+        As :func:`~napari_cellclass.core.labels.tile_labels.labels_from_csv` expects them.
     colours : dict
-        ``#RRGGBB`` of the classes, where the file tells them.
+        ``#RRGGBB`` of the classes, where the file has them.
 
     Raises
     ------
     DatasetError
-        The file is missing or damaged, or does not hold the image; says what.
+        The file is missing or damaged, or does not hold the image.
     """
     content = load_geojson(path)
     try:
@@ -120,9 +120,9 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
         names = tuple(categories[row["category_id"]] for row in rows)
         xywh = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     except MALFORMED_JSON as error:
-        raise DatasetError(f"{path} is no COCO file ({type(error).__name__}: {error}); export it again") from error
+        raise DatasetError(f"{path} is not a COCO file ({type(error).__name__}: {error}); export it again") from error
     if not np.isfinite(xywh).all() or (xywh[:, 2:] <= 0).any():
-        raise DatasetError(f"{path} holds a box without an area; correct or remove it")
+        raise DatasetError(f"{path} contains a box without an area; correct or remove it")
     x, y, width, height = xywh.T
     return CsvBoxes(np.stack([y, x, y + height, x + width], axis=1), names), colours
 

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath writes it: annotations read as regions, regions and labels written as annotations.
+"""QuPath's GeoJSON: annotations read as regions, regions and labels written as annotations.
 
 The member names are those of QuPath (qupath-core, ``qupath.lib.io.PathObjectTypeAdapters``): of 0.3 and later, and
 of 0.2 where they differ. The format itself is RFC 7946.
@@ -32,12 +32,12 @@ _LEGACY_KINDS = {
 
 @dataclass(frozen=True)
 class FileCoordinates:
-    """How a file's coordinates lie on the image.
+    """How the coordinates of a file map to pixels of the image.
 
     Parameters
     ----------
     pixel_size
-        (y, x) size of a pixel in the file's unit; 1 where the file counts px.
+        (y, x) size of a pixel in the file's unit; 1 where its unit is px.
     origin
         (y, x) of the image's upper left corner, in the file's unit.
     """
@@ -46,14 +46,14 @@ class FileCoordinates:
     origin: tuple[float, float] = (0.0, 0.0)
 
     def to_px(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn (n, 2) of (x, y) into (y, x) in px with pixel centres on integers.
+        """Convert (n, 2) of (x, y) to (y, x) in px with pixel centres on integers.
 
-        This is the one place where half a pixel is taken off what is read: QuPath counts pixel edges.
+        Only here half a pixel is subtracted when reading: QuPath has pixel edges on integers.
         """
         return (xy[:, ::-1] - np.array(self.origin)) / np.array(self.pixel_size) - 0.5
 
 
-def read_geojson(path: Path, placement: FileCoordinates | None = None) -> Regions:
+def read_geojson(path: Path, coordinates: FileCoordinates | None = None) -> Regions:
     """Read the annotations of a GeoJSON file.
 
     Parameters
@@ -61,22 +61,22 @@ def read_geojson(path: Path, placement: FileCoordinates | None = None) -> Region
     path
         A FeatureCollection, a list of features, one feature, or bare geometries. Children of a feature
         (``childObjects``) are read as regions of their own.
-    placement
-        How its coordinates lie on the image; px from its corner, as QuPath writes them, when not given.
+    coordinates
+        How its coordinates map to pixels; px from the image's corner, as QuPath writes them, when not given.
 
     Returns
     -------
     Regions
-        Those without a class are kept; lines and empty geometries, which enclose nothing, are told in
+        With those without a class; lines and empty geometries, which enclose nothing, are listed in
         ``skipped``.
 
     Raises
     ------
     DatasetError
-        The file is missing, larger than a limit (``core/limits.py``), not GeoJSON, holds NaN, or
-        one of its features is damaged; says which.
+        The file is missing, larger than a limit (``core/common/limits.py``), not GeoJSON, holds NaN, or
+        one of its features is damaged; the message names it.
     """
-    return parse_regions(load_geojson(path), path, placement)
+    return parse_regions(load_geojson(path), path, coordinates)
 
 
 def load_geojson(path: Path) -> Any:
@@ -84,7 +84,7 @@ def load_geojson(path: Path) -> Any:
     path = Path(path)
 
     def refuse(word: str) -> NoReturn:
-        raise ValueError(f"it holds {word}, which is no number")
+        raise ValueError(f"it holds {word}, which is not a number")
 
     try:
         size = path.stat().st_size
@@ -100,14 +100,14 @@ def load_geojson(path: Path) -> Any:
         raise DatasetError(f"{path} cannot be read as GeoJSON: {error}; export it again") from error
 
 
-def parse_regions(content: Any, path: Path, placement: FileCoordinates | None = None) -> Regions:
-    """Find the regions of what :func:`load_geojson` gave; ``path`` is for messages only."""
+def parse_regions(content: Any, path: Path, coordinates: FileCoordinates | None = None) -> Regions:
+    """Read the regions of a parsed GeoJSON document; ``path`` is for messages only."""
     regions: list[Region] = []
     skipped: list[str] = []
-    place = placement or FileCoordinates()
+    coordinates = coordinates or FileCoordinates()
     for name, feature in list_features(content, path):
         try:
-            _read_feature(name, feature, place, regions, skipped)
+            _read_feature(name, feature, coordinates, regions, skipped)
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
             raise DatasetError(f"{path}, {name}: {error}; correct or remove it") from error
     return Regions(tuple(regions), tuple(skipped))
@@ -121,14 +121,14 @@ def list_features(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]
     elif isinstance(content, dict):
         listed = [content]
     if not isinstance(listed, list):
-        raise DatasetError(f"{path} holds no features; export a FeatureCollection as GeoJSON")
+        raise DatasetError(f"{path} contains no features; export a FeatureCollection as GeoJSON")
     found: list[tuple[str, Mapping[str, Any]]] = []
     most = limit("annotation_features")
-    waiting: list[tuple[str, Any, int]] = [(f"feature {i + 1}", f, 0) for i, f in enumerate(listed)][::-1]
-    while waiting:
-        name, feature, depth = waiting.pop()
+    pending: list[tuple[str, Any, int]] = [(f"feature {i + 1}", f, 0) for i, f in enumerate(listed)][::-1]
+    while pending:
+        name, feature, depth = pending.pop()
         if not isinstance(feature, dict):
-            raise DatasetError(f"{path}, {name} is no object but {str(feature)[:40]!r}; export it again")
+            raise DatasetError(f"{path}, {name} is not an object but {str(feature)[:40]!r}; export it again")
         if depth > _MAX_NESTING or len(found) >= most:
             raise DatasetError(
                 f"{path} has more than {most:,} features or {_MAX_NESTING} levels of children; export fewer"
@@ -139,13 +139,13 @@ def list_features(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]
         if isinstance(properties, dict):
             children = properties.get("childObjects", properties.get("children")) or []
             if not isinstance(children, list):
-                raise DatasetError(f"{path}, {name}: its children are no list; export it again")
-            waiting += [(f"{name}, child {i + 1}", c, depth + 1) for i, c in enumerate(children)][::-1]
+                raise DatasetError(f"{path}, {name}: its children are not a list; export it again")
+            pending += [(f"{name}, child {i + 1}", c, depth + 1) for i, c in enumerate(children)][::-1]
     return found
 
 
 def _read_feature(
-    name: str, feature: Mapping[str, Any], place: FileCoordinates, regions: list[Region], skipped: list[str]
+    name: str, feature: Mapping[str, Any], to_image: FileCoordinates, regions: list[Region], skipped: list[str]
 ) -> None:
     properties = feature.get("properties") or {}
     polygons: list[tuple[Ring, ...]] = []
@@ -155,14 +155,14 @@ def _read_feature(
         kind = geometry.get("type")
         coordinates = geometry.get("coordinates")
         if kind not in _MEMBERS and kind not in ("LineString", "MultiLineString"):
-            raise ValueError(f"its geometry {kind!r} is none of GeoJSON's")
+            raise ValueError(f"its geometry {kind!r} is not one of GeoJSON's")
         if kind not in _MEMBERS or not coordinates:
             skipped.append(f"{name}: a {kind} that encloses nothing")
         elif _MEMBERS[kind]:
             listed = [coordinates] if kind == "Polygon" else coordinates
-            polygons += [tuple(_ring(ring, place) for ring in rings) for rings in listed if rings]
+            polygons += [tuple(_ring(ring, to_image) for ring in rings) for rings in listed if rings]
         else:
-            points.append(place.to_px(_positions([coordinates] if kind == "Point" else coordinates)))
+            points.append(to_image.to_px(_positions([coordinates] if kind == "Point" else coordinates)))
     found = np.concatenate(points)
     if not polygons and not len(found):
         if len(skipped) == before:
@@ -192,20 +192,20 @@ def _positions(listed: Any) -> NDArray[np.float64]:
     for position in listed:
         pair = position[:2] if isinstance(position, list) else ()
         if len(pair) < 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair):
-            raise ValueError(f"{str(position)[:40]} is no position")
+            raise ValueError(f"{str(position)[:40]} is not a position")
     values = np.array([position[:2] for position in listed], np.float64).reshape(-1, 2)
     if not (np.abs(values) <= _LARGEST).all():
         raise ValueError(f"a coordinate is beyond {_LARGEST:g}")
     return values
 
 
-def _ring(listed: Any, place: FileCoordinates) -> Ring:
+def _ring(listed: Any, to_image: FileCoordinates) -> Ring:
     xy = _positions(listed)
     if len(xy) > 1 and (xy[0] == xy[-1]).all():
         xy = xy[:-1]
     if len(xy) < 3:
         raise ValueError(f"an outline has {len(xy)} corner(s), but needs 3")
-    return place.to_px(xy)
+    return to_image.to_px(xy)
 
 
 def _kind(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
@@ -239,8 +239,8 @@ def _hex(colour: Any) -> str | None:
 def write_geojson(path: Path, regions: Sequence[Region]) -> None:
     """Write regions as GeoJSON that QuPath opens as annotations with class and colour.
 
-    Coordinates are (x, y) in px with pixel edges on integers. Outlines go counter-clockwise and holes
-    clockwise, as RFC 7946 has it.
+    Coordinates are (x, y) in px with pixel edges on integers. Outlines run counter-clockwise and holes
+    clockwise, as RFC 7946 requires.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def _feature(region: Region) -> dict[str, Any]:
     properties: dict[str, Any] = {"objectType": region.kind}
     if region.class_name:
         properties["classification"] = class_member(region.class_name, region.colour)
-    polygons = [[_closed(ring, 1 if i == 0 else -1) for i, ring in enumerate(rings)] for rings in region.polygons]
+    polygons = [[_closed_ring(ring, 1 if i == 0 else -1) for i, ring in enumerate(rings)] for rings in region.polygons]
     points = (region.points[:, ::-1] + 0.5).tolist()
     members = []
     if polygons:
@@ -280,13 +280,13 @@ def _geometry(kind: str, listed: list[Any]) -> dict[str, Any]:
     return {"type": f"Multi{kind}", "coordinates": listed}
 
 
-def _closed(ring: ArrayLike, way: int) -> list[list[float]]:
+def _closed_ring(ring: ArrayLike, orientation: int) -> list[list[float]]:
     corners = np.asarray(ring, float)
-    if np.sign(signed_area(corners)) == -way:
+    if np.sign(signed_area(corners)) == -orientation:
         corners = corners[::-1]
-    xy = [[_plain(x + 0.5), _plain(y + 0.5)] for y, x in corners.tolist()]
+    xy = [[_short_number(x + 0.5), _short_number(y + 0.5)] for y, x in corners.tolist()]
     return [*xy, xy[0]]
 
 
-def _plain(value: float) -> float:
+def _short_number(value: float) -> float:
     return int(value) if value == int(value) else value

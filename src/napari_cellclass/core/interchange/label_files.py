@@ -1,4 +1,4 @@
-"""Labels of tiles as files for other programs: CSV, and regions for GeoJSON; and boxes of files as regions."""
+"""Tile labels for other programs, as CSV and as regions for GeoJSON; and boxes of files as regions."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def write_labels_csv(
 ) -> None:
     """Write the labelled tiles: image, tile_id, row, col, y0, x0, y1, x1, class_name, colour.
 
-    Tiles without a label, unsure or in conflict are left out. :func:`read_boxes_csv` reads the file.
+    Tiles without a label, unsure or in conflict are not written. :func:`read_boxes_csv` reads the file.
 
     Raises
     ------
     OutputError
         The file cannot be written.
     """
-    kept = np.flatnonzero(labels >= 0)
-    columns = {"image": [image_name] * len(kept), "tile_id": grid.tile_id[kept]}
-    columns |= {"row": grid.row[kept], "col": grid.col[kept]}
-    columns |= {name: grid.boxes[kept, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
-    columns |= {"class_name": [scheme.names[i] for i in labels[kept]]}
-    columns |= {"colour": [scheme.colours[i] for i in labels[kept]]}
+    labelled = np.flatnonzero(labels >= 0)
+    columns = {"image": [image_name] * len(labelled), "tile_id": grid.tile_id[labelled]}
+    columns |= {"row": grid.row[labelled], "col": grid.col[labelled]}
+    columns |= {name: grid.boxes[labelled, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
+    columns |= {"class_name": [scheme.names[i] for i in labels[labelled]]}
+    columns |= {"colour": [scheme.colours[i] for i in labels[labelled]]}
     with atomic_write(path) as temporary:
         escape_formulas(pd.DataFrame(columns)).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def regions_from_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.int16]) -> list[Region]:
-    """Make a region of every labelled tile."""
+    """Convert every labelled tile to a region."""
     corners = grid.rects().astype(float)
     return [
         Region(scheme.names[labels[i]], scheme.colours[labels[i]], ((corners[i],),), np.zeros((0, 2)))
@@ -49,23 +49,23 @@ def regions_from_labels(grid: TileGrid, scheme: ClassScheme, labels: NDArray[np.
     ]
 
 
-def regions_from_boxes(found: CsvBoxes, colours: dict[str, str]) -> Regions:
-    """Make a region of every box; ``colours`` may lack a class."""
-    corners = found.outlines()
-    pairs = zip(found.names, corners, strict=True)
+def regions_from_boxes(boxes: CsvBoxes, colours: dict[str, str]) -> Regions:
+    """Convert every box to a region; ``colours`` may lack a class."""
+    corners = boxes.outlines()
+    pairs = zip(boxes.names, corners, strict=True)
     return Regions(tuple(Region(name, colours.get(name), ((ring,),), np.zeros((0, 2))) for name, ring in pairs))
 
 
 def read_labels_csv(path: Path) -> Regions:
-    """Read labelled boxes of any image as regions, with the colours of a column ``colour``.
+    """Read labelled boxes of any image as regions, with the colours of the column ``colour``, if it exists.
 
     Raises
     ------
     DatasetError
         See :func:`read_boxes_csv`.
     """
-    found = read_boxes_csv(path)
+    boxes = read_boxes_csv(path)
     frame = read_table(path)
     given = frame["colour"].str.strip() if "colour" in frame.columns else [""] * len(frame)
-    pairs = zip(found.names, given, strict=True)
-    return regions_from_boxes(found, {n: c.upper() for n, c in pairs if re.fullmatch("#[0-9A-Fa-f]{6}", c)})
+    pairs = zip(boxes.names, given, strict=True)
+    return regions_from_boxes(boxes, {n: c.upper() for n, c in pairs if re.fullmatch("#[0-9A-Fa-f]{6}", c)})

@@ -1,4 +1,4 @@
-"""Tables of classified tiles read back from files: our CSV and GeoJSON, and WSInfer's CSV both ways."""
+"""Tables of classified tiles read from our CSV and GeoJSON files, and WSInfer's CSV read and written."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from napari_cellclass.core.tiles.grid_layout import grid_from_boxes, grid_from_l
 
 _BOX = ("y0", "x0", "y1", "x1")
 _WSINFER = ("minx", "miny", "width", "height")
-_ROUNDING = 2e-6  # of probabilities as files hold them
+_ROUNDING = 2e-6  # of probabilities in files
 _LARGEST_PX = 1_000_000_000
 
 
 def detect_csv_kind(path: Path) -> str:
-    """Tell what a CSV file holds by its header: ``"tiles"``, ``"wsinfer"``, ``"labels"``, or ``""``.
+    """Detect what a CSV file contains by its header: ``"tiles"``, ``"wsinfer"``, ``"labels"``, or ``""``.
 
     Labels are boxes with a class but no probabilities.
     """
@@ -47,26 +47,26 @@ def detect_csv_kind(path: Path) -> str:
         return ""
     if "p" in probable:
         return "tiles"
-    return "labels" if {"path", "file"}.isdisjoint(columns) else ""  # else a list of what to train on
+    return "labels" if {"path", "file"}.isdisjoint(columns) else ""  # else a list of training tiles
 
 
 def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> TileTable:
     """Read ``NAME.tiles.csv`` as :meth:`TileTable.to_csv` wrote it, or WSInfer's CSV.
 
-    The file tells neither the classes' colours, which are then those of the palette, nor the field's size.
+    The file has neither the classes' colours, which are then those of the palette, nor the field's size.
 
     Parameters
     ----------
     path
         The file.
     image_shape
-        (height, width) of the field in px; as far as the tiles reach when not given.
+        (height, width) of the field in px; the extent of the tiles when not given.
 
     Raises
     ------
     DatasetError
-        The file is missing or damaged, lacks a column, holds no tile, or a line's class is not that of its
-        largest probability; says which line.
+        The file is missing or damaged, lacks a column, contains no tile, or a line's class is not that of its
+        largest probability; the message names the line.
     """
     frame = read_table(path, lower=False)
     if set(_WSINFER) <= set(frame.columns):
@@ -77,7 +77,7 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
     boxes = _integers(frame, _BOX, path)
     prob = _probabilities(frame, [f"p_{name}" for name in names], path)
     scheme = _scheme(names, path)
-    prob = _settled(
+    prob = _break_ties(
         prob, frame["class_name"].str.strip().tolist(), scheme, [f"line {i + 2}" for i in frame.index], path
     )
     row, col = _integers(frame, ("row", "col"), path).T
@@ -91,13 +91,13 @@ def _read_wsinfer(frame: pd.DataFrame, path: Path, image_shape: tuple[int, int] 
     boxes = np.stack([y, x, y + height, x + width], axis=1)
     _check_boxes(boxes, frame, path)
     prob = _probabilities(frame, [f"prob_{name}" for name in names], path)
-    if len(names) == 1:  # a sigmoid: what is not the one class is the other
+    if len(names) == 1:  # a sigmoid output: the second class is the complement
         names, prob = [f"not {names[0]}", names[0]], np.column_stack([1 - prob, prob]).astype(np.float32)
     return TileTable(grid_from_boxes(boxes.astype(np.int32), image_shape=image_shape), _scheme(names, path), prob)
 
 
 def write_wsinfer_csv(table: TileTable, path: Path) -> None:
-    """Write a table as WSInfer does: ``minx,miny,width,height,prob_<class>...``, a line per tile, in px.
+    """Write a table as WSInfer writes it: ``minx,miny,width,height,prob_<class>...``, a line per tile, in px.
 
     The columns are those of ``wsinfer/modellib/run_inference.py`` of SBU-BMI/wsinfer, which its GeoJSON
     conversion and the QuPath extension read. Tiles without a class have empty probabilities.
@@ -116,9 +116,11 @@ def write_wsinfer_csv(table: TileTable, path: Path) -> None:
 
 def _integers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.int64]:
     values = _bounded(read_numbers(frame, columns, path), frame, path)
-    broken = np.flatnonzero((values != np.round(values)).any(axis=1))
-    if len(broken):
-        raise DatasetError(f"{path}, line {frame.index[broken[0]] + 2}: {', '.join(columns)} are whole numbers of px")
+    fractional = np.flatnonzero((values != np.round(values)).any(axis=1))
+    if len(fractional):
+        raise DatasetError(
+            f"{path}, line {frame.index[fractional[0]] + 2}: {', '.join(columns)} must be integers in px"
+        )
     whole = values.astype(np.int64)
     if tuple(columns) == _BOX:
         _check_boxes(whole, frame, path)
@@ -127,10 +129,10 @@ def _integers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArra
 
 def _bounded(values: NDArray[np.float64], frame: pd.DataFrame, path: Path) -> NDArray[np.float64]:
     if len(values) == 0:
-        raise DatasetError(f"{path} holds no tile; classify an image first")
-    far = np.flatnonzero((np.abs(values) > _LARGEST_PX).any(axis=1))
-    if len(far):
-        raise DatasetError(f"{path}, line {frame.index[far[0]] + 2}: a number is beyond {_LARGEST_PX:,}; correct it")
+        raise DatasetError(f"{path} contains no tile; classify an image first")
+    beyond = np.flatnonzero((np.abs(values) > _LARGEST_PX).any(axis=1))
+    if len(beyond):
+        raise DatasetError(f"{path}, line {frame.index[beyond[0]] + 2}: a number is beyond {_LARGEST_PX:,}; correct it")
     return values
 
 
@@ -149,98 +151,102 @@ def _probabilities(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> N
     prob = np.full((len(frame), len(columns)), np.nan, np.float32)
     if not none.all():
         prob[~none] = read_numbers(frame[~none], columns, path)
-    wrong = np.flatnonzero(((prob < 0) | (prob > 1)).any(axis=1))
-    if len(wrong):
-        raise DatasetError(f"{path}, line {frame.index[wrong[0]] + 2}: a probability is not within 0 and 1; correct it")
+    invalid = np.flatnonzero(((prob < 0) | (prob > 1)).any(axis=1))
+    if len(invalid):
+        raise DatasetError(
+            f"{path}, line {frame.index[invalid[0]] + 2}: a probability is not within 0 and 1; correct it"
+        )
     return prob
 
 
 def _scheme(names: Sequence[str], path: Path, colours: Mapping[str, str] | None = None) -> ClassScheme:
-    given = [(colours or {}).get(name, usual) for name, usual in zip(names, palette(len(names)), strict=True)]
+    given = [(colours or {}).get(name, default) for name, default in zip(names, palette(len(names)), strict=True)]
     try:
         return ClassScheme(tuple(names), tuple(given))
     except ParamsError as error:
         raise DatasetError(f"{path}: {error}") from error
 
 
-def _settled(
-    prob: NDArray[np.float32], told: Sequence[str], scheme: ClassScheme, where: Sequence[str], path: Path
+def _break_ties(
+    prob: NDArray[np.float32], class_names: Sequence[str], scheme: ClassScheme, where: Sequence[str], path: Path
 ) -> NDArray[np.float32]:
-    """Let the likeliest class be the one the file names, where rounding made two of them equal."""
+    """Make the class that the file names the most probable one, where rounding made two of them equal."""
     best = np.where(np.isnan(prob), -1, prob).argmax(axis=1)
-    for place, name in enumerate(told):
-        if np.isnan(prob[place]).any():
+    for row, name in enumerate(class_names):
+        if np.isnan(prob[row]).any():
             if name:
-                raise DatasetError(f"{path}, {where[place]}: the class is {name!r}, but it has no probabilities")
+                raise DatasetError(f"{path}, {where[row]}: the class is {name!r}, but it has no probabilities")
             continue
-        if name in (scheme.names[best[place]], UNSURE_NAME):
+        if name in (scheme.names[best[row]], UNSURE_NAME):
             continue
         index = scheme.index(name) if name in scheme.names else -1
-        top = prob[place, best[place]]
-        if index < 0 or top - prob[place, index] > _ROUNDING:
+        top = prob[row, best[row]]
+        if index < 0 or top - prob[row, index] > _ROUNDING:
             raise DatasetError(
-                f"{path}, {where[place]}: the class is {name!r}, but {scheme.names[best[place]]!r} is likelier; "
+                f"{path}, {where[row]}: the class is {name!r}, but {scheme.names[best[row]]!r} is more probable; "
                 "take a corrected file as labels, in Annotate tiles"
             )
-        prob[place, index] = np.nextafter(top, np.float32(2))
+        prob[row, index] = np.nextafter(top, np.float32(2))
     return prob
 
 
 def is_tile_geojson(content: Any) -> bool:
-    """Tell whether a parsed GeoJSON document holds tiles with probabilities, by its first ones."""
-    listed = content.get("features") if isinstance(content, dict) else content
-    if not isinstance(listed, list):
+    """Whether a parsed GeoJSON document contains tiles with probabilities, by its first features."""
+    features = content.get("features") if isinstance(content, dict) else content
+    if not isinstance(features, list):
         return False
     if isinstance(content, dict) and isinstance(content.get(FOREIGN_MEMBER), dict):
         return True
-    properties = [f.get("properties") for f in listed[:100] if isinstance(f, dict)]
+    properties = [f.get("properties") for f in features[:100] if isinstance(f, dict)]
     tiles = [p for p in properties if isinstance(p, dict) and p.get("objectType") == "tile"]
-    return bool(tiles) and any(_likelihoods(tile) for tile in tiles)
+    return bool(tiles) and any(_class_probabilities(tile) for tile in tiles)
 
 
 def read_tile_geojson(path: Path) -> TileTable:
     """Read tiles as :meth:`TileTable.to_geojson` wrote them, or as QuPath or WSInfer export such tiles.
 
-    Written by this program the table is the same again, with classes, colours, grid and pixel size; of other
-    files classes and colours are those of the tiles, and the grid is found from their boxes.
+    A file written by this program gives the same table, with classes, colours, grid and pixel size; for other
+    files classes and colours are those of the tiles, and the grid is inferred from their boxes.
 
     Raises
     ------
     DatasetError
-        The file is missing, damaged or holds no tiles with probabilities; says which feature.
+        The file is missing, damaged or contains no tiles with probabilities; the message names the feature.
     """
     return parse_tile_table(load_geojson(path), path)
 
 
 def parse_tile_table(content: Any, path: Path) -> TileTable:
-    """Make the table of what ``load_geojson`` gave; see :func:`read_tile_geojson`."""
+    """Make a table of a parsed GeoJSON document; see :func:`read_tile_geojson`."""
     features = list_features(content, path)
     regions = parse_regions(content, path).regions
     if not features or len(features) != len(regions):
-        raise DatasetError(f"{path} holds no tiles, or features that are none; export tiles only")
+        raise DatasetError(f"{path} contains no tiles, or features that are not tiles; export tiles only")
     boxes = np.zeros((len(features), 4), np.int64)
     for i, region in enumerate(regions):
         box = rectangle_bounds(region.polygons[0]) if len(region.polygons) == 1 else None
         if box is None or (box != np.round(box)).any():
-            raise DatasetError(f"{path}, {region.name} is no upright rectangle of whole px, so no tile; leave it out")
+            raise DatasetError(
+                f"{path}, {region.name} is not an axis-aligned rectangle of whole px, so not a tile; remove it"
+            )
         boxes[i] = box
     properties = [feature.get("properties") or {} for _, feature in features]
-    own = content.get(FOREIGN_MEMBER) if isinstance(content, dict) else None
-    values = [_likelihoods(p) for p in properties]
-    scheme, size = _own_scheme(own, path) or (_scheme_of(properties, values, path), None)
+    member = content.get(FOREIGN_MEMBER) if isinstance(content, dict) else None
+    values = [_class_probabilities(p) for p in properties]
+    scheme, size = _scheme_of_member(member, path) or (_scheme_of_tiles(properties, values, path), None)
     prob = np.array([[row.get(name, np.nan) for name in scheme.names] for row in values], np.float32)
-    told = [parse_classification(p)[0] for p in properties]
-    if any(told):  # WSInfer's have probabilities, but no class
-        prob = _settled(prob, told, scheme, [name for name, _ in features], path)
-    table = TileTable(_grid(own, features, boxes.astype(np.int32)), scheme, prob, size)
-    rate, limit = (own.get("error_rate"), own.get("limit")) if isinstance(own, dict) else (None, None)
+    class_names = [parse_classification(p)[0] for p in properties]
+    if any(class_names):  # WSInfer's have probabilities, but no class
+        prob = _break_ties(prob, class_names, scheme, [name for name, _ in features], path)
+    table = TileTable(_grid(member, features, boxes.astype(np.int32)), scheme, prob, size)
+    rate, limit = (member.get("error_rate"), member.get("limit")) if isinstance(member, dict) else (None, None)
     if not isinstance(rate, int | float) or not isinstance(limit, int | float):
         return table
     return replace(table, error_rate=float(rate), limit=float(limit))
 
 
-def _likelihoods(properties: Mapping[str, Any]) -> dict[str, float]:
-    """Probability per class of the measurements: a dict, or before QuPath 0.4 a list of name and value."""
+def _class_probabilities(properties: Mapping[str, Any]) -> dict[str, float]:
+    """Probability per class in the measurements: a dict; before QuPath 0.4, a list of name and value."""
     given = properties.get("measurements") or {}
     if isinstance(given, list):
         given = {m.get("name"): m.get("value") for m in given if isinstance(m, dict)}
@@ -252,17 +258,17 @@ def _likelihoods(properties: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _own_scheme(own: Any, path: Path) -> tuple[ClassScheme, tuple[float, float] | None] | None:
-    if not isinstance(own, dict):
+def _scheme_of_member(member: Any, path: Path) -> tuple[ClassScheme, tuple[float, float] | None] | None:
+    if not isinstance(member, dict):
         return None
     try:
-        size = own.get("pixel_size_um")
-        return ClassScheme.from_json(own["classes"]), None if size is None else (float(size[0]), float(size[1]))
+        size = member.get("pixel_size_um")
+        return ClassScheme.from_json(member["classes"]), None if size is None else (float(size[0]), float(size[1]))
     except (KeyError, TypeError, ValueError, IndexError, ParamsError) as error:
         raise DatasetError(f"{path}: its member {FOREIGN_MEMBER!r} is damaged ({error}); export it again") from error
 
 
-def _scheme_of(
+def _scheme_of_tiles(
     properties: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, float]], path: Path
 ) -> ClassScheme:
     names = list(dict.fromkeys(name for row in values for name in row))
@@ -270,9 +276,9 @@ def _scheme_of(
     return _scheme(names, path, colours)
 
 
-def _grid(own: Any, features: Sequence[tuple[str, Mapping[str, Any]]], boxes: NDArray[np.int32]) -> TileGrid:
-    """Lay the grid the file describes, if it still fits the tiles; else find one from their boxes."""
-    layout = own.get("grid") if isinstance(own, dict) else None
+def _grid(member: Any, features: Sequence[tuple[str, Mapping[str, Any]]], boxes: NDArray[np.int32]) -> TileGrid:
+    """Make the grid that the file describes, if it fits the tiles; else infer one from their boxes."""
+    layout = member.get("grid") if isinstance(member, dict) else None
     ids = [feature.get("id") for _, feature in features]
     if layout is not None and all(isinstance(i, int) for i in ids):
         try:
@@ -281,5 +287,5 @@ def _grid(own: Any, features: Sequence[tuple[str, Mapping[str, Any]]], boxes: ND
             if (grid.boxes == boxes).all():
                 return grid
         except (GridError, IndexError, TypeError):
-            pass  # the file was changed by hand; its boxes still hold
+            pass  # the file was edited; its boxes are still valid
     return grid_from_boxes(boxes)

@@ -1,1 +1,1 @@
-"""Classes, labels of tiles with undo, the annotation session on disk, and labels from drawn shapes."""
+"""Classes, tile labels with undo, annotation sessions on disk, and labels from drawn shapes."""

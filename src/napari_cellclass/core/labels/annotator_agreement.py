@@ -1,4 +1,4 @@
-"""Two annotators of one image: how far they agree, and their labels joined."""
+"""Two annotators of one image: their agreement, and their labels merged."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from napari_cellclass.core.tiles.grid_layout import grid_key
 
 @dataclass(frozen=True, eq=False)
 class AnnotatorAgreement:
-    """How far two annotators of one image agree, on the tiles that both gave a class.
+    """Agreement of two annotators of one image on the tiles that both gave a class.
 
     Parameters
     ----------
     n, only_a, only_b
         Tiles that both, or one of them, gave a class.
     agreement
-        Part of the n tiles with the same class; NaN without such a tile.
+        Fraction of the n tiles with the same class; NaN where n is 0.
     kappa
         Cohen's kappa (Educ. Psychol. Meas. 20:37, 1960): agreement beyond what their class frequencies
-        give by chance; NaN where that is all there can be, as with one class.
+        give by chance; NaN where chance agreement is complete, as with one class.
     differing
-        int64: places in a's grid of the tiles that differ, ascending.
+        int64: indices into a's grid of the tiles that differ, ascending.
     classes
         Names of all classes of either, in a's order.
     confusion
@@ -61,30 +61,30 @@ def compare_annotators(a: Annotation, b: Annotation) -> AnnotatorAgreement:
     """
     _check_same(a, b)
     names = (*a.scheme.names, *(name for name in b.scheme.names if name not in a.scheme.names))
-    mine, yours = a.labels, _labels_of(b, a, names)
-    both = (mine >= 0) & (yours >= 0)
-    confusion = confusion_matrix(mine[both], yours[both], len(names))
+    labels_a, labels_b = a.labels, _labels_of(b, a, names)
+    both = (labels_a >= 0) & (labels_b >= 0)
+    confusion = confusion_matrix(labels_a[both], labels_b[both], len(names))
     n = int(both.sum())
     agreement = float(np.trace(confusion) / n) if n else math.nan
     kappa = float(cohen_kappa(confusion)) if n else math.nan
     return AnnotatorAgreement(
-        n, int(((mine >= 0) & ~both).sum()), int(((yours >= 0) & ~both).sum()),
-        agreement, kappa, np.flatnonzero(both & (mine != yours)), names, confusion,
+        n, int(((labels_a >= 0) & ~both).sum()), int(((labels_b >= 0) & ~both).sum()),
+        agreement, kappa, np.flatnonzero(both & (labels_a != labels_b)), names, confusion,
     )  # fmt: skip
 
 
 def merge_annotations(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], tuple[Conflict, ...]]:
-    """Join two annotations of one image and grid.
+    """Merge two annotations of one image and grid.
 
-    Where one has no label, the other's counts. Two classes are a conflict; unsure stays unsure whatever the
-    other says, and a conflict of one stays a conflict, since nobody has settled it.
+    Where one has no label, the other's is used. Two classes are a conflict; unsure stays unsure whatever the
+    other label is, and a conflict of one stays a conflict, since nobody has resolved it.
 
     Returns
     -------
     labels
         int16, shape (N,): for a's grid and classes.
     conflicts
-        (place, (a's class, b's class)), in a's classes, of each new conflict.
+        (tile index, (a's class, b's class)), in a's class indices, of each new conflict.
 
     Raises
     ------
@@ -95,15 +95,15 @@ def merge_annotations(a: Annotation, b: Annotation) -> tuple[NDArray[np.int16], 
     """
     _check_same(a, b)
     names = (*a.scheme.names, *(name for name in b.scheme.names if name not in a.scheme.names))
-    mine, yours = a.labels, _labels_of(b, a, names)
-    unknown = yours[yours >= len(a.scheme)]
+    labels_a, labels_b = a.labels, _labels_of(b, a, names)
+    unknown = labels_b[labels_b >= len(a.scheme)]
     if len(unknown):
         raise ParamsError(f"the class {names[unknown[0]]!r} is in one annotation only; add it to the other first")
-    labels = np.where(mine == UNLABELLED, yours, mine)
-    differ = (mine >= 0) & (yours >= 0) & (mine != yours)
-    labels[(mine == UNSURE) | (yours == UNSURE)] = UNSURE
-    labels[differ | (mine == CONFLICT) | (yours == CONFLICT)] = CONFLICT
-    conflicts = tuple((int(p), (int(mine[p]), int(yours[p]))) for p in np.flatnonzero(differ))
+    labels = np.where(labels_a == UNLABELLED, labels_b, labels_a)
+    differing = (labels_a >= 0) & (labels_b >= 0) & (labels_a != labels_b)
+    labels[(labels_a == UNSURE) | (labels_b == UNSURE)] = UNSURE
+    labels[differing | (labels_a == CONFLICT) | (labels_b == CONFLICT)] = CONFLICT
+    conflicts = tuple((int(p), (int(labels_a[p]), int(labels_b[p]))) for p in np.flatnonzero(differing))
     return labels.astype(np.int16), conflicts
 
 
@@ -118,6 +118,6 @@ def _check_same(a: Annotation, b: Annotation) -> None:
 
 
 def _labels_of(b: Annotation, a: Annotation, names: Sequence[str]) -> NDArray[np.int16]:
-    """B's labels at a's places, in the classes ``names``."""
+    """B's labels of the tiles of a, as indices into ``names``."""
     table = np.array([CONFLICT, UNSURE, UNLABELLED, *(names.index(name) for name in b.scheme.names)], np.int16)
     return table[b.labels_of(a.grid.tile_id) - CONFLICT]

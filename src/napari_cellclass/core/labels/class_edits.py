@@ -1,4 +1,4 @@
-"""Changes of a class list, each as the journal entry that makes it."""
+"""Edits of a class list, each as the journal entry that makes it."""
 
 from __future__ import annotations
 
@@ -96,4 +96,4 @@ def _check(row: Mapping[str, str], other_keys: Sequence[str]) -> None:
     if len(key) > 1 or (key and key in _RESERVED_KEYS):
         raise ParamsError(f"the key {key!r} of class {name!r} is not possible; use one letter or digit except 0 and u")
     if key and key in other_keys:
-        raise ParamsError(f"the key {key!r} is another class's; choose a free one for {name!r}")
+        raise ParamsError(f"the key {key!r} belongs to another class; choose a free one for {name!r}")

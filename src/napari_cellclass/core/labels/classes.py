@@ -1,4 +1,4 @@
-"""Class names with their order, colours and keys: one object for layer, model and export."""
+"""Class names with their order, colours and keys: one record for layer, model and export."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNSURE_COLOUR = "#FFFFFF"
 
 
 def palette(n: int) -> tuple[str, ...]:
-    """Give ``n`` hex colours, the first twelve told apart with any common colour blindness."""
+    """Give ``n`` hex colours, the first twelve distinguishable with any common colour blindness."""
     extra = [
         colorsys.hls_to_rgb((0.61803398875 * i) % 1.0, (0.42, 0.62)[i % 2], 0.65)
         for i in range(max(0, n - len(_PALETTE)))
@@ -59,7 +59,7 @@ class ClassScheme:
     Raises
     ------
     ParamsError
-        Fewer than two classes, an empty or doubled name, or lists of different lengths.
+        Fewer than two classes, an empty or duplicate name, or lists of different lengths.
     """
 
     names: tuple[str, ...]
@@ -73,24 +73,24 @@ class ClassScheme:
         if not all(name.strip() for name in self.names):
             raise ParamsError(f"a class has an empty name in {self.names}; give each class a name")
         if len(set(self.names)) != n:
-            raise ParamsError(f"a class name stands twice in {self.names}; rename one of them")
+            raise ParamsError(f"a class name appears twice in {self.names}; rename one of them")
         object.__setattr__(self, "colours", tuple(self.colours) or palette(n))
         object.__setattr__(self, "keys", tuple(self.keys) or tuple(_KEYS[:n].ljust(n)))
         if len(self.colours) != n or len(self.keys) != n:
             raise ParamsError(f"{n} classes need {n} colours and keys, not {self.colours} and {self.keys}")
-        wrong = [colour for colour in self.colours if not re.fullmatch("#[0-9A-Fa-f]{6}", colour)]
-        if wrong:
-            raise ParamsError(f"{wrong[0][:40]!r} is no colour of a class; write it as #RRGGBB")
+        invalid = [colour for colour in self.colours if not re.fullmatch("#[0-9A-Fa-f]{6}", colour)]
+        if invalid:
+            raise ParamsError(f"{invalid[0][:40]!r} is not a colour; write it as #RRGGBB")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """Give the place of ``name``; ``ValueError`` when it is not a class."""
+        """Give the class index of ``name``; ``ValueError`` when it is not a class."""
         return self.names.index(name)
 
     def rgb(self, index: int) -> tuple[int, int, int]:
-        """Give the colour of a class as 0..255 values; of -1, the grey of "no class"; of K, that of "unsure"."""
+        """Give the RGB colour of a class index, 0..255; -1 is the grey of "no class", K the colour of "unsure"."""
         value = (*self.colours, UNSURE_COLOUR, UNCLASSIFIED_COLOUR)[index]
         return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
 

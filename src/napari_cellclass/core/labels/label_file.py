@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import CellClassError, DatasetError
+from napari_cellclass.core.common.errors import MALFORMED_JSON, CellClassError, DatasetError
 from napari_cellclass.core.common.files import write_json
 from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -19,14 +19,14 @@ from napari_cellclass.core.labels.label_store import CONFLICT
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_from_layout, grid_layout
 
-SUFFIX = ".tiles.json"
+_SUFFIX = ".tiles.json"
 _FORMAT = "napari-cellclass annotation"
 _SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class ImageKey:
-    """Which image labels belong to: its content hash; name and path say what to call it and where it was."""
+    """The image that labels belong to: its content hash; name and path are for display and for finding it again."""
 
     image_id: str
     name: str
@@ -42,7 +42,7 @@ class AnnotationFile:
     image, grid, scheme
         The field, the tiles and the classes.
     ids
-        int64, shape (M,), ascending: tiles that have a label, whether a region of interest shows them or not.
+        int64, shape (M,), ascending: ids of the tiles that have a label, inside the region of interest or not.
     labels
         int16, shape (M,): their labels.
     """
@@ -54,14 +54,14 @@ class AnnotationFile:
     labels: NDArray[np.int16]
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file atomically.
 
         Raises
         ------
         OutputError
             It cannot be written.
         """
-        name = self.image.name.encode("utf-8", "backslashreplace").decode()  # a file's name can be any bytes
+        name = self.image.name.encode("utf-8", "backslashreplace").decode()  # a file name can be any bytes
         content = {
             "format": _FORMAT,
             "schema_version": _SCHEMA,
@@ -88,18 +88,18 @@ class AnnotationFile:
                 )
             content = json.loads(path.read_bytes())
         except OSError as error:
-            raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a file {SUFFIX}") from error
+            raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a file {_SUFFIX}") from error
         except (ValueError, RecursionError) as error:
-            raise DatasetError(f"{path} is damaged or no annotation: {error}; choose a file {SUFFIX}") from error
+            raise DatasetError(f"{path} is damaged or not an annotation: {error}; choose a file {_SUFFIX}") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise DatasetError(f"{path} is no annotation; choose a file {SUFFIX} that this program saved")
+            raise DatasetError(f"{path} is not an annotation; choose a file {_SUFFIX} that this program saved")
         if content.get("schema_version") != _SCHEMA:
             raise DatasetError(
                 f"{path} has version {content.get('schema_version')!r}, but this program reads {_SCHEMA}; update it"
             )
         try:
             return cls._from_content(content)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, CellClassError) as error:
+        except (*MALFORMED_JSON, CellClassError) as error:
             raise DatasetError(f"{path} is damaged ({type(error).__name__}: {error}); open an earlier copy") from error
 
     @classmethod
@@ -112,6 +112,6 @@ class AnnotationFile:
         if len(ids) and not (ids.min() >= 0 and ids.max() < grid.grid_shape[0] * grid.grid_shape[1]):
             raise ValueError("a label is for a tile outside the grid")
         if len(ids) and not (labels.min() >= CONFLICT and labels.max() < len(scheme)):
-            raise ValueError("a label is of no class")
+            raise ValueError("a label is not a class index")
         order = np.argsort(ids)
         return cls(image, grid, scheme, ids[order], labels[order].astype(np.int16))

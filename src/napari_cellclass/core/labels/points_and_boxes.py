@@ -13,7 +13,7 @@ from napari_cellclass.core.common.csv_tables import find_column, read_numbers, r
 from napari_cellclass.core.common.errors import DatasetError
 
 _IMAGE = ("image", "image_name", "filename", "file", "path")
-_NAME = ("name", "class_name", "class", "label", "type")
+_CLASS = ("name", "class_name", "class", "label", "type")
 _BOXES = (("y0", "x0", "y1", "x1"), ("ymin", "xmin", "ymax", "xmax"), ("y_min", "x_min", "y_max", "x_max"))
 
 
@@ -33,7 +33,7 @@ class CsvBoxes:
     names: tuple[str, ...]
 
     def outlines(self) -> NDArray[np.float64]:
-        """Corners, (n, 4, 2) of (y, x), pixel centres on integers, as ``labels_from_polygons`` takes them."""
+        """Corners, (n, 4, 2) of (y, x), pixel centres on integers, as ``labels_from_polygons`` expects them."""
         y0, x0, y1, x1 = (self.boxes - 0.5).T
         return np.stack([np.stack(c, axis=1) for c in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], axis=1)
 
@@ -48,20 +48,20 @@ def read_points_csv(path: Path, image_name: str | None = None) -> CsvPoints:
     Parameters
     ----------
     path
-        The CSV file. Column names count in any case; the class stands in the first of name, class_name,
-        class, label, type that is there, the image in image, image_name, filename, file or path.
+        The CSV file. Column names are not case-sensitive; the class is in the first of name, class_name,
+        class, label, type that exists, the image in image, image_name, filename, file or path.
     image_name
-        Rows of this image are taken, by file name, or by its stem where no name fits; None takes all.
+        Rows of this image are read, by file name, or by its stem where no name matches; None reads all.
 
     Raises
     ------
     DatasetError
         The file cannot be read, lacks a column, has a coordinate that is no number, or no row of the image.
     """
-    frame = _of_image(read_table(path), path, image_name)
+    frame = _rows_of_image(read_table(path), path, image_name)
     for name in ("y", "x"):
         find_column(frame, (name,), path, "a coordinate")
-    return CsvPoints(read_numbers(frame, ("y", "x"), path), _names(frame, path))
+    return CsvPoints(read_numbers(frame, ("y", "x"), path), _class_names(frame, path))
 
 
 def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
@@ -72,7 +72,7 @@ def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
     DatasetError
         See :func:`read_points_csv`; a box without an area.
     """
-    frame = _of_image(read_table(path), path, image_name)
+    frame = _rows_of_image(read_table(path), path, image_name)
     columns = next((names for names in _BOXES if set(names) <= set(frame.columns)), _BOXES[0])
     for name in columns:
         find_column(frame, (name,), path, "a coordinate")
@@ -80,24 +80,24 @@ def read_boxes_csv(path: Path, image_name: str | None = None) -> CsvBoxes:
     empty = np.flatnonzero((boxes[:, :2] >= boxes[:, 2:]).any(axis=1))
     if len(empty):
         raise DatasetError(f"{path}, line {frame.index[empty[0]] + 2}: the box has no area; correct or remove it")
-    return CsvBoxes(boxes, _names(frame, path))
+    return CsvBoxes(boxes, _class_names(frame, path))
 
 
-def _of_image(frame: pd.DataFrame, path: Path, image_name: str | None) -> pd.DataFrame:
+def _rows_of_image(frame: pd.DataFrame, path: Path, image_name: str | None) -> pd.DataFrame:
     if image_name is None:
         return frame
     images = frame[find_column(frame, _IMAGE, path, "the image")].str.replace("\\", "/").str.split("/").str[-1]
-    mine = images == image_name
-    if not mine.any():
-        mine = images.map(lambda name: Path(name).stem) == Path(image_name).stem
-    if not mine.any():
+    rows = images == image_name
+    if not rows.any():
+        rows = images.map(lambda name: Path(name).stem) == Path(image_name).stem
+    if not rows.any():
         known = ", ".join(sorted(set(images))[:3])
         raise DatasetError(f"{path} has no row for the image {image_name}; its images are {known} …")
-    return frame[mine]
+    return frame[rows]
 
 
-def _names(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
-    column = find_column(frame, _NAME, path, "a class")
+def _class_names(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
+    column = find_column(frame, _CLASS, path, "a class")
     names = tuple(frame[column].str.strip())
     if "" in names:
         raise DatasetError(f"{path}, line {frame.index[names.index('')] + 2}: the class is empty; fill it in")

@@ -1,4 +1,4 @@
-"""Regions that somebody drew elsewhere: polygons with holes and points, with a class; and labels from them."""
+"""Regions drawn in another program: polygons with holes and points, with a class; and tile labels from them."""
 
 from __future__ import annotations
 
@@ -52,38 +52,38 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """The regions of a file; ``skipped`` says, in words, what was left out of it and why."""
+    """The regions of a file; ``skipped`` describes what was not read and why."""
 
     regions: tuple[Region, ...]
     skipped: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The classes, sorted, without that of no name."""
+        """The class names, sorted, without the empty one."""
         return tuple(sorted({region.class_name for region in self.regions} - {""}))
 
     @property
     def unclassified(self) -> int:
-        """How many regions have no class."""
+        """Number of regions without a class."""
         return sum(not region.class_name for region in self.regions)
 
     def colours(self) -> dict[str, str]:
-        """Colour of each class: the first that a region of it has, else its colour of the palette."""
-        usual = dict(zip(self.names, palette(len(self.names)), strict=True))
+        """Colour of each class: the first that one of its regions has, else its colour of the palette."""
+        defaults = dict(zip(self.names, palette(len(self.names)), strict=True))
         given = {r.class_name: r.colour for r in reversed(self.regions) if r.class_name and r.colour}
-        return usual | given
+        return defaults | given
 
 
 def labels_from_regions(
-    grid: TileGrid, found: Regions, min_coverage: float = 0.5
+    grid: TileGrid, regions: Regions, min_coverage: float = 0.5
 ) -> tuple[TileLabels, tuple[str, ...]]:
-    """Label tiles by the regions that cover them and the points in them; those without a class say nothing.
+    """Label tiles by the regions that cover them and the points in them; those without a class are ignored.
 
     Returns
     -------
     labels : TileLabels
-        Classes are places in ``names``. Two classes that claim a tile are a conflict, whichever is drawn in
-        the other.
+        Class indices refer to ``names``. Two classes that claim a tile are a conflict, also where one is drawn
+        inside the other.
     names : tuple of str
         The classes that were found, sorted.
 
@@ -92,23 +92,23 @@ def labels_from_regions(
     ParamsError
         ``min_coverage`` is out of range.
     """
-    names = found.names
+    names = regions.names
     shapes: list[tuple[Ring, int]] = []
     holes: list[tuple[Ring, ...]] = []
     points, classes = [np.zeros((0, 2))], []
-    for region in found.regions:
+    for region in regions.regions:
         index = names.index(region.class_name) if region.class_name else -1
         shapes += [(rings[0], index) for rings in region.polygons]
         holes += [rings[1:] for rings in region.polygons]
         points.append(region.points)
         classes += [index] * len(region.points)
-    covered = labels_from_polygons(grid, shapes, min_coverage, holes)
-    pointed = labels_from_points(grid, np.concatenate(points), classes)
-    return merge_tile_labels(covered, pointed), names
+    from_shapes = labels_from_polygons(grid, shapes, min_coverage, holes)
+    from_point_regions = labels_from_points(grid, np.concatenate(points), classes)
+    return merge_tile_labels(from_shapes, from_point_regions), names
 
 
 def rectangle_bounds(rings: Sequence[Ring]) -> NDArray[np.float64] | None:
-    """Give y0, x0, y1, x1 (px, edges) when a polygon is an upright rectangle without holes; else None."""
+    """Give y0, x0, y1, x1 (px, edges) of an axis-aligned rectangle without holes; None for any other polygon."""
     if len(rings) != 1 or len(rings[0]) != 4:
         return None
     low, high = rings[0].min(axis=0), rings[0].max(axis=0)
@@ -119,19 +119,19 @@ def rectangle_bounds(rings: Sequence[Ring]) -> NDArray[np.float64] | None:
 
 
 def signed_area(ring: Ring) -> float:
-    """Area in px², positive where the corners go counter-clockwise for an x axis to the right and a y axis up."""
-    y, x = ring.T - ring[0][:, None]  # near the origin, so that no digit is lost
+    """Area in px², positive where the corners run counter-clockwise with x to the right and y up."""
+    y, x = ring.T - ring[0][:, None]  # near the origin, so that no digits are lost
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
 
 
 def bridge_holes(rings: Sequence[Ring]) -> Ring:
-    """Join an outline and its holes into one line, by a bridge of no width to each hole.
+    """Join an outline and its holes into one line, by a bridge of zero width to each hole.
 
-    napari has no holes; drawn by the even-odd rule, as it does, such a line leaves the holes open.
+    napari has no holes; filled by the even-odd rule, as napari does, such a line leaves the holes open.
     """
-    line = _turned(rings[0], 1)
+    line = _oriented(rings[0], 1)
     for hole in rings[1:]:
-        inner = _turned(hole, -1)
+        inner = _oriented(hole, -1)
         distance, nearest = cKDTree(line).query(inner)
         first = int(distance.argmin())
         at, loop = int(nearest[first]), np.roll(inner, -first, axis=0)
@@ -140,25 +140,25 @@ def bridge_holes(rings: Sequence[Ring]) -> Ring:
 
 
 def split_holes(line: Ring) -> tuple[Ring, ...]:
-    """Give back the outline and the holes that :func:`bridge_holes` merge_tile_labels."""
+    """Split a line into the outline and the holes that :func:`bridge_holes` merge_tile_labels."""
     stack: list[tuple[float, float]] = []
-    place: dict[tuple[float, float], int] = {}
+    first_index: dict[tuple[float, float], int] = {}
     holes = []
-    way = np.sign(signed_area(line))
+    orientation = np.sign(signed_area(line))
     for y, x in np.asarray(line, float).tolist():
-        start = place.get((y, x))
+        start = first_index.get((y, x))
         if start is not None:
             loop = np.array(stack[start:])
-            if len(loop) < 3 or np.sign(signed_area(loop)) == -way:
+            if len(loop) < 3 or np.sign(signed_area(loop)) == -orientation:
                 if len(loop) >= 3:
                     holes.append(loop)
                 for corner in stack[start:]:
-                    place.pop(corner, None)
+                    first_index.pop(corner, None)
                 del stack[start:]
-        place.setdefault((y, x), len(stack))
+        first_index.setdefault((y, x), len(stack))
         stack.append((y, x))
     return (np.array(stack), *holes)
 
 
-def _turned(ring: Ring, way: int) -> Ring:
-    return ring if np.sign(signed_area(ring)) in (0, way) else ring[::-1]
+def _oriented(ring: Ring, orientation: int) -> Ring:
+    return ring if np.sign(signed_area(ring)) in (0, orientation) else ring[::-1]

@@ -1,1 +1,1 @@
-"""The table of classified tiles, and the order in which to look at them."""
+"""The table of classified tiles, and which tile to label next (active learning)."""

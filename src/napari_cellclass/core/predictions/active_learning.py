@@ -1,4 +1,4 @@
-"""Which tile to label next."""
+"""Active learning: which tile to label next."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ def rank_tiles(
     names: tuple[str, ...] = (),
     seed: int = 0,
 ) -> NDArray[np.int64]:
-    """Rank the tiles that are worth looking at.
+    """Rank the tiles that are worth labelling or checking.
 
     Parameters
     ----------
     policy
         ``"in order"``, ``"at random"`` (the unlabelled), ``"least certain"`` (the unlabelled, lowest
-        confidence of the model first), ``"suspected mistakes"`` (labelled tiles that the model gives another
-        class, its surest first).
+        confidence first), ``"suspected mistakes"`` (labelled tiles that the model predicts to be of another
+        class, the highest confidence first).
     labels, tile_id
-        int16 and int64, shape (N,): labels, below 0 without class, and numbers of the grid's tiles.
+        int16 and int64, shape (N,): labels, below 0 without class, and ids of the grid's tiles.
     table
-        What the model said of the same grid; needed for the last two.
+        Predictions for the same grid; needed for the last two.
     names
         Class names of ``labels``.
     seed
-        Of the random order, so that it can be repeated.
+        Seed of the random order.
 
     Returns
     -------
     int64 array
-        Places, the first to be looked at first.
+        Tile indices, the first to be checked first.
     """
-    free = np.flatnonzero(labels == -1)
+    unlabelled = np.flatnonzero(labels == -1)
     if policy == "in order":
-        return free
+        return unlabelled
     if policy == "at random":
-        return np.random.default_rng(seed).permutation(free)
+        return np.random.default_rng(seed).permutation(unlabelled)
     if table is None:
         return np.zeros(0, np.int64)
-    confidence, said = np.full(len(labels), np.nan), np.full(len(labels), -1)
-    known = np.flatnonzero(np.isin(tile_id, table.grid.tile_id))
-    place_in_table = {int(t): i for i, t in enumerate(table.grid.tile_id)}
-    rows = np.array([place_in_table[int(tile_id[i])] for i in known], np.int64)
-    ours = np.array([names.index(name) if name in names else -1 for name in table.scheme.names] + [-1])
-    confidence[known], said[known] = table.confidence[rows], ours[table.class_index[rows]]
+    confidence, predicted = np.full(len(labels), np.nan), np.full(len(labels), -1)
+    in_table = np.flatnonzero(np.isin(tile_id, table.grid.tile_id))
+    row_of_tile = {int(t): i for i, t in enumerate(table.grid.tile_id)}
+    rows = np.array([row_of_tile[int(tile_id[i])] for i in in_table], np.int64)
+    label_of_class = np.array([names.index(name) if name in names else -1 for name in table.scheme.names] + [-1])
+    confidence[in_table], predicted[in_table] = table.confidence[rows], label_of_class[table.class_index[rows]]
     if policy == "least certain":
-        chosen = free[np.isfinite(confidence[free])]
+        chosen = unlabelled[np.isfinite(confidence[unlabelled])]
         return chosen[np.argsort(confidence[chosen], kind="stable")]
-    wrong = np.flatnonzero((labels >= 0) & (said >= 0) & (said != labels))
-    return wrong[np.argsort(-confidence[wrong], kind="stable")]
+    mistakes = np.flatnonzero((labels >= 0) & (predicted >= 0) & (predicted != labels))
+    return mistakes[np.argsort(-confidence[mistakes], kind="stable")]

@@ -1,4 +1,4 @@
-"""Classes and confidences of the tiles of one field, and the files they are written to."""
+"""Predicted classes and confidences of the tiles of one field, and their CSV and GeoJSON files."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_layout
 
 FOREIGN_MEMBER = "napari_cellclass"
-"""What our GeoJSON holds beside its features."""
+"""Our member of a GeoJSON FeatureCollection beside its features (a foreign member, RFC 7946, 6.1)."""
 NO_CLASS = ""
 """Class name of a tile that could not be classified (NaN or infinite pixels)."""
 
 
-_SLAB = 4096  # tiles that are written at once
+_BLOCK = 4096  # tiles that are written at once
 
 
-def _plain(content: Any) -> str:
+def _to_json(content: Any) -> str:
     return json.dumps(content, allow_nan=False, ensure_ascii=False)
 
 
 @dataclass(frozen=True, eq=False)
 class TileTable:
-    """What a network said of every tile of a field.
+    """A network's predictions for every tile of a field.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ class TileTable:
     pixel_size_um
         (y, x) size of a pixel in µm, or None.
     record
-        Where it came from: image, model, settings, versions, warnings; JSON-able.
+        Provenance: image, model, settings, versions, warnings; JSON-able.
     error_rate, limit
-        Where tiles that the network is unsure of are to be told, see :meth:`with_error_rate`; both None else. A class
-        is possible where 1 - p is at most ``limit``.
+        Of the prediction sets, see :meth:`with_error_rate`; both None where there are none. A class is in a
+        tile's prediction set where 1 - p is at most ``limit``.
     """
 
     grid: TileGrid
@@ -75,13 +75,13 @@ class TileTable:
         return len(self.grid)
 
     def take(self, index: ArrayLike) -> TileTable:
-        """Keep the tiles of ``index`` (places or a boolean mask), in that order."""
+        """Select tiles by their indices or by a boolean mask, in that order."""
         index = np.asarray(index)
         return replace(self, grid=self.grid.take(index), prob=self.prob[index])
 
     @cached_property
     def class_index(self) -> NDArray[np.int16]:
-        """int16, shape (N,): the likeliest class, or -1 where there is none."""
+        """int16, shape (N,): index of the most probable class, -1 where there is none."""
         bad = ~np.isfinite(self.prob).all(axis=1)
         index = np.where(np.isfinite(self.prob), self.prob, -1).argmax(axis=1).astype(np.int16)
         index[bad] = -1
@@ -89,13 +89,13 @@ class TileTable:
 
     @cached_property
     def confidence(self) -> NDArray[np.float32]:
-        """float32, shape (N,): the probability of the likeliest class, NaN where there is none."""
+        """float32, shape (N,): the probability of the most probable class, NaN where there is none."""
         best = np.where(np.isfinite(self.prob), self.prob, -1).max(axis=1)
         return np.where(self.class_index >= 0, best, np.nan).astype(np.float32)
 
     @cached_property
     def prediction_sets(self) -> NDArray[np.bool_]:
-        """bool, shape (N, K): the prediction sets; of tiles without class, and without a limit, nothing is told."""
+        """bool, shape (N, K): whether a class is in a tile's prediction set; all False without class or limit."""
         if self.limit is None:
             return np.zeros(self.prob.shape, bool)
         return prediction_sets(self.prob, self.limit)
@@ -107,19 +107,19 @@ class TileTable:
         return np.where(unsure, len(self.scheme), self.class_index).astype(np.int16)
 
     def with_error_rate(self, error_rate: float | None, calibration: Calibration | None) -> TileTable:
-        """Tell the tiles that the network is unsure of, by prediction sets at an error rate; None ends that.
+        """Mark tiles as unsure by prediction sets at an error rate; None removes the marks.
 
         Raises
         ------
         ModelError
-            The model brings no calibration.
+            The model has no calibration.
         """
         if error_rate is None:
             record = {name: value for name, value in self.record.items() if name != "error_rate"}
             return replace(self, record=record, error_rate=None, limit=None)
         if calibration is None:
             raise ModelError(
-                f"this model brings no calibration, so an error rate of {error_rate:g} has no meaning; train it again"
+                f"this model has no calibration, so an error rate of {error_rate:g} has no meaning; train it again"
             )
         record = {**self.record, "error_rate": error_rate}
         return replace(self, record=record, error_rate=error_rate, limit=calibration.threshold(error_rate))
@@ -141,13 +141,13 @@ class TileTable:
             "confidence": self.confidence,
         }
         columns = fixed | {f"p_{name}": self.prob[:, k] for k, name in enumerate(self.scheme.names)}
-        return columns if self.limit is None else columns | {"prediction_set": self._sets()}
+        return columns if self.limit is None else columns | {"prediction_set": self._prediction_set_names()}
 
-    def _sets(self) -> NDArray[np.object_]:
+    def _prediction_set_names(self) -> NDArray[np.object_]:
         """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``."""
         names = np.array(self.scheme.names, object)
-        different, which = np.unique(self.prediction_sets, axis=0, return_inverse=True)
-        return np.array(["|".join(names[row]) for row in different], object)[which.ravel()]
+        distinct, which = np.unique(self.prediction_sets, axis=0, return_inverse=True)
+        return np.array(["|".join(names[row]) for row in distinct], object)[which.ravel()]
 
     def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
         """Tiles and area per class.
@@ -155,20 +155,20 @@ class TileTable:
         Parameters
         ----------
         min_confidence
-            Tiles below it are counted in the last row, ``"(below threshold)"``, with those that have no
-            class at all.
+            Tiles below it are counted in the last row, ``"(below threshold)"``, with those without a
+            class.
 
         Returns
         -------
         DataFrame
-            A row per class, then ``"(unsure)"`` where an error rate was chosen. Columns class_name, tiles,
-            fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where the pixel size is not known),
+            A row per class, then ``"(unsure)"`` where an error rate was set. Columns class_name, tiles,
+            fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where the pixel size is unknown),
             mean_confidence. Overlaps are counted once.
         """
         names = [*self.scheme.names, *([] if self.limit is None else [UNSURE_NAME]), "(below threshold)"]
         k = len(names)
-        shown = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
-        group = np.where(shown, self.class_or_unsure_index, k - 1).astype(int)
+        counted = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
+        group = np.where(counted, self.class_or_unsure_index, k - 1).astype(int)
         tiles = np.bincount(group, minlength=k)
         area = np.bincount(group, weights=self.grid.exclusive_area(), minlength=k)
         total = np.bincount(group, weights=np.nan_to_num(self.confidence), minlength=k)
@@ -187,8 +187,8 @@ class TileTable:
     def to_csv(self, path: Path) -> None:
         """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
         with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            for start in range(0, max(1, len(self)), _SLAB):
-                columns = {name: values[start : start + _SLAB] for name, values in self.columns().items()}
+            for start in range(0, max(1, len(self)), _BLOCK):
+                columns = {name: values[start : start + _BLOCK] for name, values in self.columns().items()}
                 frame = escape_formulas(pd.DataFrame(columns))
                 frame.to_csv(stream, index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
 
@@ -196,45 +196,45 @@ class TileTable:
         """Write the tiles as GeoJSON that QuPath opens as tiles with class, colour and measurements.
 
         Coordinates are (x, y) in px of the field, pixel edges on integers as QuPath counts them. The
-        member names are those of QuPath 0.5 (qupath.lib.io.PathObjectTypeAdapters). A member of our own beside
-        ``features``, which other readers pass over (RFC 7946, 6.1), holds classes, grid and pixel size, so that
-        :func:`~napari_cellclass.core.interchange.tile_tables.read_tile_geojson` gives the same table again.
+        member names are those of QuPath 0.5 (qupath.lib.io.PathObjectTypeAdapters). A foreign member beside
+        ``features``, which other readers ignore (RFC 7946, 6.1), holds classes, grid and pixel size, so that
+        :func:`~napari_cellclass.core.interchange.tile_tables.read_tile_geojson` reads the same table.
         """
-        collection = {"type": "FeatureCollection", FOREIGN_MEMBER: self._own_member(), "features": []}
-        head, end = (_plain(collection)[:-2], "]}\n")
+        collection = {"type": "FeatureCollection", FOREIGN_MEMBER: self._foreign_member(), "features": []}
+        head, end = (_to_json(collection)[:-2], "]}\n")
         write_text(path, itertools.chain([head], self._feature_texts(), [end]))
 
     def _feature_texts(self) -> Iterator[str]:
-        """Give the text of every feature, some thousand at a time: those of a slide would fill the memory."""
+        """Yield the text of every feature, formatted in blocks: those of a whole slide would fill the memory."""
         names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
-        for start in range(0, len(self), _SLAB):
-            part = slice(start, start + _SLAB)
+        for start in range(0, len(self), _BLOCK):
+            part = slice(start, start + _BLOCK)
             values = np.column_stack([self.confidence[part], self.prob[part]]).astype(float).tolist()
             boxes, ids = self.grid.boxes[part].tolist(), self.grid.tile_id[part].tolist()
-            for place, (box, tile_id, row) in enumerate(zip(boxes, ids, values, strict=True), start):
-                text = _plain(self._feature(box, tile_id, place, dict(zip(names, row, strict=True))))
-                yield f", {text}" if place else text
+            for tile_index, (box, tile_id, row) in enumerate(zip(boxes, ids, values, strict=True), start):
+                text = _to_json(self._feature(box, tile_id, tile_index, dict(zip(names, row, strict=True))))
+                yield f", {text}" if tile_index else text
 
-    def _own_member(self) -> dict[str, Any]:
+    def _foreign_member(self) -> dict[str, Any]:
         try:
             layout = grid_layout(self.grid)
         except GridError:
-            layout = None  # tiles off a grid: their boxes in the features are all there is to tell
+            layout = None  # tiles that lie on no grid are described by their boxes alone
         size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
-        told = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
-        return told if self.limit is None else told | {"error_rate": self.error_rate, "limit": self.limit}
+        member = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+        return member if self.limit is None else member | {"error_rate": self.error_rate, "limit": self.limit}
 
-    def _feature(self, box: list[int], tile_id: int, place: int, measurements: dict[str, float]) -> dict[str, Any]:
+    def _feature(self, box: list[int], tile_id: int, tile_index: int, measurements: dict[str, float]) -> dict[str, Any]:
         y0, x0, y1, x1 = box
-        index = int(self.class_or_unsure_index[place])
+        class_index = int(self.class_or_unsure_index[tile_index])
         properties: dict[str, Any] = {
             "objectType": "tile",
-            "name": f"r{self.grid.row[place]:03d}_c{self.grid.col[place]:03d}",
+            "name": f"r{self.grid.row[tile_index]:03d}_c{self.grid.col[tile_index]:03d}",
         }
-        if index >= 0:
+        if class_index >= 0:
             properties["classification"] = {
-                "name": str(self.class_name[place]),
-                "color": list(self.scheme.rgb(index)),
+                "name": str(self.class_name[tile_index]),
+                "color": list(self.scheme.rgb(class_index)),
             }
             properties["measurements"] = {k: round(v, 6) for k, v in measurements.items()}
         ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
