@@ -1,4 +1,4 @@
-"""How the parameters of a verb say that labelled images are opened and cut: the same for every verb."""
+"""How labelled images are opened and cut, as the parameters of a verb say: the same for every verb."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_cellclass.core.quality.brightness import check_classes_by_brightness
 
 def image_reader(params: PlaneParams) -> ReadImage:
     """Give what opens the plane of an image that is asked for."""
-    # No function of its own, so that another process can be given it.
+    # A partial can be sent to another process, a local function cannot.
     return functools.partial(read_image, t=params.t, z=params.z, scene=params.scene)
 
 
@@ -29,7 +29,7 @@ def grid_maker(params: CheckParams | TrainParams) -> GridOf | None:
     Raises
     ------
     ParamsError
-        A size is given for a list of tiles, which says itself where each lies.
+        A size is given for a list of tiles, which has its own boxes.
     """
     if params.tile_px is None and params.tile_um is None and params.tiles is None:
         return None
@@ -43,9 +43,9 @@ def resolve_auto_settings(
     data: TileDataset,
     task: Task = NO_TASK,
 ) -> tuple[TrainParams, tuple[str, ...]]:
-    """Decide what the parameters leave open: whether tiles are standardised; and say so where that is not the rule.
+    """Resolve automatic settings: whether tiles are standardised, with a sentence if they are not.
 
-    A training that starts from another model does as that one did.
+    A training that starts from another model takes the setting of that one.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def resolve_auto_settings(
     """
     if params.standardise != "auto":
         return params, ()
-    if params.initial is not None:  # models without a word about it had none
+    if params.initial is not None:  # older models do not name it, and had none
         chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
         return params.model_copy(update={"standardise": chosen}), ()
     finding = check_classes_by_brightness(data, task)

@@ -1,4 +1,4 @@
-"""Several test sets, each with a name, through one model."""
+"""One model evaluated on several test sets, each with a name."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class NamedTestSet:
 
 
 def parse_test_sets(words: Sequence[str]) -> tuple[NamedTestSet, ...]:
-    """Read ``NAME=PATH`` or ``PATH``; without a name it is the folder's, with those above it where names are alike.
+    """Read ``NAME=PATH`` or ``PATH``; without a name it is the folder's, with those above it where names are equal.
 
-    A word that is a path with ``=`` in it, is a path.
+    A word that exists as a path is a path, even with ``=`` in it.
 
     Raises
     ------
@@ -61,11 +61,11 @@ def name_test_sets(found: Sequence[NamedTestSet]) -> tuple[NamedTestSet, ...]:
 
 
 def _own_names(paths: Sequence[Path]) -> Iterator[str]:
-    """Name test sets by their folders, or by as many of those above as tell them apart."""
+    """Name test sets by their folders, or by as many of those above as make them different."""
     parts = [[part for part in _folder(path).absolute().parts if part.strip("/\\:")] for path in paths]
     for own in parts:
-        alike = [other for other in parts if other[-1:] == own[-1:]]
-        depth = next((d for d in range(1, len(own)) if sum(o[-d:] == own[-d:] for o in alike) == 1), len(own))
+        same_name = [other for other in parts if other[-1:] == own[-1:]]
+        depth = next((d for d in range(1, len(own)) if sum(o[-d:] == own[-d:] for o in same_name) == 1), len(own))
         yield "_".join(own[-depth:]).replace(":", "") or "test"
 
 

@@ -25,7 +25,7 @@ from napari_cellclass.runs.classify.field import Predictor, precision_of
 
 __all__ = ["Evaluation", "evaluate_folder", "predict_dataset", "read_test_set"]
 
-# From a tile's place in the data set and its pixels (h, w, C) to other pixels.
+# From a tile's index in the data set and its pixels (h, w, C) to other pixels.
 ChangeTile = Callable[[int, NDArray[Any]], NDArray[Any]]
 _BATCH = 32
 
@@ -58,7 +58,7 @@ def evaluate_dataset(
     task: Task = NO_TASK,
     name: str = "the test set",
 ) -> Evaluation:
-    """Classify labelled tiles that were read before, and compare; ``name`` is told in errors.
+    """Classify labelled tiles of a data set, and compare; ``name`` stands in errors.
 
     Raises
     ------
@@ -137,9 +137,9 @@ def predict_dataset(
     spec: PreprocessSpec | None = None,
     change: ChangeTile | None = None,
 ) -> NDArray[np.float32]:
-    """Run the network on every tile of a data set, changed before where ``change`` does: float32, shape (N, K).
+    """Predict every tile of a data set: float32, shape (N, K); ``change`` perturbs the tiles before.
 
-    A model that brings each field to its own range needs its ``spec`` here.
+    A model that scales each field to its own range needs its ``spec`` here.
     """
     prob = np.full((len(data), len(data.scheme)), np.nan, np.float32)
     waiting: list[tuple[int, NDArray[Any]]] = []
@@ -147,15 +147,15 @@ def predict_dataset(
 
     def flush() -> None:
         if waiting:
-            prob[[place for place, _ in waiting]] = engine.predict(
+            prob[[index for index, _ in waiting]] = engine.predict(
                 np.stack([tile for _, tile in waiting]), None if spec is None else spec.identity_levels
             )
             waiting.clear()
 
-    for place, tile in data.tiles(np.arange(len(data)), "classifying", task):
+    for index, tile in data.tiles(np.arange(len(data)), "classifying", task):
         if waiting and (len(waiting) == _BATCH or waiting[0][1].shape != tile.shape):
             flush()
-        pixels = tile if spec is None or levels is None else spec.apply_levels(tile, levels(place))
-        waiting.append((place, pixels if change is None else change(place, pixels)))
+        pixels = tile if spec is None or levels is None else spec.apply_levels(tile, levels(index))
+        waiting.append((index, pixels if change is None else change(index, pixels)))
     flush()
     return prob

@@ -1,4 +1,4 @@
-"""Whether an evaluated model is to be trusted: its alarms, the shortcuts beside it, and what it stands."""
+"""Whether an evaluated model is to be trusted: alarms, shortcuts, and robustness to perturbations."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ MAX_PERTURBED_TILES = 1000
 
 @dataclass(frozen=True, eq=False)
 class TrustChecks:
-    """What was found out about an evaluated model.
+    """Whether an evaluated model is to be trusted.
 
     Parameters
     ----------
     alarms
-        In plain words.
+        Findings that make its figures doubtful.
     shortcuts
         See :func:`~napari_cellclass.core.quality.shortcuts.shortcut_table`; None where not asked for.
     stress
@@ -64,10 +64,10 @@ def run_trust_checks(
     stress: bool = False,
     task: Task = NO_TASK,
 ) -> TrustChecks:
-    """Find the alarms of an evaluation and, where asked for, test shortcuts and stress.
+    """Find the alarms of an evaluation and, where asked for, test shortcuts and robustness to perturbations.
 
-    Tiles that the model was trained on are told of. Where all tiles are from its own data set, they are split as
-    in its training, and the network is compared and stressed on the held-out ones.
+    A warning names the images that the model was trained on. Where all tiles are from its own data set, they are split
+    as in its training, and shortcuts and robustness are measured on the held-out ones.
 
     Raises
     ------
@@ -77,22 +77,22 @@ def run_trust_checks(
         The task was cancelled.
     """
     data = split_as_trained(evaluation.data, bundle)
-    held = data.tile_indices(VALIDATION) if (data.split != "").any() else np.arange(len(data))
-    report = _report(evaluation, held)
+    held_out = data.tile_indices(VALIDATION) if (data.split != "").any() else np.arange(len(data))
+    report = _report(evaluation, held_out)
     alarms = [*_trained_on(data, bundle), *training_alarms((), report, data)]
     if len(data.tile_indices(TRAIN)):
         alarms += check_memorised(_report(evaluation, data.tile_indices(TRAIN)).accuracy.value, report)
-    table = stressed = None
+    shortcuts_found = robustness = None
     if shortcuts:
-        some = data.take(evenly_spaced(len(data), MAX_TILES))
-        found = evaluate_shortcuts(some, shortcut_features(some, task))
+        sample = data.take(evenly_spaced(len(data), MAX_TILES))
+        found = evaluate_shortcuts(sample, shortcut_features(sample, task))
         alarms += shortcut_alarms(found, report.balanced_accuracy)
-        table = shortcut_table(found, report.balanced_accuracy)
+        shortcuts_found = shortcut_table(found, report.balanced_accuracy)
     if stress:
         spec = bundle.preprocess
-        part = data.take(held[evenly_spaced(len(held), MAX_PERTURBED_TILES)])
-        stressed = measure_robustness(part, engine, GreyRange(spec.low, spec.high), task, spec)
-    return TrustChecks(tuple(alarms), table, stressed)
+        sample = data.take(held_out[evenly_spaced(len(held_out), MAX_PERTURBED_TILES)])
+        robustness = measure_robustness(sample, engine, GreyRange(spec.low, spec.high), task, spec)
+    return TrustChecks(tuple(alarms), shortcuts_found, robustness)
 
 
 def split_as_trained(data: TileDataset, bundle: ModelBundle) -> TileDataset:
@@ -111,15 +111,16 @@ def split_as_trained(data: TileDataset, bundle: ModelBundle) -> TileDataset:
     return replace(data, split=np.array(found, object), split_rule="as in the training of the model")
 
 
-def _report(evaluation: Evaluation, places: NDArray[np.int64]) -> EvalReport:
-    if len(places) == len(evaluation.data):
+def _report(evaluation: Evaluation, tile_indices: NDArray[np.int64]) -> EvalReport:
+    """Evaluate some of the tiles only."""
+    if len(tile_indices) == len(evaluation.data):
         return evaluation.report
-    data = evaluation.data
-    return evaluate(evaluation.prob[places], data.labels[places], data.groups[places].tolist(), data.scheme.names)
+    data = evaluation.data.take(tile_indices)
+    return evaluate(evaluation.prob[tile_indices], data.labels, data.groups.tolist(), data.scheme.names)
 
 
 def training_images_in(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ...]:
-    """Give the images that a model has seen: with the same pixels, or cut from a field that it has seen tiles of."""
+    """Give the images that a model was trained on: of equal pixels, or cut from a field that it saw tiles of."""
     images = bundle.manifest.data.get("images", ())
     ids, trained = {one["id"] for one in images}, _fields([Path(one["path"]) for one in images])
     cut, whole = {field for field, was_cut in trained if was_cut}, {field for field, _ in trained}
@@ -131,10 +132,10 @@ def training_images_in(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ..
 
 
 def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
-    """Give the field of each image, itself or what its list of tiles says, and whether it was cut from it."""
+    """Give the field of each image, itself or the one that its list of tiles names, and whether it was cut from it."""
     try:
         origins = TileOrigins({folder for path in paths for folder in (path.parent, path.parent.parent)})
-    except DatasetError:  # a list that is damaged by now tells nothing
+    except DatasetError:  # a damaged list names no field
         origins = TileOrigins()
     found = [origins.find(path) for path in paths]
     return [
@@ -144,13 +145,15 @@ def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
 
 
 def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
-    seen = training_images_in(data, bundle)
-    if seen:
-        text = f"{len(seen)} of {len(data.paths)} images are from the training of the model, so the accuracy over all "
+    trained = training_images_in(data, bundle)
+    if trained:
+        text = (
+            f"{len(trained)} of {len(data.paths)} images are from the training of the model, so the accuracy over all "
+        )
         text += "of them says nothing about new fields"
         if (data.split != "").any():
-            text += "; alarms, shortcuts and stress look at those tiles only that were held out"
-        yield Finding("warning", "trained-on", text, seen)
+            text += "; alarms, shortcuts and robustness are measured on the held-out tiles only"
+        yield Finding("warning", "trained-on", text, trained)
 
 
 def measure_robustness(
@@ -160,18 +163,18 @@ def measure_robustness(
     task: Task = NO_TASK,
     spec: PreprocessSpec | None = None,
 ) -> pd.DataFrame:
-    """Classify tiles that were changed in every way and degree of :data:`PERTURBATIONS`.
+    """Classify tiles under every perturbation and level of :data:`PERTURBATIONS`.
 
     Parameters
     ----------
     data
-        Tiles that the network has not seen.
+        Tiles that the network was not trained on.
     engine
         What runs the network on raw tiles.
     scale
         Grey values for black and white.
     spec
-        Of a model that brings each field to its own range: tiles are changed after that.
+        Preprocessing of a model that scales each field to its own range: tiles are changed after that.
     task
         Reports once per level, and is checked once per tile.
 
@@ -197,7 +200,7 @@ def measure_robustness(
 
     clean = measured(1, None)
     found = {
-        (one.name, level): measured(done, partial(_changed, one, level, scale))
+        (one.name, level): measured(done, partial(_perturbed, one, level, scale))
         for done, (one, level) in enumerate(steps, 2)
     }
     rows: list[dict[str, Any]] = [{"perturbation": "none", "unit": "", "level": 0.0} | clean]
@@ -208,5 +211,5 @@ def measure_robustness(
     return pd.DataFrame(rows)
 
 
-def _changed(one: Perturbation, level: float, scale: GreyRange, place: int, tile: NDArray[Any]) -> NDArray[Any]:
-    return one.apply(tile, level, scale, (place,))
+def _perturbed(one: Perturbation, level: float, scale: GreyRange, tile_index: int, tile: NDArray[Any]) -> NDArray[Any]:
+    return one.apply(tile, level, scale, (tile_index,))
