@@ -1,6 +1,6 @@
 """Training in a process of its own: ``python -m napari_cellclass train|experiment --settings FILE``.
 
-TensorFlow stays out of the process that asks, which survives whatever becomes of the other one.
+TensorFlow stays out of the process that starts it, which survives a crash of the child.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from napari_cellclass.core.params.settings_file import SETTINGS_FILE, write_sett
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.parent_process import LISTEN_VARIABLE, STOP_LINE
 
-_LOOK_S = 0.05
-_ENDS_BY_ITSELF_S = 0.6
+_POLL_S = 0.05
+_EXIT_TIMEOUT_S = 0.6
 _INTERRUPTED = 130
 
 
@@ -60,8 +60,8 @@ def train_in_child(
     CancelledError
         The task was cancelled.
     EngineError
-        What the child said went wrong, or that it was killed; then the best model so far is kept
-        beside ``params.out``, and the text says where.
+        The error that the child reported, or that it was killed; then the best model so far is kept
+        beside ``params.out``, and the message says where.
     """
     child = _Child(params)
     try:
@@ -76,7 +76,7 @@ def train_in_child(
 
 
 def experiment_in_child(params: ExperimentParams, task: Task = NO_TASK) -> Path:
-    """Run an experiment in a child process, and wait for it; called again, it goes on where it was left.
+    """Run an experiment in a child process, and wait for it; called again, it is resumed.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def experiment_in_child(params: ExperimentParams, task: Task = NO_TASK) -> Path:
     CancelledError
         The task was cancelled.
     EngineError
-        What the child said went wrong, or that it was killed; finished trainings are kept.
+        The error that the child reported, or that it was killed; finished trainings are kept.
     """
     child = _Child(params)
     try:
@@ -117,13 +117,13 @@ def _follow(child: _Child, task: Task, stopped: Callable[[], bool] | None = None
             asked_to_stop = True
             child.ask_to_stop()
         if event.get("event") == "progress":
-            child.where = Progress(event["phase"], event["done"], event["total"], event["metrics"])
-            task.report(child.where)
+            child.last_progress = Progress(event["phase"], event["done"], event["total"], event["metrics"])
+            task.report(child.last_progress)
     child.check_end()
 
 
 class _Child:
-    """The process, its lines as they come, and its last words."""
+    """The process, the events it reports, and how it exits."""
 
     def __init__(self, params: TrainParams) -> None:
         self._out = params.out
@@ -131,19 +131,19 @@ class _Child:
         self._error = ""
         self._done = False
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._noise: deque[str] = deque(maxlen=50)
-        self.where: Progress | None = None
-        # An older process's model would be taken for this one's.
+        self._stderr: deque[str] = deque(maxlen=50)
+        self.last_progress: Progress | None = None
+        # A model that an older process left must not be mistaken for this one's.
         self._partial_before = _modified(partial_path(params.out))
         pipe = subprocess.PIPE
-        # Windows: no console flashes up, and the window goes first.
+        # Windows: no console flashes up, and napari's window has priority.
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
         environment = os.environ | {LISTEN_VARIABLE: "1", "PYTHONUTF8": "1"}
         with contextlib.ExitStack() as files:
             settings = files.enter_context(scratch_folder()) / SETTINGS_FILE
             write_settings(params, settings)
             try:
-                # A session of its own: whatever it starts ends with it, and Ctrl-C is answered here.
+                # A session of its own: whatever it starts ends with it, and Ctrl-C reaches this process only.
                 self._process = subprocess.Popen(
                     child_command(params, settings), stdin=pipe, stdout=pipe, stderr=pipe, env=environment,
                     creationflags=flags, start_new_session=os.name == "posix",
@@ -153,7 +153,7 @@ class _Child:
             self._files = files.pop_all()
         self._readers = [
             threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
-            threading.Thread(target=self._read_noise, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._read_stderr, args=(self._process.stderr,), daemon=True),
         ]
         for reader in self._readers:
             reader.start()
@@ -161,14 +161,14 @@ class _Child:
     def next_event(self) -> Mapping[str, Any] | None:
         """Give the next event, an empty one after 50 ms without any, None at the end."""
         try:
-            line = self._lines.get(timeout=_LOOK_S)
+            line = self._lines.get(timeout=_POLL_S)
         except queue.Empty:
             return {}
         if line is None:
             return None
         try:
             event = json.loads(line)
-        except ValueError:  # a library's own print
+        except ValueError:  # printed by a library
             return {}
         if not isinstance(event, dict):
             return {}
@@ -193,43 +193,44 @@ class _Child:
             raise EngineError(self._error)
         if code == 0 and self._done:
             return
-        raise EngineError(self._obituary(code) + self._rescue())
+        raise EngineError(self._describe_exit(code) + self._recover_checkpoint())
 
-    def _obituary(self, code: int) -> str:
+    def _describe_exit(self, code: int) -> str:
+        """Say how the process ended, and in which epoch."""
         where = ""
-        if self.where is not None and self.where.phase in ("training", "epoch"):
-            epoch = self.where.metrics.get("epoch", self.where.done)
+        if self.last_progress is not None and self.last_progress.phase in ("training", "epoch"):
+            epoch = self.last_progress.metrics.get("epoch", self.last_progress.done)
             where = f" in epoch {int(epoch)}"
         if code == -getattr(signal, "SIGKILL", 9):
             return f"the training process was killed{where}, perhaps because the memory ran out"
         for reader in self._readers:
             reader.join(timeout=1)
-        said = [line for line in self._noise if line.strip()]
-        last = f": {said[-1].strip()}" if said else ""
+        lines = [line for line in self._stderr if line.strip()]
+        last = f": {lines[-1].strip()}" if lines else ""
         return f"the training process has ended unexpectedly{where} (exit code {code}){last}"
 
-    def _rescue(self) -> str:
-        """Keep the best model so far under a name that the next training does not use."""
+    def _recover_checkpoint(self) -> str:
+        """Keep the best model so far under a name that the next training does not use, and say so."""
         if not self._one_model:
-            return "; finished trainings are kept; start again to go on"
+            return "; finished trainings are kept; start again to resume"
         partial = partial_path(self._out)
         if _modified(partial) == self._partial_before:
             return "; there was no model yet; train again"
-        kept = recovered_path(self._out)
+        recovered = recovered_path(self._out)
         try:
-            partial.replace(kept)
+            partial.replace(recovered)
         except OSError as error:
-            raise output_error(kept, error) from error
-        return f"; the best model so far is kept as {kept.name}; train again, or use that"
+            raise output_error(recovered, error) from error
+        return f"; the best model so far is kept as {recovered.name}; train again, or use that"
 
     def end(self) -> None:
-        """End it, whatever it is doing; nothing happens where it has ended."""
+        """End it, whatever it is doing, if it has not ended."""
         process = self._process
         with contextlib.suppress(OSError):
             assert process.stdin is not None
-            process.stdin.close()  # it then ends by itself, between two files
+            process.stdin.close()  # it then exits on its own, between two files
         try:
-            process.wait(_ENDS_BY_ITSELF_S)
+            process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             _kill(process)
             process.wait()
@@ -247,10 +248,10 @@ class _Child:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def _read_noise(self, stream: IO[bytes]) -> None:
+    def _read_stderr(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
             for line in stream:
-                self._noise.append(line.decode(errors="replace"))
+                self._stderr.append(line.decode(errors="replace"))
 
 
 def child_command(params: TrainParams, settings: Path) -> list[str]:

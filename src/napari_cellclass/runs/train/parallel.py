@@ -1,4 +1,4 @@
-"""Several trainings at once, each in a worker process, before they are taken one by one."""
+"""Several trainings at once, each in a worker process; their models are then reused one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_cellclass.engine.common.parent_process import LISTEN_VARIABLE
 from napari_cellclass.runs.common.interrupts import interrupts_blocked
 from napari_cellclass.runs.train.repeats import finished_model
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 Job = tuple[TileDataset, TrainParams]
 
 
@@ -29,9 +29,9 @@ def train_in_parallel(
     workers: int,
     task: Task = NO_TASK,
 ) -> frozenset[Path]:
-    """Train what is not there yet, ``workers`` at once; the models are then taken as if they had been there.
+    """Train what has not been trained yet, ``workers`` at once; the models are reused as those of an earlier run.
 
-    Each worker process has its part of the processors. TensorFlow sums in another order with another number of
+    Each worker process uses its share of the processors. TensorFlow sums in another order with another number of
     threads, so that weights can differ in their last bits from those of trainings one after the other.
 
     Parameters
@@ -47,12 +47,12 @@ def train_in_parallel(
     Returns
     -------
     frozenset of Path
-        The models that were made.
+        The models that were trained.
 
     Raises
     ------
     CellClassError
-        What went wrong in a worker; trainings that were finished are kept.
+        The error of a worker; trainings that were finished are kept.
     CancelledError
         The task was cancelled; trainings that were finished are kept.
     """
@@ -83,7 +83,7 @@ def train_in_parallel(
 def _collect(waiting: set[Future[None]], total: int, task: Task) -> None:
     task.progress("trainings", 0, total)
     while waiting:
-        done, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
+        done, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
         for future in done:
             future.result()
         if done:
@@ -99,7 +99,7 @@ _stop: Any = None  # in a worker: set when the trainings are no longer wanted
 
 
 def _begin_worker(stop: Any, threads: int) -> None:
-    """Let the parent alone answer Ctrl-C, end with it even when it was killed, and share the processors."""
+    """Leave Ctrl-C to the parent, end with it even when it was killed, and share the processors."""
     global _stop  # noqa: PLW0603 - a pool's initializer has no other place to leave it
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -107,13 +107,13 @@ def _begin_worker(stop: Any, threads: int) -> None:
     os.environ.pop(LISTEN_VARIABLE, None)  # standard input is the parent's
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from napari_cellclass.engine.common.environment import set_tensorflow_threads
+        threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    from napari_cellclass.engine.common.environment import use_threads
 
     set_tensorflow_threads(threads)
 
 
-def _end_with(parent: Any) -> None:
+def _exit_with(parent: Any) -> None:
     parent.join()
     os._exit(1)
 

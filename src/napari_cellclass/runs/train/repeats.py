@@ -1,4 +1,4 @@
-"""One training from many seeds: taken up where it was left, and every run tested on every set."""
+"""One training from many seeds: resumed where it was interrupted, and every run tested on every set."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 from napari_cellclass.runs.common.engine_access import open_engine
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, predict_dataset
 
-# What a model's manifest tells of its training, but what does not decide its weights.
-_NO_MATTER = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
+# Parameters in a model's manifest that do not decide its weights.
+_IRRELEVANT = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model, and whether it was there already."""
+    """A model, and whether it had been trained before."""
 
     model: ModelBundle
     reused: bool
@@ -49,7 +49,7 @@ def train_or_reuse(
     params: TrainParams,
     task: Task = NO_TASK,
 ) -> Trained:
-    """Take the model at ``params.out`` if it is what this training would give, else train.
+    """Reuse the model at ``params.out`` if it is what this training would give, else train.
 
     Parameters
     ----------
@@ -74,11 +74,10 @@ def train_or_reuse(
 
 
 def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None:
-    """Give the whole model at ``params.out`` if it was trained to its end like this and on this; else None.
+    """Give the model at ``params.out`` if it was trained to its end with equal parameters and data; else None.
 
     Settings, seed and the hash of tiles, labels and split must be equal, and every part of the file must be as it
-    was written. A training that starts from another model's weights is never taken for done, as that file may have
-    changed.
+    was written. A training that starts from another model's weights is never reused, as that file may have changed.
     """
     from napari_cellclass.engine.networks.architectures import peak_learning_rate
     from napari_cellclass.engine.training.run import default_epochs
@@ -90,26 +89,38 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
         for name in bundle.manifest.files:
             bundle.member(name)
     except ModelError:
-        return None  # cut short or damaged: train again
-    told, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
-    asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _NO_MATTER)
+        return None  # truncated or damaged: train again
+    trained, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
+    asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _IRRELEVANT)
     asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
-    asked["learning_rate"] = peak_learning_rate(params.network, params.learning_rate, params.as_published)
-    same = all(told.get(name) == value for name, value in asked.items())
-    whole = told.get("epochs_trained") == told.get("epoch_kept") == asked["epochs"]
+    asked["learning_rate"] = learning_rate_of(params.network, params.learning_rate, params.as_published)
+    same = all(trained.get(name) == value for name, value in asked.items())
+    whole = trained.get("epochs_trained") == trained.get("epoch_kept") == asked["epochs"]
     return bundle if same and whole and known.get("hash") == data.data_hash else None
 
 
 @dataclass(eq=False)
 class RepeatedRuns:
-    """What is known of the runs so far: their models, and their answers to every test set.
+    """What is known of the runs so far: their models, and their predictions on every test set.
 
     Parameters
     ----------
-    sets
-        Test sets by name, the first the tiles held out from the training data.
     data
         The split data set that they were trained on.
+    sets
+        Test sets by name, the first the tiles held out from the training data.
+    models
+        In the order of the runs.
+    reused
+        How many of them had been trained before.
+    first
+        The first run evaluated on every set.
+    rows
+        A row per run and set, see :data:`~napari_cellclass.core.evaluation.repeats.RUN_COLUMNS`.
+    histories
+        A table of epochs per run.
+    prob
+        Probabilities by set, float32 (N, K) per run.
     """
 
     data: TileDataset
@@ -124,8 +135,8 @@ class RepeatedRuns:
     @classmethod
     def of(cls, data: TileDataset, tests: Mapping[str, TileDataset] | None = None) -> RepeatedRuns:
         """Begin, with the data's own held-out tiles as the first set."""
-        held = data.take(data.tile_indices(VALIDATION)).without_rotated_copies()
-        return cls(data, {VALIDATION_SET: held, **(tests or {})})
+        held_out = data.take(data.tile_indices(VALIDATION)).without_rotated_copies()
+        return cls(data, {VALIDATION_SET: held_out, **(tests or {})})
 
     def add(
         self,
@@ -143,16 +154,16 @@ class RepeatedRuns:
             The task was cancelled.
         """
         model, number = trained.model, len(self.models) + 1
-        seen = self.data if data is None else data
-        own = seen.take(seen.tile_indices(TRAIN)).without_rotated_copies()
+        trained_on = self.data if data is None else data
+        own = trained_on.take(trained_on.tile_indices(TRAIN)).without_rotated_copies()
         with open_engine(model) as engine:
-            trained_on = predict_dataset(own, engine, task, model.preprocess)
+            own_prob = predict_dataset(own, engine, task, model.preprocess)
             found = {name: evaluate_dataset(one, model, engine, task, name) for name, one in self.sets.items()}
         scores = model.manifest.scores
         about = {
             "run": number, "seed": model.manifest.training["seed"], "model": model.path.name,
             "train_accuracy": scores["train_accuracy"], "loss": scores["loss"], "val_loss": scores["val_loss"],
-            "train_balanced_accuracy": balanced_accuracy(trained_on, own),
+            "train_balanced_accuracy": balanced_accuracy(own_prob, own),
         }  # fmt: skip
         self.rows += [run_row(about, name, evaluation.report) for name, evaluation in found.items()]
         history = model.table("history.csv")[["epoch", *MEASURES]]
@@ -184,7 +195,7 @@ class RepeatedRuns:
 
 
 def balanced_accuracy(prob: NDArray[Any], data: TileDataset) -> float:
-    """Give the balanced accuracy of answers to tiles, those without finite pixels left out."""
+    """Give the balanced accuracy of predictions (N, K); tiles without finite pixels are left out."""
     finite = np.isfinite(prob).all(axis=1)
     confusion = confusion_matrix(data.labels[finite], prob[finite].argmax(axis=1), len(data.scheme))
     return float(accuracies(confusion)[1])
@@ -196,14 +207,14 @@ def repeated_run_tables(repeats: RepeatedRuns) -> dict[str, pd.DataFrame]:
 
 
 def result_tables(
-    runs: pd.DataFrame, answers: Sequence[SetPredictions], history: pd.DataFrame
+    runs: pd.DataFrame, predictions: Sequence[SetPredictions], history: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
     """Add spread, tiles and mean curves to the tables of runs and epochs."""
     return {
         "runs": runs,
         "histories": history,
-        "tiles": pd.concat([one.tile_table() for one in answers], ignore_index=True),
-        "spread": spread_table(runs, answers),
+        "tiles": pd.concat([one.tile_table() for one in predictions], ignore_index=True),
+        "spread": spread_table(runs, predictions),
         "curves": mean_curve_table(history),
     }
 

@@ -53,10 +53,10 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
 
     With ``runs`` above 1 the further models are written beside the first as ``NAME_run02.cellclass`` …; an
     ``ensemble`` of them is written as the first model, and every run beside it as ``NAME_run01.cellclass`` …. A run
-    whose model is there already, trained alike to its end, is taken as it is. Tables of all runs are written after each
-    of them: ``NAME_runs.csv``, a row per run and test set, ``NAME_histories.csv``, ``NAME_tiles.csv``,
-    ``NAME_spread.csv`` and ``NAME_curves.csv``. Figures of ``test`` sets go to ``NAME_tests.json``, the parameters to
-    ``NAME_settings.json``.
+    whose model was trained to its end before, with equal parameters and data, is reused. Tables of all runs are
+    written after each of them: ``NAME_runs.csv``, a row per run and test set, ``NAME_histories.csv``,
+    ``NAME_tiles.csv``, ``NAME_spread.csv`` and ``NAME_curves.csv``. The results of ``test`` sets go to
+    ``NAME_tests.json``, the parameters to ``NAME_settings.json``.
 
     Raises
     ------
@@ -74,9 +74,9 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     read = image_reader(params)
     data = read_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)
-    asked = params
-    params, told = resolve_auto_settings(params, data, task)
-    warnings = (*told, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
+    unresolved = params
+    params, about_settings = resolve_auto_settings(params, data, task)
+    warnings = (*about_settings, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
     tests = read_tests(params, data, task)
     copies = copies_in_tests(data, tests, task)
     warnings = tuple(dict.fromkeys((*warnings, *copies.values())))
@@ -84,10 +84,10 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         from napari_cellclass.engine.training.train import train
 
         model = train(data, params, params.out, task=task)
-        save_settings(asked, settings_beside(params.out))
+        save_settings(unresolved, settings_beside(params.out))
         KnownModels().remember(model)
         return TrainResult((model,), data, _test(model, tests, copies, params, task), warnings)
-    save_settings(asked, settings_beside(params.out))  # now, so that a series that was stopped can go on with it
+    save_settings(unresolved, settings_beside(params.out))  # now, so that an interrupted series can be resumed with it
     repeats = _train_runs(data, tests, params, task)
     models, names = list(repeats.models), short_set_names(list(tests))
     if params.ensemble:
@@ -104,7 +104,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
 
 
 def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path, TileDataset]:
-    """Read the test sets, so that what is wrong with one is told before hours of training."""
+    """Read the test sets, so that an error in one is reported before hours of training."""
     found: dict[Path, TileDataset] = {}
     for folder in params.test:
         found[folder] = read_test_set(
@@ -119,7 +119,7 @@ def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path,
 
 
 def copies_in_tests(data: TileDataset, tests: dict[Path, TileDataset], task: Task) -> dict[Path, str]:
-    """Say which test sets hold tiles that look like training tiles, a sentence each; each tile is read once."""
+    """Warn of test sets that hold near copies of training tiles, a sentence each; every tile is read once."""
     if not tests:
         return {}
     train = data.take(data.tile_indices(TRAIN))
@@ -150,11 +150,11 @@ def _train_runs(
         params.model_copy(update={"seed": params.seed + run, "out": run_model_path(params.out, run, params.ensemble)})
         for run in range(params.runs)
     ]
-    made = train_in_parallel([(data, one) for one in each], params.workers, task)
+    trained_now = train_in_parallel([(data, one) for one in each], params.workers, task)
     for run, one in enumerate(each):
         counted = count_runs(task, run, params.runs)
         trained = train_or_reuse(data, one, counted)
-        repeats.add(replace(trained, reused=trained.reused and one.out not in made), counted)
+        repeats.add(replace(trained, reused=trained.reused and one.out not in trained_now), counted)
         for name, table in repeated_run_tables(repeats).items():
             write_table(table, run_table_path(params.out, name))
     return repeats
@@ -179,9 +179,9 @@ def _test(
 
 def _write_tests(tests: dict[str, Evaluation], copies: dict[Path, str], out: Path) -> None:
     if tests:
-        told = {str(folder): text for folder, text in copies.items()}
+        warnings = {str(folder): text for folder, text in copies.items()}
         content = {
-            name: evaluation.to_json() | {"warnings": [told[name]] if name in told else []}
+            name: evaluation.to_json() | {"warnings": [warnings[name]] if name in warnings else []}
             for name, evaluation in tests.items()
         }
         write_json(test_results_path(out), content)
