@@ -1,4 +1,4 @@
-"""What slicing is going to write: which images, under which names, in which groups; nothing is written here."""
+"""Plan which tiles slicing writes: of which images, under which names, in which groups; nothing is written here."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class SliceJob:
     path, class_name
         The image, and the sub-folder of its tiles, or empty.
     source, group
-        What ``tiles.csv`` says of its tiles.
+        As they will stand in ``tiles.csv``.
     start
-        What its tiles' names begin with, e.g. ``Control_0001``.
+        The beginning of its tiles' names, e.g. ``Control_0001``.
     in_place
         Whether the image itself is the tile and only rotated copies are written, beside it.
     origin
-        What the image was cut from itself, if known.
+        The field that the image itself was cut from, if known.
     replaced
         Files of an earlier slicing, relative to the folder, that are removed when the new ones are there.
     error
@@ -71,13 +71,13 @@ class SliceJob:
 
     def file(self, params: SliceParams, row: int, col: int, grid: TileGrid, angle: int, suffix: str) -> str:
         """Name a tile, relative to the folder of results, with forward slashes."""
-        place = tile_position_suffix(row, col, grid.grid_shape) if is_cut(params) else ""
-        return _in_class(self.class_name, f"{self.start}{place}{angle_suffix(angle, params.angles)}{suffix}")
+        position = tile_position_suffix(row, col, grid.grid_shape) if is_cut(params) else ""
+        return _in_class(self.class_name, f"{self.start}{position}{angle_suffix(angle, params.angles)}{suffix}")
 
 
 @dataclass(frozen=True, eq=False)
 class SlicePlan:
-    """All images, and the list of tiles that lies in the folder of results already."""
+    """All images, and the list of tiles that is in the folder of results already."""
 
     jobs: tuple[SliceJob, ...]
     listed: pd.DataFrame = field(default_factory=empty_tile_list)
@@ -89,19 +89,19 @@ def is_cut(params: SliceParams) -> bool:
 
 
 def open_source(path: Path, params: SliceParams) -> SourceImage:
-    """Open the plane that is asked for."""
+    """Open the chosen plane of an image."""
     return read_image(path, t=params.t, z=params.z, scene=params.scene)
 
 
 def plan_slices(params: SliceParams, task: Task) -> SlicePlan:
-    """Find the images, give them names that are free, and check that nothing is in the way.
+    """Find the images, give their tiles unused names, and check that no file would be overwritten.
 
     Raises
     ------
     DatasetError, ImageError
         A folder without images.
     OutputError
-        A file exists; the first is named. With ``force`` it is going to be replaced.
+        A file exists; the first is named. With ``force`` it will be replaced.
     ParamsError
         Tiles would lie among the images that they are cut from.
     """
@@ -116,24 +116,24 @@ def plan_slices(params: SliceParams, task: Task) -> SlicePlan:
     jobs = []
     for done, (class_name, path) in enumerate(images):
         task.check("cancelled before anything was written")
-        task.progress("looking at images", done, len(images))
+        task.progress("reading images", done, len(images))
         origin = origins.find(path)
         if origin is not None and origin.angle:
-            continue  # copies of copies are not wanted
+            continue  # no copies of copies
         jobs.append(namer.job(path, class_name, origin))
     if not jobs:
-        raise ParamsError(f"{params.images[0]} holds rotated copies only; give the tiles that they were made of")
+        raise ParamsError(f"{params.images[0]} holds rotated copies only; give the tiles that they were made from")
     return SlicePlan(tuple(jobs), listed)
 
 
 class _Namer:
-    """Gives every image its number, and watches over names that are taken."""
+    """Gives every image its number and its tiles their names, each used once."""
 
     def __init__(self, params: SliceParams, listed: pd.DataFrame, images: int) -> None:
         self._params, self._out = params, _out(params)
         self._cut_before: dict[tuple[str, str], list[tuple[str, _Box]]] = defaultdict(list)
         self._used: dict[str, int] = defaultdict(int)
-        self._there: dict[str, set[str]] = {}
+        self._existing: dict[str, set[str]] = {}
         self._planned: dict[str, Path] = {}
         self._groups = dict(zip(listed["group"], listed["source"], strict=True))
         for row in listed.itertuples(index=False):
@@ -144,7 +144,7 @@ class _Namer:
         self._width = number_width(max(self._used.values(), default=0) + images)
 
     def job(self, path: Path, class_name: str, origin: TileOrigin | None) -> SliceJob:
-        """Give one image its number; what is wrong with it is in the job."""
+        """Give one image its number; an error of it is in the job."""
         source = origin.source if origin else path.resolve().as_posix()
         in_place = path.parent.resolve() == (self._out / class_name).resolve()
         if in_place and (is_cut(self._params) or not self._params.angles):
@@ -155,7 +155,7 @@ class _Namer:
             grid, suffix = self._params.grid(image), tile_suffix(image, self._params.format)
         except CellClassError as error:
             return SliceJob(path, class_name, error=str(error))
-        known = () if in_place else self._known(job)
+        known = () if in_place else self._files_cut_before(job)
         if known and not self._params.force:
             raise OutputError(
                 f"{self._out / known[0]} exists, because {path.name} was cut before; --force writes over it"
@@ -164,7 +164,7 @@ class _Namer:
         self._claim(job, grid, suffix)
         return job
 
-    def _known(self, job: SliceJob) -> tuple[str, ...]:
+    def _files_cut_before(self, job: SliceJob) -> tuple[str, ...]:
         """List the files that were cut from this image, or from its part of the field, before."""
         before = self._cut_before.get((job.source, job.class_name), [])
         if job.origin is None:
@@ -195,19 +195,25 @@ class _Namer:
         return f"{start}_{number:0{self._width}d}"
 
     def _claim(self, job: SliceJob, grid: TileGrid, suffix: str) -> None:
-        """Take the names of an image's tiles, or say which is taken."""
+        """Reserve the names of an image's tiles.
+
+        Raises
+        ------
+        OutputError, ParamsError
+            A file of a name exists, or another image's tile has it.
+        """
         folder = self._out / job.class_name
-        if job.class_name not in self._there:
-            there = folder.iterdir() if folder.is_dir() else ()
-            self._there[job.class_name] = {entry.name.casefold() for entry in there}
-        taken = self._there[job.class_name]
+        if job.class_name not in self._existing:
+            entries = folder.iterdir() if folder.is_dir() else ()
+            self._existing[job.class_name] = {entry.name.casefold() for entry in entries}
+        used = self._existing[job.class_name]
         if job.replaced:
-            taken = taken - {PurePosixPath(file).name.casefold() for file in job.replaced}
+            used = used - {PurePosixPath(file).name.casefold() for file in job.replaced}
         angles = self._params.angles if job.in_place else (0, *self._params.angles)
         for row, col in zip(grid.row.tolist(), grid.col.tolist(), strict=True):
             for angle in angles:
                 file = job.file(self._params, row, col, grid, angle, suffix)
-                if PurePosixPath(file).name.casefold() in taken and not self._params.force:
+                if PurePosixPath(file).name.casefold() in used and not self._params.force:
                     raise OutputError(f"{self._out / file} exists; --force writes over it, or choose another --out")
                 other = self._planned.setdefault(file.casefold(), job.path)
                 if other != job.path:
@@ -221,7 +227,7 @@ def _out(params: SliceParams) -> Path:
 
 
 def _images(params: SliceParams) -> Iterator[tuple[str, Path]]:
-    """Give (class, image) of everything that was named, each image once, in natural order."""
+    """List (class, image) of all given images, each once, in natural order."""
     found: dict[Path, tuple[str, Path]] = {}
     for path in params.images:
         if path.is_dir() and path.suffix.lower() != ".zarr":

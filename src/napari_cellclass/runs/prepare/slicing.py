@@ -31,13 +31,13 @@ from napari_cellclass.core.tiles.streaming import iterate_tile_rows
 from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 from napari_cellclass.runs.prepare.slice_plan import SliceJob, is_cut, open_source, plan_slices
 
-# Two rows of tiles wait to be written while a third is read.
+# Two rows of tiles are written while a third is read.
 _WAITING_ROWS = 2
 
 
 @dataclass(frozen=True)
 class SliceOutcome:
-    """What became of one image.
+    """What was written of one image.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class SliceOutcome:
 
 @dataclass(frozen=True)
 class SliceReport:
-    """What became of all images, in the order in which they were cut."""
+    """What was written of all images, in the order in which they were cut."""
 
     out: Path
     outcomes: tuple[SliceOutcome, ...]
@@ -85,7 +85,7 @@ class SliceReport:
 
 
 def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
-    """Cut images into tiles, write them with their rotated copies, and list all in ``tiles.csv``, last.
+    """Cut images into tiles, write them with their rotated copies and, last, the list ``tiles.csv``.
 
     Tiles of an image that turns out to be damaged are removed again; when cancelled or interrupted, those that
     were finished are kept and listed.
@@ -93,7 +93,7 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
     Parameters
     ----------
     params
-        Images, settings and the folder to write to; tiles there already are added to.
+        Images, settings and the folder to write to; tiles that are in it already stay listed.
     task
         Reports the finished images or, with one image, the finished tiles; checked between tiles.
 
@@ -125,14 +125,14 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
                     break
     finally:
         written.save()
-        if written.rows:  # those of earlier runs are kept, as their tiles are
+        if written.rows:  # settings of earlier runs are kept, as their tiles are
             save_settings(params, out / SETTINGS_FILE, replace=False)
     return SliceReport(out, tuple(outcomes), stopped)
 
 
 @contextlib.contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Give threads to rotate, compress and write in, which all release the GIL; none is left when it ends."""
+    """Give threads that rotate, compress and write, which all release the GIL; none is left after the block."""
     pool = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)), thread_name_prefix="slice")
     try:
         yield pool
@@ -142,15 +142,15 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
 
 @dataclass
 class _Written:
-    """The list of tiles as it grows."""
+    """The list of tiles, old and new, while images are cut."""
 
     out: Path
     listed: pd.DataFrame
     rows: list[dict[str, Any]] = field(default_factory=list)
-    gone: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
 
     @functools.cached_property
-    def before(self) -> set[str]:
+    def listed_files(self) -> set[str]:
         """The files that were listed before."""
         return set(self.listed["file"])
 
@@ -164,12 +164,12 @@ class _Written:
         for file in files:
             if (self.out / file).resolve() != image.resolve():
                 (self.out / file).unlink(missing_ok=True)
-                self.gone.add(file)
+                self.removed.add(file)
 
     def save(self) -> None:
         """Write the list: earlier tiles, then the new ones by name."""
         rows = {row["file"]: row for row in self.rows}
-        kept = self.listed[~self.listed["file"].isin(self.gone | set(rows))]
+        kept = self.listed[~self.listed["file"].isin(self.removed | set(rows))]
         new = pd.DataFrame([rows[file] for file in sorted(rows)], columns=list(COLUMNS))
         if len(kept) + len(new) or len(self.listed):
             write_tile_list(self.out, pd.concat([kept, new], ignore_index=True) if len(kept) else new)
@@ -182,7 +182,7 @@ def _slice_image(
     pool: ThreadPoolExecutor,
     task: Task,
 ) -> tuple[SliceOutcome, bool]:
-    """Cut one image; give what became of it, and whether it was cancelled."""
+    """Cut one image; give its outcome, and whether it was cancelled."""
     outcome = SliceOutcome(job.path, job.class_name, error=job.error)
     if job.error:
         return outcome, False
@@ -217,19 +217,19 @@ def _cut(
 ) -> int:
     """Write the tiles of one image; give how many were dropped as background."""
     source = open_source(job.path, params)
-    everything = params.grid(source)
-    scores = background_scores(source, everything, params.background, task)
+    all_tiles = params.grid(source)
+    scores = background_scores(source, all_tiles, params.background, task)
     kept = foreground_tiles(scores, params.background, params.background_limit)
-    grid = everything.take(kept)
+    grid = all_tiles.take(kept)
     write = _TileWriter(job, params, source, grid, tile_suffix(source, params.format), written)
     waiting: deque[list[Future[None]]] = deque()
     done, total = 0, len(grid) * (1 + len(params.angles))
     try:
-        for places, tiles in iterate_tile_rows(source, grid):
+        for tile_indices, tiles in iterate_tile_rows(source, grid):
             waiting.append(
                 [
-                    pool.submit(write, place, tile, angle)
-                    for place, tile in zip(places.tolist(), tiles, strict=True)
+                    pool.submit(write, tile_index, tile, angle)
+                    for tile_index, tile in zip(tile_indices.tolist(), tiles, strict=True)
                     for angle in (0, *params.angles)
                 ]
             )
@@ -240,17 +240,17 @@ def _cut(
             done += _finish(waiting.popleft(), task)
             task.progress("slicing", done, total)
     finally:
-        left = [future for row in waiting for future in row]
-        for future in left:
+        remaining = [future for row in waiting for future in row]
+        for future in remaining:
             future.cancel()
-        for future in left:
+        for future in remaining:
             if not future.cancelled():
                 future.exception()  # waits: nothing is written any more after this
     return int((~kept).sum())
 
 
 def _finish(futures: list[Future[None]], task: Task) -> int:
-    """Wait for a row of tiles; when cancelled, for those only that are being written."""
+    """Wait for a row of tiles; when cancelled, only for those that are being written."""
     try:
         for future in as_completed(futures):
             future.result()
@@ -273,25 +273,25 @@ class _TileWriter:
     suffix: str
     written: _Written
 
-    def __call__(self, place: int, tile: NDArray[Any], angle: int) -> None:
+    def __call__(self, tile_index: int, tile: NDArray[Any], angle: int) -> None:
         if self.job.in_place and not angle:
-            self._list_original(place, tile)
+            self._list_original(tile_index, tile)
             return
         pixels = to_storable_dtype(rotate_tile(tile, angle) if angle else tile)
-        row, col = int(self.grid.row[place]), int(self.grid.col[place])
+        row, col = int(self.grid.row[tile_index]), int(self.grid.col[tile_index])
         file = self.job.file(self.params, row, col, self.grid, angle, self.suffix)
         content_hash = SourceImage(pixels).image_id
         write_tile(self.written.out / file, pixels, self.source, content_hash)
-        self.written.rows.append(self._row(place, file, angle, content_hash))
+        self.written.rows.append(self._row(tile_index, file, angle, content_hash))
 
-    def _list_original(self, place: int, tile: NDArray[Any]) -> None:
+    def _list_original(self, tile_index: int, tile: NDArray[Any]) -> None:
         file = f"{self.job.class_name}/{self.job.path.name}" if self.job.class_name else self.job.path.name
-        if file not in self.written.before:
-            self.written.rows.append(self._row(place, file, 0, SourceImage(np.asarray(tile)).image_id))
+        if file not in self.written.listed_files:
+            self.written.rows.append(self._row(tile_index, file, 0, SourceImage(np.asarray(tile)).image_id))
 
-    def _row(self, place: int, file: str, angle: int, content_hash: str) -> dict[str, Any]:
-        origin, box = self.job.origin, self.grid.boxes[place].tolist()
-        row, col = int(self.grid.row[place]), int(self.grid.col[place])
+    def _row(self, tile_index: int, file: str, angle: int, content_hash: str) -> dict[str, Any]:
+        origin, box = self.job.origin, self.grid.boxes[tile_index].tolist()
+        row, col = int(self.grid.row[tile_index]), int(self.grid.col[tile_index])
         if origin is not None:
             box = [a + b for a, b in zip(box, origin.box[:2] * 2, strict=True)]
             if not is_cut(self.params):

@@ -108,7 +108,7 @@ def _begin_worker(stop: Any, threads: int) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    from napari_cellclass.engine.common.environment import use_threads
+    from napari_cellclass.engine.common.environment import set_tensorflow_threads
 
     set_tensorflow_threads(threads)
 

@@ -1,4 +1,4 @@
-"""What a training set looks like before it is trained on: its split, and tiles as the network sees them."""
+"""Preview a training: the split of its tiles, and some of them as network input."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class TrainingPreview:
     groups
         A row per group: group, and tiles of train, validation, test and ``""`` (left out).
     warnings
-        What makes the figures of such a training less honest, a sentence each.
+        What would make the accuracy of such a training misleading, a sentence each.
     skipped
         How many files were left out.
     tiles
-        float32, shape (n, H, W, C): training tiles as network input, 0 to 1 and a little beyond.
+        float32, shape (n, H, W, C): training tiles as network input, about 0 to 1.
     titles
         Their classes.
     before, after
@@ -77,10 +77,10 @@ class TrainingPreview:
 
     def summary(self) -> str:
         """Say in a sentence how the tiles are split."""
-        held, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
+        held_out, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
         text = (
             f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
-            f"{self.table[VALIDATION].sum():,} of {counted(held, 'group')} are held out, to see how good it is."
+            f"{self.table[VALIDATION].sum():,} of {counted(held_out, 'group')} are held out for validation."
         )
         return text + (f" {self.skipped} file(s) cannot be used and are left out." if self.skipped else "")
 
@@ -189,11 +189,11 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
         table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
     groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
     found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
-    seen = filter(None, (_seen_before(data, test) for test in tests))
+    overlaps = filter(None, (_test_on_training_warning(data, test) for test in tests))
     warnings = (
         *split_warnings(data),
         *about_settings,
-        *seen,
+        *overlaps,
         *found,
     )  # the split's own tell more of a class in one group
     return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after, params)
@@ -228,13 +228,13 @@ def _split(data: TileDataset) -> NDArray[np.object_]:
 def split_warnings(data: TileDataset) -> tuple[str, ...]:
     """Say what keeps the held-out tiles from being a fair test."""
     groups = group_table(data)
-    torn = groups["group"][(groups[TRAIN] > 0) & (groups[VALIDATION] > 0)].tolist()
+    divided = groups["group"][(groups[TRAIN] > 0) & (groups[VALIDATION] > 0)].tolist()
     warnings = []
-    if torn:
-        classes = sorted({data.scheme.names[i] for i in np.unique(data.labels[np.isin(data.groups, torn)])})
+    if divided:
+        classes = sorted({data.scheme.names[i] for i in np.unique(data.labels[np.isin(data.groups, divided)])})
         warnings.append(
-            f"no other field holds the same classes as {first_few(torn)}, so {first_few(classes)} is validated on the "
-            "right-hand part of the field that it is trained on: the accuracy will look better than it is on a "
+            f"no other field holds the same classes as {first_few(divided)}, so {first_few(classes)} is validated on "
+            "the right-hand part of the field that it is trained on: the accuracy will look better than it is on a "
             "new field. Label a second field to be sure"
         )
     few = [row.class_name for row in split_table(data).itertuples() if row.validation < 5]
@@ -243,14 +243,14 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _seen_before(data: TileDataset, test: TileDataset) -> str:
+def _test_on_training_warning(data: TileDataset, test: TileDataset) -> str:
     """Say how many images of a test set are trained on, or nothing."""
     trained = {data.image_ids[i] for i in np.unique(data.image[data.split != ""])}
-    seen = sum(image_id in trained for image_id in test.image_ids)
-    if not seen:
+    shared = sum(image_id in trained for image_id in test.image_ids)
+    if not shared:
         return ""
     return (
-        f"{seen} of {len(test.image_ids)} images to test on are also trained or validated on: the figures on them "
+        f"{shared} of {len(test.image_ids)} images to test on are also trained or validated on: the figures on them "
         "say nothing about new fields. Choose other images to test on"
     )
 
@@ -258,15 +258,16 @@ def _seen_before(data: TileDataset, test: TileDataset) -> str:
 def _sample(data: TileDataset, params: TrainParams, task: Task) -> tuple[TileDataset, TilePixels]:
     """Take some training tiles and their pixels, drawn with the training's seed."""
     chosen = np.random.default_rng(params.seed).permutation(data.tile_indices(TRAIN))
-    # In turn from each class, so that a rare one is seen; and a validation tile each, which are asked for.
-    turn = np.zeros(len(chosen), np.int64)
+    # One tile of each class, then the next of each, so that rare ones are among them; and, as reading the pixels needs
+    # it, a validation tile of each.
+    rank = np.zeros(len(chosen), np.int64)
     for label in range(len(data.scheme)):
         mine = data.labels[chosen] == label
-        turn[mine] = np.arange(mine.sum())
-    chosen = chosen[np.argsort(turn, kind="stable")][:_SAMPLE_TILES]
-    held = [
+        rank[mine] = np.arange(mine.sum())
+    chosen = chosen[np.argsort(rank, kind="stable")][:_SAMPLE_TILES]
+    held_out = [
         data.tile_indices(VALIDATION)[data.labels[data.tile_indices(VALIDATION)] == k][0]
         for k in range(len(data.scheme))
     ]
-    part = data.take(np.concatenate([chosen, held]))
-    return part, load_pixels(part, params, task)
+    sample = data.take(np.concatenate([chosen, held_out]))
+    return sample, load_pixels(sample, params, task)

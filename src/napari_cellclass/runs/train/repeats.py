@@ -93,7 +93,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     trained, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
     asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _IRRELEVANT)
     asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
-    asked["learning_rate"] = learning_rate_of(params.network, params.learning_rate, params.as_published)
+    asked["learning_rate"] = peak_learning_rate(params.network, params.learning_rate, params.as_published)
     same = all(trained.get(name) == value for name, value in asked.items())
     whole = trained.get("epochs_trained") == trained.get("epoch_kept") == asked["epochs"]
     return bundle if same and whole and known.get("hash") == data.data_hash else None
