@@ -84,7 +84,7 @@ def test_a_tile_is_read_from_its_box_and_says_what_the_table_says() -> None:
     source = one.data.read(Path("field.tif"))
     for tile, place in zip(tiles, places, strict=True):
         row = table.loc[place]
-        assert (tile.place, tile.true_class, tile.class_name) == (place, row["true_class"], row["class_name"])
+        assert (tile.tile_index, tile.true_class, tile.class_name) == (place, row["true_class"], row["class_name"])
         assert tile.confidence == pytest.approx(row["confidence"])
         grey = source.read(0, place * SIDE, SIDE, (place + 1) * SIDE)[..., 0].astype(float).ravel()
         assert np.corrcoef(grey, tile.pixels[..., 0].ravel())[0, 1] > 0.99
@@ -109,7 +109,7 @@ def test_a_point_on_a_page_is_in_the_tile_that_is_drawn_there(width: int) -> Non
         y, x = np.argwhere((picture[..., :3] == colour).all(axis=2)).mean(axis=0)
         under = tile_at(tiles, width, x, y)
         assert under is not None
-        assert under.place == i
+        assert under.tile_index == i
     assert tile_at(tiles, width, width / 2, 3 * panel_height(tiles, width)) is None
 
 

@@ -50,8 +50,8 @@ def table(out: Path) -> pd.DataFrame:
 
 def files(out: Path) -> list[str]:
     """List the tiles that were written, without their table and the settings beside them."""
-    beside = {"tiles.csv", "settings.json"}
-    return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p.name not in beside)
+    tiles = [p for p in out.rglob("*") if p.is_file() and p.name != "tiles.csv" and p.suffix != ".json"]
+    return sorted(p.relative_to(out).as_posix() for p in tiles)
 
 
 def check(out: Path) -> pd.DataFrame:
