@@ -1,1 +1,1 @@
-"""Many tiles, many fields: what the command line and the widgets both call."""
+"""What the command line and the widgets both call: each verb from its parameters to its results."""

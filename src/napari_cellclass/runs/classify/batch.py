@@ -34,7 +34,7 @@ __all__ = ["FieldOutcome", "RunReport", "classify_files", "output_stems", "parse
 
 @dataclass(frozen=True, eq=False)
 class RunReport:
-    """What became of all images.
+    """The outcomes of all images and the tables made of them.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class RunReport:
         return sum(outcome.reused for outcome in self.outcomes)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the content of ``report.json``."""
+        """Return the content of ``report.json``."""
         return {
             "program": f"napari-cellclass {napari_cellclass.__version__}",
             "model_id": self.model_id,
@@ -124,7 +124,7 @@ def classify_files(
     if params.wells is not None and params.wells.resolve() == (params.out / WELL_TABLE).resolve():
         raise ParamsError(f"--wells {params.wells} would be written over by the run's own table; rename it")
     wells = WellList.read(params.wells)
-    # Here and once, so that all fields of a plate are classified in one precision, whichever machine has which.
+    # Here and once, so that all fields of a plate are classified in one precision, whatever the machines support.
     precision, warning = choose_precision(model, params.precision, params.engine)
     params = params.model_copy(update={"precision": precision})
     jobs = _jobs(params, model)
@@ -236,7 +236,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FieldJob]:
 
 
 def _threads(params: ClassifyParams) -> int | None:
-    """Give the threads of a process; None leaves it to the engine, or to what a worker of a cluster may use."""
+    """Return the threads of a process; None leaves it to the engine, or to what a worker of a cluster may use."""
     return params.threads or (engine_threads(params.workers) if params.workers > 1 else None)
 
 

@@ -74,7 +74,7 @@ class ModelPlugin(WorkerPlugin):
 def classify_on_cluster(
     jobs: Sequence[FieldJob], model: ModelBundle, address: str, task: Task
 ) -> Generator[FieldOutcome]:
-    """Classify images on a Dask cluster, and give each outcome as soon as it is there.
+    """Classify images on a Dask cluster, and yield each outcome as soon as it is ready.
 
     Dask sends the images of a worker that is lost to others; an error that is not the image's own is retried twice.
 

@@ -37,11 +37,11 @@ class Predictor(Protocol):
         """The engine's name."""
 
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
-        """Give probabilities (n, K) of raw tiles (n, h, w, C) of a field with these levels."""
+        """Return probabilities (n, K) of raw tiles (n, h, w, C) of a field with these levels."""
 
 
 def precision_of(engine: Predictor) -> str:
-    """Give the precision of what runs a network: f32 where it has none of its own."""
+    """Return the precision of what runs a network: f32 where it has none of its own."""
     return str(getattr(engine, "precision", "f32"))
 
 
@@ -232,7 +232,7 @@ def _pixel_warnings(low: float, high: float, nonfinite: int, total: int) -> Iter
 
 def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high: float) -> Iterator[str]:
     dtype, spec = bundle.manifest.data.get("dtype"), bundle.preprocess
-    if low > high:  # no tile holds pixels that are numbers
+    if low > high:  # no tile has finite pixels
         return
     if spec.percentiles is not None:
         spec = spec.model_copy(update={"low": -np.inf, "high": np.inf})

@@ -59,7 +59,7 @@ def write_field(table: TileTable, folder: Path, stem: str, signed: Mapping[str, 
 
 
 def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> FieldSummary | None:
-    """Give the summary of a field whose files are whole, unchanged and of an equal signature; else None."""
+    """Return the summary of a field whose files are whole, unchanged and of an equal signature; else None."""
     try:
         record = json.loads((folder / f"{stem}{RECORD}").read_text(encoding="utf-8"))
         same = record["signature"] == signed
@@ -72,7 +72,7 @@ def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> Fiel
 
 
 def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) -> None:
-    """Refuse a folder where a run would write over an image to classify, or over a file that is of no run.
+    """Refuse a folder where a run would write over an image to classify, or over a file that no run has written.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
 
 
 def _holds_results(folder: Path) -> bool:
-    """Tell whether a run has written to a folder, be it one that was killed at its first file."""
+    """Whether a run has written to a folder, be it one that was killed at its first file."""
     if (folder / LOCK).exists() or any(folder.glob(f"*{RECORD}")):
         return True
     try:

@@ -29,7 +29,7 @@ _CHECK_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class FieldJob:
-    """One image to classify: paths and settings only, so that it can be sent anywhere.
+    """One image to classify: paths and settings only, so that it can be sent to another process.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class FieldJob:
     threads: int | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """Give the settings that decide the tables, JSON-able."""
+        """Return the settings that decide the tables, JSON-able."""
         t, z, scene = self.plane
         non_default: dict[str, Any] = {"resample": True} if self.resample else {}
         non_default |= {"precision": self.precision} if self.precision != "f32" else {}
@@ -97,7 +97,7 @@ class FieldJob:
 
 @dataclass(frozen=True)
 class FieldOutcome:
-    """What became of one image; ``error`` is empty when its tables are there.
+    """The outcome of one image; ``error`` is empty when its tables are there.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class FieldOutcome:
     traceback: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Give the entry of ``report.json``."""
+        """Return the entry of ``report.json``."""
         return {
             "image": self.image,
             "stem": self.stem,
@@ -169,7 +169,7 @@ def classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Field
     CancelledError
         The task was cancelled, or the run that the image belongs to has ended; nothing was written.
     CellClassError
-        In one line, what the user can mend.
+        In one line, what the user can correct.
     """
     with single_threaded(job.threads == 1):
         return _classify_and_write(job, engines, task)
@@ -200,7 +200,7 @@ def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Fiel
 
 
 def run_ended_check(job: FieldJob) -> Callable[[], bool]:
-    """Make a check that says so, within a second, when the run that an image belongs to has ended."""
+    """Make a check that returns True, within a second, when the run that an image belongs to has ended."""
     state = {"checked": time.monotonic(), "ended": False}
 
     def ended() -> bool:

@@ -28,12 +28,12 @@ _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def engine_threads(workers: int) -> int:
-    """Give the threads of each of so many processes, so that together they use all cores."""
+    """Return the number of threads per process with which so many processes use all cores."""
     return max(1, (os.cpu_count() or 1) // workers)
 
 
 def classify_in_processes(jobs: Sequence[FieldJob], workers: int, task: Task) -> Generator[FieldOutcome]:
-    """Classify images in several processes, and give each outcome as soon as it is there.
+    """Classify images in several processes, and yield each outcome as soon as it is ready.
 
     When a process is killed, the images that were being classified are classified again, each alone in a new
     process: an image whose process is killed again has failed, the others go on.
@@ -75,7 +75,7 @@ def _killed() -> EngineError:
 
 
 def _stream(waiting: deque[FieldJob], workers: int, suspects: list[FieldJob], task: Task) -> Generator[FieldOutcome]:
-    """Give outcomes until all are done, or a process was killed: its images then go to ``suspects``."""
+    """Yield outcomes until all are done, or a process was killed: its images then go to ``suspects``."""
     running: dict[Future[FieldOutcome], FieldJob] = {}
     broken = False
     with _pool(workers) as pool:

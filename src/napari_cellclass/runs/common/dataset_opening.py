@@ -18,13 +18,13 @@ from napari_cellclass.core.quality.brightness import check_classes_by_brightness
 
 
 def image_reader(params: PlaneParams) -> ReadImage:
-    """Give what opens the plane of an image that is asked for."""
+    """Return a function that opens the chosen plane of an image."""
     # A partial can be sent to another process, a local function cannot.
     return functools.partial(read_image, t=params.t, z=params.z, scene=params.scene)
 
 
 def grid_maker(params: CheckParams | TrainParams) -> GridOf | None:
-    """Give what cuts a field into tiles, or None where every image is a tile.
+    """Return a function that cuts a field into tiles, or None where every image is a tile.
 
     Raises
     ------

@@ -59,7 +59,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def use(self, key: EngineKey, load: Callable[[], ModelBundle]) -> Iterator[tuple[ModelBundle, Engine]]:
-        """Give a model and its engine, open for as long as the block lasts.
+        """Yield a model and its engine, open for as long as the block lasts.
 
         Parameters
         ----------

@@ -1,1 +1,1 @@
-"""Test sets through a model, and whether the result is to be trusted."""
+"""Evaluation of models on test sets, and whether the results can be trusted."""

@@ -125,7 +125,7 @@ def evaluate_test_sets(
     stress: bool = False,
     task: Task = NO_TASK,
 ) -> tuple[EvaluatedSet, ...]:
-    """Evaluate a model on every test set, and see whether that is to be trusted.
+    """Evaluate a model on every test set, and check whether the result can be trusted.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def evaluate_dataset(
     task: Task = NO_TASK,
     name: str = "the test set",
 ) -> Evaluation:
-    """Classify labelled tiles of a data set, and compare; ``name`` stands in errors.
+    """Classify labelled tiles of a data set, and compare; ``name`` is used in error messages.
 
     Raises
     ------

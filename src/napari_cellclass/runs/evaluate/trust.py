@@ -1,4 +1,4 @@
-"""Whether an evaluated model is to be trusted: alarms, shortcuts, and robustness to perturbations."""
+"""Whether an evaluated model can be trusted: alarms, shortcuts, and robustness to perturbations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_PERTURBED_TILES = 1000
 
 @dataclass(frozen=True, eq=False)
 class TrustChecks:
-    """Whether an evaluated model is to be trusted.
+    """Whether an evaluated model can be trusted.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _report(evaluation: Evaluation, tile_indices: NDArray[np.int64]) -> EvalRepo
 
 
 def training_images_in(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ...]:
-    """Give the images that a model was trained on: of equal pixels, or cut from a field that it saw tiles of."""
+    """Return the images that a model was trained on: of equal pixels, or cut from a field that it saw tiles of."""
     images = bundle.manifest.data.get("images", ())
     ids, trained = {one["id"] for one in images}, _fields([Path(one["path"]) for one in images])
     cut, whole = {field for field, was_cut in trained if was_cut}, {field for field, _ in trained}
@@ -132,7 +132,7 @@ def training_images_in(data: TileDataset, bundle: ModelBundle) -> tuple[Path, ..
 
 
 def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
-    """Give the field of each image, itself or the one that its list of tiles names, and whether it was cut from it."""
+    """Return the field of each image (itself, or what its list of tiles names) and whether it was cut from it."""
     try:
         origins = TileOrigins({folder for path in paths for folder in (path.parent, path.parent.parent)})
     except DatasetError:  # a damaged list names no field

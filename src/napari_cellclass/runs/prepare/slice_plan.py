@@ -144,7 +144,7 @@ class _Namer:
         self._width = number_width(max(self._used.values(), default=0) + images)
 
     def job(self, path: Path, class_name: str, origin: TileOrigin | None) -> SliceJob:
-        """Give one image its number; an error of it is in the job."""
+        """Return one image its number; an error is noted in the job."""
         source = origin.source if origin else path.resolve().as_posix()
         in_place = path.parent.resolve() == (self._out / class_name).resolve()
         if in_place and (is_cut(self._params) or not self._params.angles):

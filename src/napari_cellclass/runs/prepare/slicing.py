@@ -132,7 +132,7 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
 
 @contextlib.contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Give threads that rotate, compress and write, which all release the GIL; none is left after the block."""
+    """Yield threads that rotate, compress and write, which all release the GIL; none is left after the block."""
     pool = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)), thread_name_prefix="slice")
     try:
         yield pool
@@ -182,7 +182,7 @@ def _slice_image(
     pool: ThreadPoolExecutor,
     task: Task,
 ) -> tuple[SliceOutcome, bool]:
-    """Cut one image; give its outcome, and whether it was cancelled."""
+    """Cut one image; return its outcome, and whether it was cancelled."""
     outcome = SliceOutcome(job.path, job.class_name, error=job.error)
     if job.error:
         return outcome, False
@@ -215,7 +215,7 @@ def _cut(
     pool: ThreadPoolExecutor,
     task: Task,
 ) -> int:
-    """Write the tiles of one image; give how many were dropped as background."""
+    """Write the tiles of one image; return how many were dropped as background."""
     source = open_source(job.path, params)
     all_tiles = params.grid(source)
     scores = background_scores(source, all_tiles, params.background, task)

@@ -92,7 +92,7 @@ class TrainRequest:
 
 @contextlib.contextmanager
 def data_on_disk(request: TrainRequest, task: Task) -> Iterator[TrainParams]:
-    """Give parameters whose data are on disk, for as long as the block lasts."""
+    """Yield parameters whose data are on disk, for as long as the block lasts."""
     if not request.fields:
         yield request.params
         return
@@ -176,7 +176,7 @@ def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, ta
 
 
 def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedField, str]]:
-    """Give the fields with labelled tiles, each with a file name of its own."""
+    """Return the fields with labelled tiles, each with a file name of its own."""
     labelled = [field for field in fields if len(field.tiles)]
     classes = sorted({str(name) for field in labelled for name in field.tiles["class_name"]})
     if len(classes) < 2:
@@ -193,7 +193,7 @@ def _tile_table(field: AnnotatedField, name: str, path: Path, group_by: str | No
 
 
 def unique_file_names(names: Sequence[str]) -> list[str]:
-    """Make file names, each another, of the names of fields."""
+    """Make unique file names of the names of fields."""
     found: list[str] = []
     for name in names:
         plain = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(". ")[:100] or "field"

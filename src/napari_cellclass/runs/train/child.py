@@ -159,7 +159,7 @@ class _Child:
             reader.start()
 
     def next_event(self) -> Mapping[str, Any] | None:
-        """Give the next event, an empty one after 50 ms without any, None at the end."""
+        """Return the next event, an empty one after 50 ms without any, None at the end."""
         try:
             line = self._lines.get(timeout=_POLL_S)
         except queue.Empty:
@@ -255,7 +255,7 @@ class _Child:
 
 
 def child_command(params: TrainParams, settings: Path) -> list[str]:
-    """Give the command that trains with the parameters in a file; ``-P``: never import from the current folder."""
+    """Return the command that trains with the parameters in a file; ``-P``: never import from the current folder."""
     return [
         sys.executable, "-P", "-m", "napari_cellclass", params.verb, f"--settings={settings}", "--progress=jsonl",
         "--no-quiet",

@@ -36,7 +36,7 @@ from napari_cellclass.runs.train.train import count_runs
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What an experiment has found.
+    """The result of an experiment.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Experiment:
     data
         The tiles, split as in the first run.
     trainings, reused
-        How many trainings it rests on, and how many of them were there already.
+        How many trainings it rests on, and how many of them had been trained before.
     notes
         What was left out, and why.
     warnings
@@ -245,7 +245,7 @@ class _RunningExperiment:
         write_json(params.out / "verdict.json", result.verdict.to_json() | about)
 
     def _held_out(self) -> SetPredictions:
-        """Give the predictions that are judged: those on the test sets or, without any, on the held-out groups."""
+        """Return the predictions that are judged: those on the test sets or, without any, on the held-out groups."""
         tests = [one for one in self.predictions if one.name != VALIDATION_SET]
         if not tests:
             return self.predictions[0]
@@ -274,7 +274,7 @@ def _evidence(held: SetPredictions, training: Iterable[float], **more: Any) -> E
 
 
 def _single_run_row(verdict: Verdict, run: Any) -> dict[str, Any]:
-    """Give the row of what one run alone would be judged to be."""
+    """Return the row of what one run alone would be judged to be."""
     found = verdict.evidence
     return {
         "run": run.run, "seed": run.seed, "verdict": verdict.word, "training": found.training.value,

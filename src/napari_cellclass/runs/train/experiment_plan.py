@@ -65,7 +65,7 @@ class ExperimentPlan:
         return params.runs * len(self.splits) + params.repeats * compared
 
     def jobs(self) -> Iterator[Job]:
-        """Give all trainings, those of one run one after the other."""
+        """Yield all trainings, those of one run one after the other."""
         params = self.params
         for run in range(params.runs):
             for fold in range(len(self.splits)):
@@ -79,26 +79,26 @@ class ExperimentPlan:
                 yield self.by_tile_job(i)
 
     def run_job(self, run: int, fold: int) -> Job:
-        """Give one of the repeated runs, on one of the splits; both count from 0."""
+        """Return one of the repeated runs, on one of the splits; both count from 0."""
         name = f"run{run + 1:02d}" + (f"_fold{fold + 1}" if len(self.splits) > 1 else "")
         return self.splits[fold], self._params(name, run)
 
     def shuffled_job(self, i: int) -> Job:
-        """Give a training on shuffled labels."""
+        """Return a training on shuffled labels."""
         return shuffle_training_labels(self.first, self.params.seed + i), self._params(f"shuffled{i + 1:02d}", i)
 
     def fraction_job(self, fraction: float, i: int) -> Job:
-        """Give a training on a fraction of the training tiles."""
+        """Return a training on a fraction of the training tiles."""
         how = self._params(f"part{fraction:g}_{i + 1:02d}", i, epochs=self._epochs(fraction))
         return subsample_training_tiles(self.first, fraction, self.params.seed + i), how
 
     def by_tile_job(self, i: int) -> Job:
-        """Give a training with single tiles held out rather than groups."""
+        """Return a training with single tiles held out rather than groups."""
         held_out = self.params.val_fraction if self.params.folds is None else 1 / self.params.folds
         return split_by_tile(self.data, held_out, self.params.seed + i), self._params(f"bytile{i + 1:02d}", i)
 
     def fractions(self) -> list[float]:
-        """Give the fractions of the training tiles that leave every class enough of them."""
+        """Return the fractions of the training tiles that leave every class enough of them."""
         fewest = min(np.bincount(self.first.labels[self.first.tile_indices(TRAIN)], minlength=len(self.first.scheme)))
         return [fraction for fraction in self.params.fractions if round(fraction * fewest) >= _MIN_TILES]
 

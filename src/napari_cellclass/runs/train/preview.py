@@ -34,7 +34,7 @@ _SAMPLE_TILES = 200
 
 @dataclass(frozen=True, eq=False)
 class TrainingPreview:
-    """A training set before it is trained on.
+    """How a training set is split, and what some of its tiles look like as network input.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class TrainingPreview:
     origin: PreviewOrigin | None = None
 
     def resolved(self, request: TrainRequest) -> TrainRequest:
-        """Give a request with the automatic settings as the preview resolved them, so that no tile is read again."""
+        """Return a request with the automatic settings as the preview resolved them, so that no tile is read again."""
         params = request.params.model_copy(update={"standardise": self.params.standardise})
         return replace(request, params=params)
 
@@ -195,7 +195,7 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
         *about_settings,
         *overlaps,
         *found,
-    )  # the split's own tell more of a class in one group
+    )  # the split's own warnings say more of a class in one group
     return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after, params)
 
 
@@ -221,7 +221,7 @@ def group_table(data: TileDataset) -> pd.DataFrame:
 
 
 def _split(data: TileDataset) -> NDArray[np.object_]:
-    """Give the split of every tile; a set that is not split is a test set."""
+    """Return the split of every tile; a set that is not split is a test set."""
     return data.split if (data.split != "").any() else np.full(len(data), TEST, object)
 
 

@@ -74,7 +74,7 @@ def train_or_reuse(
 
 
 def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None:
-    """Give the model at ``params.out`` if it was trained to its end with equal parameters and data; else None.
+    """Return the model at ``params.out`` if it was trained to its end with equal parameters and data; else None.
 
     Settings, seed and the hash of tiles, labels and split must be equal, and every part of the file must be as it
     was written. A training that starts from another model's weights is never reused, as that file may have changed.
@@ -184,7 +184,7 @@ class RepeatedRuns:
         return pd.concat(self.histories, ignore_index=True)
 
     def predictions(self) -> list[SetPredictions]:
-        """Give the predictions of all runs, set by set."""
+        """Return the predictions of all runs, set by set."""
         return [
             SetPredictions(
                 name, one.frame()[["path", "y0", "x0", "y1", "x1"]], one.labels, one.groups, one.scheme.names,
@@ -195,14 +195,14 @@ class RepeatedRuns:
 
 
 def balanced_accuracy(prob: NDArray[Any], data: TileDataset) -> float:
-    """Give the balanced accuracy of predictions (N, K); tiles without finite pixels are left out."""
+    """Return the balanced accuracy of predictions (N, K); tiles without finite pixels are left out."""
     finite = np.isfinite(prob).all(axis=1)
     confusion = confusion_matrix(data.labels[finite], prob[finite].argmax(axis=1), len(data.scheme))
     return float(accuracies(confusion)[1])
 
 
 def repeated_run_tables(repeats: RepeatedRuns) -> dict[str, pd.DataFrame]:
-    """Give the tables of finished runs by the end of a file's name: runs, histories, tiles, spread and curves."""
+    """Return the tables of finished runs by the end of a file's name: runs, histories, tiles, spread and curves."""
     return result_tables(repeats.runs(), repeats.predictions(), repeats.history())
 
 
