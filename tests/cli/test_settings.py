@@ -31,7 +31,7 @@ def refused(capsys: Any, *words: Any) -> str:
     line = capsys.readouterr().err.strip()
     assert "\n" not in line
     assert "unexpected" not in line
-    assert len(line) < 500
+    assert len(line) < 1000
     return line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -159,7 +160,7 @@ def spoil_json(content: bytes, rng: random.Random) -> bytes:
         if rng.random() < 0.15:
             del holder[key]
         else:
-            holder[key] = rng.choice(STRANGE)
+            holder[key] = copy.deepcopy(rng.choice(STRANGE))  # as it may be changed in turn
     return json.dumps(document).encode()
 
 

@@ -30,6 +30,8 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
 from napari_cellclass.core.labels.points_and_boxes import read_boxes_csv, read_points_csv
 from napari_cellclass.core.models.bundle import Manifest, open_bundle, write_bundle
+from napari_cellclass.core.params.settings_file import read_settings, write_settings
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
@@ -169,6 +171,11 @@ def use_journal(folder: Path, path: Path) -> None:
     Annotation.restore(ImageKey("abc", "x.png"), GRID, journal)
 
 
+def use_settings(path: Path) -> None:
+    """Read settings and check them, as every verb does first; each names a training of this folder."""
+    TrainParams.checked(**read_settings(path, TrainParams))
+
+
 def use_renaming(folder: Path, path: Path) -> None:
     """Undo a renaming whose journal came with somebody's data."""
     place = folder / "renamed"
@@ -217,6 +224,8 @@ def good_files(folder: Path) -> dict[str, Path]:
     paths["cut"] = folder / "tiles.csv"
     head = "file,class_name,source,row,col,y0,x0,y1,x1,angle,group,hash"
     paths["cut"].write_text(f"{head}\nfield.png,grain,well.tif,0,0,0,0,40,56,0,w1,abc\n")
+    paths["settings"] = folder / "settings.json"
+    write_settings(TrainParams.checked(data=folder, out=folder / "m.cellclass", rotate="-5:5"), paths["settings"])
     paths["renaming"] = folder / "renaming.json"
     moves = [["old.png", "a_0001.png"]]
     paths["renaming"].write_text(
@@ -233,7 +242,7 @@ def jobs(folder: Path) -> dict[str, Callable[[Path], Any]]:
         "annotation": AnnotationFile.read,
         "points": read_points_csv, "boxes": read_boxes_csv, "list": read_tiles_csv,
         "cut": lambda path: TileOrigins([path.parent], path.name), "renaming": lambda path: use_renaming(folder, path),
-        "journal": lambda path: use_journal(folder, path), "blind": use_blind,
+        "journal": lambda path: use_journal(folder, path), "blind": use_blind, "settings": use_settings,
     }  # fmt: skip
 
 
@@ -312,7 +321,7 @@ def special_files(folder: Path) -> list[tuple[str, Path]]:
             "x.geojson",
             json.dumps({"type": "Polygon", "coordinates": [square]}).replace("8", text[:4000] or "8", 1).encode(),
         )
-        for kind in ("annotation", "coco", "renaming", "tile geojson", "journal"):
+        for kind in ("annotation", "coco", "renaming", "tile geojson", "journal", "settings"):
             add(kind, "x.json", text.encode())
     million = ",".join(f"[{i % 9973},{i % 7919}]" for i in range(1_000_000))
     add("geojson", "million.geojson", f'{{"type":"Polygon","coordinates":[[{million}]]}}'.encode())

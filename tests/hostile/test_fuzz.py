@@ -63,7 +63,7 @@ def test_every_good_input_is_taken_and_enough_are_refused(reports: dict[str, dic
     """The law above would hold for a program that refuses, or takes, everything."""
     files = reports["job_files.py"]["counts"]
     assert {kind for kind in files if kind.endswith("whole refused")} == set()
-    for kind in ("bundle", "keras", "geojson", "coco", "annotation", "renaming", "table", "list", "blind"):
+    for kind in ("bundle", "keras", "geojson", "coco", "annotation", "renaming", "table", "list", "blind", "settings"):
         assert files.get(f"{kind} spoilt refused", 0) > 5, kind
     assert reports["job_images.py"]["counts"]["image spoilt taken"] > 100
     assert reports["job_images.py"]["counts"]["image spoilt refused"] > 100

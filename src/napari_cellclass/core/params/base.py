@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_cellclass.core.common.errors import ParamsError
 
-_MAX_SHOWN = 200
+_MAX_SHOWN = 400  # letters of a value, or of a message with one in it
 
 
 class Params(BaseModel):
@@ -66,9 +66,13 @@ def describe_problem(error: ValidationError, params: type[Params]) -> str:
     name = flag_of(params, str(problem["loc"][0])) if problem["loc"] else ""
     text = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "value_error" and not name:
-        return text
+        return _shortened(text)
     if problem["type"] == "missing":
         return f"{name} is needed, but was not given"
-    value = repr(problem["input"])
-    value = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
-    return f"{name} {value}: {text[:1].lower()}{text[1:]}"
+    return f"{name} {_shortened(repr(problem['input']))}: {_shortened(text[:1].lower() + text[1:])}"
+
+
+def _shortened(text: str) -> str:
+    """Leave the middle of a long text out: a message begins with the setting and ends with what to do."""
+    half = _MAX_SHOWN // 2
+    return text if len(text) <= _MAX_SHOWN else f"{text[:half]} ... {text[-half:]}"
