@@ -99,7 +99,7 @@ def test_the_preview_of_a_training_warns_of_what_the_check_warns_of(tmp_path: Pa
             Image.fromarray(noise(10 * k + i)).save(tmp_path / f"class{k}" / f"{i}.{suffix}")
     data = read_folders(tmp_path, lambda image: TileGrid.regular(image.shape, 16))
     found = preview_dataset(data, TrainParams(data=tmp_path, out=tmp_path / "m.cellclass"))
-    assert any("class and file format go together" in text for text in found.warnings)
+    assert any("the class is confounded with the file format" in text for text in found.warnings)
 
 
 def test_a_finding_is_one_line(seeded: Path, tmp_path: Path) -> None:

@@ -536,7 +536,7 @@ def test_an_evaluation_writes_into_no_tiles_and_over_no_labels(tmp_path: Path, i
     assert "would be written into the data" in refused(capsys, *words, tiles)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "tiles.csv").write_text("mine")
-    assert "is of no evaluation" in refused(capsys, *words, tmp_path / "out")
+    assert "was not written by an evaluation" in refused(capsys, *words, tmp_path / "out")
     assert (tmp_path / "out" / "tiles.csv").read_text() == "mine"
 
 

@@ -49,7 +49,7 @@ def test_too_few_groups_decide_nothing() -> None:
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(2, 12))
-def test_a_network_not_above_guessing_on_new_groups_never_counts_as_learned(
+def test_a_network_not_above_chance_on_new_groups_never_counts_as_learned(
     training: float, value: float, down: float, up: float, classes: int
 ) -> None:
     lo, hi = value * down, value + (1 - value) * up
@@ -59,8 +59,8 @@ def test_a_network_not_above_guessing_on_new_groups_never_counts_as_learned(
         assert found.word not in ("learned", "partly")
     if found.word == "learned":
         assert value >= (1 + 1 / classes) / 2
-    kept = generalised_fraction(found.evidence)
-    assert kept is None or 0 <= kept <= 1
+    fraction = generalised_fraction(found.evidence)
+    assert fraction is None or 0 <= fraction <= 1
 
 
 def test_the_words_hold_the_numbers() -> None:

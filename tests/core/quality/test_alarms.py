@@ -39,16 +39,16 @@ def test_one_class_for_everything_is_an_alarm() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_a_loss_near_that_of_guessing_is_an_alarm(classes: int) -> None:
+def test_a_loss_near_that_of_chance_is_an_alarm(classes: int) -> None:
     figures = report(0.97, classes=classes, groups=20)
     assert codes([{"loss": 0.96 * math.log(classes), "accuracy": 0.5}], figures) == {"loss-of-guessing"}
     assert codes([{"loss": 0.9 * math.log(classes), "accuracy": 0.5}], figures) == set()
 
 
-def test_where_texture_joined_the_loss_of_the_network_alone_is_no_alarm_but_guessing_is() -> None:
+def test_where_texture_joined_the_loss_of_the_network_alone_is_no_alarm_but_chance_is() -> None:
     row = [{"loss": 0.69, "accuracy": 0.5}]
-    assert training_alarms(row, report(0.97), helped=True) == ()
-    assert "nothing-learned" in {alarm.code for alarm in training_alarms(row, report(0.5), helped=True)}
+    assert training_alarms(row, report(0.97), texture_joined=True) == ()
+    assert "nothing-learned" in {alarm.code for alarm in training_alarms(row, report(0.5), texture_joined=True)}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -72,7 +72,7 @@ def test_two_held_out_groups_that_are_all_right_are_a_note_and_no_warning() -> N
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0, 1), st.integers(1, 20), st.integers(0, 99))
-def test_an_interval_that_holds_guessing_never_goes_without_a_word(right: float, groups: int, seed: int) -> None:
+def test_an_interval_that_holds_chance_is_never_left_unreported(right: float, groups: int, seed: int) -> None:
     figures = report(right, groups=groups, seed=seed)
     value = figures.balanced_accuracy
     occurring = int(np.count_nonzero(np.sum(figures.confusion, axis=1)))

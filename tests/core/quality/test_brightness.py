@@ -30,12 +30,12 @@ def params(folder: Path, **more: object) -> TrainParams:
     return TrainParams.checked(data=folder, out=folder / "m.cellclass", tile_px=32, **more)
 
 
-def test_brightness_is_kept_where_it_alone_tells_the_classes_apart(tmp_path: Path) -> None:
+def test_brightness_is_kept_where_it_alone_separates_the_classes(tmp_path: Path) -> None:
     data = fields(tmp_path, 2, 0)
-    how, (told,) = resolve_auto_settings(params(tmp_path), data)
-    assert how.standardise == "none"
-    assert "brightness and contrast alone reach 1.00 on held-out groups" in told
-    assert "Check that all classes were exposed alike" in told
+    settings, (text,) = resolve_auto_settings(params(tmp_path), data)
+    assert settings.standardise == "none"
+    assert "brightness and contrast alone reach 1.00 on held-out groups" in text
+    assert "Check that all classes were exposed equally" in text
 
 
 @pytest.mark.parametrize(("brighter", "smoother"), [(1, 2), (2, 2), (1, 0)])
@@ -43,8 +43,8 @@ def test_tiles_are_brought_to_one_brightness_where_texture_serves_as_well(
     tmp_path: Path, brighter: float, smoother: float
 ) -> None:
     data = fields(tmp_path, brighter, smoother)
-    how, told = resolve_auto_settings(params(tmp_path), data)
-    assert (how.standardise, told) == ("tile", ())
+    settings, warnings = resolve_auto_settings(params(tmp_path), data)
+    assert (settings.standardise, warnings) == ("tile", ())
 
 
 def test_with_few_groups_nothing_is_said(tmp_path: Path) -> None:

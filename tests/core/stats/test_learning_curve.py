@@ -49,7 +49,7 @@ def test_it_says_how_many_more_tiles_an_accuracy_asks_for() -> None:
     text = learning_curve_advice(curve, {"Snf7": 40, "control": 120}, "Snf7")
     assert text.startswith("about ")
     assert "more tiles for 90 %" in text
-    assert "of them of 'Snf7', which is recognised least (95 % confidence interval" in text
+    assert "of them of 'Snf7', which has the lowest recall (95 % confidence interval" in text
 
 
 def test_a_flat_curve_says_that_more_tiles_would_not_help() -> None:
@@ -61,7 +61,7 @@ def test_a_flat_curve_says_that_more_tiles_would_not_help() -> None:
 def test_a_noisy_curve_does_not_promise_anything() -> None:
     noisy = 0.6 + np.random.default_rng(3).normal(0, 0.15, len(TILES))
     text = learning_curve_advice(fit_learning_curve(points(noisy)), {"a": 80, "b": 80}, "a")
-    assert "cannot be told" in text or "no upper limit" in text
+    assert "cannot be decided" in text or "no upper limit" in text
 
 
 def test_what_is_perfect_needs_no_more() -> None:

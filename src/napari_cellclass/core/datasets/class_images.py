@@ -128,7 +128,7 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[st
 
 
 def group_name(path: Path, pattern: str | None) -> str:
-    """Give the group of an image: the first group of ``pattern`` on its name, or its own name.
+    """Return the group of an image: the first group of ``pattern`` on its name, or its own name.
 
     Raises
     ------

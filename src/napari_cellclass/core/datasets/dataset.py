@@ -108,7 +108,7 @@ class TileDataset:
         return digest.hexdigest()
 
     def tile_indices(self, split: str) -> NDArray[np.int64]:
-        """Give the indices of the tiles of a split."""
+        """Return the indices of the tiles of a split."""
         return np.flatnonzero(self.split == split)
 
     def without_rotated_copies(self) -> TileDataset:
@@ -157,7 +157,7 @@ class TileDataset:
                 yield int(place), source.read(*(int(v) for v in self.boxes[place]))
 
     def levels_lookup(self, spec: PreprocessSpec, task: Task = NO_TASK) -> Callable[[int], NDArray[np.float64] | None]:
-        """Give a function from a tile's place to its field's levels, see :func:`field_levels`.
+        """Return a function from a tile's place to its field's levels, see :func:`field_levels`.
 
         Each image is read once more, where ``spec`` asks for its percentiles.
         """

@@ -28,7 +28,7 @@ class DatasetFolder:
 
 
 def is_dataset_folder(folder: Path) -> bool:
-    """Tell whether a folder holds a list of cut tiles, or at least two sub-folders with images.
+    """Return whether a folder holds a list of cut tiles, or at least two sub-folders with images.
 
     Only names are read, at most ``_MOST_ENTRIES`` of each folder; Zarr images and unreadable folders are none.
     """

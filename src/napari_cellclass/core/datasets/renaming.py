@@ -61,7 +61,7 @@ class Renaming:
 
 
 def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK) -> Renaming:
-    """Give the images of a folder, or of each of its class folders, numbers in natural order: ``PREFIX_0001.tif``.
+    """Return the images of a folder, or of each of its class folders, numbers in natural order: ``PREFIX_0001.tif``.
 
     A renaming that was interrupted is completed instead. A list of tiles there is kept right.
 
@@ -106,7 +106,7 @@ def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK)
 
 
 def undo_renaming(folder: Path, task: Task = NO_TASK) -> Renaming:
-    """Give the images of a folder the names back that they had before the last renaming, finished or not.
+    """Return the images of a folder the names back that they had before the last renaming, finished or not.
 
     Files that were deleted since are passed over.
 
@@ -159,7 +159,7 @@ def _plan(folder: Path, prefix: str | None) -> Renaming:
 
 
 def _lists(folder: Path, classes: Iterable[str], names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Give place, text and new text of the lists of tiles, that of the folder and those of its classes."""
+    """Return place, text and new text of the lists of tiles, that of the folder and those of its classes."""
     for part in dict.fromkeys(("", *classes)):
         frame = read_tile_list(folder / part)
         if frame is not None and names:

@@ -82,7 +82,7 @@ def _on_both_sides(members: dict[str, set[int]], held: set[str]) -> list[str]:
 
 
 def _places(data: TileDataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Give the tiles' boxes, and the numbers of the fields that these lie in."""
+    """Return the tiles' boxes, and the numbers of the fields that these lie in."""
     known = data.provenance
     return (known.boxes, known.field) if known else (data.boxes, data.image)
 

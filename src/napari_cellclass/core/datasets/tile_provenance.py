@@ -56,7 +56,7 @@ class TileOrigin:
 
 
 def empty_tile_list() -> pd.DataFrame:
-    """Give a list of no tiles."""
+    """Return a list of no tiles."""
     return pd.DataFrame({name: pd.Series(dtype=np.int64 if name in _NUMBERS else object) for name in COLUMNS})
 
 
@@ -109,7 +109,7 @@ def write_tile_list(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def tile_list_to_csv(frame: pd.DataFrame) -> str:
-    """Give a list of tiles as CSV."""
+    """Return a list of tiles as CSV."""
     return str(escape_formulas(frame).to_csv(index=False, lineterminator="\n"))
 
 
@@ -169,7 +169,7 @@ class TileOrigins:
         return listed[0] if listed else None
 
     def _place(self, path: Path) -> Path:
-        """Give a path that is the same however the file was named; folders are looked up once."""
+        """Return a path that is the same however the file was named; folders are looked up once."""
         if path.parent not in self._resolved:
             self._resolved[path.parent] = path.parent.resolve()
         return self._resolved[path.parent] / path.name

@@ -31,7 +31,7 @@ _LARGEST_BOX_PX = 16_384
 
 
 def is_tiles_csv(path: Path) -> bool:
-    """Tell whether a path stands for a list of tiles rather than a folder of classes."""
+    """Return whether a path stands for a list of tiles rather than a folder of classes."""
     return path.suffix.lower() == ".csv" and not path.is_dir()
 
 
@@ -199,7 +199,7 @@ def _scheme(
 
 
 def _colours(names: pd.Series, colours: pd.Series, order: tuple[str, ...]) -> tuple[str, ...]:
-    """Give each class the first ``#RRGGBB`` that stands beside it, or its colour of the palette."""
+    """Return each class the first ``#RRGGBB`` that stands beside it, or its colour of the palette."""
     usual = palette(len(order))
     given = dict(reversed(list(zip(names, colours.str.strip(), strict=True))))
     fits = [re.fullmatch("#[0-9A-Fa-f]{6}", given.get(name, "")) for name in order]

@@ -92,7 +92,7 @@ def write_class_folders(
 
 
 def _folders(class_names: Sequence[str]) -> dict[str, str]:
-    """Give each class a folder whose name every system takes."""
+    """Return each class a folder whose name every system takes."""
     names = dict.fromkeys(class_names)
     folders = {name: safe_prefix(name) for name in names}
     shared = pd.Series({name: folder.casefold() for name, folder in folders.items()})

@@ -1,4 +1,4 @@
-"""The panel: test tiles with what the network says of them, in an order worth looking at."""
+"""The panel of example tiles: test tiles with their predictions, ranked by confidence or error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TILES_PER_PAGE = 25
 ORDERS: dict[PanelOrder, str] = {
     "confident": "most certain first",
     "uncertain": "least certain first",
-    "wrong": "wrong ones first",
+    "wrong": "incorrect ones first",
     "random": "at random",
 }
 
@@ -37,7 +37,7 @@ class PanelChoice:
 
 @dataclass(frozen=True, eq=False)
 class PanelTile:
-    """A tile and what was said of it.
+    """A tile and its prediction.
 
     Parameters
     ----------
@@ -66,15 +66,15 @@ class PanelTile:
 def panel_tile_indices(
     evaluation: Evaluation, order: PanelOrder, seed: int = 0, cell: tuple[int, int] | None = None
 ) -> NDArray[np.int64]:
-    """Give the places of the tiles in an order.
+    """Rank the tiles and return their indices.
 
     Parameters
     ----------
     evaluation
         The tiles.
     order
-        ``"confident"`` or ``"uncertain"`` first; ``"wrong"``: first those that are wrong, the most certain ones
-        leading, as they tell most, then the right ones, least certain first; ``"random"``.
+        ``"confident"`` or ``"uncertain"`` first; ``"wrong"``: first the incorrect predictions, most certain first, as
+        they are the most instructive, then the correct ones, least certain first; ``"random"``.
     seed
         Of the random order.
     cell
@@ -82,21 +82,21 @@ def panel_tile_indices(
     """
     confidence = evaluation.confidence
     known = np.nan_to_num(confidence, nan=-1.0)
-    truth, said = evaluation.data.labels, evaluation.predicted
-    wrong = truth != said
+    truth, predicted = evaluation.data.labels, evaluation.predicted
+    incorrect = truth != predicted
     if order == "random":
-        places = np.random.default_rng(seed).permutation(len(confidence))
+        tile_indices = np.random.default_rng(seed).permutation(len(confidence))
     elif order == "wrong":
-        places = np.lexsort((np.where(wrong, -known, known), ~wrong))
+        tile_indices = np.lexsort((np.where(incorrect, -known, known), ~incorrect))
     else:
-        places = np.argsort(-known if order == "confident" else known, kind="stable")
-    places = places[said[places] >= 0]
+        tile_indices = np.argsort(-known if order == "confident" else known, kind="stable")
+    tile_indices = tile_indices[predicted[tile_indices] >= 0]
     if cell is not None:
-        places = places[(truth[places] == cell[0]) & (said[places] == cell[1])]
-    return places.astype(np.int64)
+        tile_indices = tile_indices[(truth[tile_indices] == cell[0]) & (predicted[tile_indices] == cell[1])]
+    return tile_indices.astype(np.int64)
 
 
-def read_panel(evaluation: Evaluation, places: NDArray[np.int64], task: Task = NO_TASK) -> tuple[PanelTile, ...]:
+def read_panel(evaluation: Evaluation, tile_indices: NDArray[np.int64], task: Task = NO_TASK) -> tuple[PanelTile, ...]:
     """Read the tiles of a page, each image opened once.
 
     Raises
@@ -106,38 +106,38 @@ def read_panel(evaluation: Evaluation, places: NDArray[np.int64], task: Task = N
     CancelledError
         The task was cancelled.
     """
-    data, said, confidence = evaluation.data, evaluation.predicted, evaluation.confidence
+    data, predicted, confidence = evaluation.data, evaluation.predicted, evaluation.confidence
     names = (*data.scheme.names, "")
     found = {}
-    for number in np.unique(data.image[places]):
+    for number in np.unique(data.image[tile_indices]):
         source = data.read(data.paths[number])
-        for place in places[data.image[places] == number].tolist():
+        for index in tile_indices[data.image[tile_indices] == number].tolist():
             task.check("cancelled while the tiles were read")
-            found[place] = PanelTile(
-                place,
-                read_tile_rgb(source, data.boxes[place]),
-                names[data.labels[place]],
-                names[said[place]],
-                float(confidence[place]),
+            found[index] = PanelTile(
+                index,
+                read_tile_rgb(source, data.boxes[index]),
+                names[data.labels[index]],
+                names[predicted[index]],
+                float(confidence[index]),
             )
-    return tuple(found[place] for place in places.tolist())
+    return tuple(found[index] for index in tile_indices.tolist())
 
 
-def panel_table(evaluation: Evaluation, places: NDArray[np.int64]) -> pd.DataFrame:
-    """Give the rows of ``tiles.csv`` of some tiles, in that order, numbered from 1 in the column ``number``."""
-    frame = evaluation.frame().iloc[places].reset_index(drop=True)
+def panel_table(evaluation: Evaluation, tile_indices: NDArray[np.int64]) -> pd.DataFrame:
+    """Return the rows of ``tiles.csv`` of some tiles, in that order, numbered from 1 in the column ``number``."""
+    frame = evaluation.frame().iloc[tile_indices].reset_index(drop=True)
     frame.insert(0, "number", np.arange(1, len(frame) + 1))
     return frame
 
 
-def field_of_tile(data: TileDataset, place: int) -> tuple[Path, tuple[int, int, int, int]]:
-    """Give the field that a tile lies in, and its box there: y0, x0, y1, x1 in px.
+def field_of_tile(data: TileDataset, tile_index: int) -> tuple[Path, tuple[int, int, int, int]]:
+    """Return the field that a tile lies in, and its box there: y0, x0, y1, x1 in px.
 
     Where the tile is a file of its own, the field is what a ``tiles.csv`` says it was cut from, if that still
     exists; else the file itself.
     """
-    number = data.image[place]
-    path, box = data.paths[number], tuple(int(v) for v in data.boxes[place])
+    number = data.image[tile_index]
+    path, box = data.paths[number], tuple(int(v) for v in data.boxes[tile_index])
     for folder in (path.parent, path.parent.parent):
         origin = TileOrigins([folder]).find(path, data.image_ids[number])
         if origin is not None and not origin.angle:

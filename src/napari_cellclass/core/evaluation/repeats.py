@@ -1,4 +1,4 @@
-"""What repeated runs of one training say: a table of runs, spread over runs and tiles, curves with a band."""
+"""Results of repeated runs of one training: a table of runs, their variability, and mean learning curves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUN_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class SetPredictions:
-    """What R runs say of the N tiles of one test set.
+    """Predictions of R runs for the N tiles of one test set.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class SetPredictions:
     tiles
         N rows with path, y0, x0, y1, x1.
     truth
-        int, shape (N,): places in ``classes``.
+        int, shape (N,): class indices, the ground truth.
     groups
         N names of wells, fields or regions.
     classes
@@ -58,18 +58,18 @@ class SetPredictions:
         return 1 / len(np.unique(self.truth))
 
     def report(self, prob: NDArray[Any]) -> EvalReport:
-        """Give the figures of one run's answers, shape (N, K)."""
+        """Return the metrics of one run's probabilities, shape (N, K)."""
         return evaluate(prob, self.truth, self.groups.tolist(), self.classes)
 
     def ensemble(self) -> EvalReport:
-        """Give the figures of the mean of the runs' probabilities."""
+        """Return the metrics of the mean of the runs' probabilities."""
         return self.report(self.prob.mean(axis=0))
 
     def balanced_accuracy(self) -> Estimate:
-        """Mean balanced accuracy over the runs, its interval by group.
+        """Return the mean balanced accuracy over the runs, with a confidence interval over groups.
 
-        The answers of all runs are counted per group and whole groups are drawn, so that the interval is that of
-        other wells, and not narrower for more runs on the same ones.
+        The predictions of all runs are counted per group and whole groups are resampled, so that the interval is
+        that over other wells, and not narrower for more runs on the same ones.
         """
         finite = np.isfinite(self.prob).all(axis=(0, 2))
         if not finite.any():
@@ -85,7 +85,7 @@ class SetPredictions:
     def tile_table(self) -> pd.DataFrame:
         """One row per tile: test, path, y0, x0, y1, x1, true_class, run_01 …, fraction_right, flips.
 
-        ``run_01`` … are the classes that each run gave, ``flips`` the runs that differ from most.
+        ``run_01`` … are the classes that each run predicted, ``flips`` how many runs differ from the majority.
         """
         names = np.array([*self.classes, ""], object)
         finite = np.isfinite(self.prob).all(axis=2)
@@ -101,9 +101,9 @@ class SetPredictions:
 
 
 def concatenate_predictions(parts: Sequence[SetPredictions], name: str) -> SetPredictions:
-    """Lay answers to different tiles of the same number of runs end to end, as those of folds.
+    """Concatenate predictions of as many runs for different tiles, as those of folds.
 
-    Groups of sets of different names are told apart by these.
+    Groups of sets of different names get the name as a prefix.
     """
     mixed = len({part.name for part in parts}) > 1
     groups = [np.array([f"{p.name}/{g}" for g in p.groups], object) if mixed else p.groups for p in parts]
@@ -118,16 +118,16 @@ def concatenate_predictions(parts: Sequence[SetPredictions], name: str) -> SetPr
 
 
 def short_set_names(paths: Sequence[Path]) -> list[str]:
-    """Name test sets shortly: by folder or file where that tells them apart, else by path."""
+    """Name test sets shortly: by folder or file where these differ, else by path."""
     short = [path.stem if path.suffix.lower() == ".csv" else path.name for path in paths]
-    taken = {VALIDATION_SET, ""} | {name for name in short if short.count(name) > 1}
-    return [str(path) if name in taken else name for name, path in zip(short, paths, strict=True)]
+    ambiguous = {VALIDATION_SET, ""} | {name for name in short if short.count(name) > 1}
+    return [str(path) if name in ambiguous else name for name, path in zip(short, paths, strict=True)]
 
 
 def mean_interval(values: Iterable[float]) -> Estimate:
     """Mean with its 95 % confidence interval by Student's t; without one for a single value.
 
-    Over runs it speaks of other seeds on the same tiles, not of other wells.
+    Over runs it is the interval over other seeds on the same tiles, not over other wells.
     """
     found = np.asarray(list(values), float)
     mean = float(found.mean())
@@ -137,15 +137,15 @@ def mean_interval(values: Iterable[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def spread_table(runs: pd.DataFrame, answers: Sequence[SetPredictions]) -> pd.DataFrame:
-    """One row per test set: the spread of the runs' balanced accuracy, and their ensemble.
+def spread_table(runs: pd.DataFrame, predictions: Sequence[SetPredictions]) -> pd.DataFrame:
+    """One row per test set: the variability of the runs' balanced accuracy, and their ensemble.
 
     Columns test, runs, mean, lo, hi (interval of the mean over seeds), sd, lowest, highest, by_group,
     by_group_lo, by_group_hi (the mean again, its interval over groups), ensemble_accuracy,
     ensemble_balanced_accuracy, ensemble_lo, ensemble_hi, tiles, tiles_that_flip.
     """
     rows = []
-    for one in answers:
+    for one in predictions:
         values = runs.loc[runs["test"] == one.name, "balanced_accuracy"]
         mean, pooled, ensemble = mean_interval(values), one.balanced_accuracy(), one.ensemble()
         balanced = ensemble.balanced_accuracy
@@ -185,7 +185,7 @@ def mean_curve_table(histories: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Columns series (one of ``MEASURES``), epoch, runs, mean, smooth, lo, hi. ``smooth`` is the mean after a
         Gaussian of a thirtieth of the epochs, at least half an epoch; lo and hi the 95 % confidence interval of the
-        mean over runs, smoothed alike; as wide as the mean itself where there is one run.
+        mean over runs, smoothed in the same way; as wide as the mean itself where there is one run.
     """
     from scipy.ndimage import gaussian_filter1d
 
@@ -218,7 +218,7 @@ def epochs_to_reach(histories: pd.DataFrame, accuracy: float) -> pd.Series:
 
 
 def describe_spread(spread: pd.DataFrame) -> list[str]:
-    """Say in a line per test set how the runs did, and their ensemble."""
+    """Describe in a line per test set how the runs and their ensemble performed."""
     return [
         f"{row.test}: {row.runs} runs, mean balanced accuracy {Estimate(row.mean, row.lo, row.hi)} over seeds; their "
         f"ensemble {row.ensemble_balanced_accuracy:.3f}; {row.tiles_that_flip} of {row.tiles} tiles flip between runs"

@@ -1,4 +1,4 @@
-"""What came out when a model was compared with labelled tiles: records and their tables."""
+"""Results of evaluating a model on labelled tiles: records and their tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_cellclass.core.stats.metrics import EvalReport
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A data set, the model's probabilities (N, K) for it, the figures, and the precision of the network."""
+    """A data set, the model's probabilities (N, K) for it, the metrics, and the precision of the network."""
 
     data: TileDataset
     prob: NDArray[np.float32]
@@ -32,7 +32,7 @@ class Evaluation:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        """Places of the predicted classes, shape (N,), -1 where a tile is not finite."""
+        """Indices of the predicted classes, shape (N,), -1 where a tile is not finite."""
         finite = np.isfinite(self.prob).all(axis=1)
         return np.where(finite, np.nan_to_num(self.prob).argmax(axis=1), -1)
 
@@ -42,7 +42,7 @@ class Evaluation:
         return np.where(self.predicted >= 0, self.prob.max(axis=1), np.nan).astype(float)
 
     def frame(self) -> pd.DataFrame:
-        """One row per tile: where it lies, its class, the prediction and whether that is right."""
+        """One row per tile: its position, true class and prediction, and whether that is correct (column ``right``)."""
         names = np.array([*self.data.scheme.names, ""], object)
         frame = self.data.frame().drop(columns="split").rename(columns={"class_name": "true_class"})
         frame["class_name"] = names[self.predicted]
@@ -53,7 +53,7 @@ class Evaluation:
         return frame
 
     def to_json(self) -> dict[str, Any]:
-        """Give the content of ``evaluation.json``."""
+        """Return the content of ``evaluation.json``."""
         return self.report.to_json() | {
             "precision": self.precision,
             "skipped": [{"path": str(path), "reason": reason} for path, reason in self.data.skipped],
@@ -62,18 +62,18 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedSet:
-    """A test set by name, how the model did on it, and whether that is to be trusted.
+    """A test set by name, the model's performance on it, and whether that is to be trusted.
 
     Parameters
     ----------
     name
-        What its folder of figures is called.
+        Also the name of its folder of figures.
     path
         The class folders or TILES.csv.
     evaluation
-        Tiles, probabilities and figures.
+        Tiles, probabilities and metrics.
     alarms
-        In plain words.
+        Warnings about the model and the test set.
     shortcuts, robustness
         See :class:`~napari_cellclass.runs.evaluate.trust.TrustChecks`; None where not asked for.
     """
@@ -87,11 +87,11 @@ class EvaluatedSet:
 
     @property
     def report(self) -> EvalReport:
-        """The figures."""
+        """The metrics."""
         return self.evaluation.report
 
     def row(self) -> dict[str, Any]:
-        """Give the row of a summary: name, tiles, groups, the figures with bounds, and alarms."""
+        """Return a row of the summary: name, tiles, groups, the metrics with intervals, and how many warnings."""
         report = self.report
         row: dict[str, Any] = {"name": self.name, "n": report.n, "groups": report.groups}
         figures = (("accuracy", report.accuracy), ("balanced_accuracy", report.balanced_accuracy))
@@ -102,12 +102,12 @@ class EvaluatedSet:
 
 
 def summary_table(sets: Sequence[EvaluatedSet]) -> pd.DataFrame:
-    """Give one row per test set, see :meth:`EvaluatedSet.row`."""
+    """Return one row per test set, see :meth:`EvaluatedSet.row`."""
     return pd.DataFrame([one.row() for one in sets])
 
 
 def class_table(report: EvalReport) -> pd.DataFrame:
-    """Give recall, precision and F1 of each class with bounds: class_name, n, recall, recall_lo, recall_hi, ..."""
+    """Return each class's recall, precision and F1 with intervals: class_name, n, recall, recall_lo, recall_hi, ..."""
     rows = []
     for found in report.per_class:
         row: dict[str, Any] = {"class_name": found["name"], "n": found["n"]}
@@ -119,7 +119,7 @@ def class_table(report: EvalReport) -> pd.DataFrame:
 
 
 def confusion_table(report: EvalReport) -> pd.DataFrame:
-    """Give the confusion matrix with the true classes in the column ``truth``, then a column per prediction."""
+    """Return the confusion matrix with the true classes in the column ``truth``, then a column per prediction."""
     table = pd.DataFrame(np.array(report.confusion), columns=list(report.classes))
     # A class may be called like the column.
     table.insert(0, "truth", list(report.classes), allow_duplicates=True)
@@ -132,14 +132,16 @@ def check_evaluation_folder(out: Path, data: Iterable[Path]) -> None:
     Raises
     ------
     OutputError
-        It holds the data, or a ``tiles.csv`` that is of no evaluation.
+        It holds the data, or a ``tiles.csv`` that no evaluation has written.
     """
     listed = out / "tiles.csv"
     for path in data:
         if path.resolve() in (out.resolve(), listed.resolve()):
             raise OutputError(f"{listed} would be written into the data to evaluate on; choose another folder")
     if listed.exists() and not (out / "evaluation.json").exists():
-        raise OutputError(f"{listed} is of no evaluation, but would be written over; move it, or choose another folder")
+        raise OutputError(
+            f"{listed} was not written by an evaluation, but would be overwritten; move it, or choose another folder"
+        )
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, alarms: Sequence[Finding] = ()) -> None:

@@ -15,7 +15,7 @@ from napari_cellclass.core.stats.intervals import Estimate
 Word = Literal["learned", "partly", "memorised", "nothing to learn", "undecided"]
 WORDS: tuple[Word, ...] = get_args(Word)
 BY_TILE = "with tiles held out at random"  # how the evidence from a split by tile begins
-_HOLDS = 0.8  # fraction of the training accuracy above chance that must generalise to be called learned
+_GENERALISES = 0.8  # fraction of the training accuracy above chance that must generalise to be called learned
 _HARDLY = 0.25  # below it hardly anything generalises
 _SAME = 0.05  # smallest difference of accuracies that is reported
 _NEARLY = 0.9  # fraction of the way to its final accuracy at which a training counts as having arrived
@@ -150,28 +150,28 @@ def judge(evidence: Evidence) -> Verdict:
     evidence is reported, but does not change the verdict.
     """
     middle, held = (1 + evidence.chance) / 2, evidence.held_out
-    known, kept = evidence.training.value >= middle, generalised_fraction(evidence)
+    known, fraction = evidence.training.value >= middle, generalised_fraction(evidence)
     word: Word
     if held.lo is None or (held.lo <= evidence.chance and held.value >= middle):
         word = "undecided"
     elif held.lo <= evidence.chance:
         word = "memorised" if known else "nothing to learn"
-    elif known and kept is not None and kept < _HARDLY:
+    elif known and fraction is not None and fraction < _HARDLY:
         word = "memorised"
     else:
-        word = "learned" if held.value >= middle and (kept is None or kept >= _HOLDS) else "partly"
-    return Verdict(word, _MEANINGS[word], tuple(_sentences(evidence, kept)), evidence)
+        word = "learned" if held.value >= middle and (fraction is None or fraction >= _GENERALISES) else "partly"
+    return Verdict(word, _MEANINGS[word], tuple(_sentences(evidence, fraction)), evidence)
 
 
-def _sentences(evidence: Evidence, kept: float | None) -> list[str]:
+def _sentences(evidence: Evidence, fraction: float | None) -> list[str]:
     held, groups = evidence.held_out, f"{evidence.groups} group{'' if evidence.groups == 1 else 's'}"
     found = [
         f"balanced accuracy {_percent(held)} on {evidence.tiles} tiles of {groups} held out ({evidence.where}), "
         f"{_percent(evidence.training, False)} on the training tiles; chance is "
         f"{100 * evidence.chance:.0f} %; mean of {evidence.runs} training{'' if evidence.runs == 1 else 's'}"
     ]
-    if kept is not None:
-        found.append(f"{100 * kept:.0f} % of the training accuracy above chance generalises to held-out tiles")
+    if fraction is not None:
+        found.append(f"{100 * fraction:.0f} % of the training accuracy above chance generalises to held-out tiles")
     if evidence.speed is not None:
         found.append(_speed_sentence(evidence.speed))
     shuffled = evidence.shuffled_held_out

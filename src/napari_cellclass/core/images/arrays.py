@@ -111,7 +111,7 @@ def read_zarr(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
 
 
 def _multiscale(attrs: Mapping[str, Any], name: str, scene: int) -> Mapping[str, Any]:
-    """Give the metadata of one image of a group."""
+    """Return the metadata of one image of a group."""
     entries = attrs.get("multiscales")
     if isinstance(entries, list) and entries:
         if not 0 <= scene < len(entries):
@@ -125,7 +125,7 @@ def _multiscale(attrs: Mapping[str, Any], name: str, scene: int) -> Mapping[str,
 
 
 def _ome_attributes(node: Any) -> dict[str, Any]:
-    """Give the OME attributes: under ``ome`` in version 0.5, at the top in 0.4."""
+    """Return the OME attributes: under ``ome`` in version 0.5, at the top in 0.4."""
     attrs = dict(node.attrs)
     ome = attrs.get("ome")
     return {**attrs, **ome} if isinstance(ome, Mapping) else attrs
@@ -139,7 +139,7 @@ def _open_child(group: Any, path: Path, key: str) -> Any:
 
 
 def _array_axes(array: Any, name: str) -> str:
-    """Give a plain array's axes from its dimension names, else guess them from its shape."""
+    """Return a plain array's axes from its dimension names, else guess them from its shape."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if names and all(isinstance(n, str) and n for n in names):
         axes = "".join(n[0].upper() for n in names)
@@ -149,7 +149,7 @@ def _array_axes(array: Any, name: str) -> str:
 
 
 def _ome_axes(entry: Mapping[str, Any], ndim: int) -> str:
-    """Give axes letters from the multiscales metadata; before version 0.4 they may be missing: TCZYX."""
+    """Return axes letters from the multiscales metadata; before version 0.4 they may be missing: TCZYX."""
     listed = entry.get("axes")
     if not listed:
         return "TCZYX"[-ndim:]
@@ -164,7 +164,7 @@ def _ome_axes(entry: Mapping[str, Any], ndim: int) -> str:
 
 
 def _ome_size(entry: Mapping[str, Any], axes: str) -> tuple[float, float] | None:
-    """Give the pixel size in µm of level 0; None when a unit is missing."""
+    """Return the pixel size in µm of level 0; None when a unit is missing."""
     scale = np.ones(len(axes))
     for steps in (
         entry["datasets"][0].get("coordinateTransformations"),
@@ -224,7 +224,7 @@ def read_plugin(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
 
 
 def _plugin_axes(name: str, array: Any, meta: Mapping[str, Any]) -> tuple[str, bool]:
-    """Give the axes of a layer's array, and whether its last sample is alpha."""
+    """Return the axes of a layer's array, and whether its last sample is alpha."""
     shape = tuple(array.shape)
     channel_axis = meta.get("channel_axis")
     rgb = meta.get("rgb")

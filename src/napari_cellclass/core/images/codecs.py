@@ -81,7 +81,7 @@ def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
 
 
 def _png_of_strips(head: bytes) -> PngHeader | None:
-    """Give the header of a PNG that is read strip by strip, else None."""
+    """Return the header of a PNG that is read strip by strip, else None."""
     header = PngHeader.read(head)
     animated = b"acTL" in head  # animations are Pillow's
     return header if header is not None and header.row_decodable and not animated else None
@@ -98,7 +98,7 @@ def _record(path: Path, plane: LazyPlane, frames: int, chosen: dict[str, int]) -
 
 
 def _pillow_class(kind: str) -> Callable[[IO[bytes], str], ImageFile]:
-    """Give the format's own class: ``Image.open`` warns of every image above 90 million pixels."""
+    """Return the format's own class: ``Image.open`` warns of every image above 90 million pixels."""
     if kind == "png":
         from PIL.PngImagePlugin import PngImageFile as Found
     elif kind == "jpeg":
@@ -115,7 +115,7 @@ def _pillow_class(kind: str) -> Callable[[IO[bytes], str], ImageFile]:
 
 
 def _palette(image: ImageFile) -> NDArray[np.uint8]:
-    """Give the colours of a palette: uint8, shape (256, 3), or (256, 1) when all are greys."""
+    """Return the colours of a palette: uint8, shape (256, 3), or (256, 1) when all are greys."""
     palette = image.palette
     if palette is None:
         raise ImageError(f"cannot read {image.filename!r}: its palette is missing; save it as RGB")
@@ -220,7 +220,7 @@ def _without_extras(data: bytes) -> bytes:
 
 
 def _deep_header(head: bytes, kind: str) -> tuple[tuple[int, int], int, np.dtype, str] | None:
-    """Give (height, width), samples, dtype and decoder of what imagecodecs does better than Pillow, else None."""
+    """Return (height, width), samples, dtype and decoder of what imagecodecs does better than Pillow, else None."""
     if kind == "png":
         return _png_header(head)
     if kind != "jp2":

@@ -51,7 +51,7 @@ class RowHash:
         return self._next
 
     def missing_rows(self, y0: int = 0, y1: int | None = None) -> list[tuple[int, int]]:
-        """Give the ranges of rows within ``[y0, y1)`` that are hashed and have not been given yet, from the top."""
+        """Return the ranges of rows within ``[y0, y1)`` that are hashed and have not been given yet, from the top."""
         y1 = self._height if y1 is None else y1
         left = [(max(a, self._next), b) for a, b in self._bands[self._band :]]
         return [(max(a, y0), min(b, y1)) for a, b in left if a < y1 and b > y0]
@@ -72,7 +72,7 @@ class RowHash:
             self._add(pixels[self._next - y0 : stop - y0], stop)
 
     def hexdigest(self) -> str:
-        """Give the hash.
+        """Return the hash.
 
         Raises
         ------

@@ -65,7 +65,7 @@ def stretch_contrast(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:
 
 
 def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give the channels of (h, w, C) as RGB: one grey, two magenta and green, of more the first three."""
+    """Return the channels of (h, w, C) as RGB: one grey, two magenta and green, of more the first three."""
     return np.ascontiguousarray(pixels[..., _CHANNELS.get(pixels.shape[2], [0, 1, 2])])
 
 

@@ -29,7 +29,7 @@ UM_PER_UNIT = {
 
 
 def size_in_um(y: Any, x: Any, unit_y: str | None, unit_x: str | None) -> tuple[float, float] | None:
-    """Give the (y, x) size of a pixel in µm, or None when it is unknown, not finite or not above 0."""
+    """Return the (y, x) size of a pixel in µm, or None when it is unknown, not finite or not above 0."""
     sizes = []
     for value, unit in ((y, unit_y), (x, unit_x)):
         factor = UM_PER_UNIT.get((unit or "").strip().lower())
@@ -214,7 +214,7 @@ def _full_key(key: Any) -> tuple[Any, Any, Any]:
 
 
 def _span(key: Any, length: int) -> tuple[int, int, Any]:
-    """Give the range that ``key`` touches and the same key inside that range."""
+    """Return the range that ``key`` touches and the same key inside that range."""
     if not isinstance(key, slice):
         try:
             at = operator.index(key)

@@ -194,7 +194,7 @@ class _ReopenedFile(io.RawIOBase):
 
 
 def _stamp(stat: os.stat_result) -> _Stamp:
-    """Give what is another once a file was written to: its size and time."""
+    """Return what is another once a file was written to: its size and time."""
     return stat.st_size, stat.st_mtime_ns
 
 
@@ -205,7 +205,7 @@ def _opened(path: Path, known: _Stamp) -> io.BufferedIOBase:
 
 
 def iterate_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bytes]]:
-    """Give name, content and stored checksum of every chunk of a PNG; the last may be cut short."""
+    """Return name, content and stored checksum of every chunk of a PNG; the last may be cut short."""
     view, at = memoryview(data), len(SIGNATURE)
     while at + 8 <= len(data):
         end = at + 8 + int.from_bytes(view[at : at + 4], "big")
@@ -226,7 +226,7 @@ def check_pixel_chunks(data: bytes) -> None:
 
 
 def _pixel_pieces(file: io.BufferedIOBase) -> Iterator[memoryview]:
-    """Give the compressed pixels piece by piece, none of a chunk that fails its checksum."""
+    """Return the compressed pixels piece by piece, none of a chunk that fails its checksum."""
     from isal import isal_zlib
 
     file.seek(len(SIGNATURE))

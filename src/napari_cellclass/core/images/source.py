@@ -243,7 +243,7 @@ def release_rows(array: Any, y0: int) -> None:
 
 
 def chunk_height(array: Any, axis: int = 0) -> int:
-    """Give the length of an array's chunks along an axis, 1 where it has none; its own ``chunk_rows`` comes first."""
+    """Return the length of an array's chunks along an axis, 1 where it has none; its own ``chunk_rows`` comes first."""
     own, chunks = getattr(array, "chunk_rows", None), getattr(array, "chunks", None)
     along = own or (chunks[axis] if chunks else 1)  # one length of zarr and HDF5, those of all chunks of dask
     return max(1, int(along[0] if isinstance(along, tuple) else along))

@@ -127,7 +127,7 @@ def _split_axes(name: str, series: Any) -> _Cut:
 
 
 def _page_indices(axes: str, lengths: Sequence[int], chosen: dict[str, int]) -> Iterator[int]:
-    """Give the page of every channel of the chosen plane."""
+    """Return the page of every channel of the chosen plane."""
     ranges = [range(n) if a in "CS" else (chosen[a],) for a, n in zip(axes, lengths, strict=True)]
     for index in itertools.product(*ranges):
         yield int(np.ravel_multi_index(index, tuple(lengths))) if index else 0
@@ -280,7 +280,7 @@ class _TiffPlane(LazyPlane):
         return out
 
     def _chunk(self, number: int, index: int, stream: IO[bytes], keep: bool) -> NDArray[Any] | None:
-        """Give a decoded strip or tile (depth, h, w, samples), or None where a tile was left out.
+        """Return a decoded strip or tile (depth, h, w, samples), or None where a tile was left out.
 
         ``keep`` it for the next box that touches it; one that has been used whole rarely is again.
         """

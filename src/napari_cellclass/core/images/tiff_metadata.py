@@ -81,7 +81,7 @@ class Colour:
 
 
 def palette_colours(colormap: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give a TIFF's palette, uint16 of shape (3, n), as uint8 of shape (n, 3)."""
+    """Return a TIFF's palette, uint16 of shape (3, n), as uint8 of shape (n, 3)."""
     colours = np.asarray(colormap).T
     # Some programs write 8-bit colours into the 16-bit palette.
     return (colours if colours.max(initial=0) < 256 else colours >> 8).astype(np.uint8)
@@ -132,7 +132,7 @@ def _grey(photometric: int, bits: int, keep: tuple[int, ...], dtype: np.dtype) -
 
 
 def pixel_size_um(tif: Any, series: Any, scene: int) -> tuple[float, float] | None:
-    """Give the (y, x) size of a pixel in µm, or None.
+    """Return the (y, x) size of a pixel in µm, or None.
 
     OME metadata come first, then ImageJ's unit, then Aperio's ``MPP``. The resolution tag alone is
     believed when it gives 50 µm or less and is not a usual setting of a screen or printer, a
@@ -177,7 +177,7 @@ def _is_microscopic(size_um: float) -> bool:
 
 
 def _ome_pixels(tif: Any, scene: int) -> ElementTree.Element | None:
-    """Give the ``Pixels`` element of the scene's image."""
+    """Return the ``Pixels`` element of the scene's image."""
     try:
         root = ElementTree.fromstring(tif.ome_metadata or "")
     except ElementTree.ParseError:
@@ -187,7 +187,7 @@ def _ome_pixels(tif: Any, scene: int) -> ElementTree.Element | None:
 
 
 def channel_names(tif: Any, scene: int, indices: Sequence[int]) -> tuple[str, ...]:
-    """Give the channels' names of OME or ImageJ metadata, or none.
+    """Return the channels' names of OME or ImageJ metadata, or none.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ class _Directories:
         )
 
     def _below(self, entries: bytes) -> list[int]:
-        """Give the offsets of the directories that belong to a page, such as the levels of a pyramid."""
+        """Return the offsets of the directories that belong to a page, such as the levels of a pyramid."""
         size = self._entry_bytes
         for i in range(0, len(entries), size):
             tag, kind = struct.unpack(self._order + "HH", entries[i : i + 4])
@@ -116,7 +116,7 @@ class _Directories:
 
 @functools.cache
 def _code_places(early: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give bit offset, width in bits and largest valid code of the codes that follow a clear code.
+    """Return bit offset, width in bits and largest valid code of the codes that follow a clear code.
 
     TIFF widens its codes one code early (``early`` 1), its old variant does not (0).
     """

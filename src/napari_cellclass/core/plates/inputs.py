@@ -49,7 +49,7 @@ def find_images(given: Sequence[Path]) -> list[Path]:
 
 
 def is_list(path: Path) -> bool:
-    """Tell whether a path is a list of images by its suffix."""
+    """Return whether a path is a list of images by its suffix."""
     return path.suffix.lower() in _LISTS
 
 
@@ -83,7 +83,7 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether an image is a result of this program: the figure beside a table of fields."""
+    """Return whether an image is a result of this program: the figure beside a table of fields."""
     return path.name == PLATE_FIGURE and (path.parent / FIELD_TABLE).exists()
 
 
@@ -101,7 +101,7 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _first_column(text: str) -> list[str]:
-    """Give the column of paths: the one that is called so in the first line, or the first."""
+    """Return the column of paths: the one that is called so in the first line, or the first."""
     rows = [row for row in csv.reader(text.splitlines()) if row]
     titles = [cell.strip().lower() for cell in rows[0]] if rows else []
     column = next((i for i, title in enumerate(titles) if title in _HEADERS), None)

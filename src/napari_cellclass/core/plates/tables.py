@@ -84,7 +84,7 @@ class WellList:
         return cls(found, path)
 
     def well(self, image: str) -> Well | None:
-        """Give the well of an image, or None where none is told."""
+        """Return the well of an image, or None where none is told."""
         path = PurePath(image)
         if self.wells is None:
             return well_in_name(path.name)
@@ -200,5 +200,5 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
 
 
 def classes_in_table(table: pd.DataFrame) -> tuple[str, ...]:
-    """Give the classes of a table of fields or wells."""
+    """Return the classes of a table of fields or wells."""
     return tuple(name.removeprefix("fraction_") for name in table.columns if name.startswith("fraction_"))

@@ -30,7 +30,7 @@ class Well:
         return f"{row_name(self.row)}{self.column:02d}"
 
     def on_edge(self, plate: tuple[int, int]) -> bool:
-        """Tell whether it lies in an outermost row or column of a plate of (rows, columns) wells."""
+        """Return whether it lies in an outermost row or column of a plate of (rows, columns) wells."""
         return self.row in (1, plate[0]) or self.column in (1, plate[1])
 
 
@@ -56,7 +56,7 @@ def site_in_name(name: str) -> int | None:
 
 
 def row_name(row: int) -> str:
-    """Give the letters of a row that counts from 1: ``"B"``, ``"AA"``."""
+    """Return the letters of a row that counts from 1: ``"B"``, ``"AA"``."""
     return chr(ord("A") + row - 1) if row <= _LETTERS_IN_ALPHABET else "A" + row_name(row - _LETTERS_IN_ALPHABET)
 
 
@@ -75,7 +75,7 @@ def wells_in_names(names: list[str]) -> list[Well] | None:
 
 
 def plate_format(wells: list[Well]) -> tuple[int, int]:
-    """Give (rows, columns) of the smallest usual plate, of 96, 384 or 1536 wells, that has all of these."""
+    """Return (rows, columns) of the smallest usual plate, of 96, 384 or 1536 wells, that has all of these."""
     row, column = max(well.row for well in wells), max(well.column for well in wells)
     return next(plate for plate in _PLATES if row <= plate[0] and column <= plate[1])
 

@@ -1,4 +1,4 @@
-"""Alarms of a training or an evaluation, in plain words: learned nothing, memorised, too few groups to know."""
+"""Warnings about a training or an evaluation: nothing learned, memorised, too few groups to decide."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _CHANCE_LOSS = 0.95
 _MEMORISED = 0.1
 _FEW_HELD_OUT = 6
 LEARNED_NOTHING = frozenset({"one-class", "loss-of-guessing"})
-"""Codes of alarms that say that a network has not trained at all."""
+"""Codes of warnings which say that a network has not learned anything."""
 
 
 def training_alarms(
-    history: Sequence[Mapping[str, float]], report: EvalReport, data: TileDataset | None = None, helped: bool = False
+    history: Sequence[Mapping[str, float]],
+    report: EvalReport,
+    data: TileDataset | None = None,
+    texture_joined: bool = False,
 ) -> tuple[Finding, ...]:
-    """Say what keeps a trained network from being trusted.
+    """Find what keeps a trained network from being trusted.
 
     Parameters
     ----------
@@ -31,31 +34,31 @@ def training_alarms(
         A row per epoch with ``loss`` (unweighted cross-entropy) and ``accuracy`` on the training tiles, up to the
         epoch that is kept; may be empty.
     report
-        The figures on the held-out tiles.
+        The metrics on the held-out tiles.
     data
-        The tiles, for what goes together with the class beside the cells; None leaves that out.
-    helped
+        The tiles, for what is confounded with the class; None leaves that out.
+    texture_joined
         Whether texture features joined the network, whose own loss then does not say that nothing was learned.
 
     Returns
     -------
     tuple of Finding
-        Warnings, and notes of what cannot be known.
+        Warnings, and notes of what cannot be decided.
     """
     alarms = [*check_one_class(report)]
-    if history and not helped:
+    if history and not texture_joined:
         alarms += [*check_training_loss(history[-1]["loss"], len(report.classes))]
-    told = bool(alarms)
+    reported = bool(alarms)
     if history:
         alarms += [*check_memorised(history[-1]["accuracy"], report)]
-    alarms += [*check_held_out(report, told)]
+    alarms += [*check_held_out(report, reported)]
     if data is not None:
         alarms += [finding for finding in check_dataset(data) if finding.code.startswith("confounded")]
     return tuple(alarms)
 
 
 def check_one_class(report: EvalReport) -> Iterator[Finding]:
-    """Alarm where all held-out tiles are called one class."""
+    """Warn where all held-out tiles are predicted to be one class."""
     predicted = np.flatnonzero(np.sum(report.confusion, axis=0))
     occurring = np.flatnonzero(np.sum(report.confusion, axis=1))
     if len(predicted) == 1 and len(occurring) > 1:
@@ -65,7 +68,7 @@ def check_one_class(report: EvalReport) -> Iterator[Finding]:
 
 
 def check_training_loss(loss: float, classes: int) -> Iterator[Finding]:
-    """Alarm where the training loss is at least 95 % of ln K, the loss at chance level with K classes."""
+    """Warn where the training loss is at least 95 % of ln K, the loss at chance level with K classes."""
     if loss >= _CHANCE_LOSS * math.log(classes):
         yield Finding(
             "warning",
@@ -77,7 +80,7 @@ def check_training_loss(loss: float, classes: int) -> Iterator[Finding]:
 
 
 def check_memorised(train_accuracy: float, report: EvalReport) -> Iterator[Finding]:
-    """Alarm where the training accuracy is more than 0.1 above the upper bound of the held-out one.
+    """Warn where the training accuracy is more than 0.1 above the upper bound of the held-out one.
 
     The training accuracy is measured during training, on augmented tiles, and so rather too low than too high.
     """
@@ -92,8 +95,8 @@ def check_memorised(train_accuracy: float, report: EvalReport) -> Iterator[Findi
         )
 
 
-def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
-    """Alarm where the held-out balanced accuracy is not significantly above chance.
+def check_held_out(report: EvalReport, reported: bool = False) -> Iterator[Finding]:
+    """Warn where the held-out balanced accuracy is not significantly above chance.
 
     With fewer than 6 groups the interval of a good value may include chance only because they are few; that is a
     note, not a warning.
@@ -101,9 +104,9 @@ def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
     Parameters
     ----------
     report
-        The figures on the held-out tiles.
-    told
-        Whether another alarm already says that nothing was learned.
+        The metrics on the held-out tiles.
+    reported
+        Whether another warning already says that nothing was learned.
     """
     occurring = int(np.count_nonzero(np.sum(report.confusion, axis=1)))
     value = report.balanced_accuracy
@@ -122,7 +125,7 @@ def check_held_out(report: EvalReport, told: bool = False) -> Iterator[Finding]:
                 f"chance ({chance:.2f}); add fields or wells"
             )
             yield Finding("note", "too-few-groups", text)
-        elif not told:
+        elif not reported:
             text = (
                 f"the held-out balanced accuracy of {span} is not significantly above chance ({chance:.2f}): the "
                 "network has learned nothing that generalises to other groups; do not trust its maps"

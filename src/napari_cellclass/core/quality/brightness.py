@@ -1,4 +1,4 @@
-"""Whether tiles are to be brought to one brightness, decided from what tells their classes apart."""
+"""Whether tiles are to be standardised to one brightness, decided from what distinguishes their classes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _OF_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
 
 
 def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | None:
-    """Say so where classes are told apart by their brightness and contrast, but not by their texture.
+    """Warn where classes differ in brightness and contrast, but not in texture.
 
-    Two linear models are tried on groups that they have not seen, on up to 300 tiles: one is given every channel's
-    mean and standard deviation, the other texture features of tiles brought to one brightness. The classes differ in
-    brightness alone where the first one's 95 % confidence interval lies above what the second reaches, and its value
-    is 60 % or more of the way from chance to 1. Whether that is biology or exposure cannot be measured. With
-    fewer than 6 groups nothing is said.
+    Two linear models are evaluated on groups that they have not seen, on up to 300 tiles: one is given every channel's
+    mean and standard deviation, the other texture features of tiles standardised to one brightness. The classes differ
+    in brightness alone where the first one's 95 % confidence interval lies above what the second reaches, and its value
+    is 60 % or more of the way from chance to 1. Whether that is biology or exposure cannot be measured. With fewer than
+    6 groups there is no warning.
 
     Parameters
     ----------
@@ -40,15 +40,17 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
     """
     if len(np.unique(data.groups.astype(str))) < MIN_GROUPS:
         return None
-    some = data.take(evenly_spaced(len(data), _MOST_TILES))
+    sample = data.take(evenly_spaced(len(data), _MOST_TILES))
     rows = {}
-    for place, tile in some.tiles(np.arange(len(some)), "measuring brightness", task):
+    for place, tile in sample.tiles(np.arange(len(sample)), "measuring brightness", task):
         rows[place] = texture_features(tile[None])[0]
-    values = np.stack([rows[i] for i in range(len(some))])
+    values = np.stack([rows[i] for i in range(len(sample))])
     by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)
     try:
-        both = evaluate_shortcuts(some, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]})
-    except DatasetError:  # no tile has finite pixels, which is told elsewhere
+        both = evaluate_shortcuts(
+            sample, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]}
+        )
+    except DatasetError:  # no tile has finite pixels, which is reported elsewhere
         return None
     bright, texture = (one.all_groups for one in both)
     if not is_informative(both[0]) or bright.lo is None or bright.lo <= texture.value:
@@ -58,6 +60,6 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
         f"{bright.value:.2f} on held-out groups (95 % confidence interval {bright.lo:.2f} to {bright.hi:.2f}), the "
         "texture of "
         f"tiles of one brightness {texture.value:.2f}; so brightness is kept. Check that all classes were exposed "
-        "alike; if not, train with standardise set to tile"
+        "equally; if not, train with standardise set to tile"
     )
     return Finding("warning", "classes-by-brightness", text)

@@ -1,4 +1,4 @@
-"""What goes together with the class beside the cells: file format, image size, folder, place on the plate."""
+"""What is confounded with the class: file format, image size, folder, position on the plate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FORMATS = {".tiff": "TIFF", ".tif": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".
 
 @dataclass(frozen=True)
 class Covariate:
-    """Something that is known of every image beside its pixels.
+    """A property of every image that is not in its pixels.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Covariate:
         What counts as one observation each: the image, or its well.
     replicated
         Whether a value must have been seen in several units to say anything: each well has a column, but only
-        one that holds several wells can go together with the class.
+        one that holds several wells can be confounded with the class.
     """
 
     code: str
@@ -48,19 +48,21 @@ def file_format(suffix: str) -> str:
 
 
 def find_confounds(data: TileDataset) -> tuple[Finding, ...]:
-    """Tell the traits that a class has for itself.
+    """Find the covariates that are confounded with a class.
 
-    A class is confounded with a trait where none of its images shares the trait's value with another class,
-    and the values are few enough that this is no matter of course.
+    A class is confounded with a covariate where none of its images has a value that images of another class have,
+    and the values are few enough that this is not to be expected anyway.
     """
     pairs = np.unique(np.stack([data.image, data.labels.astype(np.int32)]), axis=1).T
     names = [data.scheme.names[label] for _, label in pairs]
     return tuple(
-        finding for trait in _traits(data, pairs[:, 0].tolist(), names) if (finding := _exact(trait, names)) is not None
+        finding
+        for covariate in _covariates(data, pairs[:, 0].tolist(), names)
+        if (finding := _confounding(covariate, names)) is not None
     )
 
 
-def _traits(data: TileDataset, images: Sequence[int], names: Sequence[str]) -> Iterator[Covariate]:
+def _covariates(data: TileDataset, images: Sequence[int], names: Sequence[str]) -> Iterator[Covariate]:
     paths = [data.paths[i] for i in images]
     units = tuple(images)
     yield Covariate("format", "file format", tuple(file_format(path.suffix) for path in paths), units, replicated=False)
@@ -79,9 +81,9 @@ def _traits(data: TileDataset, images: Sequence[int], names: Sequence[str]) -> I
 
 
 def image_shapes(data: TileDataset) -> NDArray[np.int64]:
-    """Give (height, width) in px of every image: int64, shape (M, 2).
+    """Return (height, width) in px of every image: int64, shape (M, 2).
 
-    An image with one tile that begins in its corner is taken for that tile, so that a folder of many tiles is
+    An image with one tile that begins in its corner is assumed to be that tile, so that a folder of many tiles is
     not opened once more; where a tile was cut off, that is smaller than the image.
 
     Raises
@@ -98,24 +100,25 @@ def image_shapes(data: TileDataset) -> NDArray[np.int64]:
     return shapes
 
 
-def _exact(trait: Covariate, names: Sequence[str]) -> Finding | None:
+def _confounding(covariate: Covariate, names: Sequence[str]) -> Finding | None:
     values: dict[str, set[Hashable]] = defaultdict(set)
     units: dict[str, set[Hashable]] = defaultdict(set)
-    for name, value, unit in zip(names, trait.values, trait.units, strict=True):
+    for name, value, unit in zip(names, covariate.values, covariate.units, strict=True):
         values[name].add(value)
         units[name].add(unit)
-    alone = [name for name in values if _apart(name, values, units, trait.replicated)]
+    alone = [name for name in values if _apart(name, values, units, covariate.replicated)]
     if not alone:
         return None
-    told = "; ".join(
-        f"{counted(len(units[name]), 'image' if 'plate' not in trait.code else 'well')} of {name!r}: "
+    listed = "; ".join(
+        f"{counted(len(units[name]), 'image' if 'plate' not in covariate.code else 'well')} of {name!r}: "
         f"{first_few(sorted(map(str, values[name])))}"
         for name in sorted(values)
     )
     return Finding(
         "warning",
-        f"confounded-{trait.code}",
-        f"class and {trait.name} go together ({told}): a network may learn the {trait.name} instead of the cells",
+        f"confounded-{covariate.code}",
+        f"the class is confounded with the {covariate.name} ({listed}): a network may learn the {covariate.name} "
+        "instead of the cells",
     )
 
 
@@ -129,7 +132,7 @@ def _apart(name: str, values: dict[str, set[Hashable]], units: dict[str, set[Has
 
 
 def check_groups(data: TileDataset) -> Iterator[Finding]:
-    """Tell how groups and classes go together, and of classes with too few of either."""
+    """Report how classes are distributed over groups, and classes with too few tiles or groups."""
     classes: dict[str, set[str]] = defaultdict(set)
     for group, label in zip(data.groups.astype(str), data.labels, strict=True):
         classes[group].add(data.scheme.names[label])
@@ -139,7 +142,7 @@ def check_groups(data: TileDataset) -> Iterator[Finding]:
             "note",
             "groups-of-one-class",
             f"each of the {len(classes)} groups holds one class only: what differs between groups for another reason "
-            "(day, dye, focus) cannot be told from the class; the more groups per class, the better",
+            "(day, dye, focus) cannot be distinguished from the class; the more groups per class, the better",
         )
     elif single and len(single) < len(classes):
         yield Finding(

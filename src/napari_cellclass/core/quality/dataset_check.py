@@ -1,4 +1,4 @@
-"""Look at a data set before training: what is used, what is left out, and what would make the figures lie."""
+"""Check a data set before training: what is used, what is left out, and what would bias the metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from napari_cellclass.core.quality.near_duplicates import find_near_duplicates
 from napari_cellclass.core.quality.shortcuts import evaluate_quick_shortcuts, shortcut_alarms
 from napari_cellclass.core.quality.tile_measurements import TileStats, measure_tiles
 
-_SATURATED_TILE = 0.01  # part of a tile's values at the top of the range
+_SATURATED_TILE = 0.01  # fraction of a tile's values at the top of the range
 _BRIGHTER = 0.8  # a large effect (Cohen 1988)
 _UNEQUAL = 10
 
@@ -45,7 +45,7 @@ class DataReport:
         The tiles that training would use, split as it would split them; None where it could not train.
     intensity
         A row per class: class_name, tiles, groups, mean, sd, darkest and brightest tile's mean, saturated
-        (part of the tiles), in grey values over all channels.
+        (fraction of the tiles), in grey values over all channels.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class DataReport:
         return self.data is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Give a JSON-able dict; ``images`` are those that training uses."""
+        """Return a JSON-able dict; ``images`` are those that training uses."""
         data = self.data
         return {
             "path": str(self.path),
@@ -83,7 +83,7 @@ def check_folder(
     task: Task = NO_TASK,
     val_fraction: float = 0.25,
 ) -> DataReport:
-    """Check class folders or a list of tiles by doing what training does, and looking at every tile.
+    """Check class folders or a list of tiles by doing what training does, and measuring every tile.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_folder(
     task
         Reports and is checked once per image, then every 64 tiles.
     val_fraction
-        Part of the groups that training will hold out.
+        Fraction of the groups that training will hold out.
 
     Raises
     ------
@@ -132,12 +132,12 @@ def check_folder(
 
 
 def check_dataset(data: TileDataset) -> tuple[Finding, ...]:
-    """Check what is known without a look at the pixels: sizes, numbers of tiles and groups, confounding."""
+    """Check what is known without reading pixels: sizes, numbers of tiles and groups, confounding."""
     return (*_sizes(data), *check_groups(data), *_balance(data), *find_confounds(data))
 
 
 def _entries(folder: Path) -> Iterator[Finding]:
-    """Tell what lies in a folder of classes and is neither a class nor an image."""
+    """Report what lies in a folder of classes and is neither a class nor an image."""
     ours = {JOURNAL, TILE_LIST}
     entries = sorted((one for one in folder.iterdir() if one.name not in ours), key=lambda entry: entry.name)
     classes = [one for one in entries if one.is_dir() and not is_system_file_name(one.name) and one.suffix != ".zarr"]
@@ -145,7 +145,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
     everything = [*entries, *(entry for _, mine in inside for entry in mine)]
     phantoms = [entry for entry in everything if is_system_file_name(entry.name)]
     if phantoms:
-        yield _files("note", "phantom", phantoms, "that the system left behind", "no image, and passed over")
+        yield _files("note", "phantom", phantoms, "left behind by the operating system", "no image, and ignored")
     empty = [one for one, mine in inside if not any(is_image_name(entry.name) for entry in mine)]
     if empty:
         names = first_few([one.name for one in empty])
@@ -153,7 +153,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
         yield Finding("warning", "empty-folder", text, tuple(empty))
     loose = [entry for entry in entries if entry.is_file() and is_image_name(entry.name)]
     if loose:
-        yield _files("warning", "loose-image", loose, "in no class folder", "passed over")
+        yield _files("warning", "loose-image", loose, "in no class folder", "ignored")
     rest = [entry for _, mine in inside for entry in mine if not is_system_file_name(entry.name)]
     nested = [entry for entry in rest if entry.is_dir() and not is_image_name(entry.name)]
     if nested:
@@ -162,7 +162,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
         yield Finding("warning", "nested-folder", text, tuple(nested))
     others = [entry for entry in rest if entry.is_file() and not is_image_name(entry.name)]
     if others:
-        yield _files("note", "not-an-image", others, "of another kind", "passed over")
+        yield _files("note", "not-an-image", others, "of another kind", "ignored")
 
 
 def _files(severity: Any, code: str, paths: list[Path], what: str, fate: str) -> Finding:
@@ -185,15 +185,17 @@ def _left_out(images: OpenedImages, listed: bool) -> Iterator[Finding]:
         name, count = inconsistent.most_common(1)[0]
         if len(inconsistent) == 1 and count >= 2 and count >= kept[name]:
             text = f"{count} of {count + kept[name]} images of class {name!r} have other channels or another bit depth "
-            yield Finding("warning", "confounded-depth", text + "than all other classes: they were taken otherwise")
+            yield Finding(
+                "warning", "confounded-depth", text + "than all other classes: they were acquired differently"
+            )
 
 
 def _sizes(data: TileDataset) -> Iterator[Finding]:
     sizes = Counter(map(tuple, (data.boxes[:, 2:] - data.boxes[:, :2]).tolist()))
     if len(sizes) > 1:
-        told = ", ".join(f"{width} x {height} px ({count:,})" for (height, width), count in sizes.most_common(3))
+        listed = ", ".join(f"{width} x {height} px ({count:,})" for (height, width), count in sizes.most_common(3))
         more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
-        yield Finding("note", "sizes", f"tiles differ in size: {told}{more}; all are resized to the network's input")
+        yield Finding("note", "sizes", f"tiles differ in size: {listed}{more}; all are resized to the network's input")
 
 
 def _balance(data: TileDataset) -> Iterator[Finding]:
@@ -201,7 +203,7 @@ def _balance(data: TileDataset) -> Iterator[Finding]:
     if counts.min() and counts.max() > _UNEQUAL * counts.min():
         most, least = data.scheme.names[int(counts.argmax())], data.scheme.names[int(counts.argmin())]
         text = f"class {most!r} has {counts.max():,} tiles, {least!r} only {counts.min():,}"
-        yield Finding("note", "unbalanced", f"{text}; look at the balanced accuracy, and at {least!r} by itself")
+        yield Finding("note", "unbalanced", f"{text}; use the balanced accuracy, and see the recall of {least!r}")
 
 
 def intensity_table(data: TileDataset, stats: TileStats) -> pd.DataFrame:
@@ -229,19 +231,19 @@ def intensity_table(data: TileDataset, stats: TileStats) -> pd.DataFrame:
 def _pixels(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
     table = intensity_table(data, stats)
     if len(table):
-        told = "; ".join(
+        listed = "; ".join(
             f"{row.class_name!r} {row.mean:.4g} (tiles {row.darkest:.4g} to {row.brightest:.4g})"
             for row in table.itertuples()
         )
-        yield Finding("note", "intensity", f"mean grey values: {told}")
+        yield Finding("note", "intensity", f"mean grey values: {listed}")
     clipped = table[table["saturated"] > 0.05] if len(table) else table
     if len(clipped):
-        told = ", ".join(f"{row.saturated:.0%} of the tiles of {row.class_name!r}" for row in clipped.itertuples())
+        listed = ", ".join(f"{row.saturated:.0%} of the tiles of {row.class_name!r}" for row in clipped.itertuples())
         differ = table["saturated"].max() - table["saturated"].min() > 0.5
         yield Finding(
             "warning" if differ else "note",
             "saturated",
-            f"more than 1 % of the pixels are saturated in {told}; what is brighter than that is lost",
+            f"more than 1 % of the pixels are saturated in {listed}; what is brighter than that is lost",
         )
     flat = [data.paths[i] for i in np.unique(data.image[stats.flat])]
     if flat:
@@ -264,7 +266,7 @@ def _near_duplicates(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
     torn = ((sides == TRAIN).any(axis=1)) & ((sides == VALIDATION).any(axis=1))
     across = data.labels[pairs[:, 0]] != data.labels[pairs[:, 1]]
     first = pairs[np.argsort(~torn, kind="stable")][0]
-    a, b = (data.paths[data.image[place]].name for place in first)
+    a, b = (data.paths[data.image[i]].name for i in first)
     text = (
         f"{counted(len(pairs), 'pair')} of tiles in different groups look the same, such as one of {a} and one of {b}"
     )
@@ -277,7 +279,7 @@ def _near_duplicates(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
 
 
 def _brightness(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
-    """Tell of classes whose groups are brighter or darker than all others', in the channel where they differ most."""
+    """Report classes whose groups are brighter or darker than all others', in the channel where they differ most."""
     frame = pd.DataFrame(stats.mean).assign(label=data.labels, group=data.groups.astype(str)).dropna()
     means = frame.groupby(["label", "group"], as_index=False).mean()
     for label in sorted(means["label"].unique())[: 1 if len(data.scheme) == 2 else None]:
@@ -303,19 +305,19 @@ def _brightness(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
         )
 
 
-def _shortcuts(data: TileDataset, stats: TileStats, told: set[str]) -> Iterator[Finding]:
-    """Tell what a linear model reaches with brightness, position or the file alone, unless that is told already."""
+def _shortcuts(data: TileDataset, stats: TileStats, reported: set[str]) -> Iterator[Finding]:
+    """Report what a linear model reaches with brightness, position or the file alone, unless it is reported already."""
     if not np.isfinite(stats.mean).all(axis=1).any():
         return
-    place = any(code.startswith("confounded-plate") for code in told)
-    file = not told.isdisjoint({"confounded-format", "confounded-size"})
+    position = any(code.startswith("confounded-plate") for code in reported)
+    file = not reported.isdisjoint({"confounded-format", "confounded-size"})
     for finding in shortcut_alarms(evaluate_quick_shortcuts(data, stats.mean)):
-        if not (place and finding.code == "shortcut-position") and not (file and finding.code == "shortcut-file"):
+        if not (position and finding.code == "shortcut-position") and not (file and finding.code == "shortcut-file"):
             yield finding
 
 
 def cohens_d(a: np.ndarray, b: np.ndarray) -> float:
-    """Give the difference of means in units of the pooled standard deviation (Cohen 1988); bounded by 99."""
+    """Return the difference of means in units of the pooled standard deviation (Cohen 1988); bounded by 99."""
     variance = ((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / (len(a) + len(b) - 2)
     difference = float(a.mean() - b.mean())
     return float(np.clip(difference / max(np.sqrt(variance), 1e-9 * max(1.0, abs(difference))), -99, 99))

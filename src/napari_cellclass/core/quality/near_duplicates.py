@@ -1,4 +1,4 @@
-"""Find tiles that show the same, though their pixels differ: saved again, resized, exposed otherwise."""
+"""Near-duplicate tiles: the same scene with different pixels, as saved again, resized or exposed differently."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.findings import Finding, counted
 
 # Hashes that differ in at most 3 of 64 bits agree in one of 4 parts of 16 bits.
-_BITS = 3
+_MAX_DIFFERENT_BITS = 3
 _PARTS = 4
-# In a part that very many tiles share each is compared with so many that follow it, so that time stays linear.
+# Where very many tiles agree in a part, each is compared with so many that follow it, so that time stays linear.
 _NEXT = 32
-_ALIKE = 0.98
-# A hash of next to no bits is that of a tile with one thing in a corner, of which there are many.
-_LEAST_BITS = 8
+_MIN_CORRELATION = 0.98
+# A hash of very few bits is that of a tile with one object in a corner, of which there are many.
+_MIN_BITS = 8
 _CHUNK = 20_000
 
 
@@ -28,10 +28,10 @@ def find_near_duplicates(
     groups: NDArray[np.object_],
     usable: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """Find pairs of like tiles that belong to different groups.
+    """Find pairs of near-duplicate tiles that belong to different groups.
 
-    Candidates have hashes that differ in at most 3 bits; they are taken for copies where the small pictures
-    of their fine structure correlate by 0.98 or more. Turned and mirrored copies are not found.
+    Candidates have hashes that differ in at most 3 bits; they count as copies where the thumbnails of their fine
+    structure correlate by 0.98 or more. Rotated and mirrored copies are not found.
 
     Parameters
     ----------
@@ -42,31 +42,33 @@ def find_near_duplicates(
     groups
         N names.
     usable
-        bool, shape (N,): tiles to look at; those that show nothing are alike without being copies.
+        bool, shape (N,): tiles to compare; empty ones are similar without being copies.
 
     Returns
     -------
     ndarray of int64, shape (pairs, 2)
-        Places, the smaller first, sorted.
+        Tile indices, the smaller first, sorted.
     """
     group = np.unique(groups.astype(str), return_inverse=True)[1]
     bits = np.bitwise_count(hashes)
-    shows = thumbnails.any(axis=1) & (bits >= _LEAST_BITS) & (bits <= 64 - _LEAST_BITS)
-    places = np.flatnonzero(shows & (True if usable is None else usable))
+    shows = thumbnails.any(axis=1) & (bits >= _MIN_BITS) & (bits <= 64 - _MIN_BITS)
+    tile_indices = np.flatnonzero(shows & (True if usable is None else usable))
     found = [np.zeros((0, 2), np.int64)]
     for part in range(_PARTS):
-        key = (hashes[places] >> np.uint64(16 * part)) & np.uint64(0xFFFF)
-        order = np.lexsort((hashes[places], key))  # by the whole hash within a part, so that the nearest are neighbours
-        mine, sorted_key = places[order], key[order]
+        key = (hashes[tile_indices] >> np.uint64(16 * part)) & np.uint64(0xFFFF)
+        order = np.lexsort(
+            (hashes[tile_indices], key)
+        )  # by the whole hash within a part, so that the nearest are neighbours
+        mine, sorted_key = tile_indices[order], key[order]
         for step in range(1, min(_NEXT, len(mine) - 1) + 1):
             together = sorted_key[step:] == sorted_key[:-step]
             if not together.any():
                 break  # the parts' runs are shorter than this
             a, b = mine[:-step][together], mine[step:][together]
-            close = (np.bitwise_count(hashes[a] ^ hashes[b]) <= _BITS) & (group[a] != group[b])
+            close = (np.bitwise_count(hashes[a] ^ hashes[b]) <= _MAX_DIFFERENT_BITS) & (group[a] != group[b])
             a, b = a[close], b[close]
-            alike = row_correlation(thumbnails[a], thumbnails[b]) >= _ALIKE
-            found.append(np.sort(np.stack([a[alike], b[alike]], axis=1), axis=1))
+            similar = row_correlation(thumbnails[a], thumbnails[b]) >= _MIN_CORRELATION
+            found.append(np.sort(np.stack([a[similar], b[similar]], axis=1), axis=1))
     return np.unique(np.concatenate(found), axis=0)
 
 
@@ -75,27 +77,27 @@ def check_copies_across_split(
     thumbnails: NDArray[np.int8],
     sides: NDArray[Any],
     paths: Sequence[Path],
-    judged: str = "held out",
+    use: str = "held out",
 ) -> Finding | None:
-    """Warn of tiles that are trained on and judged by; None where there are none.
+    """Warn of near-duplicates in the training and the test tiles; None where there are none.
 
     Parameters
     ----------
     hashes, thumbnails
         See :func:`find_near_duplicates`.
     sides
-        N names of two sides: trained on, and judged by.
+        N names of two sides: trained on, and tested on.
     paths
         N files that the tiles are cut from.
-    judged
+    use
         What happens to tiles of the second side.
     """
     pairs = find_near_duplicates(hashes, thumbnails, np.asarray(sides, object))
     if not len(pairs):
         return None
-    a, b = (paths[place] for place in pairs[0].tolist())
+    a, b = (paths[i] for i in pairs[0].tolist())
     text = (
-        f"{counted(len(pairs), 'pair')} of tiles, one trained on and one {judged}, look the same, such as one of "
+        f"{counted(len(pairs), 'pair')} of tiles, one trained on and one {use}, look the same, such as one of "
         f"{a.name} and one of {b.name}: the accuracy will look better than it is; give copies one group, or remove them"
     )
     files = dict.fromkeys(paths[i] for i in pairs.ravel().tolist())
@@ -103,7 +105,7 @@ def check_copies_across_split(
 
 
 def row_correlation(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Pearson's correlation of pictures (n, P), row by row; 0 where a picture is flat."""
+    """Return Pearson's correlation of thumbnails (n, P), row by row; 0 where a thumbnail is flat."""
     result = np.zeros(len(a))
     for start in range(0, len(a), _CHUNK):
         x, y = (part[start : start + _CHUNK].astype(np.float64) for part in (a, b))

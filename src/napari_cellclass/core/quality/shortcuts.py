@@ -29,14 +29,14 @@ SHORTCUT_TITLES = {
     "file_size": "file size alone",
     "texture": "texture features",
 }
-# Contrast, texture and the size of a compressed file may be the biology itself, so no alarm is made of them.
+# Contrast, texture and the size of a compressed file may be the biology itself, so there is no warning about them.
 _ADVICE = {
     "brightness": "check the exposure, unless the classes do differ in brightness or stain colour",
-    "position": "the classes lie in different places of the field or plate; label both classes in all of them",
+    "position": "the classes lie in different positions of the field or plate; label both classes in all of them",
     "file": "the classes' files differ in format or size; save all images in the same way",
 }
 _FOLDS = 10
-# With fewer, classes that differ in nothing are often parted by chance: 2 of 6 times with 2 groups each.
+# With fewer, classes that do not differ are often separated by chance: 2 of 6 times with 2 groups each.
 MIN_GROUPS = 6
 # Fraction of the way from chance to perfect.
 _LARGE = 0.6
@@ -61,7 +61,7 @@ class Shortcut:
     groups, n
         Groups and tiles that ``all_groups`` is made of.
     classes
-        How many classes were told apart.
+        How many classes there were.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Shortcut:
 
     @property
     def estimate(self) -> Estimate:
-        """The estimate to put beside the network's: on the same tiles where that is possible."""
+        """The estimate to compare with the network's: on the same tiles where that is possible."""
         return self.held_out or self.all_groups
 
 
@@ -92,8 +92,8 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
         The task was cancelled.
     """
     rows: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    for place, tile in data.tiles(np.arange(len(data)), "measuring shortcuts", task):
-        rows[place] = channel_stats(tile[None])[0], texture_features(tile[None])[0]
+    for i, tile in data.tiles(np.arange(len(data)), "measuring shortcuts", task):
+        rows[i] = channel_stats(tile[None])[0], texture_features(tile[None])[0]
     stats = np.stack([rows[i][0] for i in range(len(data))])
     features = {
         "brightness": stats[:, 0],
@@ -108,7 +108,7 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
 
 
 def evaluate_quick_shortcuts(data: TileDataset, mean: NDArray[np.float64]) -> tuple[Shortcut, ...]:
-    """Try the shortcuts that an alarm is made of, without reading a pixel more, on up to 2 000 tiles.
+    """Evaluate the shortcuts that need no more than the tiles' mean grey values, on up to 2 000 tiles.
 
     Parameters
     ----------
@@ -122,29 +122,33 @@ def evaluate_quick_shortcuts(data: TileDataset, mean: NDArray[np.float64]) -> tu
     DatasetError
         No tile has finite means.
     """
-    places = np.flatnonzero(np.isfinite(mean).all(axis=1))
-    places = places[evenly_spaced(len(places), MAX_TILES)]
-    some = data.take(places)
-    features = {"brightness": mean[places], "position": position_features(some), "file": file_features(some)}
-    return evaluate_shortcuts(some, features)
+    tile_indices = np.flatnonzero(np.isfinite(mean).all(axis=1))
+    tile_indices = tile_indices[evenly_spaced(len(tile_indices), MAX_TILES)]
+    sample = data.take(tile_indices)
+    features = {
+        "brightness": mean[tile_indices],
+        "position": position_features(sample),
+        "file": file_features(sample),
+    }
+    return evaluate_shortcuts(sample, features)
 
 
 def evenly_spaced(n: int, most: int) -> NDArray[np.int64]:
-    """Give all places of n things, or as many as ``most``, evenly spread."""
+    """Return the indices of all of n things, or of at most ``most``, evenly spaced."""
     return np.unique(np.linspace(0, max(0, n - 1), min(n, most)).round().astype(np.int64))
 
 
 def position_features(data: TileDataset) -> NDArray[np.float64]:
-    """Say where every tile lies: in its field, 0 to 1 and squared, and on the plate where names tell wells.
+    """Return every tile's position: in its field, 0 to 1 and squared, and on the plate where file names hold wells.
 
-    Of the plate: row, column, edge, and each row and column that holds several wells by itself, as classes may
+    Of the plate: row, column, edge, and an indicator of each row and column that holds several wells, as classes may
     alternate.
     """
     centre = (data.boxes[:, :2] + data.boxes[:, 2:]) / 2 / image_shapes(data)[data.image]
     named = [tile_position_in_name(path.name) for path in data.paths]
-    if all(place is not None for place in named):  # tiles that were cut before
-        places = np.array(named, np.float64)
-        centre = (places / np.maximum(1, places.max(axis=0)))[data.image]
+    if all(position is not None for position in named):  # tiles that were cut before
+        positions = np.array(named, np.float64)
+        centre = (positions / np.maximum(1, positions.max(axis=0)))[data.image]
     columns = [centre, (centre - 0.5) ** 2]
     wells = wells_in_names([path.name for path in data.paths])
     of_tile = [wells[i] for i in data.image] if wells else wells_in_names([str(group) for group in data.groups])
@@ -158,19 +162,19 @@ def position_features(data: TileDataset) -> NDArray[np.float64]:
 
 
 def file_features(data: TileDataset) -> NDArray[np.float64]:
-    """Say what file every tile is from: its format, and the image's height and width in px."""
+    """Return the properties of every tile's file: its format, and the image's height and width in px."""
     formats = [file_format(path.suffix) for path in data.paths]
     kinds = np.stack([np.array(formats) == name for name in sorted(set(formats))], axis=1)
     return np.concatenate([kinds, image_shapes(data)], axis=1).astype(np.float64)[data.image]
 
 
 def evaluate_shortcuts(data: TileDataset, features: Mapping[str, NDArray[np.float64]]) -> tuple[Shortcut, ...]:
-    """See how well each set of features tells the classes of groups apart that its model has not seen.
+    """Evaluate how well a linear model of each set of features predicts the classes of groups it has not seen.
 
     Parameters
     ----------
     data
-        The tiles; where they are split, a model is also fitted to the training tiles and tried on the others.
+        The tiles; where they are split, a model is also fitted to the training tiles and evaluated on the others.
     features
         See :func:`shortcut_features`.
 
@@ -203,7 +207,7 @@ def evaluate_shortcuts(data: TileDataset, features: Mapping[str, NDArray[np.floa
 
 
 def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Deal groups to up to 10 folds, class by class, by a hash of their names: int64, shape (n,)."""
+    """Assign groups to up to 10 folds, class by class, by a hash of their names: int64, shape (n,)."""
     names, of_tile = np.unique(groups, return_inverse=True)
     classes = [tuple(np.unique(labels[of_tile == i])) for i in range(len(names))]
     ranked = sorted(range(len(names)), key=lambda i: (classes[i], hashlib.blake2b(str(names[i]).encode()).digest()))
@@ -213,11 +217,11 @@ def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.str_]) -> NDArra
 
 
 def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = None) -> tuple[Finding, ...]:
-    """Say which shortcut tells the classes apart, and whether texture beats the network.
+    """Warn of shortcuts that predict the classes, and where texture features beat the network.
 
-    A shortcut is told of where its interval over all groups lies above chance and its value is 60 % or more of the
+    A shortcut is reported where its interval over all groups lies above chance and its value is 60 % or more of the
     way from there to 1; with fewer than 6 groups no interval means anything. Whether the classes differ in
-    brightness by nature no figure can tell, so this warns and does not judge.
+    brightness by nature cannot be decided from the images, so this is a warning only.
 
     Parameters
     ----------
@@ -246,13 +250,13 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
     return tuple(alarms)
 
 
-def is_informative(one: Shortcut) -> bool:
-    """Whether a shortcut tells the classes apart, with groups enough to know.
+def is_informative(shortcut: Shortcut) -> bool:
+    """Whether a shortcut predicts the classes, with enough groups to be sure.
 
     Its interval over all groups lies above chance, and its value is 60 % or more of the way from there to 1.
     """
-    chance, value = 1 / max(1, one.classes), one.all_groups
-    enough = one.groups >= MIN_GROUPS and value.lo is not None and value.lo > chance
+    chance, value = 1 / max(1, shortcut.classes), shortcut.all_groups
+    enough = shortcut.groups >= MIN_GROUPS and value.lo is not None and value.lo > chance
     return enough and value.value >= chance + _LARGE * (1 - chance)
 
 
@@ -262,9 +266,9 @@ def shortcut_table(shortcuts: Sequence[Shortcut], network: Estimate | None = Non
     if network is not None:
         rows.append({"name": "network", "balanced_accuracy": network.value, "lo": network.lo, "hi": network.hi})
     for one in shortcuts:
-        shown, every = one.estimate, one.all_groups
+        estimate, every = one.estimate, one.all_groups
         rows.append(
-            {"name": one.name, "balanced_accuracy": shown.value, "lo": shown.lo, "hi": shown.hi}
+            {"name": one.name, "balanced_accuracy": estimate.value, "lo": estimate.lo, "hi": estimate.hi}
             | {"all_groups": every.value, "all_groups_lo": every.lo, "all_groups_hi": every.hi}
             | {"features": one.features}
         )

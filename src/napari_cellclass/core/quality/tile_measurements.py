@@ -53,9 +53,9 @@ def measure_tiles(data: TileDataset, task: Task = NO_TASK) -> TileStats:
     mean, sd = np.full((n, channels), np.nan), np.full((n, channels), np.nan)
     saturated, flat = np.zeros(n, np.float32), np.zeros(n, bool)
     hashes, thumbnails = np.zeros(n, np.uint64), np.zeros((n, THUMBNAIL_PX * THUMBNAIL_PX), np.int8)
-    for place, tile in data.tiles(np.arange(n), "measuring the tiles", task):
-        mean[place], sd[place] = channel_stats(tile[None])[0]
-        saturated[place] = saturated_fraction(tile)
-        flat[place] = bool((tile == tile[:1, :1]).all())
-        hashes[place], thumbnails[place] = tile_fingerprint(tile)
+    for i, tile in data.tiles(np.arange(n), "measuring the tiles", task):
+        mean[i], sd[i] = channel_stats(tile[None])[0]
+        saturated[i] = saturated_fraction(tile)
+        flat[i] = bool((tile == tile[:1, :1]).all())
+        hashes[i], thumbnails[i] = tile_fingerprint(tile)
     return TileStats(mean, sd, saturated, flat, hashes, thumbnails)

@@ -29,7 +29,7 @@ _SMOOTH_PX = 8.0  # about a nucleus, which is blue inside a stained cell
 
 
 def ihc_field() -> SourceImage:
-    """Give the stained field: uint8, shape (512, 512, 3), red, green, blue; its pixel size is not known."""
+    """Return the stained field: uint8, shape (512, 512, 3), red, green, blue; its pixel size is not known."""
     return SourceImage(
         immunohistochemistry(),
         name="ihc",
@@ -121,7 +121,7 @@ def write_ihc_dataset(folder: Path, grid: TileGrid, mask: ArrayLike | None = Non
 
 @cache
 def _dab() -> tuple[NDArray[np.float64], float]:
-    """Give the field's DAB, shape (512, 512), and the threshold between unstained and stained."""
+    """Return the field's DAB, shape (512, 512), and the threshold between unstained and stained."""
     dab = rgb2hed(immunohistochemistry())[..., 2]
     dab.setflags(write=False)  # it is shared by all callers
     return dab, float(threshold_otsu(gaussian(dab, _SMOOTH_PX)))

@@ -250,7 +250,7 @@ def _well_name(k: int, well: int) -> str:
 def _simulate(
     kind: Kind, params: PlateParams, gain: float, background: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
-    """Give a field's counts and its cells' centres."""
+    """Return a field's counts and its cells' centres."""
     size, margin = params.field_px, _HALF_WINDOW_PX + _BORDER_PX
     canvas = np.zeros((size + 2 * margin,) * 2)
     texture = _texture(canvas.shape, rng)

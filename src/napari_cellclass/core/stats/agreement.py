@@ -1,4 +1,4 @@
-"""Two answers to the same tiles: Cohen's kappa, McNemar's test, and the difference of two accuracies."""
+"""Agreement of two labellings of the same tiles: Cohen's kappa, McNemar's test, difference of accuracies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def contingency_tables(
 def cohen_kappa(table: NDArray[Any]) -> NDArray[np.float64]:
     """Agreement beyond chance of tables of shape (..., K, K) (Cohen, Educ. Psychol. Meas. 20:37, 1960).
 
-    NaN where the class frequencies alone give full agreement, as when both know one class only.
+    NaN where the class frequencies alone give full agreement, as when both use one class only.
     """
     n = table.sum(axis=(-2, -1)).astype(float)
     same = np.trace(table, axis1=-2, axis2=-1)
@@ -72,8 +72,8 @@ def kappa_estimate(
 ) -> Estimate | None:
     """Cohen's kappa of two readings of the same tiles, None where it is not defined.
 
-    The interval is by group, see :class:`GroupBootstrap`; with one group it is that of a large sample of
-    independent tiles, which is too narrow where tiles are alike, and without width, so not given, at full agreement.
+    The interval is by group, see :class:`GroupBootstrap`; with one group it is that of a large sample of independent
+    tiles, which is too narrow where tiles are correlated, and has no width, so is not given, at full agreement.
     """
     per_group, names = contingency_tables(a, b, groups, k)
     if len(names) >= 2:
@@ -101,12 +101,12 @@ class PairedComparison:
     n, groups
         Tiles, and groups they come from.
     both, only_a, only_b, neither
-        Tiles that both, one, or none of them got right.
+        Tiles that both, one, or none of them classified correctly.
     difference
         Accuracy of a less that of b, by group (see :class:`GroupBootstrap`), or Newcombe's with one group.
     p
-        Two-sided p of McNemar's exact test; it takes tiles as independent, so where tiles of a group are alike,
-        rather trust the interval of the difference.
+        Two-sided p of McNemar's exact test; it assumes independent tiles, so where tiles of a group are
+        correlated, rather use the interval of the difference.
     """
 
     n: int
@@ -119,12 +119,12 @@ class PairedComparison:
     p: float
 
     def to_json(self) -> dict[str, Any]:
-        """Give a JSON-able dict."""
+        """Return a JSON-able dict."""
         return asdict(self)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided p of McNemar's exact test (Psychometrika 12:153, 1947): binomial over the tiles where one is right."""
+    """Two-sided p of McNemar's exact test (Psychometrika 12:153, 1947): binomial over the discordant tiles."""
     from scipy.stats import binomtest
 
     discordant = only_a + only_b
@@ -132,14 +132,14 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def compare_paired(
-    a_right: NDArray[Any], b_right: NDArray[Any], groups: Sequence[str] | NDArray[Any], seed: int = 0
+    a_correct: NDArray[Any], b_correct: NDArray[Any], groups: Sequence[str] | NDArray[Any], seed: int = 0
 ) -> PairedComparison:
     """Compare two accuracies on the same tiles.
 
     Parameters
     ----------
-    a_right, b_right
-        bool, shape (N,): whether each got the tile right.
+    a_correct, b_correct
+        bool, shape (N,): whether each classified the tile correctly.
     groups
         N names of wells, fields or regions.
 
@@ -148,17 +148,17 @@ def compare_paired(
     DatasetError
         There is no tile.
     """
-    if len(a_right) == 0:
+    if len(a_correct) == 0:
         raise DatasetError("two readings of no tile cannot be compared; give both the same tiles")
-    per_group, names = contingency_tables(np.asarray(a_right, bool), np.asarray(b_right, bool), groups, 2)
+    per_group, names = contingency_tables(np.asarray(a_correct, bool), np.asarray(b_correct, bool), groups, 2)
     (neither, only_b), (only_a, both) = per_group.sum(axis=0).tolist()
     if len(names) >= 2:
         difference = GroupBootstrap(per_group, seed).estimate(_difference, lowest=-1.0)
-        assert difference is not None  # a share of n tiles is always defined
+        assert difference is not None  # a fraction of n tiles is always defined
     else:
         difference = newcombe_paired(both, only_a, only_b, neither)
     return PairedComparison(
-        len(a_right), len(names), both, only_a, only_b, neither, difference, mcnemar(only_a, only_b)
+        len(a_correct), len(names), both, only_a, only_b, neither, difference, mcnemar(only_a, only_b)
     )
 
 

@@ -1,4 +1,4 @@
-"""Confidence that means what it says: temperature scaling, and prediction sets at a chosen error rate."""
+"""Calibrated confidence: temperature scaling, and prediction sets at a chosen error rate."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
 
 _LEAST = 1e-12
 _ROUNDING = 1e-6  # scores are stored with six decimals
-# How far held-out tiles may move the temperature: sd of its logarithm, before any tile was seen. Some dozens of
-# tiles that are all right would otherwise ask for any sharpness.
+# Prior of the temperature: sd of its logarithm. Some dozens of tiles that are all correct would otherwise favour any
+# sharpness.
 _PRIOR_SD = 0.7
 _BOUNDS = (math.log(0.2), math.log(20.0))
 _FOLDS = 20
@@ -33,7 +33,7 @@ class Calibration(BaseModel):
     Attributes
     ----------
     temperature
-        Above 1 where the network is too sure of itself (Guo et al., ICML 2017).
+        Above 1 where the network is overconfident (Guo et al., ICML 2017).
     scores
         Ascending, at most 2 000: 1 - p of the true class of held-out tiles, after the temperature.
     n, groups
@@ -41,15 +41,15 @@ class Calibration(BaseModel):
     ece_before, ece_after
         Expected calibration error; after: each group by the temperature of the others, where there are others.
     coverage
-        By error rate: the part of held-out tiles whose true class was in their prediction set, each group by the
+        By error rate: the fraction of held-out tiles whose true class was in their prediction set, each group by the
         scores of the others; empty with one group.
     cross_fitted
         Whether ``ece_after``, and ``reliability_after``, were measured on other groups than those it was made from.
     reliability_before, reliability_after
         Bars of a reliability diagram, see :func:`~napari_cellclass.core.stats.metrics.reliability`: lo, hi, n,
-        confidence, accuracy. After is honest as ``ece_after`` is: the groups are dealt into at most 20 folds, and the
-        tiles of a fold get the temperature that all other folds ask for, so that none is judged by a temperature that
-        has seen its group.
+        confidence, accuracy. After is cross-fitted as ``ece_after`` is: the groups are assigned to at most 20 folds,
+        and the tiles of a fold get the temperature fitted to all other folds, so that none is measured with a
+        temperature that was fitted to its group.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +66,7 @@ class Calibration(BaseModel):
     reliability_after: tuple[dict[str, int | float | None], ...] = ()
 
     def describe(self) -> str:
-        """Say in a few words how confidences are calibrated, and how well that holds."""
+        """Describe in a few words how confidences are calibrated, and how well that holds."""
         other = "on other groups than those it was made from" if self.cross_fitted else "on the same tiles"
         covered = ", ".join(f"{value:.1%} at {float(rate):.0%}" for rate, value in self.coverage.items())
         text = (
@@ -77,13 +77,13 @@ class Calibration(BaseModel):
         return text + (f"; prediction sets hold the true class of {covered} error rate" if covered else "")
 
     def reliability_lines(self) -> list[str]:
-        """Give the reliability table as lines of text; none where a model holds none."""
+        """Return the reliability table as lines of text; none where a model holds none."""
         if not self.reliability_before:
             return []
-        lines = ["confidence       before: tiles, mean confidence, right   after: tiles, mean confidence, right"]
+        lines = ["confidence       before: tiles, mean confidence, accuracy   after: tiles, mean confidence, accuracy"]
         for before, after in zip(self.reliability_before, self.reliability_after, strict=True):
             if before["n"] or after["n"]:
-                lines.append(f"{before['lo']:.2f} to {before['hi']:.2f} {_bar(before):>37s} {_bar(after):>37s}")
+                lines.append(f"{before['lo']:.2f} to {before['hi']:.2f} {_bar(before):>40s} {_bar(after):>40s}")
         return lines
 
     def apply(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -91,11 +91,11 @@ class Calibration(BaseModel):
         return scale_by_temperature(prob, self.temperature)
 
     def undo(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the network's own softmax outputs (N, K) again."""
+        """Return the network's own softmax outputs (N, K) again."""
         return scale_by_temperature(prob, 1 / self.temperature)
 
     def threshold(self, error_rate: float) -> float:
-        """Give the largest 1 - p of a class that is in the set, see :func:`conformal_threshold`."""
+        """Return the largest 1 - p of a class that is in the set, see :func:`conformal_threshold`."""
         return conformal_threshold(np.asarray(self.scores), error_rate)
 
 
@@ -138,18 +138,18 @@ def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) 
 
 
 def conformal_threshold(scores: NDArray[np.float64], error_rate: float) -> float:
-    """Give the largest 1 - p with which a class cannot be ruled out, by split conformal prediction.
+    """Return the largest 1 - p with which a class cannot be ruled out, by split conformal prediction.
 
     It is the ``ceil((n + 1) (1 - error_rate))``-th smallest of the n scores (Sadinle, Lei & Wasserman, JASA
-    114:223, 2019; Vovk et al. 2005). The promise, that the true class is in the set of a new tile with a
-    probability of 1 - ``error_rate``, holds for tiles that are like the held-out ones.
+    114:223, 2019; Vovk et al. 2005). The guarantee, that the true class is in the set of a new tile with a
+    probability of 1 - ``error_rate``, holds for tiles that are exchangeable with the held-out ones.
 
     Parameters
     ----------
     scores
         Ascending: 1 - p of the true class of held-out tiles.
     error_rate
-        The part of tiles, 0 to 1, whose true class may be missing from its set.
+        The fraction of tiles, 0 to 1, whose true class may be missing from its set.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def conformal_threshold(scores: NDArray[np.float64], error_rate: float) -> float
 
 
 def prediction_sets(prob: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
-    """Give the prediction sets of calibrated outputs (N, K): bool (N, K); empty in rows of NaN."""
+    """Return the prediction sets of calibrated outputs (N, K): bool (N, K); empty in rows of NaN."""
     inside: NDArray[np.bool_] = 1 - prob.astype(np.float64) <= limit + _ROUNDING
     return inside
 
@@ -174,9 +174,10 @@ def nonconformity_scores(prob: NDArray[np.float32], truth: NDArray[np.integer[An
 def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str]) -> Calibration | None:
     """Make a calibration from held-out tiles; None where not a single one has finite outputs.
 
-    The temperature that is stored is made from all of them. What is said of its worth is not: whole groups are dealt
-    into folds, and each fold is scaled by the temperature of the others before ECE and reliability are measured, and
-    covered by the scores of the others. One group is its own judge, and ``cross_fitted`` says so.
+    The temperature that is stored is made from all of them. What is reported of its quality is not: whole groups are
+    assigned to folds, and each fold is scaled by the temperature of the others before ECE and reliability are measured,
+    and covered by the scores of the others. With one group they are measured on that group itself, and ``cross_fitted``
+    says so.
 
     Parameters
     ----------
@@ -196,13 +197,15 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
     calibrated = scale_by_temperature(prob, temperature)
     fold = group % _FOLDS  # names are sorted, so that folds do not depend on the order of the tiles
     several = len(names) > 1
-    fair = _by_fold(fold, lambda rest, own: scale_by_temperature(prob[own], fit_temperature(prob[rest], truth[rest])))
+    cross_fitted = _by_fold(
+        fold, lambda rest, own: scale_by_temperature(prob[own], fit_temperature(prob[rest], truth[rest]))
+    )
     coverage = {}
     if several:
         for rate in ERROR_RATES:
             covered = _by_fold(fold, partial(_covered, calibrated, truth, rate))
             coverage[f"{rate:g}"] = float(covered.mean())
-    after = fair if several else calibrated
+    after = cross_fitted if several else calibrated
     scores = nonconformity_scores(calibrated, truth)
     if len(scores) > _STORED:
         scores = scores[np.ceil(np.linspace(0, len(scores) - 1, _STORED)).astype(int)]
@@ -232,14 +235,14 @@ def _bars(prob: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[dict[str
 def _by_fold(
     fold: NDArray[np.int64], work: Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Work on each fold with what the others say; on the only one with what it says itself."""
+    """Apply ``work`` to each fold with the others as its reference; to the only one with itself."""
     results: NDArray[np.float32] | None = None
     for number in np.unique(fold):
         own = fold == number
-        part = work(~own if (~own).any() else own, own)
+        result = work(~own if (~own).any() else own, own)
         if results is None:
-            results = np.empty((len(fold), *part.shape[1:]), part.dtype)
-        results[own] = part
+            results = np.empty((len(fold), *result.shape[1:]), result.dtype)
+        results[own] = result
     assert results is not None
     return results
 

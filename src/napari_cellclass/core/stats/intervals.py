@@ -50,18 +50,18 @@ def wilson(successes: float, n: float, critical: float = _Z) -> tuple[float, flo
 
 
 class GroupBootstrap:
-    """Intervals of figures of a table, its groups (wells, fields) drawn with replacement.
+    """Confidence intervals of metrics of a table, its groups (wells, fields) resampled with replacement.
 
-    The variance of a figure comes from 2 000 samples by the bootstrap of Rao & Wu (JASA 83:231, 1988): of the n
-    groups of a stratum n - 1 are drawn and weighed n / (n - 1), which makes the variance unbiased where groups are
+    The variance of a metric comes from 2 000 samples by the bootstrap of Rao & Wu (JASA 83:231, 1988): of the n
+    groups of a stratum n - 1 are drawn and weighted by n / (n - 1), which makes the variance unbiased where groups are
     few. Strata are groups that fill the same rows of the table, so that no class gets lost, unless such a stratum
-    has one group only, which can say nothing of the spread; then all groups are one stratum. The interval is
+    has one group only, which has no variance; then all groups are one stratum. The interval is
     Wilson's with the effective sample size that has this variance, and Student's t with as many degrees of freedom
     as there are groups less strata (Korn & Graubard, Surv. Methodol. 24:193, 1998; Dean & Pagano, JSSAM 3:484,
     2015). Percentiles of the bootstrap itself, which are too narrow for few groups, are not used.
 
     Simulated with wells that differ (beta-binomial, intraclass correlation up to 0.09), the interval of an accuracy
-    of 0.5 to 0.9 held the truth in 92 to 98 % of experiments for 6 to 40 groups. With 2 to 5 groups it is wide
+    of 0.5 to 0.9 covered the true value in 92 to 98 % of experiments for 6 to 40 groups. With 2 to 5 groups it is wide
     rather than narrow (up to 99 %).
 
     Parameters
@@ -97,16 +97,16 @@ class GroupBootstrap:
     def estimate(
         self, statistic: Statistic, lowest: float = 0.0, involved: NDArray[np.bool_] | None = None
     ) -> Estimate | None:
-        """Give a figure with its interval, None where the figure itself is not defined.
+        """Return a metric with its confidence interval, None where the metric itself is not defined.
 
         Parameters
         ----------
         statistic
-            Gives the figure, at most 1, of tables of shape (..., R, C); NaN where it is not defined.
+            Returns the metric, at most 1, of tables of shape (..., R, C); NaN where it is not defined.
         lowest
-            The least that the figure can be: 0 of a proportion, -1 of a kappa or a difference.
+            The smallest possible value: 0 of a proportion, -1 of a kappa or a difference.
         involved
-            bool, shape (G,): the groups that the figure rests on; all when None. One alone gives no interval.
+            bool, shape (G,): the groups that the metric depends on; all when None. One alone gives no interval.
         """
         value = float(statistic(self.total))
         if not np.isfinite(value):
@@ -119,7 +119,7 @@ class GroupBootstrap:
             return Estimate(value, None, None)
         width = 1.0 - lowest
         p, spread = min(1.0, max(0.0, (value - lowest) / width)), float(samples.std()) / width
-        if spread < 1e-9:  # all groups alike, as when everything is right: a group is one observation
+        if spread < 1e-9:  # all groups equal, as when everything is correct: a group is one observation
             lo, hi = wilson(p * groups, groups)
         else:
             n = max(p * (1 - p), 1e-12) / spread**2
@@ -129,7 +129,7 @@ class GroupBootstrap:
 
 @functools.lru_cache(maxsize=8)
 def _weights(n: int, size: int, seed: tuple[int, ...]) -> NDArray[np.float64]:
-    """Weights of n groups in some samples, shape (size, n); kept, as one test set asks for many figures."""
+    """Weights of n groups in some samples, shape (size, n); cached, as one test set needs many metrics."""
     drawn = np.random.default_rng(seed).multinomial(n - 1, np.full(n, 1 / n), size=size)
     weights = np.asarray(drawn * (n / (n - 1)), np.float64)
     weights.setflags(write=False)

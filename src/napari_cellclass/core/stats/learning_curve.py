@@ -31,11 +31,11 @@ class LearningCurve:
     now
         The fitted accuracy there.
     limit
-        What it comes to with tiles without end.
+        The accuracy with infinitely many tiles.
     scale, exponent
         See above; scale 0 is a flat curve.
     samples
-        float64, shape (S, 3): limit, scale and exponent of curves that the noise of the trainings allows.
+        float64, shape (S, 3): limit, scale and exponent of curves fitted to resampled noise of the trainings.
     """
 
     tiles: int
@@ -46,11 +46,11 @@ class LearningCurve:
     samples: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
-        """Give the fit as a JSON-able dict."""
+        """Return the fit as a JSON-able dict."""
         return {name: value for name, value in asdict(self).items() if name != "samples"}
 
     def at(self, tiles: NDArray[Any]) -> pd.DataFrame:
-        """Give the curve with its 95 % band: columns tiles, accuracy, lo, hi."""
+        """Return the curve with its 95 % confidence band: columns tiles, accuracy, lo, hi."""
         n = np.asarray(tiles, float)
         each = self.samples[:, :1] - self.samples[:, 1:2] * n ** -self.samples[:, 2:]
         value = self.limit.value - self.scale * n**-self.exponent
@@ -58,11 +58,11 @@ class LearningCurve:
         return pd.DataFrame({"tiles": n, "accuracy": value, "lo": np.minimum(lo, value), "hi": np.maximum(hi, value)})
 
     def target(self) -> float | None:
-        """Give the next round accuracy above the present one; None where 0.99 is passed."""
+        """Return the next round accuracy above the present one; None above 0.99."""
         return next((target for target in TARGETS if target > self.now.value + 0.005), None)
 
     def more_tiles(self, target: float) -> Estimate | None:
-        """How many more tiles an accuracy asks for; None where it lies above the limit.
+        """Return how many more tiles an accuracy needs; None where it lies above the limit.
 
         ``hi`` is None where more than 2.5 % of the curves never reach it.
         """
@@ -147,7 +147,7 @@ def _fits(n: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def learning_curve_advice(curve: LearningCurve, per_class: Mapping[str, int], weakest: str) -> str:
-    """Say in a sentence whether more tiles would help, and how many.
+    """Describe in a sentence whether more tiles would help, and how many.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def learning_curve_advice(curve: LearningCurve, per_class: Mapping[str, int], we
     per_class
         Training tiles of each class.
     weakest
-        The class that is recognised least.
+        The class with the lowest recall.
     """
     target, limit = curve.target(), curve.limit
     if target is None:
@@ -169,19 +169,20 @@ def learning_curve_advice(curve: LearningCurve, per_class: Mapping[str, int], we
     more = curve.more_tiles(target)
     if more is None:
         return (
-            f"whether more tiles would help cannot be told from these trainings: the curve may level off anywhere from "
-            f"{_percent(limit.lo)} to {_percent(limit.hi)}"
+            f"whether more tiles would help cannot be decided from these trainings: the curve may level off anywhere "
+            f"from {_percent(limit.lo)} to {_percent(limit.hi)}"
         )
     if more.value > _FURTHEST * curve.tiles:
         return (
-            f"{_percent(target)} would need more than {_FURTHEST:.0f} times the tiles there are; what would come of "
-            "them cannot be told from these"
+            f"{_percent(target)} would need more than {_FURTHEST:.0f} times the tiles there are; their effect "
+            "cannot be extrapolated from these trainings"
         )
-    share = per_class[weakest] / sum(per_class.values())
+    fraction = per_class[weakest] / sum(per_class.values())
     upper = "no upper limit can be given" if more.hi is None else f"at most {_rounded(more.hi)}"
     return (
-        f"about {_rounded(more.value)} more tiles for {_percent(target)}, {_rounded(more.value * share)} of them of "
-        f"{weakest!r}, which is recognised least (95 % confidence interval: at least {_rounded(more.lo or 0)}, {upper})"
+        f"about {_rounded(more.value)} more tiles for {_percent(target)}, {_rounded(more.value * fraction)} of them of "
+        f"{weakest!r}, which has the lowest recall (95 % confidence interval: at least {_rounded(more.lo or 0)}, "
+        f"{upper})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression: the plainest classifier, to see what little it takes to tell classes apart."""
+"""Multinomial logistic regression: a linear baseline that shows how little is needed to separate classes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class LogisticModel:
     intercept: NDArray[np.float64]
 
     def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give probabilities (n, K) of features (n, F)."""
+        """Return probabilities (n, K) of features (n, F)."""
         return np.asarray(softmax((x - self.mean) / self.scale @ self.weights + self.intercept, axis=1))
 
 
 def fit_logistic(
     x: NDArray[np.float64], labels: NDArray[np.integer], classes: int, c: float = 1.0, least_sd: float = 1e-9
 ) -> LogisticModel:
-    """Fit softmax regression with an L2 penalty, all classes weighing alike.
+    """Fit softmax regression with an L2 penalty, all classes weighted equally.
 
     Minimises ``c sum_i w_i CE_i + |W|^2 / 2`` over standardised features, ``w_i = n / (K n_class)``, without a
     penalty on the intercept (Hastie, Tibshirani & Friedman 2009, ch. 4.4 and 18.3.2), by Newton's method.
@@ -51,8 +51,8 @@ def fit_logistic(
     c
         Inverse strength of the penalty.
     least_sd
-        Features whose standard deviation is at most this part of the larger of 1 and their mean keep their scale: as
-        they hardly vary, they then hardly count.
+        Features whose standard deviation is at most this fraction of the larger of 1 and their mean keep their scale:
+        as they hardly vary, they then hardly count.
     """
     n, features = x.shape
     mean, scale = x.mean(axis=0), x.std(axis=0)

@@ -1,4 +1,4 @@
-"""How well classes were told apart: accuracies with 95 % confidence intervals, confusion, calibration."""
+"""Metrics of a classification: accuracies with 95 % confidence intervals, confusion matrix, calibration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class EvalReport:
-    """Figures of one test set.
+    """Metrics of one test set.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ class EvalReport:
     classes
         Class names in the model's order.
     confusion
-        Tiles per class: rows are the truth, columns the prediction.
+        Tiles per class: rows are the ground truth, columns the prediction.
     accuracy, balanced_accuracy
-        Part of the tiles that is right; the mean of that part over the classes that occur.
+        Fraction of correctly classified tiles; mean recall over the classes that occur.
     per_class
         Recall, precision and F1 per class, None where it is not defined, and ``recall_interval`` etc. as [lo, hi].
     ece
         Expected calibration error over 15 bins of equal width (Guo et al., ICML 2017).
     interval
-        How the intervals were made.
+        How the intervals were computed.
     kappa
-        Cohen's kappa of truth and prediction, None where it is not defined.
+        Cohen's kappa of ground truth and prediction, None where it is not defined.
     reliability
         See :func:`reliability`.
     fields
@@ -70,12 +70,12 @@ class EvalReport:
     fields: tuple[dict[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Give a JSON-able dict."""
+        """Return a JSON-able dict."""
         return asdict(self)
 
 
 def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """Count tiles, shape (k, k): rows are the truth, columns the prediction."""
+    """Count tiles, shape (k, k): rows are the ground truth, columns the prediction."""
     return np.bincount(truth.astype(np.int64) * k + predicted.astype(np.int64), minlength=k * k).reshape(k, k)
 
 
@@ -84,25 +84,25 @@ def accuracies(confusion: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np
 
     Balanced accuracy is the mean recall over the classes that occur in the truth.
     """
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    correct = np.diagonal(confusion, axis1=-2, axis2=-1)
     truth = confusion.sum(axis=-1)
-    recall = np.divide(right, truth, out=np.full(right.shape, np.nan), where=truth > 0)
-    return right.sum(-1) / truth.sum(-1), np.nanmean(recall, axis=-1)
+    recall = np.divide(correct, truth, out=np.full(correct.shape, np.nan), where=truth > 0)
+    return correct.sum(-1) / truth.sum(-1), np.nanmean(recall, axis=-1)
 
 
 def ece(prob: NDArray[Any], truth: NDArray[Any], bins: int = _BINS) -> float:
-    """Give the expected calibration error, bins of equal width (Guo et al., ICML 2017, eq. 3)."""
+    """Return the expected calibration error, bins of equal width (Guo et al., ICML 2017, eq. 3)."""
     found = reliability(prob, truth, bins)
     return sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in found if row["n"]) / len(prob)
 
 
 def reliability(prob: NDArray[Any], truth: NDArray[Any], bins: int = _BINS) -> list[dict[str, Any]]:
-    """Give the bars of a reliability diagram: how often tiles of a confidence are right.
+    """Return the bars of a reliability diagram: the accuracy of tiles by confidence.
 
     Parameters
     ----------
     prob, truth
-        Shape (N, K), finite; places of the true classes, shape (N,).
+        Shape (N, K), finite; indices of the true classes, shape (N,).
     bins
         Number of bins of equal width, ``(lo, hi]``.
 
@@ -112,18 +112,18 @@ def reliability(prob: NDArray[Any], truth: NDArray[Any], bins: int = _BINS) -> l
         Per bin: lo, hi, n, and the mean confidence and the accuracy of its tiles, None where it is empty.
     """
     confidence = prob.max(axis=1).astype(float)
-    right = prob.argmax(axis=1) == truth
+    correct = prob.argmax(axis=1) == truth
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    sums = [np.bincount(which, weights, bins) for weights in (None, confidence, right)]
+    sums = [np.bincount(which, weights, bins) for weights in (None, confidence, correct)]
     return [
         {
             "lo": i / bins,
             "hi": (i + 1) / bins,
             "n": int(n),
-            "confidence": float(sure / n) if n else None,
+            "confidence": float(confidences / n) if n else None,
             "accuracy": float(hits / n) if n else None,
         }
-        for i, (n, sure, hits) in enumerate(zip(*sums, strict=True))
+        for i, (n, confidences, hits) in enumerate(zip(*sums, strict=True))
     ]
 
 
@@ -135,19 +135,19 @@ def evaluate(
     seed: int = 0,
     fields: Sequence[str] | None = None,
 ) -> EvalReport:
-    """Compare probabilities with the truth.
+    """Compare probabilities with the ground truth.
 
     Intervals come from samples of whole groups, see :class:`~napari_cellclass.core.stats.intervals.GroupBootstrap`.
-    A figure that rests on one of several groups, as the recall of a class of one well, has none. With one group
+    A metric that depends on one of several groups, as the recall of a class of one well, has none. With one group
     in all, proportions have Wilson's interval over tiles and kappa that of a large sample, both too narrow where
-    tiles are alike, and balanced accuracy and F1 have none.
+    tiles are correlated, and balanced accuracy and F1 have none.
 
     Parameters
     ----------
     prob
-        Shape (N, K); a row with NaN counts as wrong, in no column of its own, and is left out of n.
+        Shape (N, K); rows with NaN are left out.
     truth
-        int, shape (N,): places in ``classes``.
+        int, shape (N,): class indices, the ground truth.
     groups
         N names of wells, fields or regions.
     classes
@@ -188,12 +188,12 @@ def evaluate(
 
 
 class GroupedMetrics:
-    """The figures of a table of truth and prediction, each with its interval.
+    """Metrics of confusion matrices per group, each with its confidence interval.
 
     Parameters
     ----------
     per_group
-        int64, shape (G, K, K): tiles per group, rows are the truth.
+        int64, shape (G, K, K): tiles per group, rows are the ground truth.
     seed
         Of the bootstrap.
     """
@@ -203,16 +203,16 @@ class GroupedMetrics:
         self._by_group = GroupBootstrap(per_group, seed) if len(per_group) >= 2 else None
 
     def interval_method(self) -> str:
-        """Say how the intervals are made."""
+        """Describe how the intervals are computed."""
         if self._by_group is None:
-            return "Wilson over tiles of one group: too narrow where tiles are alike"
+            return "Wilson over tiles of one group: too narrow where tiles are correlated"
         return (
             f"bootstrap over {len(self.per_group)} groups, 2000 samples, Wilson with the effective sample size and "
             "Student's t; Wilson over groups where these are equal"
         )
 
     def accuracies(self) -> tuple[Estimate, Estimate]:
-        """Give accuracy and balanced accuracy."""
+        """Return accuracy and balanced accuracy."""
         accuracy, balanced = (float(v) for v in accuracies(self.total))
         if self._by_group is None:
             n = int(self.total.sum())
@@ -224,27 +224,27 @@ class GroupedMetrics:
         return first, second
 
     def kappa(self) -> Estimate | None:
-        """Give Cohen's kappa of truth and prediction, None where it is not defined."""
+        """Return Cohen's kappa of ground truth and prediction, None where it is not defined."""
         if self._by_group is None:
             return kappa_of_one_group(self.total)
         return self._by_group.estimate(cohen_kappa, lowest=-1.0)
 
     def per_class(self, i: int, name: str) -> dict[str, Any]:
-        """Give a class's row: name, n, recall, precision, F1 and their intervals."""
-        right, truth, said = (int(v) for v in (self.total[i, i], self.total[i].sum(), self.total[:, i].sum()))
+        """Return a class's row: name, n, recall, precision, F1 and their intervals."""
+        correct, truth, predicted = (int(v) for v in (self.total[i, i], self.total[i].sum(), self.total[:, i].sum()))
         row: dict[str, Any] = {
             "name": name,
             "n": truth,
-            "recall": right / truth if truth else None,
-            "precision": right / said if said else None,
-            "f1": 2 * right / (truth + said) if truth + said else None,
+            "recall": correct / truth if truth else None,
+            "precision": correct / predicted if predicted else None,
+            "f1": 2 * correct / (truth + predicted) if truth + predicted else None,
         }
         for figure in ("recall", "precision", "f1"):
             row[f"{figure}_interval"] = None if row[figure] is None else self._class_interval(figure, i)
         return row
 
     def _class_interval(self, figure: str, i: int) -> list[float] | None:
-        """Give [lo, hi] of a class's figure, or None where none can be given."""
+        """Return [lo, hi] of a class's figure, or None where none can be given."""
         if self._by_group is None:
             n = self.total[i].sum() if figure == "recall" else self.total[:, i].sum()
             return None if figure == "f1" else list(wilson(float(self.total[i, i]), int(n)))
@@ -255,8 +255,8 @@ class GroupedMetrics:
 
 
 def _weight(table: NDArray[Any], figure: str, i: int) -> NDArray[Any]:
-    truth, said = table[..., i, :].sum(axis=-1), table[..., :, i].sum(axis=-1)
-    return {"recall": truth, "precision": said, "f1": (truth + said) / 2}[figure]
+    truth, predicted = table[..., i, :].sum(axis=-1), table[..., :, i].sum(axis=-1)
+    return {"recall": truth, "precision": predicted, "f1": (truth + predicted) / 2}[figure]
 
 
 def _class_figure(table: NDArray[Any], figure: str, i: int) -> NDArray[np.float64]:
@@ -264,10 +264,10 @@ def _class_figure(table: NDArray[Any], figure: str, i: int) -> NDArray[np.float6
     return np.divide(table[..., i, i], weight, out=np.full(weight.shape, np.nan), where=weight > 0)
 
 
-def _field_table(fields: NDArray[np.str_], right: NDArray[np.bool_]) -> tuple[dict[str, Any], ...]:
-    """Give tiles and accuracy of each field; Wilson's interval over its tiles."""
+def _field_table(fields: NDArray[np.str_], correct: NDArray[np.bool_]) -> tuple[dict[str, Any], ...]:
+    """Return tiles and accuracy of each field; Wilson's interval over its tiles."""
     names, which = np.unique(fields, return_inverse=True)
-    counts, hits = np.bincount(which), np.bincount(which, right)
+    counts, hits = np.bincount(which), np.bincount(which, correct)
     rows = []
     for name, n, hit in zip(names, counts, hits, strict=True):
         lo, hi = wilson(float(hit), int(n))

@@ -150,7 +150,7 @@ def foreground_tiles(
 
 
 def default_limit(scores: NDArray[np.float32], rule: BackgroundRule) -> float:
-    """Give the limit that :func:`foreground_tiles` takes where none is given."""
+    """Return the limit that :func:`foreground_tiles` takes where none is given."""
     if rule == "focus":
         finite = scores[np.isfinite(scores)]
         return _FOCUS_PART * float(np.median(finite)) if len(finite) else 0.0

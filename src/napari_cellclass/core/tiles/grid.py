@@ -227,7 +227,7 @@ class TileGrid:
         return np.stack([np.stack(corner, axis=1) for corner in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], axis=1)
 
     def rows_ordered_from(self, y: float) -> TileGrid:
-        """Give the same tiles in another order: the row nearest to ``y`` (px) first, then its neighbours."""
+        """Return the same tiles in another order: the row nearest to ``y`` (px) first, then its neighbours."""
         starts, row = np.unique(self.boxes[:, 0], return_inverse=True)
         distance = np.abs(starts + self.tile_px[0] / 2 - 0.5 - y)
         rank = np.empty(len(starts), np.int64)
@@ -244,7 +244,7 @@ class TileGrid:
         return rows.astype(np.int64), cols.astype(np.int64), keys[order], order
 
     def tile_at(self, y: float, x: float) -> int:
-        """Give the place of the tile under a point, by arithmetic, or -1.
+        """Return the place of the tile under a point, by arithmetic, or -1.
 
         Where tiles overlap it is the one whose centre is nearest.
 
@@ -271,7 +271,7 @@ class TileGrid:
         return int(found[np.lexsort((found, away))[0]])
 
     def tiles_between(self, low: ArrayLike, high: ArrayLike, at_most: int | None = None) -> NDArray[np.int64]:
-        """Give the places of the tiles whose centre lies in a rectangle, without a look at the others.
+        """Return the places of the tiles whose centre lies in a rectangle, without a look at the others.
 
         Parameters
         ----------

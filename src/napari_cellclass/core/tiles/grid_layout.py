@@ -16,7 +16,7 @@ _LONGEST_PX = 10_000_000
 
 
 def grid_key(grid: TileGrid) -> str:
-    """Give a grid's stable text id: equal when equal tile ids are equal boxes of equal fields.
+    """Return a grid's stable text id: equal when equal tile ids are equal boxes of equal fields.
 
     A region of interest does not change it.
 
@@ -32,7 +32,7 @@ def grid_key(grid: TileGrid) -> str:
 
 
 def grid_layout(grid: TileGrid) -> dict[str, Any]:
-    """Give a grid as JSON: sizes in px as [y, x], and ``tiles``, which ids it has: None for all, else ranges.
+    """Return a grid as JSON: sizes in px as [y, x], and ``tiles``, which ids it has: None for all, else ranges.
 
     Ranges are a flat list start, end, start, end …, half-open and ascending.
 

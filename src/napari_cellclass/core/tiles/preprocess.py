@@ -183,7 +183,7 @@ def field_levels(spec: PreprocessSpec, source: SourceImage, task: Task = NO_TASK
 
 
 def _sampled_boxes(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Give the boxes y0, y1, x0, x1 of a field that its levels are measured in; they never overlap."""
+    """Return the boxes y0, y1, x0, x1 of a field that its levels are measured in; they never overlap."""
     if shape[0] * shape[1] <= _SAMPLED_PIXELS:
         return [(0, shape[0], 0, shape[1])]
     # The shorter axis may be shorter than the squares together; then the longer one makes up for it.

@@ -11,7 +11,7 @@ Size = tuple[float, float]
 
 
 def pixel_sizes_differ(trained_um: Size | None, here_um: Size | None) -> bool:
-    """Tell whether pixel sizes (y, x) in µm differ by more than 10 %; False where one is not known."""
+    """Return whether pixel sizes (y, x) in µm differ by more than 10 %; False where one is not known."""
     if trained_um is None or here_um is None:
         return False
     return any(
@@ -22,7 +22,7 @@ def pixel_sizes_differ(trained_um: Size | None, here_um: Size | None) -> bool:
 def rescaled_tile_px(
     tile_px: tuple[int, int], trained_um: Size | None, here_um: Size | None, name: str
 ) -> tuple[int, int]:
-    """Give the tile (height, width) in px of a field that covers what a model's tile covered.
+    """Return the tile (height, width) in px of a field that covers what a model's tile covered.
 
     The network's own resizing then brings each tile to its input, so that the field is rescaled to the model's pixel
     size tile by tile, and boxes stay in px of the field.

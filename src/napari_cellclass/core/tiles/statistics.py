@@ -27,7 +27,7 @@ _TOPS = (255, 1023, 4095, 16383, 65535)
 
 
 def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
-    """Give mean and sd of every channel of tiles (n, h, w, C) in grey values: float64, shape (n, 2, C).
+    """Return mean and sd of every channel of tiles (n, h, w, C) in grey values: float64, shape (n, 2, C).
 
     NaN where a tile holds NaN or infinite pixels.
     """
@@ -41,7 +41,7 @@ def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def sampled_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
-    """Give about what :func:`channel_stats` does, from 32 to 63 rows of each tile, in a fraction of the time."""
+    """Return about what :func:`channel_stats` does, from 32 to 63 rows of each tile, in a fraction of the time."""
     every = max(1, tiles.shape[1] // _SAMPLED_ROWS)
     x = tiles[:, ::every].astype(np.float32)
     n, rows, width, channels = x.shape
@@ -60,20 +60,20 @@ def _channel_means(x: NDArray[np.float32], channels: int) -> NDArray[np.float64]
 
 
 def saturated_fraction(tile: NDArray[Any]) -> float:
-    """Give the fraction of a tile's values that lie at the top of a camera's range, such as 255 or 4095."""
+    """Return the fraction of a tile's values that lie at the top of a camera's range, such as 255 or 4095."""
     if tile.dtype.kind != "u" or int(tile.max()) not in _TOPS:
         return 0.0
     return float((tile == tile.max()).mean())
 
 
 def tile_fingerprint(tile: NDArray[Any]) -> tuple[np.uint64, NDArray[np.int8]]:
-    """Give hash and small picture of a tile (h, w, C), by which copies of it are found."""
+    """Return hash and small picture of a tile (h, w, C), by which copies of it are found."""
     grey = np.nan_to_num(tile.astype(np.float32).mean(axis=2), posinf=0, neginf=0)
     return difference_hash(grey), detail_thumbnail(grey)
 
 
 def difference_hash(grey: NDArray[np.float32]) -> np.uint64:
-    """Give a picture's difference hash of 64 bits: which of 9 x 8 px are brighter than the one to their left.
+    """Return a picture's difference hash of 64 bits: which of 9 x 8 px are brighter than the one to their left.
 
     Copies in another format, size or exposure differ in few bits (N. Krawetz, "Kind of like that", The Hacker
     Factor Blog, 2013).
@@ -89,7 +89,7 @@ def difference_hash(grey: NDArray[np.float32]) -> np.uint64:
 
 
 def detail_thumbnail(grey: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Give 16 x 16 px of what is finer than a tile's shading, standardised: int8, shape (256,), 32 for one sd.
+    """Return 16 x 16 px of what is finer than a tile's shading, standardised: int8, shape (256,), 32 for one sd.
 
     A surface of third degree is taken away, as two empty tiles from one corner of two fields share their shading.
     """

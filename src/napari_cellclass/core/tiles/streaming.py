@@ -129,7 +129,7 @@ def _cut(
 
 
 def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDArray[np.int64]]]:
-    """Give the rows of tiles that are read at once: one, then two, four ..., while they hold together and are small.
+    """Return the rows of tiles that are read at once: one, then two, four ..., while they hold together and are small.
 
     One is soon there to begin with; many touch what overlaps less often. Where rows abut, a band ends with the
     chunks of the file, so that none of these is decoded twice, and as soon as it is large enough.
@@ -154,13 +154,13 @@ def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDA
 
 
 def _needed(first: list[Any], grid: TileGrid) -> list[int]:
-    """Give the uppermost row that is needed from each of some bands on, by the place of a tile of each."""
+    """Return the uppermost row that is needed from each of some bands on, by the place of a tile of each."""
     tops = grid.boxes[np.array(first, np.int64), 0]
     return list(map(int, np.minimum.accumulate(tops[::-1])[::-1]))
 
 
 def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
-    """Give the places of each row of tiles; rows in the order in which the grid names them first."""
+    """Return the places of each row of tiles; rows in the order in which the grid names them first."""
     _, first, row = np.unique(grid.boxes[:, 0], return_index=True, return_inverse=True)
     order = np.argsort(first[row], kind="stable")
     ends = np.flatnonzero(np.diff(grid.boxes[order, 0])) + 1

@@ -44,7 +44,7 @@ def tile_suffix(source: SourceImage, wanted: TileFormat = "auto") -> str:
 
 
 def to_storable_dtype(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Give pixels (h, w, C) as they will be read back: true and false as 255 and 0, native byte order."""
+    """Return pixels (h, w, C) as they will be read back: true and false as 255 and 0, native byte order."""
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))

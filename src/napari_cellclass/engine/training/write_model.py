@@ -81,8 +81,8 @@ def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network | None) -> dict[str, Any]:
     """Give the manifest's scores, with what a user should be warned of."""
     kept = run.history[epoch - 1]
-    helped = run.texture is not None and run.texture.joined
-    alarms = training_alarms(run.history[:epoch], report, run.data, helped)
+    texture_joined = run.texture is not None and run.texture.joined
+    alarms = training_alarms(run.history[:epoch], report, run.data, texture_joined)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
     warnings += [] if run.duplicate_warning is None else [run.duplicate_warning.text]
     warnings += [] if int8 is None or int8.report.kept else [int8.report.warning]
