@@ -43,7 +43,7 @@ def test_texture_tells_classes_apart_that_the_network_has_not_learned(
         capsys.readouterr()
         assert main(["info", str(model), "--verify"]) == 0
         told[model] = capsys.readouterr().out
-    assert re.search(r"texture_head: joined, the network weighs 0\.25 beside it: .* balanced accuracy", told[helped])
+    assert re.search(r"texture_head: joined \(weight of the network: 0\.25\): .* balanced accuracy", told[helped])
     assert "texture_head" not in told[alone]
     assert "pooled_with_texture" in told[helped]
     assert "pooled_with_texture" not in told[alone]

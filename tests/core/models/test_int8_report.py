@@ -76,7 +76,7 @@ def test_with_few_groups_whose_interval_is_wide_the_tiles_that_changed_decide(tr
         told = compare_int8(answers(perfect, truth), answers(worse, truth), truth, groups, CLASSES)
         assert not [figure for figure in told.figures if figure.lost]
         assert told.kept == kept
-    assert "12 held-out tiles are right in f32 only, 0 in int8 only (p 0.00049)" in told.why
+    assert "12 held-out tiles are correct in f32 only, 0 in int8 only (p 0.00049)" in told.why
 
 
 def test_another_confidence_alone_is_a_loss(truth, groups, right) -> None:

@@ -219,7 +219,7 @@ def test_other_answers_on_golden_tiles_are_refused(good: ModelBundle, tmp_path: 
 def test_golden_tiles_that_do_not_fit_are_refused(good: ModelBundle, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, tiles=good.golden[0], prob=np.ones((8, 3), np.float32))
-    with pytest.raises(ModelError, match=r"golden tiles cannot be read: .* do not fit answers of shape \(8, 3\)"):
+    with pytest.raises(ModelError, match=r"golden tiles cannot be read: .* do not fit probabilities of shape \(8, 3\)"):
         open_engine(rewritten(good, tmp_path / "m.cellclass", golden_npz=buffer.getvalue()))
 
 

@@ -184,4 +184,4 @@ def test_a_network_that_gives_one_answer_for_all_tiles_is_a_warning(ihc_model: P
     bundle = open_bundle(ihc_model)
     source = ihc_field()
     result = classify_field(source, bundle, Blind(), TileGrid.regular(source.shape, bundle.manifest.tile_px))
-    assert any("the same answer" in text for text in result.warnings)
+    assert any("predicts the same probabilities" in text for text in result.warnings)

@@ -1,1 +1,1 @@
-"""The ``.cellclass`` bundle and the records that a model carries."""
+"""The ``.cellclass`` bundle, the records stored in it, and the names of files beside it."""

@@ -37,11 +37,11 @@ _MEMBERS = {
 }  # fmt: skip
 _REQUIRED = {MANIFEST, "model.keras", "model.xml", "model.bin", "golden.npz"}
 DAMAGED_ZIP = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error)
-"""What reading a zip file raises where it is damaged; a password is a RuntimeError."""
+"""Errors that reading a damaged zip file raises; a password-protected one raises RuntimeError."""
 
 
 class Manifest(BaseModel):
-    """What a model is: everything that is not weights."""
+    """Everything that is known of a model, but for its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,7 +76,7 @@ class ModelBundle:
     path
         The ``.cellclass`` file.
     manifest
-        What it says of itself.
+        Its record: classes, preprocessing, training and scores.
     """
 
     path: Path
@@ -84,32 +84,32 @@ class ModelBundle:
 
     @cached_property
     def scheme(self) -> ClassScheme:
-        """The classes in the order of the outputs."""
+        """The classes in the order of the network's outputs."""
         return ClassScheme.from_json(self.manifest.classes)
 
     @property
     def preprocess(self) -> PreprocessSpec:
-        """What is done to a tile's pixels."""
+        """Preprocessing from raw tiles to network input."""
         return self.manifest.preprocess
 
     def calibrated(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn the network's softmax outputs (N, K) into confidences; as they are where there is no calibration."""
+        """Return calibrated probabilities (N, K) for the network's softmax outputs; unchanged without a calibration."""
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.apply(prob)
 
     def uncalibrated(self, prob: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the network's softmax outputs (N, K) of calibrated confidences: what an ensemble averages."""
+        """Return the network's softmax outputs (N, K) for calibrated probabilities: what an ensemble averages."""
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.undo(prob)
 
     @property
     def has_int8(self) -> bool:
-        """Whether there is a network of 8-bit whole numbers beside the one in float32."""
+        """Whether the model holds an int8-quantised network beside the float32 one."""
         return set(INT8_MEMBERS) <= set(self.manifest.files)
 
     @cached_property
     def model_id(self) -> str:
-        """Hash of the network and of all that decides its answers."""
+        """Hash of the network and of everything that determines its predictions."""
         digest = hashlib.blake2b(digest_size=16)
         decisive = self.manifest.model_dump_json(
             include={"classes", "preprocess", "tile_px", "files", "calibration"},
@@ -120,7 +120,7 @@ class ModelBundle:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the whole file, to compare with what its maker tells.
+        """SHA-256 of the whole file, to compare with the one its author published.
 
         Raises
         ------
@@ -135,13 +135,13 @@ class ModelBundle:
 
     @property
     def golden(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras gave for them."""
-        tiles, answers = self._golden
-        return tiles, answers["prob"]
+        """Raw tiles (n, h, w, C) and the probabilities (n, K) that Keras predicted for them at training."""
+        tiles, probabilities = self._golden
+        return tiles, probabilities["prob"]
 
     @property
     def golden_int8(self) -> NDArray[np.float32]:
-        """The probabilities (n, K) that the network of 8-bit whole numbers gave for the same tiles when it was made."""
+        """Probabilities (n, K) that the int8 network predicted for the same tiles when it was made."""
         return self._golden[1]["prob_int8"]
 
     @cached_property
@@ -157,18 +157,18 @@ class ModelBundle:
             tiles = found.pop("tiles")
             for prob in found.values():
                 if tiles.ndim != 4 or prob.shape != (len(tiles), len(self.scheme)):
-                    raise ValueError(f"tiles of shape {tiles.shape} do not fit answers of shape {prob.shape}")
+                    raise ValueError(f"tiles of shape {tiles.shape} do not fit probabilities of shape {prob.shape}")
         except (*DAMAGED_ZIP, ValueError, KeyError) as error:
             raise self._damaged(f"its golden tiles cannot be read: {error}") from error
         return tiles, found
 
     def member(self, name: str) -> bytes:
-        """Read one member, checked against the hash in the manifest.
+        """Read one member and check it against the hash in the manifest.
 
         Raises
         ------
         ModelError
-            It is missing, too large, or its bytes are not those that were written.
+            It is missing, too large, or its bytes have changed.
         """
         with _opened(self.path) as archive:
             content = _content(archive, name, self.path)
@@ -177,24 +177,24 @@ class ModelBundle:
         return content
 
     def table(self, name: str) -> pd.DataFrame:
-        """Read ``history.csv`` or ``split.csv``; empty when the model has none."""
+        """Read ``history.csv`` or ``split.csv``; empty where the model has none."""
         if name not in self.manifest.files:
             return pd.DataFrame()
         try:
             return pd.read_csv(io.BytesIO(self.member(name)))
-        except ValueError as error:  # pandas' own errors and those of decoding are such
-            raise self._damaged(f"its {name} is no table: {error}") from error
+        except ValueError as error:  # base class of the errors of pandas and of decoding
+            raise self._damaged(f"its {name} is not a table: {error}") from error
 
     def evaluation(self) -> dict[str, Any]:
-        """Read the figures of training, empty when there are none."""
+        """Read the evaluation on the validation tiles; empty where there is none."""
         if "evaluation.json" not in self.manifest.files:
             return {}
         try:
             result = json.loads(self.member("evaluation.json"))
         except (ValueError, RecursionError) as error:
-            raise self._damaged(f"its evaluation.json is no JSON: {error}") from error
+            raise self._damaged(f"its evaluation.json is not JSON: {error}") from error
         if not isinstance(result, dict):
-            raise self._damaged("its evaluation.json holds no figures")
+            raise self._damaged("its evaluation.json holds no results")
         return result
 
     def _damaged(self, why: str) -> ModelError:
@@ -207,18 +207,18 @@ def open_bundle(path: Path) -> ModelBundle:
     Raises
     ------
     ModelError
-        No such file, not a bundle, unknown or unsafe members, too large, or a manifest that is wrong.
+        No such file, not a bundle, unknown or unsafe members, too large, or an invalid manifest.
     """
     path = Path(path)
     with _opened(path) as archive:
         names = archive.namelist()
-        strange = sorted(set(names) - _MEMBERS)
-        if strange or len(names) != len(set(names)):
+        unknown = sorted(set(names) - _MEMBERS)
+        if unknown or len(names) != len(set(names)):
             raise ModelError(
-                f"{path} is refused: it holds {strange[0] if strange else 'a member twice'!r}, which a model does not"
+                f"{path} is refused: it holds {unknown[0] if unknown else 'a member twice'!r}, which a model does not"
             )
-        together = set(INT8_MEMBERS) if set(INT8_MEMBERS) & set(names) else set()
-        missing = sorted((_REQUIRED | together) - set(names))
+        int8 = set(INT8_MEMBERS) if set(INT8_MEMBERS) & set(names) else set()
+        missing = sorted((_REQUIRED | int8) - set(names))
         if missing:
             raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
         raw = _content(archive, MANIFEST, path)
@@ -260,16 +260,16 @@ def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 
 def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> ModelBundle:
-    """Write a bundle, whole or not at all.
+    """Write a bundle atomically.
 
     Parameters
     ----------
     path
         The ``.cellclass`` file.
     manifest
-        Its ``files`` are filled in here with the SHA-256 of every member.
+        Its ``files`` are filled in with the SHA-256 of every member.
     members
-        Content by member name, all but the manifest.
+        Content by member name, without the manifest.
 
     Raises
     ------

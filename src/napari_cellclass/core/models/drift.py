@@ -1,4 +1,4 @@
-"""Whether a field is like what a model was trained on, and whether the model sees it at all."""
+"""Warnings that a field differs from the training images, or that a network ignores its input."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 STATISTICS = "statistics"
-"""Where a manifest's ``data`` keeps what :func:`training_statistics` gives."""
-_MARGIN = 0.25  # of the training tiles' range, on either side
-_MOST = 0.5
-_LEAST_TILES = 9
-_SAME = 0.01
+"""Key of a manifest's ``data`` that holds the result of :func:`training_statistics`."""
+_MARGIN = 0.25  # tolerance on either side, as a fraction of the training tiles' range
+_MAX_FRACTION = 0.5  # of a field's tiles outside that range
+_MIN_TILES = 9
+_SAME = 0.01  # largest difference of log-probabilities that counts as constant
 
 
 def training_statistics(stats: NDArray[np.float64]) -> dict[str, Any]:
-    """Sum up the training tiles, to be kept with a model.
+    """Summarise the training tiles, to be stored with a model.
 
     Parameters
     ----------
     stats
-        Shape (n, 2, C): means and sds of every tile, see :func:`~napari_cellclass.core.tiles.statistics.channel_stats`.
+        Shape (n, 2, C): mean and sd of every tile and channel, see
+        :func:`~napari_cellclass.core.tiles.statistics.channel_stats`.
 
     Returns
     -------
@@ -37,16 +38,16 @@ def training_statistics(stats: NDArray[np.float64]) -> dict[str, Any]:
 def drift_warnings(
     stats: NDArray[np.float64], trained: Mapping[str, Any] | None, names: tuple[str, ...] = ()
 ) -> Iterator[str]:
-    """Say in which channels most tiles of a field are brighter, darker, of more or less contrast than in training.
+    """Yield a warning for each channel in which most tiles differ from training in brightness or contrast.
 
     Parameters
     ----------
     stats
-        Shape (n, 2, C), as for :func:`training_statistics`, of the field's tiles; rows of NaN do not count.
+        Shape (n, 2, C), as for :func:`training_statistics`, of the field's tiles; rows of NaN are ignored.
     trained
-        What :func:`training_statistics` gave; None says nothing, as older models do not tell.
+        Result of :func:`training_statistics`; without it, as in older models, nothing is yielded.
     names
-        C names of channels, or empty.
+        Names of the C channels, or empty.
     """
     stats = stats[np.isfinite(stats).all(axis=(1, 2))]
     if not trained or not len(stats):
@@ -62,31 +63,31 @@ def drift_warnings(
             margin = _MARGIN * (high - low)
             values = stats[:, k, channel]
             above, below = (values > high + margin).mean(), (values < low - margin).mean()
-            if max(above, below) <= _MOST:
+            if max(above, below) <= _MAX_FRACTION:
                 continue
             where = "the field" if stats.shape[2] == 1 else f"channel {names[channel] if names else channel}"
             yield (
                 f"{where} is {more if above > below else less} than the training images: the {what} of its tiles is "
-                f"{np.median(values):.4g} in the middle, that of the training tiles {low:.4g} to {high:.4g}; "
+                f"{np.median(values):.4g} (median), that of the training tiles {low:.4g} to {high:.4g}; "
                 "the classes may be wrong"
             )
 
 
 def constant_output_warnings(prob: NDArray[np.floating]) -> Iterator[str]:
-    """Say that a network gives all tiles of a field one answer, which a trained one does for none.
+    """Warn that a network predicts the same probabilities for all tiles, which a trained network never does.
 
-    Probabilities of a confident network are alike, too, but not their logarithms.
+    Probabilities of a confident network are nearly equal, too, but their logarithms are not.
 
     Parameters
     ----------
     prob
-        Shape (n, K); rows with NaN do not count.
+        Shape (n, K); rows with NaN are ignored.
     """
     finite = prob[np.isfinite(prob).all(axis=1)].astype(np.float64)
-    if len(finite) < _LEAST_TILES:
+    if len(finite) < _MIN_TILES:
         return
     if np.ptp(np.log(np.maximum(finite, 1e-30)), axis=0).max() < _SAME and finite.min() > 0:
         yield (
-            f"the network gives all {len(finite):,} tiles the same answer, whatever they show: its classes mean "
-            "nothing here"
+            f"the network predicts the same probabilities for all {len(finite):,} tiles, whatever they show: its "
+            "classes are meaningless here"
         )

@@ -1,4 +1,4 @@
-"""What a network of 8-bit whole numbers costs: its figures beside those in float32, on the same held-out tiles."""
+"""Cost of int8 quantisation: metrics of the int8 and the float32 network on the same held-out tiles."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from napari_cellclass.core.stats.intervals import Estimate, GroupBootstrap
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
 
 _BINS = 15  # of the expected calibration error
-_UNITS = 1_000_000  # a confidence as a whole number, for tables of counts
+_UNITS = 1_000_000  # confidences as integers, for tables of counts
 _SIGNIFICANT = 0.05
 
 
 class MetricPair(BaseModel):
-    """A figure of both networks.
+    """A metric of both networks.
 
     Attributes
     ----------
     name
-        What it is; the name of a class where it is one's.
+        Name of the metric, with the class where it is that of one class.
     f32, lo, hi
-        In float32, with its 95 % confidence interval, None where none can be given.
+        Value in float32, with its 95 % confidence interval; None where there is none.
     int8
-        In 8-bit whole numbers.
+        Value in int8.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,14 +43,14 @@ class MetricPair(BaseModel):
 
     @property
     def lost(self) -> bool:
-        """Whether it is worse than the interval; the calibration error by being higher, all others lower."""
+        """Whether int8 is worse than the interval: a higher calibration error, or a lower value of any other metric."""
         if self.name == ECE:
             return self.hi is not None and self.int8 > self.hi
         return self.lo is not None and self.int8 < self.lo
 
     @property
     def inside(self) -> bool:
-        """Whether it lies in the interval, or there is none."""
+        """Whether the int8 value lies in the interval, or there is none."""
         return self.lo is None or self.hi is None or self.lo <= self.int8 <= self.hi
 
     def __str__(self) -> str:
@@ -63,28 +63,28 @@ ECE = "calibration error"
 
 
 class Int8Report(BaseModel):
-    """What came of making a network of 8-bit whole numbers; stored in a model's manifest.
+    """Result of the int8 quantisation of a network; stored in a model's manifest.
 
     Attributes
     ----------
     kept
-        Whether the model holds that network.
+        Whether the model holds the int8 network.
     why
-        Why not; empty where it is kept.
+        Reason why not; empty where it does.
     nncf
-        Version of NNCF, which made it.
+        Version of NNCF, which quantised it.
     tiles
-        Training tiles that the ranges of its numbers were taken from.
+        Number of training tiles from which the quantisation ranges were measured.
     compared, changed, lost, gained
-        Held-out tiles that both networks answered; those of another class, those that were right in float32 only, and
-        in whole numbers only.
+        Numbers of held-out tiles that both networks classified; that got another class in int8; that were correct
+        in float32 only; and in int8 only.
     p
-        Of McNemar's exact test of lost and gained.
+        P-value of McNemar's exact test of lost and gained.
     largest_difference, mean_difference
-        Of a probability of these tiles.
+        Absolute differences of the probabilities of these tiles.
     figures
-        Accuracies, kappa, recall, precision and F1 of the classes, and the calibration error of confidences, both
-        scaled by the temperature of the network in float32.
+        Metrics: accuracies, kappa, recall, precision and F1 of the classes, and the calibration error of confidences,
+        both scaled by the temperature of the float32 network.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,25 +104,25 @@ class Int8Report(BaseModel):
 
     @classmethod
     def not_stored(cls, why: str) -> Int8Report:
-        """Say that there is no such network, and why."""
+        """Return the report of a model without an int8 network."""
         return cls(kept=False, why=why)
 
     @property
     def warning(self) -> str:
-        """Say why the model has no such network; empty where it has one."""
+        """Reason why the model has no int8 network; empty where it has one."""
         return "" if self.kept else f"no int8 network was stored, only the one in f32: {self.why}"
 
     def describe(self) -> Iterator[str]:
-        """Tell what it costs, a line each."""
+        """Yield lines that describe the int8 network and its cost."""
         if not self.kept:
             yield f"none: {self.why}"
         else:
             yield f"inside, by NNCF {self.nncf} from {counted(self.tiles, 'training tile')}; classify --precision int8"
         if self.compared:
             yield (
-                f"{self.changed} of {counted(self.compared, 'held-out tile')} get another class ({self.lost} right in "
-                f"f32 only, {self.gained} in int8 only); a probability differs by {self.largest_difference:.2g} at "
-                f"most, {self.mean_difference:.2g} in the mean"
+                f"{self.changed} of {counted(self.compared, 'held-out tile')} get another class ({self.lost} correct "
+                f"in f32 only, {self.gained} in int8 only); probabilities differ by at most "
+                f"{self.largest_difference:.2g}, {self.mean_difference:.2g} in the mean"
             )
             yield from map(str, self.figures)
 
@@ -135,26 +135,26 @@ def compare_int8(
     classes: Sequence[str],
     calibration: Calibration | None = None,
 ) -> Int8Report:
-    """Compare two networks on the same held-out tiles, and say whether the second may be kept.
+    """Compare both networks on the same held-out tiles, and decide whether the int8 network is stored.
 
-    It may unless a figure is worse than the 95 % confidence interval of the network in float32, or its class is right
-    for significantly fewer tiles (McNemar's exact test). The second matters with few groups, whose intervals are wide:
-    both answer the same tiles, so that only the tiles that changed count.
+    It is unless a metric is worse than the 95 % confidence interval of the float32 network, or it classifies
+    significantly fewer tiles correctly (McNemar's exact test). The test matters with few groups, whose intervals are
+    wide: it is paired, so that only tiles whose class changed count.
 
     Parameters
     ----------
     f32, int8
-        Softmax outputs (N, K) in float32 and in 8-bit whole numbers.
+        Softmax outputs (N, K) of both networks.
     truth, groups, classes
         As for :func:`~napari_cellclass.core.stats.metrics.evaluate`.
     calibration
-        That of the network in float32; applied to both.
+        Calibration of the float32 network; applied to both.
     """
     finite = np.isfinite(f32).all(axis=1)
     f32, int8, truth = f32[finite], int8[finite], np.asarray(truth)[finite]
     groups = np.asarray(groups, str)[finite].tolist()
     if not np.isfinite(int8).all():
-        return Int8Report.not_stored("it answers NaN to held-out tiles")
+        return Int8Report.not_stored("it predicts NaN for held-out tiles")
     difference = np.abs(f32 - int8)
     if calibration is not None:
         f32, int8 = calibration.apply(f32), calibration.apply(int8)
@@ -162,7 +162,7 @@ def compare_int8(
     paired = compare_paired(f32.argmax(axis=1) == truth, int8.argmax(axis=1) == truth, groups)
     why = next((f"{figure}" for figure in figures if figure.lost), "")
     if not why and paired.only_a > paired.only_b and paired.p < _SIGNIFICANT:
-        why = f"{paired.only_a} held-out tiles are right in f32 only, {paired.only_b} in int8 only (p {paired.p:.2g})"
+        why = f"{paired.only_a} held-out tiles are correct in f32 only, {paired.only_b} in int8 only (p {paired.p:.2g})"
     return Int8Report(
         kept=not why,
         why=why,
@@ -204,12 +204,12 @@ def _estimates(before: EvalReport, after: EvalReport) -> Iterator[tuple[str, Est
 
 
 def _calibration_error(prob: NDArray[np.float32], truth: NDArray[Any], groups: Sequence[str]) -> Estimate:
-    """Give the expected calibration error with its interval over groups; of one group there is none."""
+    """Return the expected calibration error with its confidence interval over groups; none for one group."""
     names, group = np.unique(np.asarray(groups, str), return_inverse=True)
     confidence = prob.max(axis=1).astype(float)
     cell = group * _BINS + np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
-    right = prob.argmax(axis=1) == truth
-    sums = [np.bincount(cell, weights, len(names) * _BINS) for weights in (None, right * _UNITS, confidence * _UNITS)]
+    correct = prob.argmax(axis=1) == truth
+    sums = [np.bincount(cell, weights, len(names) * _BINS) for weights in (None, correct * _UNITS, confidence * _UNITS)]
     table = np.round(np.stack(sums, axis=1)).astype(np.int64).reshape(len(names), _BINS, 3)
     value = float(_error_of(table.sum(axis=0)))
     estimate = GroupBootstrap(table).estimate(_error_of) if len(names) >= 2 else None
@@ -217,6 +217,6 @@ def _calibration_error(prob: NDArray[np.float32], truth: NDArray[Any], groups: S
 
 
 def _error_of(table: NDArray[Any]) -> NDArray[np.float64]:
-    """Give the expected calibration error of tables (..., bins, 3): tiles, right ones and confidences in units."""
+    """Return the expected calibration error of tables (..., bins, 3): tiles, correct ones, summed confidences."""
     gaps = np.abs(table[..., 1] - table[..., 2]).sum(axis=-1) / _UNITS
     return np.asarray(gaps / table[..., 0].sum(axis=-1), float)

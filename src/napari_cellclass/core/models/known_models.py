@@ -1,4 +1,4 @@
-"""Where a model comes from, in a line; and which models were trained or used on this machine before."""
+"""Origin of a model in one line, and the list of models that were trained or used on this machine before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from napari_cellclass.core.models.bundle import ModelBundle
 
 FILE = "known-models.txt"
 SHORT = 12
-"""Digits of a SHA-256 that are shown."""
+"""Digits of a SHA-256 that are displayed."""
 
 
 def describe_origin(bundle: ModelBundle) -> str:
-    """Tell when a model was trained, by which version and on what, and its file's hash, as the file says itself.
+    """Describe when, by which version and on which data a model was trained, with the hash of its file.
 
-    Nothing of it is proven: whoever wrote the file wrote this, too. Only the hash can be compared.
+    All but the hash is read from the file itself, so its author could have written anything.
     """
     m = bundle.manifest
     if m.network.startswith("keras:"):
@@ -45,25 +45,25 @@ def _data(data: dict[str, Any], training: dict[str, Any]) -> str:
 
 
 def _hash(bundle: ModelBundle) -> str:
-    """Give the hash of the file that a user was given: of a converted model, that of the Keras file."""
-    given = bundle.manifest.training.get("sha256") if bundle.manifest.network.startswith("keras:") else None
-    return given if isinstance(given, str) else bundle.sha256
+    """Return the SHA-256 of the file that the user received: for a converted model, that of the Keras file."""
+    original = bundle.manifest.training.get("sha256") if bundle.manifest.network.startswith("keras:") else None
+    return original if isinstance(original, str) else bundle.sha256
 
 
 class KnownModels:
-    """The models that were trained or used here: a line each of SHA-256, time and name, for this user only.
+    """The user's list of models that were trained or used on this machine: a line of SHA-256, time and name each.
 
     Parameters
     ----------
     folder
-        Where the file lies; the user's data folder when not given. Made with mode 0700, the file with 0600.
+        Folder of the list; by default the user's data folder. It is created with mode 0700, the file with 0600.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or Path(platformdirs.user_data_dir("napari-cellclass", appauthor=False))
 
     def knows(self, bundle: ModelBundle) -> bool:
-        """Whether this very file was trained or used here before."""
+        """Return whether this file was trained or used here before."""
         try:
             lines = (self.folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -71,13 +71,13 @@ class KnownModels:
         return any(line.split(" ", 1)[0] == _hash(bundle) for line in lines)
 
     def announce_new(self, bundle: ModelBundle, say: Callable[[str], None]) -> None:
-        """Say where a model comes from before it is used here for the first time, and remember it."""
+        """Report the origin of a model that is used here for the first time, and remember it."""
         if not self.knows(bundle):
             say(escape_controls(f"{bundle.path.name} is new on this machine: {describe_origin(bundle)}"))
             self.remember(bundle)
 
     def remember(self, bundle: ModelBundle) -> None:
-        """Add a model; where the file cannot be written, it will be called new again, and nothing else happens."""
+        """Add a model; where the file cannot be written, the model is announced as new again next time."""
         if self.knows(bundle):
             return
         name = " ".join(bundle.path.name.split()).encode("utf-8", "backslashreplace").decode()

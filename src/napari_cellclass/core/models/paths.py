@@ -10,7 +10,7 @@ _PARTIAL = ".partial"
 
 
 def partial_path(out: Path) -> Path:
-    """Give the path of the best model so far while ``out`` is being trained."""
+    """Return the path of the best model so far while ``out`` is being trained."""
     return out.with_name(f"{out.stem}{_PARTIAL}{SUFFIX}")
 
 
@@ -20,20 +20,20 @@ def partial_paths(folder: Path) -> list[Path]:
 
 
 def recovered_path(out: Path) -> Path:
-    """Give the path at which the best model of a training that was killed is kept."""
+    """Return the path at which the best model of a training that was killed is kept."""
     return out.with_name(f"{out.stem}.rescued{out.suffix}")
 
 
 def run_model_path(out: Path, run: int, ensemble: bool) -> Path:
-    """Give the path of the model of one of several runs, counted from 0; an ensemble itself is written as ``out``."""
+    """Return the path of the model of one of several runs, counted from 0; an ensemble itself is written as ``out``."""
     return out if run == 0 and not ensemble else out.with_name(f"{out.stem}_run{run + 1:02d}{out.suffix}")
 
 
 def run_table_path(out: Path, name: str) -> Path:
-    """Give the path of a table of a model's runs; its figure lies beside it, with another suffix."""
+    """Return the path of a table of a model's runs; its figure lies beside it, with another suffix."""
     return out.with_name(f"{out.stem}_{name}.csv")
 
 
 def test_results_path(out: Path) -> Path:
-    """Give the path of the results of a model's test sets."""
+    """Return the path of the results of a model's test sets."""
     return out.with_name(f"{out.stem}_tests.json")

@@ -1,4 +1,4 @@
-"""A linear model on hand-made texture features beside a network: whether it joins, and how their answers are pooled."""
+"""A linear model on texture features beside a network: whether it joins, and how probabilities are pooled."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from napari_cellclass.core.stats.logistic import LogisticModel, fit_logistic
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 
 MIN_PROBABILITY = 1e-6
-"""Probabilities below this count as this, so that an answer of 0 does not rule a class out for good."""
+"""Probabilities are clipped here, so that a probability of 0 does not rule a class out."""
 
 MAX_FEATURE = 8.0
-"""Standardised features beyond this are as good as this, for tiles unlike all that were trained on."""
+"""Standardised features are clipped to plus or minus this, for tiles unlike all training tiles."""
 
-# Below so many training tiles a network answers far too sure of itself, with temperatures of 2 to 4, and weighs less.
+# Below so many training tiles a network is overconfident, with temperatures of 2 to 4, and weighs less.
 _FEW, _WEIGHT_OF_FEW = 100, 0.25
-# Below so many the linear model joins unless held-out tiles speak against it, above only if they speak for it, both by
-# this difference of log-likelihoods: odds of 7 to 1. Measured on 25 to 190 tiles; the limit lies a little above.
+# Below so many training tiles the linear model joins unless held-out tiles are evidence against it, above only if they
+# are evidence for it, both by this difference of log-likelihoods: odds of 7 to 1. Measured on 25 to 190 tiles; the
+# limit lies a little above.
 _MANY, _EVIDENCE = 250, 2.0
-# Cross-entropy of the network, after its temperature, below which there is nothing to be gained. Not more: held-out
-# tiles are often of the fields that were trained on, and other fields are told apart less well.
+# Cross-entropy of the network, after temperature scaling, below which there is little to gain. Not higher: held-out
+# tiles are often of the fields that were trained on, and other fields are classified less well.
 _GOOD = 0.05
 # Penalty as of scikit-learn's C = 1 with two classes, whose weights are one vector instead of two.
 _C = 0.5
-# A feature that varies less than this part of its mean in training tiles is as good as constant; rounding would show.
-_LEAST_SD = 0.003
+# A feature with a smaller sd, as a fraction of its mean in training tiles, counts as constant: it varies by rounding.
+_MIN_SD = 0.003
 
 
 class TextureHead(BaseModel):
-    """Whether texture features join a network, and what its held-out tiles said; stored in a model's manifest.
+    """Whether texture features join a network, and why; stored in a model's manifest.
 
     Attributes
     ----------
     joined
-        Whether the model holds them.
+        Whether the model uses texture features.
     why
-        Why, or why not.
+        Reason of the decision.
     weight
-        See :func:`network_weight`; says nothing where texture did not join.
+        See :func:`network_weight`; meaningless where texture did not join.
     tiles, groups
-        Held-out tiles and groups that were asked.
+        Numbers of held-out tiles and groups that decided.
     loss_network, loss_both
-        Cross-entropy of these tiles, each after its own temperature, all classes weighing alike; None where it was
-        not looked at.
+        Class-balanced cross-entropy of these tiles without and with texture, each after its own temperature scaling;
+        None where it was not measured.
     accuracy_network, accuracy_both
-        Their balanced accuracy.
+        Balanced accuracy of these tiles without and with texture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,14 +70,17 @@ class TextureHead(BaseModel):
 
     @classmethod
     def of(cls, training: Mapping[str, Any]) -> TextureHead | None:
-        """Read it from what a manifest tells of a training; None where that tells nothing, or something else."""
+        """Read it from a manifest's record of training; None where it has none that is valid."""
         try:
             return cls.model_validate(training.get("texture_head"))
         except ValidationError:
             return None
 
     def brief(self) -> str:
-        """Say that texture joined, and what the network is without it: its curves are of itself alone."""
+        """Return a sentence with the accuracy without and with texture; empty where texture did not join.
+
+        The curves of a training are those of the network alone.
+        """
         if not self.joined or self.accuracy_both is None:
             return ""
         return (
@@ -85,10 +89,10 @@ class TextureHead(BaseModel):
         )
 
     def describe(self) -> str:
-        """Tell in one line whether texture joined, its weight, and the held-out tiles without and with it."""
-        held = f"{counted(self.tiles, 'held-out tile')} of {counted(self.groups, 'group')}"
-        text = f"joined, the network weighs {self.weight:g} beside it" if self.joined else "did not join"
-        text += f": {self.why}; {held}: cross-entropy {self.loss_network:.3f}"
+        """Describe the decision in one line: weight, reason, and the metrics without and with texture."""
+        tested = f"{counted(self.tiles, 'held-out tile')} of {counted(self.groups, 'group')}"
+        text = f"joined (weight of the network: {self.weight:g})" if self.joined else "did not join"
+        text += f": {self.why}; {tested}: cross-entropy {self.loss_network:.3f}"
         if self.loss_both is None or self.accuracy_both is None:
             return f"{text}, balanced accuracy {self.accuracy_network:.3f} without it"
         return (
@@ -98,18 +102,21 @@ class TextureHead(BaseModel):
 
 
 def fit_head(features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int) -> LogisticModel:
-    """Fit the linear model to features (n, F) of training tiles and their classes, shape (n,)."""
-    return fit_logistic(features.astype(np.float64), labels, classes, _C, _LEAST_SD)
+    """Fit the linear model to features (n, F) of training tiles and their class indices, shape (n,)."""
+    return fit_logistic(features.astype(np.float64), labels, classes, _C, _MIN_SD)
 
 
 def head_logits(head: LogisticModel, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Give the linear model's logits (n, K) of features (n, F), limited as the network in the bundle limits them."""
+    """Return the linear model's logits (n, K) for features (n, F), clipped as the network in the bundle does."""
     z = np.clip((features - head.mean) / head.scale, -MAX_FEATURE, MAX_FEATURE)
     return np.asarray(z @ head.weights + head.intercept)
 
 
 def network_weight(trained: int) -> float:
-    """Give the weight of a network's logarithms of probabilities in the pool; those of the linear model weigh 1."""
+    """Return the weight of a network's log-probabilities in the pool, for a number of training tiles.
+
+    The logits of the linear model have weight 1.
+    """
     return _WEIGHT_OF_FEW if trained < _FEW else 1.0
 
 
@@ -125,14 +132,14 @@ def pool_probabilities(network: NDArray[np.float32], logits: NDArray[np.float64]
 def skip_texture(
     network: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str]
 ) -> TextureHead | None:
-    """Say that texture need not be looked at, as the network tells held-out tiles well apart; None where it may help.
+    """Return the decision not to compute texture, as the network is good enough; None where texture may help.
 
     Parameters
     ----------
     network
-        Its probabilities (n, K) of held-out tiles.
+        The network's probabilities (n, K) for held-out tiles.
     truth, groups
-        Their classes and groups.
+        Class indices and groups of these tiles.
     """
     loss = float(np.mean(_losses(network, truth)))
     if loss >= _GOOD:
@@ -152,29 +159,29 @@ def decide_texture(
 ) -> TextureHead:
     """Decide from held-out tiles whether texture joins.
 
-    Below 250 training tiles it does unless the tiles speak against it, as a network that was trained on so few is
-    seldom the better one, and as few held-out tiles say little; else only if they speak for it.
+    Below 250 training tiles it does unless they are evidence against it, as a network that was trained on so few tiles
+    is seldom the better one, and few held-out tiles are weak evidence; else only if they are evidence for it.
 
     Parameters
     ----------
     network, both
-        Probabilities (n, K) of held-out tiles: the network's, and pooled with those of a linear model that has not
-        seen the tiles either.
+        Probabilities (n, K) for held-out tiles: the network's, and pooled with those of a linear model that was not
+        fitted to these tiles.
     truth, groups
-        Classes and groups of these tiles.
+        Class indices and groups of these tiles.
     trained
         Number of training tiles.
     """
     before, after = _losses(network, truth), _losses(both, truth)
     excess = float(np.sum(after - before))
     if excess <= -_EVIDENCE:
-        joined, why = True, "held-out tiles are told apart better with it"
+        joined, why = True, "held-out tiles are classified better with it"
     elif excess > _EVIDENCE:
-        joined, why = False, "held-out tiles are told apart worse with it"
+        joined, why = False, "held-out tiles are classified worse with it"
     elif trained < _MANY:
-        joined, why = True, "training tiles are few, and held-out tiles do not speak against it"
+        joined, why = True, "training tiles are few, and held-out tiles are no evidence against it"
     else:
-        joined, why = False, "held-out tiles do not speak for it"
+        joined, why = False, "held-out tiles are no evidence for it"
     return TextureHead(
         joined=joined, why=why, weight=network_weight(trained), tiles=len(truth), groups=len(set(groups)),
         loss_network=float(before.mean()), loss_both=float(after.mean()),
@@ -183,7 +190,7 @@ def decide_texture(
 
 
 def _losses(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """Give the tiles' cross-entropies (n,) after the temperature that suits them best, times weights of mean 1."""
+    """Return the class-balanced cross-entropies (n,) of tiles, after the temperature scaling that fits them best."""
     scaled = scale_by_temperature(prob, fit_temperature(prob, truth)).astype(np.float64)
     counts = np.bincount(truth, minlength=prob.shape[1])
     weight = len(truth) / (np.count_nonzero(counts) * counts[truth])
