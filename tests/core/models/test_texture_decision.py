@@ -29,11 +29,11 @@ def answers(wrong: int, sure: float = 0.9) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize(
     ("network", "both", "trained", "joined", "why"),
-    [(12, 4, 5000, True, "better with it"), (12, 11, 5000, False, "do not speak for it"),
+    [(12, 4, 5000, True, "better with it"), (12, 11, 5000, False, "no evidence for it"),
      (12, 12, 99, True, "training tiles are few"), (12, 13, 249, True, "training tiles are few"),
-     (12, 13, 250, False, "do not speak for it"), (8, 16, 30, False, "worse with it")],
+     (12, 13, 250, False, "no evidence for it"), (8, 16, 30, False, "worse with it")],
 )  # fmt: skip
-def test_texture_joins_where_held_out_tiles_speak_for_it_or_training_tiles_are_few(
+def test_texture_joins_where_held_out_tiles_are_evidence_for_it_or_training_tiles_are_few(
     network: int, both: int, trained: int, joined: bool, why: str
 ) -> None:
     found = decide_texture(answers(network), answers(both), TRUTH, GROUPS, trained)
@@ -112,10 +112,10 @@ def test_a_tile_unlike_all_others_counts_as_one_at_the_limit() -> None:
     np.testing.assert_allclose(head_logits(head, at_limit[None] * 1e6), head_logits(head, at_limit[None]))
 
 
-def test_one_line_says_what_the_held_out_tiles_showed() -> None:
+def test_the_decision_is_described_in_one_line() -> None:
     joined = decide_texture(answers(12), answers(4), TRUTH, GROUPS, 5000).describe()
     assert "\n" not in joined
-    assert joined.startswith("joined, the network weighs 1 beside it")
+    assert joined.startswith("joined (weight of the network: 1): ")
     assert "40 held-out tiles of 4 groups" in joined
     assert "balanced accuracy 0.700 and 0.900" in joined
     alone = skip_texture(answers(0), TRUTH, GROUPS)
@@ -124,7 +124,7 @@ def test_one_line_says_what_the_held_out_tiles_showed() -> None:
     assert TextureHead.model_validate(alone.model_dump(mode="json")) == alone
 
 
-def test_what_a_manifest_of_another_version_tells_is_not_an_error() -> None:
+def test_an_unknown_record_in_a_manifest_is_not_an_error() -> None:
     head = decide_texture(answers(12), answers(4), TRUTH, GROUPS, 5000)
     assert TextureHead.of({"texture_head": head.model_dump(mode="json")}) == head
     assert TextureHead.of({}) is None
