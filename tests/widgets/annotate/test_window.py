@@ -241,7 +241,7 @@ def test_labels_come_back_after_a_restart(
     asked: list[str] = []
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: asked.append(a[2]) or QMessageBox.StandardButton.Yes)
     open_field(annotate, qtbot)
-    assert "There are 7 labels of this image" in asked[0]
+    assert "There are 7 earlier labels of this image" in asked[0]
     np.testing.assert_array_equal(annotate.session.annotation.labels, before)
     canvas(viewer).setFocus()
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
