@@ -157,13 +157,15 @@ def preview_training(
     """
     if previous is not None and previous.origin is not None and previous.origin.is_current(request):
         return previous
-    params = request.params
+    params, before = request.params, PreviewOrigin.of(request, ())
     if request.fields:
         data = annotated_dataset(request.fields, params.group_by, task)
     else:
         data = read_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
     found = preview_dataset(data, params, task)
-    return replace(found, origin=PreviewOrigin.of(request, () if request.fields else data.paths))
+    origin = PreviewOrigin.of(request, () if request.fields else data.paths)
+    # A file that was changed while it was read has two states here, and is never current.
+    return replace(found, origin=replace(origin, states=origin.states | before.states))
 
 
 def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK) -> TrainingPreview:

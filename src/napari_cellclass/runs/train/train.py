@@ -33,11 +33,22 @@ from napari_cellclass.runs.train.repeats import RepeatedRuns, repeated_run_table
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The models of all runs, the first of them, or their ensemble, under the name that was asked for.
+    """The result of a training.
 
-    ``warnings`` are about the data: what would make the figures mislead. ``tables`` are those of several runs, see
-    :func:`~napari_cellclass.runs.train.repeats.repeated_run_tables`, and ``reused`` says how many of them had been
-    trained before.
+    Parameters
+    ----------
+    models
+        The models of all runs; the first of them, or their ensemble, has the name that was asked for.
+    data
+        The tiles and their split.
+    tests
+        Evaluations by test set.
+    warnings
+        What about the data would make the figures misleading, a sentence each.
+    tables
+        Those of several runs, see :func:`~napari_cellclass.runs.train.repeats.repeated_run_tables`.
+    reused
+        How many of several runs had been trained before.
     """
 
     models: tuple[ModelBundle, ...]
@@ -86,7 +97,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         model = train(data, params, params.out, task=task)
         save_settings(unresolved, settings_beside(params.out))
         KnownModels().remember(model)
-        return TrainResult((model,), data, _test(model, tests, copies, params, task), warnings)
+        return TrainResult((model,), data, _evaluate_tests(model, tests, copies, params, task), warnings)
     save_settings(unresolved, settings_beside(params.out))  # now, so that an interrupted series can be resumed with it
     repeats = _train_runs(data, tests, params, task)
     models, names = list(repeats.models), short_set_names(list(tests))
@@ -94,10 +105,10 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         from napari_cellclass.engine.training.ensemble import write_ensemble
 
         models.insert(0, write_ensemble(models, data, params, params.out, task=task))
-        found = _test(models[0], tests, copies, params, task)
+        found = _evaluate_tests(models[0], tests, copies, params, task)
     else:
         found = {str(folder): repeats.first[name] for folder, name in zip(tests, names, strict=True)}
-        _write_tests(found, copies, params.out)
+        _write_test_results(found, copies, params.out)
     for model in models:
         KnownModels().remember(model)
     return TrainResult(tuple(models), data, found, warnings, repeated_run_tables(repeats), repeats.reused)
@@ -160,7 +171,7 @@ def _train_runs(
     return repeats
 
 
-def _test(
+def _evaluate_tests(
     model: ModelBundle,
     tests: dict[Path, TileDataset],
     copies: dict[Path, str],
@@ -173,11 +184,11 @@ def _test(
         found = {
             str(folder): evaluate_dataset(data, model, engine, task, str(folder)) for folder, data in tests.items()
         }
-    _write_tests(found, copies, params.out)
+    _write_test_results(found, copies, params.out)
     return found
 
 
-def _write_tests(tests: dict[str, Evaluation], copies: dict[Path, str], out: Path) -> None:
+def _write_test_results(tests: dict[str, Evaluation], copies: dict[Path, str], out: Path) -> None:
     if tests:
         warnings = {str(folder): text for folder, text in copies.items()}
         content = {
