@@ -56,4 +56,4 @@ def test_a_field_of_another_pixel_size_is_only_rescaled_when_asked(
     assert (found["class_name"] == expected["class_name"]).mean() > 0.95
     words = ["classify", str(unknown), "--model", str(ihc_model_half_um), "--out", str(tmp_path / "u"), "--resample"]
     assert main([*words, "--quiet"]) == 2
-    assert "unknown.ome.tif does not tell its pixel size, so nothing can be rescaled" in capsys.readouterr().err
+    assert "the pixel size of unknown.ome.tif is not known, so nothing can be rescaled" in capsys.readouterr().err

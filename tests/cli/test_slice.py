@@ -110,7 +110,7 @@ def test_progress_is_told_as_json_lines(fields: Path, tmp_path: Path, capsys: An
         ([], "--out is needed, but was not given"),
         (["--out", "o", "--rotate", "5"], "--rotate '5': is no range of whole degrees; write LO:HI, e.g. -5:5"),
         (["--out", "o", "--rotate", "5:-5"], "--rotate '5:-5': runs backwards; write -5:5"),
-        (["--out", "o", "--rotate", "-900:5"], "--rotate '-900:5': goes beyond half a turn"),
+        (["--out", "o", "--rotate", "-900:5"], "--rotate '-900:5': goes beyond 180 degrees"),
         (["--out", "o", "--background-limit", "3"], "--background-limit was given without --background"),
         (["--out", "o", "--background", "dark"], "--background 'dark': input should be 'none', 'mean'"),
         (["--out", "o", "--class-name", "a/b"], "--class-name 'a/b': it becomes a folder"),

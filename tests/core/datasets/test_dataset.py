@@ -115,7 +115,7 @@ def test_the_data_hash_follows_one_pixel(plate: Path) -> None:
 def test_a_field_is_not_taken_for_a_tile(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name / "f.png", size=(900, 1000))
-    with pytest.raises(DatasetError, match="looks like a field, not a tile; say with --tile-px"):
+    with pytest.raises(DatasetError, match="looks like a field, not a tile; give the size of the tiles"):
         read_folders(tmp_path)
 
 
@@ -136,7 +136,7 @@ def test_reading_can_be_cancelled(plate: Path) -> None:
     [
         ([], "but has 0 (none)"),
         (["only/a.png"], "but has 1 (only)"),
-        (["a.png", "b.png"], "its 2 loose images belong into such folders"),
+        (["a.png", "b.png"], "its 2 loose images belong in such folders"),
     ],
 )
 def test_a_folder_without_two_classes_is_told(tmp_path: Path, layout: list[str], text: str) -> None:

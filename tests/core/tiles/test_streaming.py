@@ -137,8 +137,8 @@ def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
         for ps, ts in iterate_tile_batches(SourceImage(pixels), grid, 4)
         for p, t in zip(ps, ts, strict=True)
     }
-    monkeypatch.setattr("napari_cellclass.core.tiles.streaming._MOST_BYTES", 0)
-    monkeypatch.setattr("napari_cellclass.core.tiles.streaming._GOOD_BYTES", 32 * 32 * 6 * 4)
+    monkeypatch.setattr("napari_cellclass.core.tiles.streaming._MAX_BAND_BYTES", 0)
+    monkeypatch.setattr("napari_cellclass.core.tiles.streaming._BAND_BYTES", 32 * 32 * 6 * 4)
     row_hash = SourceImage(pixels).row_hash() if hashed else None
     seen = []
     for places, tiles in iterate_tile_batches(SourceImage(Recorded()), grid, 4, row_hash):
@@ -155,7 +155,7 @@ def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
 def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (96, 700, 1)).astype(np.uint8)
     monkeypatch.setattr("napari_cellclass.core.images.content_hash._WHOLE_HASH_BYTES", 0)
-    monkeypatch.setattr("napari_cellclass.core.tiles.streaming._GOOD_BYTES", 32 * 32)
+    monkeypatch.setattr("napari_cellclass.core.tiles.streaming._BAND_BYTES", 32 * 32)
     source = SourceImage(pixels)
     grid = TileGrid.regular((96, 700), 32)
     for places in (np.flatnonzero(grid.col % 5 == 2), np.arange(len(grid))[::-1], np.arange(3)):
@@ -204,7 +204,7 @@ def test_a_png_is_decoded_once_and_its_rows_are_let_go_as_they_pass(
 
     monkeypatch.setattr(png, "_unfilter", counted)
     monkeypatch.setattr(png, "_STRIP_BYTES", 2000)
-    monkeypatch.setattr(streaming, "_GOOD_BYTES", 64 * pixels[0].nbytes)
+    monkeypatch.setattr(streaming, "_BAND_BYTES", 64 * pixels[0].nbytes)
     monkeypatch.setattr(content_hash, "_WHOLE_HASH_BYTES", 1)
     source = read_image(tmp_path / "a.png")
     grid = TileGrid.regular(source.shape, 32, overlap)

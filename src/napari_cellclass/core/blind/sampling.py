@@ -88,6 +88,6 @@ def render_tiles(data: TileDataset, places: NDArray[np.int64], task: Task) -> li
         for place in places[data.image[places] == number].tolist():
             task.check("cancelled while drawing the tiles")
             pixels = source.read(*(int(v) for v in data.boxes[place]))
-            found[place] = encode_png(to_rgb(stretch_contrast(pixels, together=source.rgb)))
+            found[place] = encode_png(to_rgb(stretch_contrast(pixels, jointly=source.rgb)))
             task.progress("drawing the tiles", len(found), len(places))
     return [found[int(place)] for place in places]

@@ -1,4 +1,4 @@
-"""The images of class folders: found, opened once, and those left out that cannot be used."""
+"""The images of class folders: listed, opened once, and checked for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ImageEntry:
 def image_folders(folder: Path) -> dict[str, list[Path]]:
     """List the sub-folders with images and their images, both sorted by name.
 
-    Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither.
+    Hidden and system files (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are ignored.
 
     Raises
     ------
@@ -74,7 +74,7 @@ class OpenedImages:
         What training uses.
     unreadable, inconsistent, duplicates, label_conflicts
         (path, reason) of files that cannot be read, whose channels or dtype differ from most, that have the
-        pixels of another one, and that have those of one of another class.
+        same pixels as another one, and that have the same pixels as one of another class.
     """
 
     entries: tuple[ImageEntry, ...]
@@ -99,8 +99,7 @@ def ignore_images(images: OpenedImages) -> None:
 def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[str, list[Path]]:
     """List the class folders of ``folder`` and their images, both sorted by name.
 
-    Hidden and phantom entries (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are neither classes
-    nor images.
+    Hidden and system files (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are ignored.
 
     Raises
     ------
@@ -114,7 +113,7 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[st
     if len(found) < (2 if classes is None else 1):
         names = ", ".join(found) or "none"
         loose = sum(is_image_name(entry.name) for entry in folder.iterdir())
-        hint = f"; its {loose} loose images belong into such folders" if loose else ""
+        hint = f"; its {loose} loose images belong in such folders" if loose else ""
         raise DatasetError(
             f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
         )
@@ -144,7 +143,7 @@ def group_name(path: Path, pattern: str | None) -> str:
     if match is None:
         raise DatasetError(f"--group-by {pattern!r} does not match the file name {path.name!r}; change the pattern")
     if not match.groups() or match.group(1) is None:
-        raise DatasetError(f"--group-by {pattern!r} needs a part in parentheses that names the group, e.g. '^(...)'")
+        raise DatasetError(f"--group-by {pattern!r} needs a group in parentheses, e.g. '^(...)'")
     return match.group(1)
 
 
@@ -155,7 +154,7 @@ def open_usable_images(
     task: Task,
     origins: TileOrigins | None = None,
 ) -> OpenedImages:
-    """Open the images of each class, see :func:`open_images`, and sort out those that cannot be used."""
+    """Open the images of each class, see :func:`open_images`, and separate those that cannot be used."""
     entries, unreadable = open_images(folders, group_by, read, task, origins)
     entries, inconsistent = same_format(entries)
     entries, duplicates, label_conflicts = without_duplicates(entries)
@@ -174,7 +173,7 @@ def open_images(
     """Open the images of each class; give them, and (path, reason) of those that cannot be read.
 
     A tile that ``origins`` lists belongs to the group of its field, and a pattern is matched with the
-    field's name, so that rotated copies and neighbours are never torn apart.
+    field's name, so that rotated copies and neighbours are never split.
     """
     entries, skipped = [], []
     pairs = [(name, path) for name, paths in folders.items() for path in paths]
@@ -195,7 +194,7 @@ def open_images(
 
 
 def same_format(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple[Path, str]]]:
-    """Keep the images with the commonest channels and dtype."""
+    """Separate the images of the most frequent channels and dtype from the others."""
     kinds = Counter((entry.source.channels, entry.source.dtype.newbyteorder("=")) for entry in entries)
     if not kinds:
         return [], []

@@ -1,4 +1,4 @@
-"""Labelled tiles without their pixels: where each lies, its class, its group and its split."""
+"""Labelled tiles without their pixels: the box, class, group and split of each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec, field_levels
 
 TRAIN, VALIDATION = "train", "validation"
-# A side that only a field has: such images are cut, not squeezed into one tile.
+# Larger images are fields: they are cut into tiles, not shrunk to one.
 _LARGEST_TILE_PX = 768
 _REPORT_EVERY = 32
 
@@ -53,23 +53,23 @@ class TileDataset:
     boxes
         int32, shape (N, 4): y0, x0, y1, x1 in px, half-open.
     labels
-        int16, shape (N,): places in ``scheme``.
+        int16, shape (N,): class indices in ``scheme``.
     groups
-        N names of what must not be torn apart by a split: a well, a field, a region.
+        N names of what a split must keep together: a well, a field, a region.
     split
         N of ``"train"``, ``"validation"`` or ``""`` (a gap tile, or not split yet).
     scheme
         The classes.
     channels, dtype, pixel_size_um
-        What all images share.
+        Of all images.
     skipped
-        (path, reason) of what lay in the folders and was left out.
+        (path, reason) of the images that were left out.
     split_rule
-        In words, how the split was made.
+        Description of how the split was made.
     read
         Opens one of ``paths``.
     provenance
-        Where the tiles lie in the fields that their files were cut from, or None where no list tells it.
+        The tiles' boxes in the fields that their files were cut from, or None where no list has them.
     """
 
     paths: tuple[Path, ...]
@@ -93,7 +93,7 @@ class TileDataset:
 
     @property
     def tile_px(self) -> tuple[int, int]:
-        """The commonest (height, width) of a tile in px."""
+        """The most frequent (height, width) of a tile in px."""
         sizes = Counter(map(tuple, (self.boxes[:, 2:] - self.boxes[:, :2]).tolist()))
         (height, width), _ = sizes.most_common(1)[0]
         return int(height), int(width)
@@ -112,7 +112,7 @@ class TileDataset:
         return np.flatnonzero(self.split == split)
 
     def without_rotated_copies(self) -> TileDataset:
-        """Leave out rotated copies: a tile is to be judged once."""
+        """Leave out rotated copies, so that every tile is evaluated once."""
         if self.provenance is None or not self.provenance.rotated.any():
             return self
         return self.take(np.flatnonzero(~self.provenance.rotated))
@@ -136,7 +136,7 @@ class TileDataset:
 
         Yields
         ------
-        place : int
+        tile_index : int
             One of ``index``; the order is by image.
         pixels : ndarray, shape (h, w, C)
             In the image's dtype.
@@ -153,22 +153,22 @@ class TileDataset:
     def _read_tiles(self, index: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[Any]]]:
         for number in np.unique(self.image[index]):
             source = self.read(self.paths[number])
-            for place in index[self.image[index] == number]:
-                yield int(place), source.read(*(int(v) for v in self.boxes[place]))
+            for i in index[self.image[index] == number]:
+                yield int(i), source.read(*(int(v) for v in self.boxes[i]))
 
     def levels_lookup(self, spec: PreprocessSpec, task: Task = NO_TASK) -> Callable[[int], NDArray[np.float64] | None]:
-        """Return a function from a tile's place to its field's levels, see :func:`field_levels`.
+        """Return a function from a tile's index to its field's levels, see :func:`field_levels`.
 
         Each image is read once more, where ``spec`` asks for its percentiles.
         """
         found = functools.cache(lambda image: field_levels(spec, self.read(self.paths[image]), task))
-        return lambda place: None if spec.percentiles is None else found(int(self.image[place]))
+        return lambda tile_index: None if spec.percentiles is None else found(int(self.image[tile_index]))
 
-    def take(self, places: NDArray[np.int64]) -> TileDataset:
+    def take(self, tile_indices: NDArray[np.int64]) -> TileDataset:
         """Keep some tiles, in that order."""
         names = ("image", "boxes", "labels", "groups", "split")
-        provenance = None if self.provenance is None else self.provenance.take(places)
-        return replace(self, **{name: getattr(self, name)[places] for name in names}, provenance=provenance)
+        provenance = None if self.provenance is None else self.provenance.take(tile_indices)
+        return replace(self, **{name: getattr(self, name)[tile_indices] for name in names}, provenance=provenance)
 
     def counts(self) -> pd.DataFrame:
         """Tiles and groups per class and split: columns class_name, split, tiles, groups."""
@@ -196,7 +196,7 @@ def read_folders(
     task: Task = NO_TASK,
     on_opened: OpenedCallback = ignore_images,
 ) -> TileDataset:
-    """Make a data set of class folders, every image read once to know that it can be.
+    """Make a data set of class folders, every image read once to check that it is readable.
 
     Parameters
     ----------
@@ -271,6 +271,6 @@ def _whole(source: SourceImage) -> TileGrid:
         height, width = source.shape
         raise DatasetError(
             f"{source.name} has {width} x {height} px and looks like a field, not a tile; "
-            "say with --tile-px how large the tiles to cut from it are"
+            "give the size of the tiles to cut from it with --tile-px"
         )
     return TileGrid.regular(source.shape, source.shape)

@@ -1,4 +1,4 @@
-"""Data-set folders told from others at a glance, and which of their files to show."""
+"""Recognise data-set folders quickly, and list their files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from napari_cellclass.core.datasets.class_images import class_folders
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, is_tile_list
 from napari_cellclass.core.images.reading import is_image_name
 
-# What a glance looks at; a folder of a million images must not hold up napari's "Open".
-_MOST_FOLDERS, _MOST_ENTRIES = 200, 500
+# How many entries are inspected; a folder of a million images must not delay napari's "Open".
+_MAX_FOLDERS, _MAX_ENTRIES = 200, 500
 _ZARR = {".zarray", ".zattrs", ".zgroup", "zarr.json"}
 
 
@@ -30,18 +30,18 @@ class DatasetFolder:
 def is_dataset_folder(folder: Path) -> bool:
     """Return whether a folder holds a list of cut tiles, or at least two sub-folders with images.
 
-    Only names are read, at most ``_MOST_ENTRIES`` of each folder; Zarr images and unreadable folders are none.
+    Only names are read, at most ``_MAX_ENTRIES`` of each folder; Zarr images and unreadable folders are not.
     """
     try:
         with os.scandir(folder) as entries:
-            seen = list(itertools.islice(entries, _MOST_ENTRIES))
+            seen = list(itertools.islice(entries, _MAX_ENTRIES))
         names = {entry.name for entry in seen}
         if names & _ZARR or Path(folder).suffix.lower() == ".zarr":
             return False
         if TILE_LIST in names and _lists_tiles(Path(folder) / TILE_LIST):
             return True
         inside = [e for e in seen if e.is_dir() and not e.name.startswith((".", "__")) and not e.name.endswith(".zarr")]
-        return sum(map(_has_image, inside[:_MOST_FOLDERS])) >= 2
+        return sum(map(_has_image, inside[:_MAX_FOLDERS])) >= 2
     except OSError:
         return False
 
@@ -55,7 +55,7 @@ def _lists_tiles(path: Path) -> bool:
 def _has_image(entry: os.DirEntry[str]) -> bool:
     try:
         with os.scandir(entry.path) as entries:
-            return any(is_image_name(inner.name) for inner in itertools.islice(entries, _MOST_ENTRIES))
+            return any(is_image_name(inner.name) for inner in itertools.islice(entries, _MAX_ENTRIES))
     except OSError:
         return False  # a sub-folder that may not be read is no class, but the others may be
 

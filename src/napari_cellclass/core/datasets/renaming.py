@@ -1,13 +1,13 @@
-"""Numbering the images of a folder in place, with a journal that completes or reverses it after a kill.
+"""Numbering the images of a folder in place, with a journal by which it is completed or undone after a crash.
 
-Every file goes from its old name to a name of its own aside, and from there to its new name, so that new names
-may be old names of others. The journal tells which of the two steps is under way:
+Every file is renamed to a temporary name, and from there to its new name, so that new names may be old names of
+others. The journal records which of the two steps is in progress:
 
-    aside     a file has its old name or lies aside
-    placing   a file lies aside or has its new name
+    aside     a file has its old or its temporary name
+    placing   a file has its temporary or its new name
     done      all have their new names
 
-Going back runs through the same states, so an interrupted renaming can be completed or reversed at any time.
+Undoing runs through the same states, so an interrupted renaming can be completed or reversed at any time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Renaming:
     Parameters
     ----------
     folder
-        Where it happens.
+        The folder of the files.
     moves
         (old, new) names, relative to the folder, with forward slashes.
     lists
@@ -50,7 +50,7 @@ class Renaming:
     lists: tuple[tuple[str, str, str], ...] = ()
 
     def temporary_path(self, index: int) -> Path:
-        """Where a file waits between its names; hidden, so that nobody takes it for an image."""
+        """Return a file's temporary name; it is hidden, so that it is not listed as an image."""
         old = self.folder / self.moves[index][0]
         return old.with_name(f".cellclass-rename-{index:06d}{old.suffix}")
 
@@ -63,7 +63,7 @@ class Renaming:
 def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK) -> Renaming:
     """Return the images of a folder, or of each of its class folders, numbers in natural order: ``PREFIX_0001.tif``.
 
-    A renaming that was interrupted is completed instead. A list of tiles there is kept right.
+    A renaming that was interrupted is completed instead. A list of tiles there is updated.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK)
     Returns
     -------
     Renaming
-        What was done; no moves where every name is right already.
+        What was done; no moves where every name is correct already.
 
     Raises
     ------
     DatasetError, ImageError
         There is no image, or the folder cannot be read.
     OutputError
-        A file is in the way, or may not be renamed; nothing is lost then, and ``undo_renaming`` goes back.
+        A file is in the way, or may not be renamed; nothing is lost then, and ``undo_renaming`` restores the names.
     """
     folder = Path(folder)
     interrupted = _interrupted(folder)
@@ -96,7 +96,12 @@ def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK)
             return renaming
         renaming.save("aside")
     if state == "aside":
-        _step(renaming, lambda i: (folder / renaming.moves[i][0], renaming.temporary_path(i)), task, "setting aside")
+        _step(
+            renaming,
+            lambda i: (folder / renaming.moves[i][0], renaming.temporary_path(i)),
+            task,
+            "giving temporary names",
+        )
         renaming.save("placing")
     _step(renaming, lambda i: (renaming.temporary_path(i), folder / renaming.moves[i][1]), task, "renaming")
     for name, _, after in renaming.lists:
@@ -108,7 +113,7 @@ def rename_images(folder: Path, prefix: str | None = None, task: Task = NO_TASK)
 def undo_renaming(folder: Path, task: Task = NO_TASK) -> Renaming:
     """Return the images of a folder the names back that they had before the last renaming, finished or not.
 
-    Files that were deleted since are passed over.
+    Files that were deleted since are ignored.
 
     Raises
     ------
@@ -126,7 +131,12 @@ def undo_renaming(folder: Path, task: Task = NO_TASK) -> Renaming:
         renaming = _reversible(renaming)
         renaming.save("placing")
     if state != "aside":
-        _step(renaming, lambda i: (folder / renaming.moves[i][1], renaming.temporary_path(i)), task, "setting aside")
+        _step(
+            renaming,
+            lambda i: (folder / renaming.moves[i][1], renaming.temporary_path(i)),
+            task,
+            "giving temporary names",
+        )
         renaming.save("aside")
     _step(renaming, lambda i: (renaming.temporary_path(i), folder / renaming.moves[i][0]), task, "renaming")
     for name, before, _ in renaming.lists:
@@ -159,7 +169,7 @@ def _plan(folder: Path, prefix: str | None) -> Renaming:
 
 
 def _lists(folder: Path, classes: Iterable[str], names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Return place, text and new text of the lists of tiles, that of the folder and those of its classes."""
+    """Yield path, text and new text of the lists of tiles, that of the folder and those of its classes."""
     for part in dict.fromkeys(("", *classes)):
         frame = read_tile_list(folder / part)
         if frame is not None and names:
@@ -191,7 +201,7 @@ def _step(renaming: Renaming, ends: Callable[[int], tuple[Path, Path]], task: Ta
         start, end = ends(index)
         try:
             if start.exists():
-                if end.exists() and not end.samefile(start):  # a rename would overwrite it without a word
+                if end.exists() and not end.samefile(start):  # a rename would overwrite it silently
                     raise OutputError(f"cannot rename to {end}: it exists; move it and try again")
                 start.rename(end)
         except OSError as error:

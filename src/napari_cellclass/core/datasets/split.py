@@ -1,4 +1,4 @@
-"""Hold out whole groups for validation, stable when others are added; folds of them; and, to compare, single tiles."""
+"""Split a data set: whole groups held out, stable when others are added; folds; and, to compare, single tiles."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
 
     Groups are ranked by a hash of their name, those of each class by themselves, and those of several classes
     together. So a group keeps its side whatever tiles are added to it, unless it gets its first of a further class;
-    and each new group can push one other of its kind over. A class that has one group only cannot give one away: the
+    and each new group can move one other of its stratum to the other side. Where a class has one group only, the
     tiles of that group are held out by region instead, the right-hand part of each field. Training tiles that overlap
-    a held-out one are left out of both, also where a list puts them into different groups. Rotated copies are trained
-    on beside their tile, but never validated on: they would count a tile several times.
+    a held-out one are left out of both, also where a list assigns them to different groups. Rotated copies are trained
+    on beside their tile, but never validated on, where they would count a tile several times.
 
     Parameters
     ----------
     data
         The tiles; an earlier split is replaced.
     fraction
-        Part of the groups (of the width, by region) that is held out, at least one.
+        Fraction of the groups (of the width, by region) that is held out, at least one.
 
     Raises
     ------
@@ -52,18 +52,18 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
             held |= set(sorted(groups, key=_rank)[: max(1, min(len(groups) - 1, round(fraction * len(groups))))])
     torn = _on_both_sides(members, held)
     split = np.where(np.isin(data.groups.astype(str), list(held)), VALIDATION, TRAIN).astype(object)
-    boxes, field = _places(data)
+    boxes, field = _field_boxes(data)
     for group in torn:
         mine = np.flatnonzero(data.groups == group)
         split[mine] = _split_region(boxes[mine], field[mine], fraction)
     rule = f"{len(held)} of {len(members)} groups held out, by a hash of their names"
     if torn:
         rule += f"; {', '.join(torn)} alone in a class: right-hand part held out, with a gap"
-    return _originals_judged(_with_gap(replace(data, split=split, split_rule=rule)))
+    return _without_rotated_validation(_with_gap(replace(data, split=split, split_rule=rule)))
 
 
 def _on_both_sides(members: dict[str, set[int]], held: set[str]) -> list[str]:
-    """Move whole groups, in ``held``, until each class is on both sides; give those that must be torn for that."""
+    """Move whole groups, in ``held``, until each class is on both sides; return those that must be split for that."""
     torn: set[str] = set()
     labels = sorted(set().union(*members.values()))
     for label in [*labels, *labels]:  # twice, as what is moved for one class may have been another's
@@ -81,24 +81,24 @@ def _on_both_sides(members: dict[str, set[int]], held: set[str]) -> list[str]:
     return sorted(torn)
 
 
-def _places(data: TileDataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the tiles' boxes, and the numbers of the fields that these lie in."""
+def _field_boxes(data: TileDataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the tiles' boxes in their fields, and the field index of each."""
     known = data.provenance
     return (known.boxes, known.field) if known else (data.boxes, data.image)
 
 
 def _with_gap(data: TileDataset) -> TileDataset:
-    """Leave out training tiles that overlap a held-out tile: they hold some of its pixels."""
-    boxes, field = _places(data)
+    """Leave out training tiles that overlap a held-out tile: they contain some of its pixels."""
+    boxes, field = _field_boxes(data)
     sides = data.split
     both = np.intersect1d(field[sides == TRAIN], field[sides == VALIDATION])
     dropped = 0
     for number in both:
         held = boxes[(field == number) & (sides == VALIDATION)]
-        for place in np.flatnonzero((field == number) & (sides == TRAIN)):
-            y0, x0, y1, x1 = boxes[place]
+        for i in np.flatnonzero((field == number) & (sides == TRAIN)):
+            y0, x0, y1, x1 = boxes[i]
             if ((held[:, 0] < y1) & (held[:, 2] > y0) & (held[:, 1] < x1) & (held[:, 3] > x0)).any():
-                sides[place] = ""
+                sides[i] = ""
                 dropped += 1
     if not dropped:
         return data
@@ -107,14 +107,14 @@ def _with_gap(data: TileDataset) -> TileDataset:
 
 
 def split_by_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
-    """Hold out one part of the groups of a cross-validation, in which every group is held out once.
+    """Hold out one fold of the groups in a cross-validation, in which every group is held out once.
 
     Parameters
     ----------
     data
         The tiles; an earlier split is replaced. Rotated copies are trained on, never validated on.
     fold, folds
-        Which part, from 0, of how many, 2 or more. Groups are dealt out class by class, ranked by a hash of
+        Which fold, from 0, of how many, 2 or more. Groups are assigned class by class, ranked by a hash of
         their names.
 
     Raises
@@ -130,31 +130,31 @@ def split_by_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
                 f"class {name!r} has {len(groups)} group(s), too few for {folds} folds; use --folds {len(groups)} or "
                 "less, add fields, or choose another --group-by"
             )
-        # A group of several classes is dealt out with the first of them.
+        # A group of several classes is assigned with the first of them.
         seen = {str(group) for group in data.groups[data.labels < label]}
         held += [group for i, group in enumerate(g for g in groups if g not in seen) if i % folds == fold]
     split = np.where(np.isin(data.groups.astype(str), held), VALIDATION, TRAIN).astype(object)
     rule = (
         f"fold {fold + 1} of {folds}: {len(held)} of {len(set(data.groups))} groups held out, by a hash of their names"
     )
-    return _originals_judged(_with_gap(replace(data, split=split, split_rule=rule)))
+    return _without_rotated_validation(_with_gap(replace(data, split=split, split_rule=rule)))
 
 
 def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> TileDataset:
     """Hold out tiles at random, class by class, whatever group they are from: for comparison only.
 
-    Tiles of one field share cells, light and culture, so what is held out like this is half known already. How much
-    that flatters a network is seen beside :func:`split_by_group`; no model is judged by it.
+    Tiles of one field share cells, light and culture, so that the accuracy is overestimated. How much is seen in
+    comparison with :func:`split_by_group`; no model is evaluated by it.
 
     Parameters
     ----------
     data
         The tiles; an earlier split is replaced. Rotated copies of held-out tiles are left out. Tiles that overlap are
-        on both sides all the same, as they are wherever tiles are held out without a thought: that is what is shown.
+        on both sides, as in any split that ignores fields: that is what is demonstrated.
     fraction
-        Part of each class's tiles that is held out, at least one.
+        Fraction of each class's tiles that is held out, at least one.
     seed
-        Of the draw.
+        Of the random split.
 
     Raises
     ------
@@ -169,20 +169,20 @@ def split_by_tile(data: TileDataset, fraction: float = 0.25, seed: int = 0) -> T
         held = rng.permutation(mine)[: max(1, round(fraction * len(mine)))]
         split[np.isin(units, held)] = VALIDATION
     rule = f"{fraction:.0%} of the tiles held out at random, without regard to groups"
-    return _originals_judged(replace(data, split=split, split_rule=rule))
+    return _without_rotated_validation(replace(data, split=split, split_rule=rule))
 
 
 def unrotated_tile_ids(data: TileDataset) -> NDArray[np.int64]:
-    """Count the tiles so that a tile and its rotated copies have the same number; shape (N,)."""
+    """Return an id per tile that a tile and its rotated copies have in common; int64, shape (N,)."""
     known = data.provenance
     if known is None:
         return np.arange(len(data))
-    places = np.column_stack([known.field, known.boxes])
-    return np.unique(places, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    positions = np.column_stack([known.field, known.boxes])
+    return np.unique(positions, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
 
 
-def _originals_judged(data: TileDataset) -> TileDataset:
-    """Take rotated copies out of what is validated on, and check that every class is on both sides."""
+def _without_rotated_validation(data: TileDataset) -> TileDataset:
+    """Leave rotated copies out of the validation tiles, and check that every class is on both sides."""
     if data.provenance is not None:
         data.split[data.provenance.rotated & (data.split == VALIDATION)] = ""
     _check_split(data)

@@ -1,4 +1,4 @@
-"""The data sets of an experiment's comparisons: shuffled labels as the null, and fewer tiles."""
+"""Data sets for an experiment's comparisons: shuffled labels as the null model, and fewer tiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_cellclass.core.datasets.split import unrotated_tile_ids
 
 
 def shuffle_training_labels(data: TileDataset, seed: int) -> TileDataset:
-    """Deal the labels of the training tiles out anew: what is learned then is memory and nothing else.
+    """Shuffle the labels of the training tiles, so that a network can only memorise them.
 
     The held-out tiles keep theirs. After Zhang et al., ICLR 2017 (arXiv:1611.03530).
 
@@ -31,19 +31,19 @@ def shuffle_training_labels(data: TileDataset, seed: int) -> TileDataset:
     return replace(data, labels=labels, split_rule=f"{data.split_rule}; training labels shuffled, seed {seed}")
 
 
-def subsample_training_tiles(data: TileDataset, part: float, seed: int) -> TileDataset:
-    """Leave a part of the training tiles, class by class and over all training groups alike.
+def subsample_training_tiles(data: TileDataset, fraction: float, seed: int) -> TileDataset:
+    """Keep a random fraction of the training tiles, class by class and irrespective of the group.
 
-    Tiles, not groups, are drawn: what is learned from it is about more tiles of the groups there are.
+    Tiles, not groups, are sampled: a learning curve over such subsets is about more tiles of the same groups.
 
     Parameters
     ----------
     data
         Tiles that have been split.
-    part
-        How much is kept, 0 to 1. With one seed, a smaller part lies within a larger one.
+    fraction
+        How much is kept, 0 to 1. With one seed, a smaller subset lies within a larger one.
     seed
-        Of the draw.
+        Of the random subset.
 
     Raises
     ------
@@ -56,9 +56,9 @@ def subsample_training_tiles(data: TileDataset, part: float, seed: int) -> TileD
     split = data.split.copy()
     for label, name in enumerate(data.scheme.names):
         mine = np.unique(units[train[data.labels[train] == label]])
-        keep = round(part * len(mine))
-        if keep < 1:
-            raise DatasetError(f"class {name!r} has {len(mine)} training tile(s), so {part:g} of them is none")
-        dropped = mine[np.argsort(rank[mine])][keep:]
+        count = round(fraction * len(mine))
+        if count < 1:
+            raise DatasetError(f"class {name!r} has {len(mine)} training tile(s), so {fraction:g} of them is none")
+        dropped = mine[np.argsort(rank[mine])][count:]
         split[train[np.isin(units[train], dropped)]] = ""
-    return replace(data, split=split, split_rule=f"{data.split_rule}; {part:g} of the training tiles, seed {seed}")
+    return replace(data, split=split, split_rule=f"{data.split_rule}; {fraction:g} of the training tiles, seed {seed}")

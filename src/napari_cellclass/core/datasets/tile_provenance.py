@@ -1,4 +1,4 @@
-"""``tiles.csv`` of cut tiles: where each file's pixels come from, kept for the split and for later slicing."""
+"""``tiles.csv`` of cut tiles: the field and box that each file was cut from, for the split and for later slicing."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _NUMBERS = ("row", "col", "y0", "x0", "y1", "x1", "angle")
 
 @dataclass(frozen=True)
 class TileOrigin:
-    """Where a cut tile comes from.
+    """The field and box that a tile was cut from.
 
     Parameters
     ----------
     source
         The image it was cut from, as a path with forward slashes.
     row, col
-        Its place in the grid.
+        Its position in the grid.
     box
         y0, x0, y1, x1 in px of ``source``, half-open.
     angle
         Degrees that it was rotated by, 0 for the tile itself.
     group
-        What a split must not tear apart: the field.
+        What a split must keep together: the field.
     class_name
         Its class when it was cut, or empty.
     """
@@ -61,7 +61,7 @@ def empty_tile_list() -> pd.DataFrame:
 
 
 def is_tile_list(frame: pd.DataFrame) -> bool:
-    """Tell a list of files that are whole tiles from one of boxes in fields."""
+    """Return whether a table lists files that are whole tiles, rather than boxes in fields."""
     return "path" not in frame.columns and set(COLUMNS[:-1]) <= set(frame.columns)
 
 
@@ -71,7 +71,7 @@ def read_tile_list(folder: Path, name: str = TILE_LIST) -> pd.DataFrame | None:
     Raises
     ------
     DatasetError
-        It cannot be read, or a number in it is none.
+        It cannot be read, or a value is not a number.
     """
     path = Path(folder) / name
     if not path.is_file():
@@ -81,12 +81,12 @@ def read_tile_list(folder: Path, name: str = TILE_LIST) -> pd.DataFrame | None:
 
 
 def parse_tile_list(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Bring a table of text to the columns of a list of tiles, numbers as int64.
+    """Convert a table of text to the columns of a list of tiles, numbers as int64.
 
     Raises
     ------
     DatasetError
-        A value is no number; says in which line.
+        A value is not a number; the error names the line.
     """
     values = read_numbers(frame, _NUMBERS, path) if len(frame) else np.zeros((0, len(_NUMBERS)))
     far = np.flatnonzero((np.abs(values) > 2**31 - 1).any(axis=1))
@@ -119,9 +119,9 @@ class TileOrigins:
     Parameters
     ----------
     folders
-        Folders in which a list of tiles may lie; those without one are passed over.
+        Folders that may have a list of tiles; those without one are ignored.
     name
-        What it is called there.
+        The list's file name.
 
     Raises
     ------
@@ -146,29 +146,29 @@ class TileOrigins:
             origin = TileOrigin(
                 row.source, row.row, row.col, (row.y0, row.x0, row.y1, row.x1), row.angle, row.group, row.class_name
             )
-            self._by_file[self._place(folder / row.file)] = origin, row.hash
+            self._by_file[self._resolve(folder / row.file)] = origin, row.hash
             other = self._by_hash.setdefault(row.hash, origin)
             if other is None or other.group != origin.group:
-                self._by_hash[row.hash] = None  # the same pixels in two fields tell neither
+                self._by_hash[row.hash] = None  # the same pixels in two fields identify neither
 
     def find(self, path: Path, content_hash: str = "") -> TileOrigin | None:
-        """Tell where a file comes from.
+        """Return where a file was cut from; None where no list has it.
 
         Parameters
         ----------
         path
             The file.
         content_hash
-            Its :attr:`SourceImage.image_id`; a listed name whose content has changed since counts still.
+            Its :attr:`SourceImage.image_id`; a listed name counts even if the content has changed since.
         """
-        listed = self._by_file.get(self._place(path))
+        listed = self._by_file.get(self._resolve(path))
         if content_hash and (listed is None or listed[1] != content_hash):
             moved = self._by_hash.get(content_hash)
             if moved is not None:
                 return moved
         return listed[0] if listed else None
 
-    def _place(self, path: Path) -> Path:
+    def _resolve(self, path: Path) -> Path:
         """Return a path that is the same however the file was named; folders are looked up once."""
         if path.parent not in self._resolved:
             self._resolved[path.parent] = path.parent.resolve()
@@ -176,7 +176,7 @@ class TileOrigins:
 
 
 def tile_list_to_boxes(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Turn a list of tiles into one of boxes in images: every file is one box, as large as it was cut.
+    """Convert a list of tiles to one of boxes in images: every file is one box of its own size.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def tile_list_to_boxes(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     Raises
     ------
     DatasetError
-        A value is no number, or no tile has a class.
+        A value is not a number, or no tile has a class.
     """
     tiles = parse_tile_list(frame, path)
     if len(tiles) and (tiles["class_name"].str.strip() == "").all():
@@ -198,16 +198,16 @@ def tile_list_to_boxes(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """Where N tiles of a data set lie in the fields that they were cut from.
+    """The boxes of N tiles of a data set in the fields that they were cut from.
 
     Parameters
     ----------
     field
-        int32, shape (N,): a number per field.
+        int32, shape (N,): index of each tile's field.
     boxes
         int32, shape (N, 4): y0, x0, y1, x1 in px of the field.
     rotated
-        bool, shape (N,): whether it is a rotated copy of another tile.
+        bool, shape (N,): whether a tile is a rotated copy of another.
     """
 
     field: NDArray[np.int32]
@@ -218,7 +218,7 @@ class Provenance:
     def of(
         cls, origins: list[TileOrigin | None], image: NDArray[np.int32], boxes: NDArray[np.int32]
     ) -> Provenance | None:
-        """Join the origins of M images with the boxes cut from them; None where no image has one.
+        """Combine the origins of M images with the boxes in them; None where no image has one.
 
         Parameters
         ----------
@@ -235,9 +235,9 @@ class Provenance:
         keys = [("cut", o.source) if o else ("whole", i) for i, o in enumerate(origins)]
         field = np.array([names.setdefault(key, len(names)) for key in keys], np.int32)
         shift = np.array([o.box[:2] * 2 if o else (0, 0, 0, 0) for o in origins], np.int32).reshape(-1, 4)
-        turned = np.array([bool(o and o.angle) for o in origins])
-        return cls(field[image], boxes + shift[image], turned[image])
+        rotated = np.array([bool(o and o.angle) for o in origins])
+        return cls(field[image], boxes + shift[image], rotated[image])
 
     def take(self, index: NDArray[Any]) -> Provenance:
-        """Keep the tiles of ``index``, places or a mask."""
+        """Keep the tiles of ``index``, tile indices or a mask."""
         return Provenance(self.field[index], self.boxes[index], self.rotated[index])

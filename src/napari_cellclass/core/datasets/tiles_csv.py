@@ -31,7 +31,7 @@ _LARGEST_BOX_PX = 16_384
 
 
 def is_tiles_csv(path: Path) -> bool:
-    """Return whether a path stands for a list of tiles rather than a folder of classes."""
+    """Return whether a path is a list of tiles rather than a folder of classes."""
     return path.suffix.lower() == ".csv" and not path.is_dir()
 
 
@@ -63,10 +63,10 @@ def read_tiles_csv(
     classes: Sequence[str] | None = None,
     on_opened: OpenedCallback = ignore_images,
 ) -> TileDataset:
-    """Make a data set of a CSV file with the columns path, y0, x0, y1, x1, class_name and, at will, group and colour.
+    """Make a data set of a CSV with the columns path, y0, x0, y1, x1, class_name and, optionally, group and colour.
 
     These are the columns of :meth:`TileDataset.frame`; a column split is not read, since a split is made
-    anew for every training. The ``tiles.csv`` of cut tiles is read, too: it has a column file instead of
+    anew for every training. The ``tiles.csv`` of cut tiles can be read, too: it has a column file instead of
     path, and every file is one tile.
 
     Parameters
@@ -94,7 +94,7 @@ def read_tiles_csv(
     Raises
     ------
     DatasetError
-        The file lacks a column or has a wrong line, has too few classes or none of the model's, or no image
+        The file lacks a column or has an invalid line, has too few classes or none of the model's, or no image
         of a class can be used.
     CancelledError
         The task was cancelled.
@@ -170,7 +170,7 @@ def _boxes(frame: pd.DataFrame, path: Path) -> NDArray[np.int32]:
         row = int(np.flatnonzero(wrong)[0])
         box = ", ".join(f"{value:g}" for value in values[row])
         raise DatasetError(
-            f"{path}, line {frame.index[row] + 2}: y0, x0, y1, x1 = {box} is no box of 1 to {_LARGEST_BOX_PX} whole "
+            f"{path}, line {frame.index[row] + 2}: y0, x0, y1, x1 = {box} is not a box of 1 to {_LARGEST_BOX_PX} whole "
             "px; correct or remove the line"
         )
     return values.astype(np.int32)
@@ -199,7 +199,7 @@ def _scheme(
 
 
 def _colours(names: pd.Series, colours: pd.Series, order: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each class the first ``#RRGGBB`` that stands beside it, or its colour of the palette."""
+    """Return for each class the first ``#RRGGBB`` in its lines, or its colour of the palette."""
     usual = palette(len(order))
     given = dict(reversed(list(zip(names, colours.str.strip(), strict=True))))
     fits = [re.fullmatch("#[0-9A-Fa-f]{6}", given.get(name, "")) for name in order]

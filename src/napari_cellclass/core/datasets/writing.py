@@ -35,9 +35,9 @@ def write_class_folders(
     Parameters
     ----------
     folder
-        Where the class folders are made. What is in it from other fields stays, and stays in the list.
+        Where the class folders are made. Tiles of other fields that are there stay, and stay in the list.
     source, grid
-        The field and its N tiles. Bit depth and channels are kept: PNG where it can hold them, else TIFF.
+        The field and its N tiles. Bit depth and channels are kept: PNG where it supports them, else TIFF.
     class_names
         N names; tiles of an empty one are left out.
     task
@@ -59,40 +59,40 @@ def write_class_folders(
         The task was cancelled; the tiles written so far stay, but are not listed.
     """
     folder = Path(folder)
-    places = [i for i, name in enumerate(class_names) if name]
-    if not places:
+    tile_indices = [i for i, name in enumerate(class_names) if name]
+    if not tile_indices:
         raise DatasetError("no tile has a class, so there is nothing to write; label or classify some first")
     if grid.image_shape != source.shape:
         raise DatasetError(
             f"the tiles are of a field of {grid.image_shape[1]} x {grid.image_shape[0]} px, but {source.name} has "
             f"{source.shape[1]} x {source.shape[0]}; choose the image that they were made of"
         )
-    folders = _folders([class_names[i] for i in places])
+    folders = _folders([class_names[i] for i in tile_indices])
     before = _listed(folder)
     stem, suffix = safe_prefix(Path(source.name).stem), tile_suffix(source)
     names = [
         f"{folders[class_names[i]]}/{stem}"
         f"{tile_position_suffix(int(grid.row[i]), int(grid.col[i]), grid.grid_shape)}{suffix}"
-        for i in places
+        for i in tile_indices
     ]
     there = next((name for name in names if (folder / name).exists()), None)
     if there:
         raise OutputError(f"{folder / there} is there already; choose another folder")
     origin = (source.path or Path(source.name)).as_posix()
     rows: list[dict[str, Any]] = []
-    for place, name in task.track(list(zip(places, names, strict=True)), "writing tiles"):
-        box = [int(v) for v in grid.boxes[place]]
+    for i, name in task.track(list(zip(tile_indices, names, strict=True)), "writing tiles"):
+        box = [int(v) for v in grid.boxes[i]]
         pixels = to_storable_dtype(source.read(*box[:2], *box[2:]))
         content = SourceImage(pixels, name).image_id
         write_tile(folder / name, pixels, source, content)
-        row = (name, class_names[place], origin, int(grid.row[place]), int(grid.col[place]), *box, 0, stem, content)
+        row = (name, class_names[i], origin, int(grid.row[i]), int(grid.col[i]), *box, 0, stem, content)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
     write_tile_list(folder, pd.concat([before, pd.DataFrame(rows)], ignore_index=True))
     return [*(folder / name for name in names), folder / TILE_LIST]
 
 
 def _folders(class_names: Sequence[str]) -> dict[str, str]:
-    """Return each class a folder whose name every system takes."""
+    """Return for each class a folder name that is valid on every system."""
     names = dict.fromkeys(class_names)
     folders = {name: safe_prefix(name) for name in names}
     shared = pd.Series({name: folder.casefold() for name, folder in folders.items()})

@@ -44,12 +44,12 @@ def read_npy(path: Path, *, t: int, z: int) -> SourceImage:
     """Open a ``.npy`` file.
 
     Axes are guessed, see :func:`~napari_cellclass.core.images.planes.guess_axes`. As napari does, a
-    last axis of 3 is taken for RGB and 8-bit pixels with a last axis of 4 for RGBA, whose alpha is dropped.
+    last axis of 3 is assumed to be RGB and 8-bit pixels with a last axis of 4 RGBA, whose alpha is dropped.
 
     Raises
     ------
     ImageError
-        The file is damaged, its axes cannot be told, or it has no such plane.
+        The file is damaged, its axes are ambiguous, or it has no such plane.
     """
     array = _load_npy(path)
     axes = guess_axes(path.name, array.shape)
@@ -188,10 +188,10 @@ def _omero_names(attrs: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_plugin(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
-    """Open an image with an installed napari reader plugin; its first image layer is taken.
+    """Open an image with an installed napari reader plugin; its first image layer is used.
 
     Of the layer's metadata ``name``, ``scale``, ``units``, ``axis_labels``, ``rgb`` and ``channel_axis``
-    count. A scale other than 1 without a unit is taken as µm, as napari's readers give it. Axes without
+    count. A scale other than 1 without a unit is assumed to be in µm, as napari's readers give it. Axes without
     a label are TZYX, counted from the last.
 
     Raises
@@ -233,7 +233,7 @@ def _plugin_axes(name: str, array: Any, meta: Mapping[str, Any]) -> tuple[str, b
         rgb = rgb and array.dtype == np.uint8
     rest = len(shape) - bool(rgb) - (channel_axis is not None)
     if rest < 2:
-        raise ImageError(f"cannot read {name}: the reader plugin gave an array of shape {shape}, not an image")
+        raise ImageError(f"cannot read {name}: the reader plugin returned an array of shape {shape}, not an image")
     labels = [str(n)[:1].upper() for n in meta.get("axis_labels") or ()]
     unknown = "YX" if rest == 2 else "I" * max(0, rest - 4) + "TZYX"[-min(rest, 4) :]
     usable = len(labels) == rest == len(set(labels)) and labels[-2:] == ["Y", "X"] and "S" not in labels
@@ -257,7 +257,7 @@ def _plugin_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _plugin_layers(path: Path) -> list[Any]:
-    """Ask every compatible reader plugin in turn for the layers of ``path``."""
+    """Try the compatible reader plugins one after the other and return the layers of ``path``."""
     from npe2 import PluginManager
 
     manager = PluginManager.instance()
@@ -281,7 +281,7 @@ def _plugin_layers(path: Path) -> list[Any]:
 
 
 def no_reader_message(path: Path) -> str:
-    """Say that nothing reads this kind of file."""
+    """Return the error message for a kind of file that no reader supports."""
     suffix = json.dumps(path.suffix)[1:-1]
     kind = f"'{suffix}'" if suffix else "files without a suffix"
     return (

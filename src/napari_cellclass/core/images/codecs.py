@@ -33,7 +33,7 @@ _DTYPES = {"I": np.int32, "F": np.float32}
 
 
 def read_codec(path: Path, kind: str, *, t: int, z: int) -> SourceImage:
-    """Open an image that is decoded when it is first read: whole, or a PNG as far as its rows are asked for.
+    """Open an image that is decoded when it is first read: whole, or a PNG as far as its rows are requested.
 
     Frames of an animation are T. Alpha is dropped, CMYK and palettes become RGB, a palette of greys
     one channel, 1-bit pixels 0 and 255; an EXIF orientation is not applied. Colours of 16 bits stay 16 bits.
@@ -129,7 +129,7 @@ def _palette(image: ImageFile) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """How a file is to be decoded: format, frame, and colours of its palette."""
+    """How a file is decoded: format, frame, and colours of its palette."""
 
     kind: str
     frame: int
@@ -220,7 +220,7 @@ def _without_extras(data: bytes) -> bytes:
 
 
 def _deep_header(head: bytes, kind: str) -> tuple[tuple[int, int], int, np.dtype, str] | None:
-    """Return (height, width), samples, dtype and decoder of what imagecodecs does better than Pillow, else None."""
+    """Return (height, width), samples, dtype and decoder of what imagecodecs decodes better than Pillow, else None."""
     if kind == "png":
         return _png_header(head)
     if kind != "jp2":
@@ -238,7 +238,7 @@ def _deep_header(head: bytes, kind: str) -> tuple[tuple[int, int], int, np.dtype
 
 
 def _png_header(head: bytes) -> tuple[tuple[int, int], int, np.dtype, str] | None:
-    """Tell of an interlaced PNG of 16 bits, the only kind that neither Pillow nor the reader of strips gives right."""
+    """Parse an interlaced PNG of 16 bits, the only kind that neither Pillow nor the strip reader decodes correctly."""
     header = PngHeader.read(head)
     if header is None or header.depth != 16 or header.colour not in (2, 4, 6):
         return None

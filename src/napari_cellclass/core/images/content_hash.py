@@ -29,7 +29,7 @@ class RowHash:
     """
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype) -> None:
-        # The fastest one that processors help with; nobody gains from two images of one id.
+        # The fastest one with hardware support; there is no attack that two images of one id would allow.
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._digest.update(repr((shape, dtype.newbyteorder("=").str)).encode())
         height, width, channels = shape
@@ -47,7 +47,7 @@ class RowHash:
 
     @property
     def next_row(self) -> int:
-        """The first row that is hashed and has not been given yet; those above it are not needed any more."""
+        """The first row that is hashed and has not been given yet; those above it are not needed."""
         return self._next
 
     def missing_rows(self, y0: int = 0, y1: int | None = None) -> list[tuple[int, int]]:

@@ -36,7 +36,7 @@ class DisplayImage:
 
 
 def read_display_image(source: SourceImage) -> DisplayImage:
-    """Read as many pixels of an image as are shown, up to about 16 million."""
+    """Read the pixels of an image to be shown, at most about 16 million."""
     height, width = source.shape
     step = max(1, round((height * width / _SHOWN_PX) ** 0.5))
     pixels = source.read(0, 0, height, width) if step == 1 else np.asarray(source.data[::step, ::step])
@@ -45,14 +45,14 @@ def read_display_image(source: SourceImage) -> DisplayImage:
     return DisplayImage(source, pixels, step)
 
 
-def stretch_contrast(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:
+def stretch_contrast(pixels: NDArray[Any], jointly: bool) -> NDArray[np.uint8]:
     """Stretch a tile over its own range of grey values, percentiles 0.5 to 99.8.
 
     Parameters
     ----------
     pixels
         Shape (h, w, C), any dtype; NaN and infinity count as 0.
-    together
+    jointly
         Stretch all channels by one range, which keeps the hue of RGB images; else each by its own.
 
     Returns
@@ -60,7 +60,7 @@ def stretch_contrast(pixels: NDArray[Any], together: bool) -> NDArray[np.uint8]:
     ndarray of uint8, shape (h, w, C)
     """
     x = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(x, _PERCENTILES, axis=None if together else (0, 1))
+    low, high = np.percentile(x, _PERCENTILES, axis=None if jointly else (0, 1))
     return (255 * np.clip((x - low) / np.maximum(high - low, 1e-9), 0, 1)).astype(np.uint8)
 
 
@@ -70,7 +70,7 @@ def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def read_tile_rgb(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
-    """Cut a tile out as RGB for the screen.
+    """Read a tile as RGB for the screen.
 
     Parameters
     ----------
@@ -88,4 +88,4 @@ def read_tile_rgb(source: SourceImage, box: NDArray[Any]) -> NDArray[np.uint8]:
     pixels = source.read(*(int(v) for v in box))
     if source.rgb and source.dtype == np.uint8:
         return to_rgb(pixels)
-    return to_rgb(stretch_contrast(pixels, together=False))
+    return to_rgb(stretch_contrast(pixels, jointly=False))

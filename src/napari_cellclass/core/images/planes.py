@@ -1,4 +1,4 @@
-"""A plane that is read from a file piece by piece, and what its readers share."""
+"""Lazily read planes of image files, and functions that all readers use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def size_in_um(y: Any, x: Any, unit_y: str | None, unit_x: str | None) -> tuple[
 
 
 def describe_error(error: BaseException) -> str:
-    """Put a foreign exception into at most 160 characters of one line."""
+    """Describe a library's exception in at most 160 characters of one line."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     text = " ".join(str(error).split()) or "no more is known"
@@ -111,7 +111,7 @@ def guess_axes(name: str, shape: Sequence[int]) -> str:
     """Guess the axes of an array that does not name them.
 
     Two axes are YX. Of three, the last is the channel axis when it is 4 or shorter, else the first
-    when it is 16 or shorter. Anything else cannot be told.
+    when it is 16 or shorter. Anything else is ambiguous.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def guess_axes(name: str, shape: Sequence[int]) -> str:
     if len(shape) == 3 and shape[0] <= 16:
         return "CYX"
     raise ImageError(
-        f"cannot tell which axes {name} has from its shape {tuple(shape)}; save it as (Y, X), "
+        f"the axes of {name} are ambiguous from its shape {tuple(shape)}; save it as (Y, X), "
         "(Y, X, channels up to 4) or (channels up to 16, Y, X), or as OME-TIFF"
     )
 
@@ -143,7 +143,7 @@ class LazyPlane:
     shape
         (height, width, channels).
     dtype
-        The pixels' dtype; pixels are given in native byte order.
+        The pixels' dtype; pixels are returned in native byte order.
     """
 
     chunk_rows = 1
@@ -161,7 +161,7 @@ class LazyPlane:
         raise NotImplementedError
 
     def release_rows(self, y0: int) -> None:
-        """Take note that rows above ``y0`` are not needed for now; what keeps decoded pixels may let them go."""
+        """Release rows above ``y0``, which are not needed for now; planes that keep decoded rows do so."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -180,7 +180,7 @@ class LazyPlane:
             return np.empty((max(0, y1 - y0), max(0, x1 - x0), self.shape[2]), self.dtype)[key_y, key_x, key_c]
         row_bytes = (x1 - x0) * self.shape[2] * self.dtype.itemsize
         step = key_y.step if isinstance(key_y, slice) and key_y.step else 1
-        if step > 1 and (y1 - y0) * row_bytes > _BAND_BYTES:  # an overview must not hold the whole field
+        if step > 1 and (y1 - y0) * row_bytes > _BAND_BYTES:  # an overview must not load the whole field
             band = max(1, _BAND_BYTES // (row_bytes * step)) * step
             parts = [self._box(y, x0, min(y1, y + band), x1)[::step, key_x, key_c].copy() for y in range(y0, y1, band)]
             return np.concatenate(parts)
@@ -190,11 +190,11 @@ class LazyPlane:
         try:
             part = self._fetch(y0, x0, y1, x1)
             if part.shape != (y1 - y0, x1 - x0, self.shape[2]):
-                raise ValueError(f"the file gave pixels of shape {part.shape}")
+                raise ValueError(f"the file has pixels of shape {part.shape}")
             return part.astype(self.dtype, copy=False)
         except ImageError:
             raise
-        except Exception as error:  # codecs and readers of others raise anything
+        except Exception as error:  # codecs and plugins' readers raise anything
             raise ImageError(
                 f"{self.name}: the pixels cannot be read ({describe_error(error)}); "
                 "the file may be damaged or incomplete, copy or export it again"
@@ -204,12 +204,12 @@ class LazyPlane:
 def _full_key(key: Any) -> tuple[Any, Any, Any]:
     """Bring a NumPy index to one entry per axis."""
     keys = list(key) if isinstance(key, tuple) else [key]
-    places = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(places) > 1 or len(keys) - len(places) > 3:
+    ellipses = [i for i, k in enumerate(keys) if k is Ellipsis]
+    if len(ellipses) > 1 or len(keys) - len(ellipses) > 3:
         raise IndexError(f"too many indices for (Y, X, C): {key!r}")
-    at = places[0] if places else len(keys)
-    fill = [slice(None)] * (3 - (len(keys) - len(places)))
-    keys[at : at + len(places)] = fill
+    at = ellipses[0] if ellipses else len(keys)
+    fill = [slice(None)] * (3 - (len(keys) - len(ellipses)))
+    keys[at : at + len(ellipses)] = fill
     return keys[0], keys[1], keys[2]
 
 

@@ -77,7 +77,7 @@ class PngHeader:
 
 
 class PngPlane(LazyPlane):
-    """A PNG whose rows are decoded when they are asked for, with all above them, and kept until they have passed.
+    """A PNG whose rows are decoded when they are requested, with all above them, and kept until released.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class PngPlane(LazyPlane):
         self._begin()
 
     def release_rows(self, y0: int) -> None:
-        """Let go of the rows above ``y0`` when more are decoded; should they be read again, all is decoded again."""
+        """Release the rows above ``y0`` when more are decoded; reading them again decodes from the top."""
         with self._lock:
             self._needed = y0
 
@@ -126,7 +126,7 @@ class PngPlane(LazyPlane):
         return part
 
     def _make_room(self, y0: int, y1: int) -> None:
-        """Keep the rows that are needed, with room to ``y1``; for all of them unless some have passed."""
+        """Keep the rows that are needed, with room to ``y1``; for all of them unless some were released."""
         height, step = self.shape[0], self._strip_rows
         first = min(max(self._first, min(self._needed, y0) // step * step), self._rows)
         end = height if first == 0 else min(height, -(-y1 // step) * step)
@@ -151,7 +151,7 @@ class PngPlane(LazyPlane):
                     _unfilter(self._above, filtered, header, strip)
                     self._above = strip[-1].astype(strip.dtype.newbyteorder(">")).tobytes()
                     self._rows += rows
-        except BaseException:  # the next who asks is told the same, not that nothing is left
+        except BaseException:  # the next caller gets the same error, not an empty image
             self._begin()
             raise
         if self._rows == header.height:
@@ -219,7 +219,7 @@ def check_pixel_chunks(data: bytes) -> None:
     Raises
     ------
     ValueError
-        They are damaged; what is cut short, libpng tells by itself.
+        They are damaged; truncation is reported by libpng itself.
     """
     for _ in _pixel_pieces(io.BytesIO(data)):
         pass

@@ -28,14 +28,14 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def is_system_file_name(name: str) -> bool:
-    """Whether a name is of those that systems leave behind: ``.DS_Store``, ``._x.png``, ``Thumbs.db``, ``__MACOSX``."""
+    """Return whether a name is of a system file: ``.DS_Store``, ``._x.png``, ``Thumbs.db``, ``__MACOSX``."""
     return name.startswith((".", "~$")) or name.lower() in _NOT_IMAGES
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file or ``.zarr`` folder of that name is an image, by its suffix.
+    """Return whether a file or ``.zarr`` folder of that name is an image, by its suffix.
 
-    Hidden entries (``.DS_Store``, ``._x.tif``) and what Windows and macOS leave behind are not.
+    Hidden entries and system files (``.DS_Store``, ``._x.tif``) are not.
     """
     if is_system_file_name(name):
         return False
@@ -63,11 +63,11 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> SourceImage:
-    """Open one plane of an image; its pixels are only read when they are asked for.
+    """Open one plane of an image; its pixels are only read when they are requested.
 
     PNG, JPEG, BMP, GIF, JPEG 2000, WebP, TIFF of all kinds, ``.npy``, Zarr and OME-Zarr are read here,
-    anything else by an installed napari reader plugin. Formats are told by what the file holds; its
-    suffix only decides where that says nothing. No file stays open.
+    anything else by an installed napari reader plugin. Formats are recognised by the file's first bytes; its
+    suffix only decides where these are not conclusive. No file stays open.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:
     kind = _kind(path)
     known = suffix in _TIFF or suffix in _CODECS or suffix == ".npy"
     if known and not kind:
-        raise ImageError(f"cannot read {path.name}: in spite of its name it holds no '{suffix}' image; export it again")
+        raise ImageError(f"cannot read {path.name}: in spite of its name it is no '{suffix}' image; export it again")
     if not known:
         from napari_cellclass.core.images.arrays import no_reader_message, read_plugin
 
@@ -151,7 +151,7 @@ def _read_kind(path: Path, kind: str, t: int, z: int, scene: int) -> SourceImage
 
 
 def _kind(path: Path) -> str:
-    """Tell the format from the first bytes; empty when they say nothing."""
+    """Recognise the format by the first bytes; empty when they are not conclusive."""
     with path.open("rb") as stream:
         head = stream.read(16)
     if not head:

@@ -1,4 +1,4 @@
-"""The one record of an image, wherever it came from: a file or a layer."""
+"""The record of an image, whether it is from a file or a layer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _KEPT_BYTES = 1 << 30
 
 
 @dataclass(eq=False)
-class _FoundId:
-    """Remembers the content hash of one image, which costs reading it, from when it is first known."""
+class _CachedId:
+    """Cache of the content hash of one image, which costs reading its pixels."""
 
     value: str | None = None
 
@@ -34,7 +34,7 @@ class SourceImage:
         Array-like of shape (Y, X, C) in the image's own dtype, indexed as NumPy is; pixels are only
         fetched by indexing. A grey image has C = 1, alpha is never among the channels.
     name
-        What to call the image, usually the file's name without its folder.
+        The image's name, usually the file's name without its folder.
     path
         The file it came from, or None.
     pixel_size_um
@@ -46,7 +46,7 @@ class SourceImage:
     source_axes, source_shape
         Axes letters and lengths of what was opened, before a plane was chosen; ``S`` is RGB samples.
     plane
-        Which index was taken of every axis that is neither Y, X nor a channel, e.g. ``{"T": 0}``.
+        The index on every axis that is neither Y, X nor a channel, e.g. ``{"T": 0}``.
     """
 
     data: Any
@@ -58,7 +58,7 @@ class SourceImage:
     source_axes: str = "YXC"
     source_shape: tuple[int, ...] = ()
     plane: dict[str, int] = field(default_factory=dict)
-    _found_id: _FoundId = field(default_factory=_FoundId, init=False, repr=False)
+    _cached_id: _CachedId = field(default_factory=_CachedId, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -90,7 +90,7 @@ class SourceImage:
 
     @property
     def chunk_rows(self) -> int:
-        """Height of the chunks that the pixels are stored in, 1 where any rows can be read by themselves."""
+        """Height of the chunks that the pixels are stored in, 1 where rows can be read one by one."""
         return chunk_height(self.data)
 
     def read(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
@@ -110,27 +110,27 @@ class SourceImage:
         ya, yb = max(0, min(y0, height)), max(0, min(y1, height))
         xa, xb = max(0, min(x0, width)), max(0, min(x1, width))
         try:
-            part = np.asarray(self.data[ya:yb, xa:xb])
+            pixels = np.asarray(self.data[ya:yb, xa:xb])
         except ImageError:
             raise
         except Exception as error:  # codecs and reader plugins raise anything
             raise ImageError(
                 f"{self.name}: the pixels cannot be read ({type(error).__name__}: {error}); the file may be damaged"
             ) from error
-        if part.shape[:2] == (y1 - y0, x1 - x0):
-            return part
+        if pixels.shape[:2] == (y1 - y0, x1 - x0):
+            return pixels
         pads = ((ya - y0, y1 - yb), (xa - x0, x1 - xb), (0, 0))
-        return np.pad(part, pads, mode="symmetric")
+        return np.pad(pixels, pads, mode="symmetric")
 
     def release_rows(self, y0: int, may_return: bool = False) -> None:
-        """Say that rows above ``y0`` are not needed for now: a file that is decoded from its top may let them go.
+        """Release rows above ``y0``, which are not needed for now: files that are decoded from the top keep their rows.
 
         Parameters
         ----------
         y0
             The first row that is needed.
         may_return
-            They may well be read again: those of a field below a gigabyte stay.
+            They may be read again: those of a field below a gigabyte are kept.
         """
         height, width = self.shape
         if not may_return or height * width * self.channels * self.dtype.itemsize > _KEPT_BYTES:
@@ -142,7 +142,7 @@ class SourceImage:
         Raises
         ------
         ImageError
-            A channel is not there.
+            There is no such channel.
         """
         missing = [channel for channel in channels if not 0 <= channel < self.channels]
         if missing:
@@ -155,14 +155,14 @@ class SourceImage:
         """Hash of shape, dtype and pixels: the same for a file and the layer made of it.
 
         Of images above 64 MiB only 64 evenly spaced bands of rows are read, of 1 MiB each, and the id says so by
-        beginning with ``s``. It is found once, see :meth:`identify`.
+        beginning with ``s``. It is computed once, see :meth:`identify`.
         """
         return self.identify()
 
     @property
     def known_id(self) -> str | None:
         """:attr:`image_id` where the pixels have been read for it already, else None."""
-        return self._found_id.value
+        return self._cached_id.value
 
     def row_hash(self) -> RowHash:
         """Begin a hash of the pixels, to be given to :meth:`hash_rows` and :meth:`identify`."""
@@ -195,7 +195,7 @@ class SourceImage:
         task: Task = NO_TASK,
         row_hash: RowHash | None = None,
     ) -> str:
-        """Find :attr:`image_id`, which reads the pixels, with a way to watch and to stop it.
+        """Compute :attr:`image_id`, which reads the pixels, with progress and cancelling.
 
         Parameters
         ----------
@@ -211,13 +211,13 @@ class SourceImage:
         CancelledError
             The task was cancelled.
         """
-        if self._found_id.value is None:
+        if self._cached_id.value is None:
             row_hash = row_hash or self.row_hash()
             for top, bottom in task.track(row_hash.missing_rows(), "reading the image"):
                 self.release_rows(top, may_return=True)
                 row_hash.update(top, self.read(top, 0, bottom, self.shape[1]))
-            self._found_id.value = row_hash.hexdigest()
-        return self._found_id.value
+            self._cached_id.value = row_hash.hexdigest()
+        return self._cached_id.value
 
 
 class _Channels:
@@ -237,7 +237,7 @@ class _Channels:
 
 
 def release_rows(array: Any, y0: int) -> None:
-    """Let an array that keeps decoded rows, and no other, let go of those above ``y0``."""
+    """Release rows above ``y0`` of an array that keeps decoded rows; of any other, do nothing."""
     if (release := getattr(array, "release_rows", None)) is not None:
         release(y0)
 

@@ -106,7 +106,7 @@ class _Cut:
 
 
 def _split_axes(name: str, series: Any) -> _Cut:
-    """Tell the axes that count pages from those within a page, and leave out those of length 1."""
+    """Separate the axes that count pages from those within a page, and leave out those of length 1."""
     axes, shape = series.get_axes(False), tuple(int(n) for n in series.get_shape(False))
     inner = tuple(int(n) for n in series.keyframe.shape)
     if not {"Y", "X"} <= set(axes):
@@ -262,8 +262,8 @@ class _TiffPlane(LazyPlane):
         planes = self._colour.planes(layout.shape[0])
         out = np.empty((y1 - y0, x1 - x0, len(planes) * samples), layout.dtype)
         depths, rows, cols = layout.grid
-        for place, sample in enumerate(planes):
-            target = out[..., place * samples : (place + 1) * samples]
+        for i, sample in enumerate(planes):
+            target = out[..., i * samples : (i + 1) * samples]
             for row in range(y0 // tall, -(-y1 // tall)):
                 for col in range(x0 // wide, -(-x1 // wide)):
                     index = ((sample * depths + self._z // layout.chunk[0]) * rows + row) * cols + col

@@ -43,22 +43,22 @@ def check_directories(path: Path) -> None:
 
 
 class _Directories:
-    """A walk over the directories of a TIFF, each of which may take its bytes only once."""
+    """A walk over the directories of a TIFF, each of which may claim its bytes only once."""
 
     def __init__(self, stream: IO[bytes], name: str, order: str, big: bool) -> None:
         self._stream, self._name, self._order = stream, name, order
         self._count_format, self._entry_bytes, self._offset_bytes = ("Q", 20, 8) if big else ("H", 12, 4)
-        self._taken: list[tuple[int, int]] = []
+        self._claimed: list[tuple[int, int]] = []
         self._visited: set[int] = set()
 
     def follow(self, offset: int) -> None:
-        """Visit a chain of directories and all that hang on it."""
+        """Visit a chain of directories and all directories below it."""
         pending: list[tuple[int, tuple[int, ...]]] = []
-        while offset and len(self._taken) < _MAX_DIRECTORIES:
+        while offset and len(self._claimed) < _MAX_DIRECTORIES:
             following, below = self._visit(offset)
             pending.extend((sub, (offset,)) for sub in below)
             offset = following
-        while pending and len(self._taken) < _MAX_DIRECTORIES:
+        while pending and len(self._claimed) < _MAX_DIRECTORIES:
             offset, above = pending.pop()
             if offset in above:
                 raise self._overlap()
@@ -67,27 +67,27 @@ class _Directories:
                 pending.extend((sub, (*above, offset)) for sub in below)
 
     def _visit(self, offset: int) -> tuple[int, list[int]]:
-        """Take one directory; give the offset of the next one, 0 at the end, and of those below it."""
+        """Visit one directory; return the offset of the next one, 0 at the end, and of those below it."""
         self._stream.seek(offset)
         count_bytes = struct.calcsize("=" + self._count_format)
         head = self._stream.read(count_bytes)
         count = struct.unpack(self._order + self._count_format, head)[0] if len(head) == count_bytes else 0
         entries = self._stream.read(count * self._entry_bytes) if 0 < count <= _MAX_TAGS else b""
         after = self._stream.read(self._offset_bytes)
-        self._take(offset, offset + count_bytes + len(entries))
+        self._claim(offset, offset + count_bytes + len(entries))
         self._visited.add(offset)
         if len(entries) < count * self._entry_bytes or len(after) < self._offset_bytes:
             return 0, []  # cut short; tifffile stops here, too
         following = struct.unpack(self._order + ("Q" if self._offset_bytes == 8 else "I"), after)[0]
         return following, self._below(entries)
 
-    def _take(self, start: int, end: int) -> None:
-        at = bisect.bisect(self._taken, (start, end))
-        before = self._taken[at - 1][1] > start if at else False
-        behind = self._taken[at][0] < end if at < len(self._taken) else False
+    def _claim(self, start: int, end: int) -> None:
+        at = bisect.bisect(self._claimed, (start, end))
+        before = self._claimed[at - 1][1] > start if at else False
+        behind = self._claimed[at][0] < end if at < len(self._claimed) else False
         if before or behind:
             raise self._overlap()
-        self._taken.insert(at, (start, end))
+        self._claimed.insert(at, (start, end))
 
     def _overlap(self) -> ImageError:
         return ImageError(
@@ -115,7 +115,7 @@ class _Directories:
 
 
 @functools.cache
-def _code_places(early: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _code_positions(early: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return bit offset, width in bits and largest valid code of the codes that follow a clear code.
 
     TIFF widens its codes one code early (``early`` 1), its old variant does not (0).
@@ -129,7 +129,7 @@ def _code_places(early: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
 def check_lzw(data: bytes, fill_order: int = 1) -> None:
     """Refuse an LZW stream with codes that are not in its table yet.
 
-    imagecodecs' decoder does not look at the code after a clear code and reads past its memory when
+    imagecodecs' decoder does not check the code after a clear code and reads past its buffer when
     that is damaged.
 
     Parameters
@@ -151,9 +151,9 @@ def check_lzw(data: bytes, fill_order: int = 1) -> None:
     total, at = len(data) * 8, 9  # a clear code comes first, else the decoder refuses it
     while at < total:
         for most in (_USUAL_CODES, _MAX_CODES):
-            places, widths, largest = (column[:most] for column in _code_places(0 if old else 1))
-            count = int(np.searchsorted(places + widths, total - at, "right"))
-            codes = _codes(padded, at + places[:count], widths[:count], bool(old))
+            starts, widths, largest = (column[:most] for column in _code_positions(0 if old else 1))
+            count = int(np.searchsorted(starts + widths, total - at, "right"))
+            codes = _codes(padded, at + starts[:count], widths[:count], bool(old))
             stops = np.flatnonzero((codes == _CLEAR) | (codes == _END))
             if len(stops) or count < most:
                 break
@@ -162,11 +162,11 @@ def check_lzw(data: bytes, fill_order: int = 1) -> None:
             raise ValueError("corrupt LZW codes")
         if not len(stops) or codes[used] == _END:
             return
-        at += int(places[used] + widths[used])
+        at += int(starts[used] + widths[used])
 
 
 def _codes(data: NDArray[np.uint8], bits: NDArray[Any], widths: NDArray[Any], old: bool) -> NDArray[Any]:
-    """Take codes of ``widths`` bits at the places ``bits`` out of a stream."""
+    """Take codes of ``widths`` bits at the bit offsets ``bits`` from a stream."""
     at, inside = bits >> 3, bits & 7
     first, middle, last = (data[at + i].astype(np.int64) for i in range(3))
     if old:

@@ -1,4 +1,4 @@
-"""What the tables of a plate say of one classified field, in a few numbers."""
+"""Summary of one classified field, as in the tables of a plate."""
 
 from __future__ import annotations
 

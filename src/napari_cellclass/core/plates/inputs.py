@@ -32,7 +32,7 @@ def find_images(given: Sequence[Path]) -> list[Path]:
     -------
     list of Path
         In the order given; those of a folder or a pattern in natural order. A file that was named is among them
-        even where it does not exist: its absence is told when it is opened.
+        even where it does not exist: its absence is reported when it is opened.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def find_images(given: Sequence[Path]) -> list[Path]:
 
 
 def is_list(path: Path) -> bool:
-    """Return whether a path is a list of images by its suffix."""
+    """Return whether a path is a list of images, by its suffix."""
     return path.suffix.lower() in _LISTS
 
 

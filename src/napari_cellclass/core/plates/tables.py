@@ -45,7 +45,7 @@ class FieldRow:
 
 @dataclass(frozen=True)
 class WellList:
-    """Where the wells of images are told: a file ``image,well``, else their names.
+    """The wells of images: from a file ``image,well``, else from their names.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class WellList:
         return cls(found, path)
 
     def well(self, image: str) -> Well | None:
-        """Return the well of an image, or None where none is told."""
+        """Return the well of an image, or None where it is unknown."""
         path = PurePath(image)
         if self.wells is None:
             return well_in_name(path.name)
@@ -115,7 +115,7 @@ def field_table(rows: Sequence[FieldRow], classes: Sequence[str], wells: WellLis
 
 def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, Any]:
     well = wells.well(row.image)
-    told: dict[str, Any] = {
+    row_values: dict[str, Any] = {
         "image": row.image,
         "stem": row.stem,
         "well": "" if well is None else well.name,
@@ -124,11 +124,11 @@ def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, 
     }
     found = row.summary
     if row.state != "done" or found is None or found.counts is None:
-        return told
+        return row_values
     counts = {f"n_{name}": found.counts.get(name, 0) for name in classes}
     fractions = {f"fraction_{name}": found.counts.get(name, 0) / max(1, found.tiles) for name in classes}
     rest = {"mean_confidence": found.mean_confidence, "unsure": found.unsure, "no_class": found.no_class}
-    return told | {"tiles": found.tiles} | counts | fractions | rest
+    return row_values | {"tiles": found.tiles} | counts | fractions | rest
 
 
 def _columns(classes: Sequence[str]) -> list[str]:
@@ -150,20 +150,20 @@ def well_table(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     for name, group in fields[fields["well"] != ""].groupby("well"):
         done = group[group["state"] == "done"]
         sums = {column: _sum(done[column]) for column in (*_SUMS, *(f"n_{one}" for one in classes))}
-        told: dict[str, Any] = {"well": name, "fields": len(done), "missing": len(group) - len(done)} | sums
+        row_values: dict[str, Any] = {"well": name, "fields": len(done), "missing": len(group) - len(done)} | sums
         if len(done):
             tiles = done["tiles"].to_numpy(float)
             weight = tiles - done["no_class"].to_numpy(float)
-            told |= {f"fraction_{one}": sums[f"n_{one}"] / max(1.0, tiles.sum()) for one in classes}
+            row_values |= {f"fraction_{one}": sums[f"n_{one}"] / max(1.0, tiles.sum()) for one in classes}
             mean = np.nan_to_num(done["mean_confidence"].to_numpy(float))
-            told["mean_confidence"] = float((mean * weight).sum() / weight.sum()) if weight.sum() else None
-        rows.append(told)
+            row_values["mean_confidence"] = float((mean * weight).sum() / weight.sum()) if weight.sum() else None
+        rows.append(row_values)
     columns = ["well", "fields", "missing", *_columns(classes)[5:]]
-    rows.sort(key=lambda row: _place(row["well"]))
+    rows.sort(key=lambda row: _position(row["well"]))
     return pd.DataFrame(rows, columns=columns)
 
 
-def _place(name: str) -> tuple[int, int]:
+def _position(name: str) -> tuple[int, int]:
     well = parse_well(name)
     assert well is not None
     return well.row, well.column

@@ -1,4 +1,4 @@
-"""Where on a plate, or in a field, an image was taken, as its name tells."""
+"""Positions on a plate, or in a field, read from the names of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # "B03" of B03f00.tif or Plate1_B3_s2.tif; 1536 wells have rows AA to AF. Not "C01Z01" within a longer word.
 _LETTERS = re.compile(r"(?<![A-Za-z0-9])(A[A-F]|[A-P])(\d{1,2})(?!\d)")
-# "r02c03f01" as Operetta and Opera write it; "_r02_c03" is the place of a tile in a field.
+# "r02c03f01" as Operetta and Opera write it; "_r02_c03" is the position of a tile in a field.
 _NUMBERS = re.compile(r"(?<![A-Za-z0-9])[rR](\d{1,2})[cC](\d{1,2})(?!\d)")
 _TILE = re.compile(r"_[rR](\d{1,4})_[cC](\d{1,4})(?!\d)")
 # "f01" of O05f01 or r02c03f01, "s2" of B3_s2, "site_3"; read after the well only, not within a word.
@@ -19,7 +19,7 @@ _PLATES = ((8, 12), (16, 24), (32, 48))
 
 @dataclass(frozen=True)
 class Well:
-    """A place on a plate; row and column count from 1."""
+    """A well of a plate; row and column count from 1."""
 
     row: int
     column: int
@@ -49,7 +49,7 @@ def parse_well(text: str) -> Well | None:
 
 
 def site_in_name(name: str) -> int | None:
-    """Read the number of a well's field, ``O05f01.TIF`` or ``Plate1_B3_s2.tif``; None if name or well tell none."""
+    """Read the number of a well's field, ``O05f01.TIF`` or ``Plate1_B3_s2.tif``; None if there is none."""
     well = _NUMBERS.search(name) or _LETTERS.search(name)
     match = _SITE.search(name, well.end()) if well else None
     return int(match.group(1)) if match else None
@@ -69,7 +69,7 @@ def _on_a_plate(row: int, column: int) -> Well | None:
 
 
 def wells_in_names(names: list[str]) -> list[Well] | None:
-    """Read a well from every name, or None where a name has none: names of another kind that look like it by chance."""
+    """Read a well from every name, or None where a name has none, as then the others match by chance."""
     found = [well_in_name(name) for name in names]
     return [well for well in found if well is not None] if found and None not in found else None
 

@@ -55,7 +55,7 @@ def ihc_tile_labels(grid: TileGrid) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of int64, shape (N,)
-        Places in :data:`IHC_CLASSES`: 0 unstained, 1 stained.
+        Class indices in :data:`IHC_CLASSES`: 0 unstained, 1 stained.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def ihc_tile_labels(grid: TileGrid) -> NDArray[np.int64]:
 
 
 def ihc_halves(grid: TileGrid) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Part tiles into those to train on and those to evaluate on, which share no pixel.
+    """Split tiles into those to train on and those to evaluate on, which have no pixel in common.
 
     Returns
     -------

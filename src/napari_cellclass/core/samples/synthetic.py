@@ -1,9 +1,9 @@
-"""A synthetic fluorescence plate whose truth is known: diffuse cells against cells with globs.
+"""A synthetic fluorescence plate with known ground truth: diffuse cells against cells with globs.
 
 The two classes differ in one thing alone. A cell's signal is drawn in the same way for both, and in a
-cell with globs a part of it is moved into a few bright puncta; wells of both classes share one list of
-gains and backgrounds. So neither brightness nor cell number tells the classes apart, and how far they
-can be told apart at all is set by ``glob_fraction``.
+cell with globs a fraction of it is moved into a few bright puncta; wells of both classes have one list of
+gains and backgrounds. So neither brightness nor cell number separates the classes, and how separable they
+are is set by ``glob_fraction``.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class PlateParams:
     cells_per_field
         Cells on a field of 512 x 512 px; other sizes get as many per area.
     glob_fraction
-        Mean part of a cell's signal, 0 to 0.9, that is in globs in the class ``globs``.
+        Mean fraction of a cell's signal, 0 to 0.9, that is in globs in the class ``globs``.
     granule_fraction
-        Mean part that is in faint granules in cells of *both* classes.
+        Mean fraction that is in faint granules in cells of *both* classes.
     globs_per_cell
         Mean number of globs.
     signal
@@ -64,8 +64,8 @@ class PlateParams:
         Electrons per px beside the cells at gain 1, one per gain.
     site_gains
         Brightness of the sites, the same in every well, as a meniscus makes it. They differ more than
-        the wells do: a held-out well's like is missing from its own class in training, so with wells
-        that differ much, what has learned nothing but brightness scores far below chance.
+        the wells do: wells like a held-out one are missing from its own class in training, so with wells
+        that differ much, a model that has learned nothing but brightness scores far below chance.
     seed
         The same seed and parameters give the same bytes.
 
@@ -110,7 +110,7 @@ class PlateParams:
 
 @dataclass(frozen=True, eq=False)
 class SyntheticField:
-    """One field of a plate and its truth.
+    """One field of a plate and its ground truth.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class SyntheticField:
 
     @property
     def stem(self) -> str:
-        """Well and site as they stand in the file's name, e.g. ``"B03f00"``."""
+        """Well and site as in the file's name, e.g. ``"B03f00"``."""
         return f"{self.well}f{self.site:02d}"
 
     @property
@@ -163,7 +163,7 @@ def plate_fields(params: PlateParams) -> Iterator[SyntheticField]:
 
 
 def separable_plate(seed: int = 0, **changes: Any) -> Iterator[SyntheticField]:
-    """Make a plate whose classes anyone can tell apart.
+    """Make a plate whose classes are easily separable.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def separable_plate(seed: int = 0, **changes: Any) -> Iterator[SyntheticField]:
 def inseparable_plate(seed: int = 0, **changes: Any) -> Iterator[SyntheticField]:
     """Make a plate whose classes differ by next to nothing.
 
-    The globs hold so little of the signal that they drown in the granules that all cells have. What is
-    trained on it ought to score near chance on wells it has not seen, whatever it scores on its own. The
+    The globs have so little of the signal that they are masked by the granules that all cells have. A model
+    trained on it should score near chance on held-out wells, whatever it scores on its own. The
     diffuse wells are those of :func:`separable_plate`, whose parameters it has.
     """
     return plate_fields(replace(PlateParams(seed=seed, glob_fraction=0.03), **changes))
@@ -214,10 +214,10 @@ def write_plate(folder: Path, fields: Iterable[SyntheticField]) -> list[Path]:
 def checkerboard_field(
     tile_px: int | tuple[int, int], rows: int, cols: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Make a field whose tiles are told apart by their grey level.
+    """Make a field whose tiles differ in grey level.
 
     Tiles with an even row + column have levels 0..127 and the others 128..255, both rising from tile to
-    tile, so neighbours always differ and, up to 256 tiles, no level stands twice.
+    tile, so neighbours always differ and, up to 256 tiles, no level occurs twice.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def checkerboard_field(
 
 
 def _well_name(k: int, well: int) -> str:
-    """Name a well: classes lie like the colours of a chessboard, so that neither row nor column tells them apart."""
+    """Name a well: classes alternate like the colours of a chessboard, so that no row or column separates them."""
     row, column = divmod(well, len(_PLATE_COLUMNS))
     return f"{_PLATE_ROWS[len(KINDS) * row + (k + column) % len(KINDS)]}{_PLATE_COLUMNS[column]:02d}"
 
@@ -254,7 +254,7 @@ def _simulate(
     size, margin = params.field_px, _HALF_WINDOW_PX + _BORDER_PX
     canvas = np.zeros((size + 2 * margin,) * 2)
     texture = _texture(canvas.shape, rng)
-    centres = _place(params, rng)
+    centres = _scatter_cells(params, rng)
     for y, x in centres:
         y0, x0 = int(y) + _BORDER_PX, int(x) + _BORDER_PX
         window = (slice(y0, y0 + 2 * _HALF_WINDOW_PX), slice(x0, x0 + 2 * _HALF_WINDOW_PX))
@@ -270,10 +270,10 @@ def _simulate(
     return counts.round().clip(0, MAX_COUNT).astype(np.uint16), centres[on_field]
 
 
-def _place(params: PlateParams, rng: np.random.Generator) -> NDArray[np.float64]:
+def _scatter_cells(params: PlateParams, rng: np.random.Generator) -> NDArray[np.float64]:
     """Scatter cells over a field and a little beyond it; some touch, few lie upon another.
 
-    Best-candidate sampling (Mitchell 1991): of a few random places, the one farthest from all others.
+    Best-candidate sampling (Mitchell 1991): of a few random positions, the one farthest from all others.
 
     Returns
     -------
@@ -328,7 +328,7 @@ def _draw_shape(rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
 def _concentrate(
     shape: NDArray[np.float64], kind: Kind, params: PlateParams, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Move a part of a cell's signal into puncta; the sum stays 1."""
+    """Move a fraction of a cell's signal into puncta; the sum stays 1."""
     parts = [(params.granule_fraction * rng.lognormal(-0.18, 0.6), 10.0, (0.5, 1.2))]
     if kind == "globs":
         parts.append((params.glob_fraction * rng.lognormal(-0.03, 0.25), params.globs_per_cell, (0.9, 2.4)))
@@ -348,12 +348,12 @@ def _puncta(
     # Squared, so that few lie at the thin rim, where they would look like dirt beside the cell.
     chance = np.cumsum(shape.ravel() ** 2)
     flat = np.searchsorted(chance, rng.uniform(0, chance[-1], number))
-    y, x = (place + rng.uniform(-0.5, 0.5, number) for place in np.divmod(flat, side))
+    y, x = (at + rng.uniform(-0.5, 0.5, number) for at in np.divmod(flat, side))
     sigma = rng.uniform(*sigmas, number)
     weight = rng.lognormal(0, 0.4, number) * sigma**2
     axis = np.arange(side)
     spots = [
-        np.exp(-0.5 * ((axis - place[:, None]) / sigma[:, None]) ** 2) for place in (y, x)
+        np.exp(-0.5 * ((axis - at[:, None]) / sigma[:, None]) ** 2) for at in (y, x)
     ]  # a Gaussian is the product of its profiles
     spots = [profile / profile.sum(axis=1, keepdims=True) for profile in spots]
     return np.einsum("n,ny,nx->yx", weight / weight.sum(), *spots, optimize=True)

@@ -1,4 +1,4 @@
-"""Which tiles of a field show nothing but background: a score per tile, and a limit."""
+"""Background tiles of a field: a foreground score per tile, and a limit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from napari_cellclass.core.tiles.streaming import iterate_tile_rows
 BackgroundRule = Literal["none", "mean", "variance", "otsu", "focus"]
 
 DEFAULT_LIMIT: dict[str, float] = {"mean": 0.05, "variance": 0.0025, "otsu": 0.1}
-"""Smallest score of a tile that is kept, per rule; ``focus`` has a limit relative to the field."""
+"""Smallest score of a foreground tile, per rule; ``focus`` has a limit relative to the field."""
 
-# A blurred tile has less than this part of the field's median sharpness.
-_FOCUS_PART = 0.25
+# A blurred tile has less than this fraction of the field's median sharpness.
+_FOCUS_FRACTION = 0.25
 _SAMPLE_ROWS, _SAMPLE_COLUMNS = 64, 4096
 
 
@@ -45,7 +45,7 @@ class BackgroundLevels:
 
     @classmethod
     def of(cls, source: SourceImage) -> BackgroundLevels:
-        """Take the levels of a field; at most 64 rows of 4096 values are kept.
+        """Measure a field; at most 64 rows of 4096 values are sampled.
 
         Raises
         ------
@@ -67,9 +67,9 @@ class BackgroundLevels:
         if low == high:
             low, high = float(sample.min()), float(sample.max())
         counts, edges = np.histogram(sample, bins=256, range=(low, high))
-        most = int(counts.argmax())
+        mode = int(counts.argmax())
         return cls(
-            float(edges[most] + edges[most + 1]) / 2, high - low, float(threshold_otsu(np.clip(sample, low, high)))
+            float(edges[mode] + edges[mode + 1]) / 2, high - low, float(threshold_otsu(np.clip(sample, low, high)))
         )
 
 
@@ -79,16 +79,16 @@ def background_scores(
     rule: BackgroundRule,
     task: Task = NO_TASK,
 ) -> NDArray[np.float32]:
-    """Score every tile; the more a tile shows, the higher its score.
+    """Score every tile; foreground scores higher than background.
 
     Parameters
     ----------
     source, grid
         The field and its tiles; it is read by rows of tiles.
     rule
-        ``mean``: distance of the tile's mean grey from the field's background, as a part of the field's span.
-        ``variance``: variance of grey, in squared parts of that span.
-        ``otsu``: part of the tile's pixels, 0 to 1, on the tissue's side of the field's Otsu threshold.
+        ``mean``: distance of the tile's mean grey from the field's background, as a fraction of the field's span.
+        ``variance``: variance of grey, in units of the squared span.
+        ``otsu``: fraction of the tile's pixels, 0 to 1, on the tissue's side of the field's Otsu threshold.
         ``focus``: variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) divided by the mean, which
         makes up for brightness (Sun, Duthaler and Nelson, Microsc. Res. Tech. 65, 139, 2004).
         ``none``: 1 for every tile.
@@ -112,25 +112,26 @@ def background_scores(
         return scores
     score = _scorer(rule, BackgroundLevels.of(source))
     rows = len(np.unique(grid.boxes[:, 0]))
-    for places, tiles in task.track(iterate_tile_rows(source, grid), "looking for background", rows):
-        for place, tile in zip(places, tiles, strict=True):
-            scores[place] = score(_grey(tile))
+    for tile_indices, tiles in task.track(iterate_tile_rows(source, grid), "measuring background", rows):
+        for index, tile in zip(tile_indices, tiles, strict=True):
+            scores[index] = score(_grey(tile))
     return scores
 
 
 def foreground_tiles(
     scores: NDArray[np.float32], rule: BackgroundRule, limit: float | None = None
 ) -> NDArray[np.bool_]:
-    """Tell which tiles are kept: those whose score reaches the limit.
+    """Return which tiles are foreground: those whose score reaches the limit.
 
     Parameters
     ----------
     scores
-        float32, shape (N,), of :func:`background_scores`. A tile with NaN is kept: it is for others to judge.
+        float32, shape (N,), of :func:`background_scores`. A tile with NaN counts as foreground: it is reported
+        elsewhere.
     rule
-        The rule they were made with; ``none`` keeps all.
+        The rule they were computed with; with ``none`` all are foreground.
     limit
-        None stands for the rule's own: mean 0.05, variance 0.0025, otsu 0.1, and for focus a quarter of
+        None: the rule's default, mean 0.05, variance 0.0025, otsu 0.1, and for focus a quarter of
         the median score of the field.
 
     Returns
@@ -150,10 +151,10 @@ def foreground_tiles(
 
 
 def default_limit(scores: NDArray[np.float32], rule: BackgroundRule) -> float:
-    """Return the limit that :func:`foreground_tiles` takes where none is given."""
+    """Return the limit that :func:`foreground_tiles` uses where none is given."""
     if rule == "focus":
         finite = scores[np.isfinite(scores)]
-        return _FOCUS_PART * float(np.median(finite)) if len(finite) else 0.0
+        return _FOCUS_FRACTION * float(np.median(finite)) if len(finite) else 0.0
     return DEFAULT_LIMIT.get(rule, 0.0)
 
 
@@ -168,13 +169,13 @@ def _scorer(rule: BackgroundRule, levels: BackgroundLevels) -> Callable[[NDArray
         return lambda grey: float(grey.var(dtype=np.float64)) / levels.span**2
     if rule == "otsu":
         bright = levels.background <= levels.otsu
-        return lambda grey: _part(grey, grey > levels.otsu if bright else grey <= levels.otsu)
+        return lambda grey: _tissue_fraction(grey, grey > levels.otsu if bright else grey <= levels.otsu)
     if rule == "focus":
         return _focus
     raise ParamsError(f"unknown background rule {rule!r}; use one of {', '.join(get_args(BackgroundRule))}")
 
 
-def _part(grey: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
+def _tissue_fraction(grey: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
     return float(tissue.mean()) if np.isfinite(grey).all() else float("nan")
 
 

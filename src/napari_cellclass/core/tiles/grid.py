@@ -1,4 +1,4 @@
-"""Tile grids: where the tiles of a field lie, and which tile holds a point."""
+"""Tile grids: the boxes of a field's tiles, and which tile contains a point."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EdgeRule = Literal["drop", "pad", "shift"]
 
 
 def tile_starts(length: int, tile: int, step: int, edge: EdgeRule) -> NDArray[np.int32]:
-    """Place tiles along one axis; the only place where the edge rule is written.
+    """Place tiles along one axis; the edge rule is applied here and nowhere else.
 
     Parameters
     ----------
     length, tile, step
         Length of the axis, of a tile, and from one tile's start to the next, in px.
     edge
-        What becomes of the strip that is left over: ``"drop"`` it, ``"pad"`` with a tile that reaches
+        What becomes of the remaining strip: ``"drop"`` it, ``"pad"`` with a tile that reaches
         past the end, or ``"shift"`` the last tile back so that it ends at the end.
 
     Returns
@@ -53,7 +53,7 @@ class TileGrid:
         int32, shape (N, 4): half-open ``[y0, y1) x [x0, x1)`` as y0, x0, y1, x1. With the edge rule
         ``pad`` a box may reach past the field.
     row, col
-        int32, shape (N,): the place of each tile in the grid it was laid out in.
+        int32, shape (N,): row and column of each tile in the grid.
     tile_px, step_px
         (height, width) of a tile, and from one tile's start to the next, in px.
     image_shape
@@ -90,22 +90,21 @@ class TileGrid:
         tile_px
             Side of a square tile, or (height, width), in px.
         overlap
-            Part of a tile that its neighbour shares, from 0 up to, not including, 1.
+            Fraction of a tile that its neighbour shares, from 0 up to, not including, 1.
         edge
             The edge rule, see :func:`tile_starts`.
 
         Raises
         ------
         GridError
-            A size, overlap or rule out of range; a tile larger than the field; more than
-            tiles than the limit ``tiles``.
+            A size, overlap or rule out of range; a tile larger than the field; more tiles than the limit ``tiles``.
         """
         tile = (int(tile_px), int(tile_px)) if isinstance(tile_px, int | np.integer) else (tile_px[0], tile_px[1])
         height, width = int(image_shape[0]), int(image_shape[1])
         if min(tile) < 1:
             raise GridError(f"a tile of {tile[1]} x {tile[0]} px is not possible; use at least 1 px")
         if not 0 <= overlap < 1:
-            raise GridError(f"an overlap of {overlap} is not possible; use a part of a tile, 0 to 0.95")
+            raise GridError(f"an overlap of {overlap} is not possible; use a fraction of a tile, 0 to 0.95")
         if edge not in get_args(EdgeRule):
             raise GridError(f"unknown edge rule {edge!r}; use one of {', '.join(get_args(EdgeRule))}")
         if edge != "pad" and (tile[0] > height or tile[1] > width):
@@ -114,10 +113,10 @@ class TileGrid:
                 "use a smaller tile, or the edge rule 'pad'"
             )
         step = (max(1, round(tile[0] * (1 - overlap))), max(1, round(tile[1] * (1 - overlap))))
-        if (height // step[0] + 1) * (width // step[1] + 1) > (most := limit("tiles")):
+        if (height // step[0] + 1) * (width // step[1] + 1) > (max_tiles := limit("tiles")):
             raise GridError(
                 f"tiles of {tile[1]} x {tile[0]} px every {step[1]} x {step[0]} px would be more than "
-                f"{most:,} on this field; use larger tiles or less overlap"
+                f"{max_tiles:,} on this field; use larger tiles or less overlap"
             )
         rows, cols = (tile_starts(n, t, s, edge) for n, t, s in zip((height, width), tile, step, strict=True))
         return cls._from_starts(rows, cols, tile, step, (height, width), edge)
@@ -167,11 +166,11 @@ class TileGrid:
 
     @property
     def tile_id(self) -> NDArray[np.int64]:
-        """int64, shape (N,): numbers that stay the same when a region leaves tiles out."""
+        """int64, shape (N,): ids that stay the same when a region leaves tiles out."""
         return self.row.astype(np.int64) * self.grid_shape[1] + self.col
 
     def take(self, index: ArrayLike) -> TileGrid:
-        """Keep the tiles of ``index`` (places or a boolean mask), in that order."""
+        """Keep the tiles of ``index`` (tile indices or a boolean mask), in that order."""
         index = np.asarray(index)
         return TileGrid(
             self.boxes[index], self.row[index], self.col[index],
@@ -187,7 +186,7 @@ class TileGrid:
             Outlines as (n, 2) arrays of (y, x) in px, where pixel centres lie on integers (napari's
             convention). A tile counts when their union covers enough of it.
         cover
-            Smallest part of a tile, in 0..1, that the region must cover; measured at 8 x 8 points.
+            Smallest fraction of a tile, in 0..1, that the region must cover; measured at 8 x 8 points.
 
         Raises
         ------
@@ -205,11 +204,11 @@ class TileGrid:
                 (self.boxes[:, 0] < high[0]) & (self.boxes[:, 2] > low[0])
                 & (self.boxes[:, 1] < high[1]) & (self.boxes[:, 3] > low[1])
             )  # fmt: skip
-            for part in np.array_split(near, max(1, len(near) // 4096)):
-                y = self.boxes[part, 0, None] + dy
-                x = self.boxes[part, 1, None] + dx
+            for chunk in np.array_split(near, max(1, len(near) // 4096)):
+                y = self.boxes[chunk, 0, None] + dy
+                x = self.boxes[chunk, 1, None] + dx
                 hit = points_in_poly(np.stack([y.ravel(), x.ravel()], axis=1), outline)
-                inside[part] |= hit.reshape(len(part), n * n)
+                inside[chunk] |= hit.reshape(len(chunk), n * n)
         keep = inside.mean(axis=1) >= cover
         if not keep.any():
             raise GridError(
@@ -220,7 +219,7 @@ class TileGrid:
     def rects(self) -> NDArray[np.float32]:
         """Corners for drawing: float32, shape (N, 4, 2), (y, x) with pixel centres on integers.
 
-        This is the one place where a half pixel is taken off: a box ``[0, 8)`` covers pixel centres
+        Half a pixel is subtracted here and nowhere else: a box ``[0, 8)`` covers pixel centres
         0 to 7 and is drawn from -0.5 to 7.5.
         """
         y0, x0, y1, x1 = (self.boxes[:, i].astype(np.float32) - 0.5 for i in range(4))
@@ -236,7 +235,7 @@ class TileGrid:
 
     @cached_property
     def _lookup(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Starts of rows and columns in px; the tiles' keys, row * columns + column, sorted; their places."""
+        """Starts of rows and columns in px; the tiles' keys, row * columns + column, sorted; their tile indices."""
         rows, row = np.unique(self.boxes[:, 0], return_inverse=True)
         cols, col = np.unique(self.boxes[:, 1], return_inverse=True)
         keys = row.astype(np.int64) * len(cols) + col
@@ -244,7 +243,7 @@ class TileGrid:
         return rows.astype(np.int64), cols.astype(np.int64), keys[order], order
 
     def tile_at(self, y: float, x: float) -> int:
-        """Return the place of the tile under a point, by arithmetic, or -1.
+        """Return the index of the tile under a point, by arithmetic, or -1.
 
         Where tiles overlap it is the one whose centre is nearest.
 
@@ -255,7 +254,7 @@ class TileGrid:
         """
         if len(self) == 0:
             return -1
-        rows, cols, keys, places = self._lookup
+        rows, cols, keys, tile_indices = self._lookup
         y, x = y + 0.5, x + 0.5
         r = np.arange(np.searchsorted(rows, y - self.tile_px[0], "right"), np.searchsorted(rows, y, "right"))
         c = np.arange(np.searchsorted(cols, x - self.tile_px[1], "right"), np.searchsorted(cols, x, "right"))
@@ -263,7 +262,7 @@ class TileGrid:
         at = np.searchsorted(keys, wanted)
         there = at < len(keys)
         there[there] = keys[at[there]] == wanted[there]
-        found = places[at[there]]
+        found = tile_indices[at[there]]
         if len(found) == 0:
             return -1
         boxes = self.boxes[found]
@@ -271,16 +270,16 @@ class TileGrid:
         return int(found[np.lexsort((found, away))[0]])
 
     def tiles_between(self, low: ArrayLike, high: ArrayLike, at_most: int | None = None) -> NDArray[np.int64]:
-        """Return the places of the tiles whose centre lies in a rectangle, without a look at the others.
+        """Return the indices of the tiles whose centre lies in a rectangle, without visiting the others.
 
         Parameters
         ----------
         low, high
             Corners (y, x) in px, pixel centres on integers.
         at_most
-            Where there would be more, none is given.
+            Where there would be more, none is returned.
         """
-        rows, cols, keys, places = self._lookup
+        rows, cols, keys, tile_indices = self._lookup
         half = np.array(self.tile_px) / 2 - 0.5
         (y0, x0), (y1, x1) = np.asarray(low, float) - half, np.asarray(high, float) - half
         r = np.arange(np.searchsorted(rows, y0, "left"), np.searchsorted(rows, y1, "right")) * len(cols)
@@ -289,13 +288,13 @@ class TileGrid:
         n = int((end - first).sum())
         if n == 0 or (at_most is not None and n > at_most):
             return np.zeros(0, np.int64)
-        return places[np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])]
+        return tile_indices[np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])]
 
     def exclusive_area(self) -> NDArray[np.float64]:
         """Area in px² that is nearer to each tile than to its neighbours: float64, shape (N,).
 
         Overlaps are halved between neighbours and what lies past the field is left out, so that areas
-        add up to the area covered by the grid's tiles, counted once. Found once, not to be written to.
+        add up to the area covered by the grid's tiles, counted once. Computed once; not to be written to.
         """
         return self._exclusive_area
 

@@ -1,4 +1,4 @@
-"""What a grid is called, and how it is written down so that it can be laid again."""
+"""The text id of a grid, and its description as JSON from which it can be rebuilt."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def grid_layout(grid: TileGrid) -> dict[str, Any]:
 
 
 def grid_from_layout(layout: Mapping[str, Any]) -> TileGrid:
-    """Lay the grid that :func:`grid_layout` described, its tiles in ascending order of their ids.
+    """Rebuild the grid that :func:`grid_layout` described, its tiles in ascending order of their ids.
 
     Raises
     ------
@@ -80,14 +80,14 @@ def grid_from_boxes(
     tile_id: NDArray[np.int64] | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> TileGrid:
-    """Find the grid that tiles come from, as files tell them that hold nothing but boxes.
+    """Infer the grid from tile boxes, as read from files that hold nothing else.
 
     Parameters
     ----------
     boxes
         int32, shape (N, 4), N at least 1: y0, x0, y1, x1 in px.
     row, col, tile_id
-        (N,) each, where the file tells them; else found from the boxes.
+        (N,) each, where the file has them; else inferred from the boxes.
     image_shape
         (height, width) of the field; as far as the boxes reach when not given.
 
@@ -107,21 +107,23 @@ def grid_from_boxes(
     edge: EdgeRule = "shift" if off else "pad" if reach[0] > shape[0] or reach[1] > shape[1] else "drop"
     across = int(cols.max()) + 1
     if tile_id is not None and (rows > 0).any():
-        told = np.unique((tile_id - cols)[rows > 0] / rows[rows > 0])
-        across = int(told[0]) if len(told) == 1 and told[0] >= across and told[0] == int(told[0]) else across
+        columns = np.unique((tile_id - cols)[rows > 0] / rows[rows > 0])
+        across = (
+            int(columns[0]) if len(columns) == 1 and columns[0] >= across and columns[0] == int(columns[0]) else across
+        )
     return TileGrid(
         boxes, rows.astype(np.int32), cols.astype(np.int32), (height, width), (row_step, col_step), shape,
         (int(rows.max()) + 1, across), edge,
     )  # fmt: skip
 
 
-def _axis(starts: NDArray[np.int32], told: NDArray[np.int64] | None, tile: int) -> tuple[NDArray[np.int64], int]:
-    """Places of the tiles along an axis, and the step from one to the next in px."""
+def _axis(starts: NDArray[np.int32], known: NDArray[np.int64] | None, tile: int) -> tuple[NDArray[np.int64], int]:
+    """Return the tiles' rows (or columns) along an axis, and the step from one to the next in px."""
     values, rank = np.unique(starts.astype(np.int64), return_inverse=True)
-    if told is not None:
-        even = (told > 0) & (starts % np.maximum(told, 1) == 0) & (starts >= told)
-        steps, counts = np.unique(starts[even] // told[even], return_counts=True)
-        return told.astype(np.int64), int(steps[counts.argmax()]) if len(steps) else tile
+    if known is not None:
+        even = (known > 0) & (starts % np.maximum(known, 1) == 0) & (starts >= known)
+        steps, counts = np.unique(starts[even] // known[even], return_counts=True)
+        return known.astype(np.int64), int(steps[counts.argmax()]) if len(steps) else tile
     step = int(np.diff(values).min()) if len(values) > 1 else tile
     # Rows may be missing, so the gap can be several steps; and the last tile may be moved back.
     for candidate in dict.fromkeys((tile, step) if step >= tile else (step, tile)):
@@ -131,13 +133,15 @@ def _axis(starts: NDArray[np.int32], told: NDArray[np.int64] | None, tile: int) 
 
 
 def _check(grid: TileGrid) -> None:
-    for axis, place in enumerate((grid.row, grid.col)):
+    for axis, position in enumerate((grid.row, grid.col)):
         starts = tile_starts(grid.image_shape[axis], grid.tile_px[axis], grid.step_px[axis], grid.edge)
-        fits = grid.grid_shape[axis] <= len(starts) and (len(place) == 0 or int(place.max()) < grid.grid_shape[axis])
-        if not fits or (starts[place] != grid.boxes[:, axis]).any():
+        fits = grid.grid_shape[axis] <= len(starts) and (
+            len(position) == 0 or int(position.max()) < grid.grid_shape[axis]
+        )
+        if not fits or (starts[position] != grid.boxes[:, axis]).any():
             raise GridError("tiles that lie off their grid cannot keep labels; lay a grid, or tiles around points")
     if len(np.unique(grid.tile_id)) != len(grid):
-        raise GridError("a tile is twice in the grid, so its label could not be told; lay the grid again")
+        raise GridError("a tile is in the grid twice, so its label would be ambiguous; lay the grid again")
 
 
 def _pair(value: Sequence[int]) -> tuple[int, int]:
@@ -159,6 +163,6 @@ def _ids(ranges: Sequence[int] | None, n: int) -> NDArray[np.int64]:
     flat = bounds.ravel()
     if (flat < 0).any() or (flat > n).any() or (np.diff(flat) < 0).any():
         raise ValueError("its tiles are out of order or outside it")
-    if int((bounds[:, 1] - bounds[:, 0]).sum()) > (most := limit("tiles")):
-        raise ValueError(f"it has more than {most:,} tiles")
+    if int((bounds[:, 1] - bounds[:, 0]).sum()) > (max_tiles := limit("tiles")):
+        raise ValueError(f"it has more than {max_tiles:,} tiles")
     return np.concatenate([np.zeros(0, np.int64), *(np.arange(start, end) for start, end in bounds.tolist())])

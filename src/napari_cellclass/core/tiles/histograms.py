@@ -1,4 +1,4 @@
-"""How often each grey value occurs in some tiles."""
+"""Grey-value histograms of tiles."""
 
 from __future__ import annotations
 

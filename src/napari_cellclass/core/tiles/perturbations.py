@@ -1,4 +1,4 @@
-"""Named changes of raw tiles, as another day at the microscope makes them, to see what a network stands."""
+"""Perturbations of raw tiles as between imaging sessions, to measure a network's robustness."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter, rotate
 
 @dataclass(frozen=True)
 class GreyRange:
-    """Grey values that stand for black and white: the range that the model brings to 0..1."""
+    """Grey values of black and white: the range that the model scales to 0..1."""
 
     black: float
     white: float
@@ -31,11 +31,11 @@ class Perturbation:
     Parameters
     ----------
     name, unit
-        What is changed, and what its level counts.
+        What is changed, and the unit of its level.
     levels
         From one end to the other; at ``neutral`` nothing is changed.
     neutral
-        The level of an unchanged tile, None where there is none.
+        The level that leaves a tile unchanged, None where there is none.
     change
         From a tile (h, w, C) in grey values, a level, the scale and a generator to the changed tile.
     """
@@ -63,7 +63,7 @@ class Perturbation:
         Returns
         -------
         ndarray, shape (h, w, C)
-            In the tile's dtype; integers are rounded, and cut off where their range ends, as a camera does.
+            In the tile's dtype; integers are rounded, and clipped to their range, as by a camera.
         """
         if level == self.neutral:
             return tile
@@ -100,17 +100,17 @@ def _jpeg(x: NDArray[np.float64], level: float, scale: GreyRange, rng: np.random
     span = scale.white - scale.black
     grey = np.clip(np.rint(255 * (x - scale.black) / span), 0, 255).astype(np.uint8)
     parts = [grey] if grey.shape[2] == 3 else [grey[..., c] for c in range(grey.shape[2])]
-    read = []
+    decoded = []
     for part in parts:
         stream = io.BytesIO()
         Image.fromarray(part).save(stream, "JPEG", quality=int(level))
-        read.append(np.asarray(Image.open(stream)).reshape(*grey.shape[:2], -1))
-    return scale.black + np.concatenate(read, axis=2).astype(np.float64) * span / 255
+        decoded.append(np.asarray(Image.open(stream)).reshape(*grey.shape[:2], -1))
+    return scale.black + np.concatenate(decoded, axis=2).astype(np.float64) * span / 255
 
 
 PERTURBATIONS = (
     Perturbation("gain", "times as bright", (0.5, 0.7, 1.0, 1.4, 2.0), 1.0, _gain),
-    Perturbation("offset", "part of the range", (-0.1, -0.05, 0.0, 0.05, 0.1), 0.0, _offset),
+    Perturbation("offset", "fraction of the range", (-0.1, -0.05, 0.0, 0.05, 0.1), 0.0, _offset),
     Perturbation("blur", "sigma in px", (0.0, 0.5, 1.0, 2.0), 0.0, _blur),
     Perturbation("noise", "sd / mean", (0.0, 0.05, 0.1, 0.2), 0.0, _noise),
     Perturbation("jpeg", "quality", (20, 40, 70, 90), None, _jpeg),

@@ -1,4 +1,4 @@
-"""The one way from an image's pixels to a network's input, for training and prediction alike."""
+"""Preprocessing from an image's pixels to a network's input, the same for training and prediction."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class PreprocessSpec(BaseModel):
     input_px
         (height, width) of the network's input in px; tiles of another size are resized.
     normalisation
-        ``"range"``: the fixed range ``low`` to ``high`` is brought to 0..1. ``"percentiles"``: of every field
-        and channel its own two ``percentiles`` are, see :func:`field_levels`; ``low`` and ``high`` are 0 and
+        ``"range"``: the fixed range ``low`` to ``high`` is scaled to 0..1. ``"percentiles"``: every field
+        and channel is scaled by its own two ``percentiles``, see :func:`field_levels`; ``low`` and ``high`` are 0 and
         1 then. Values past the range are not clipped.
     low, high
         The fixed range, in grey values.
@@ -65,24 +65,24 @@ class PreprocessSpec(BaseModel):
         elif self.percentiles is None or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
             raise ValueError(f"{self.percentiles} are no two percentiles")
         elif (self.low, self.high) != (0.0, 1.0):
-            raise ValueError("percentiles are brought to 0..1, so that low and high are 0 and 1")
+            raise ValueError("percentiles are scaled to 0..1, so that low and high are 0 and 1")
         return self
 
     def describe(self) -> str:
-        """Say in a few words which grey values become 0 and 1."""
+        """Describe in a few words which grey values become 0 and 1."""
         if self.percentiles is None:
             return f"grey values {self.low:g} to {self.high:g} as 0 to 1"
         return f"percentiles {self.percentiles[0]:g} to {self.percentiles[1]:g} of each field as 0 to 1"
 
     def apply_levels(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None) -> NDArray[Any]:
-        """Bring raw tiles of a field to the field's own range, where this model asks for that.
+        """Scale raw tiles of a field by the field's own percentiles, where the model does that.
 
         Parameters
         ----------
         tiles
             Shape (..., C).
         levels
-            What :func:`field_levels` gave for the field; not needed with a fixed range.
+            What :func:`field_levels` returned for the field; not needed with a fixed range.
 
         Returns
         -------
@@ -105,13 +105,13 @@ class PreprocessSpec(BaseModel):
         """Raise :class:`ModelError` where a field's levels are needed, but were not given."""
         if self.percentiles is not None and levels is None:
             raise ModelError(
-                "the model brings each field's own percentiles to 0..1, so that tiles without their field cannot be "
+                "the model scales each field by its own percentiles, so that tiles without their field cannot be "
                 "classified; give whole fields"
             )
 
     @property
     def identity_levels(self) -> NDArray[np.float64] | None:
-        """The levels of tiles that :meth:`apply_levels` has been applied to already."""
+        """The levels that leave tiles unchanged: of those that :meth:`apply_levels` has been applied to already."""
         return None if self.percentiles is None else np.tile([0.0, 1.0], (self.channels, 1))
 
     def apply(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
@@ -135,7 +135,7 @@ class PreprocessSpec(BaseModel):
         return resize_tiles(self.scale(tiles), self.input_px)
 
     def scale(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
-        """Bring the range to 0..1 as :meth:`apply` does, but keep the tiles' size."""
+        """Scale the range to 0..1 as :meth:`apply` does, but keep the tiles' size."""
         if tiles.shape[-1] != self.channels:
             raise ModelError(channel_mismatch(self.channels, tiles.shape[-1]))
         x = tiles.astype(np.float32)
@@ -146,7 +146,7 @@ class PreprocessSpec(BaseModel):
 
 
 def field_levels(spec: PreprocessSpec, source: SourceImage, task: Task = NO_TASK) -> NDArray[np.float64] | None:
-    """Find the grey values of a field that become 0 and 1.
+    """Measure the grey values of a field that become 0 and 1.
 
     Of a field of more than 4 million pixels 16 x 16 evenly spaced squares are read, 4 million pixels in all, so
     that this costs the same for any field. NaN and infinite pixels do not count.
@@ -154,9 +154,9 @@ def field_levels(spec: PreprocessSpec, source: SourceImage, task: Task = NO_TASK
     Parameters
     ----------
     spec
-        Says whether, and which percentiles.
+        Has the percentiles, if any.
     source
-        The field: the whole image, whichever of its tiles are wanted.
+        The field: the whole image, whichever of its tiles are used.
     task
         Checked once per square.
 
@@ -210,7 +210,7 @@ def _two_percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> 
 
 
 def channel_mismatch(model: int, image: int) -> str:
-    """Say that an image has the wrong number of channels for a model."""
+    """Describe that an image has the wrong number of channels for a model, and what to do."""
     advice = "pick the channels it was trained on"
     if model > image:
         advice = "pick one layer per channel (of a layer with a slider for them: right-click it, Split Stack)"
@@ -220,7 +220,7 @@ def channel_mismatch(model: int, image: int) -> str:
 def grey_range(dtype: np.dtype, sample: NDArray[Any] | None = None) -> tuple[float, float]:
     """Choose the fixed grey-value range of a new model.
 
-    8-bit images use their whole range, 0..255. In deeper images only part of the range is filled
+    8-bit images use their whole range, 0..255. Deeper images fill only a part of theirs
     (12 bits in 16, floats in any unit), so the range ends at the 99.8th percentile of the training
     pixels and starts at 0, or at the 0.2th percentile where there are negative values.
 
@@ -252,7 +252,7 @@ def resize_weights(n_in: int, n_out: int) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (n_out, n_in)
-        Rows sum to 1. Centres are aligned: output i looks at ``(i + 0.5) n_in / n_out - 0.5``, and
+        Rows sum to 1. Centres are aligned: output i is centred at ``(i + 0.5) n_in / n_out - 0.5``, and
         when shrinking the triangle is widened by ``n_in / n_out``.
     """
     scale = n_in / n_out

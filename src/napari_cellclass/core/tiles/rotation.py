@@ -1,4 +1,4 @@
-"""Truly rotated copies of a tile, and the angles that are asked for."""
+"""Copies of a tile rotated by any angle, and the range of angles as users write it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse_angles(text: str | None) -> tuple[int, ...]:
     Parameters
     ----------
     text
-        ``LO:HI``, both within -180 to 180; None or empty stands for no angle.
+        ``LO:HI``, both within -180 to 180; None or empty means no angle.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def parse_angles(text: str | None) -> tuple[int, ...]:
     if low > high:
         raise ParamsError(f"{text!r} runs backwards; write {high}:{low}")
     if max(-low, high) > _LARGEST_ANGLE:
-        raise ParamsError(f"{text!r} goes beyond half a turn; angles lie within -180:180")
+        raise ParamsError(f"{text!r} goes beyond 180 degrees; angles lie within -180:180")
     angles = tuple(angle for angle in range(low, high + 1) if angle)
     if not angles:
         raise ParamsError(f"{text!r} holds only 0, which is the tile itself; write e.g. -5:5")
@@ -59,11 +59,11 @@ def rotate_tile(tile: NDArray[Any], angle: float) -> NDArray[Any]:
     """
     from scipy import ndimage  # slow to import, and only needed for these copies
 
-    # SciPy knows neither of them; the detour over another dtype loses nothing.
+    # SciPy supports neither dtype; the detour over another one is lossless.
     through = {"b1": np.uint8, "f2": np.float32}.get(tile.dtype.str[1:])
     pixels = tile.astype(through) if through else tile.astype(tile.dtype.newbyteorder("="), copy=False)
-    turned = np.stack(
+    rotated = np.stack(
         [ndimage.rotate(pixels[..., c], angle, reshape=False, order=1, mode="reflect") for c in range(tile.shape[2])],
         axis=2,
     )
-    return turned.astype(tile.dtype, copy=False)
+    return rotated.astype(tile.dtype, copy=False)

@@ -15,15 +15,15 @@ _SAMPLED_ROWS = 32
 
 
 def _shading() -> NDArray[np.float64]:
-    """Orthonormal surfaces of third degree over a thumb, shape (256, 10): what a lamp's unevenness is made of."""
+    """Orthonormal surfaces of third degree over a thumb, shape (256, 10): a model of uneven illumination."""
     y, x = np.mgrid[-1 : 1 : THUMBNAIL_PX * 1j, -1 : 1 : THUMBNAIL_PX * 1j].reshape(2, -1)
     terms = [y**i * x**j for i in range(4) for j in range(4 - i)]
     return np.asarray(np.linalg.qr(np.stack(terms, axis=1))[0])
 
 
 _SHADING = _shading()
-# Full wells of cameras and converters: 8, 10, 12, 14 and 16 bits.
-_TOPS = (255, 1023, 4095, 16383, 65535)
+# Largest values of cameras and converters: 8, 10, 12, 14 and 16 bits.
+_SATURATION_LEVELS = (255, 1023, 4095, 16383, 65535)
 
 
 def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
@@ -41,7 +41,7 @@ def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def sampled_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
-    """Return about what :func:`channel_stats` does, from 32 to 63 rows of each tile, in a fraction of the time."""
+    """Approximate :func:`channel_stats` from 32 to 63 rows of each tile, in a fraction of the time."""
     every = max(1, tiles.shape[1] // _SAMPLED_ROWS)
     x = tiles[:, ::every].astype(np.float32)
     n, rows, width, channels = x.shape
@@ -61,19 +61,19 @@ def _channel_means(x: NDArray[np.float32], channels: int) -> NDArray[np.float64]
 
 def saturated_fraction(tile: NDArray[Any]) -> float:
     """Return the fraction of a tile's values that lie at the top of a camera's range, such as 255 or 4095."""
-    if tile.dtype.kind != "u" or int(tile.max()) not in _TOPS:
+    if tile.dtype.kind != "u" or int(tile.max()) not in _SATURATION_LEVELS:
         return 0.0
     return float((tile == tile.max()).mean())
 
 
 def tile_fingerprint(tile: NDArray[Any]) -> tuple[np.uint64, NDArray[np.int8]]:
-    """Return hash and small picture of a tile (h, w, C), by which copies of it are found."""
+    """Return difference hash and detail thumbnail of a tile (h, w, C), by which copies of it are found."""
     grey = np.nan_to_num(tile.astype(np.float32).mean(axis=2), posinf=0, neginf=0)
     return difference_hash(grey), detail_thumbnail(grey)
 
 
 def difference_hash(grey: NDArray[np.float32]) -> np.uint64:
-    """Return a picture's difference hash of 64 bits: which of 9 x 8 px are brighter than the one to their left.
+    """Return an image's difference hash of 64 bits: which of 9 x 8 px are brighter than the one to their left.
 
     Copies in another format, size or exposure differ in few bits (N. Krawetz, "Kind of like that", The Hacker
     Factor Blog, 2013).
@@ -89,9 +89,9 @@ def difference_hash(grey: NDArray[np.float32]) -> np.uint64:
 
 
 def detail_thumbnail(grey: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return 16 x 16 px of what is finer than a tile's shading, standardised: int8, shape (256,), 32 for one sd.
+    """Return 16 x 16 px of the structure finer than a tile's shading, standardised: int8, shape (256,), 32 for one sd.
 
-    A surface of third degree is taken away, as two empty tiles from one corner of two fields share their shading.
+    A surface of third degree is subtracted, as two empty tiles from the same corner of two fields share their shading.
     """
     small = resize_tiles(grey[None, ..., None].astype(np.float32), (THUMBNAIL_PX, THUMBNAIL_PX))[0, ..., 0]
     fine = small.ravel() - _SHADING @ (_SHADING.T @ small.ravel())

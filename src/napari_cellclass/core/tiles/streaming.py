@@ -1,4 +1,4 @@
-"""Reading the tiles of a field row by row, so that never more than a row is asked for."""
+"""Reading the tiles of a field row by row, so that memory does not grow with the field."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from napari_cellclass.core.images.content_hash import RowHash
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
 
-_MOST_BYTES = 64 << 20  # of rows that overlap, which are read again with every band
-_GOOD_BYTES = 16 << 20  # a processor's cache still holds it when the network comes to it, and memory is used again
+_MAX_BAND_BYTES = 64 << 20  # of rows that overlap, which are read again with every band
+_BAND_BYTES = 16 << 20  # a processor's cache still holds it when the network comes to it, and memory is used again
 
 
 def iterate_tile_rows(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
@@ -26,8 +26,8 @@ def iterate_tile_rows(source: SourceImage, grid: TileGrid) -> Iterator[tuple[NDA
 
     Yields
     ------
-    places : ndarray of int64
-        Places of the tiles in the grid.
+    tile_indices : ndarray of int64
+        Indices of the tiles in the grid.
     tiles : list of ndarray, shape (h, w, C)
         Views of the row's pixels, in the image's dtype.
 
@@ -61,8 +61,8 @@ def iterate_tile_batches(
 
     Yields
     ------
-    places : int64, shape (n,)
-        Places of the tiles in the grid.
+    tile_indices : int64, shape (n,)
+        Indices of the tiles in the grid.
     tiles : ndarray, shape (n, h, w, C)
         Pixels in the image's dtype, not to be written to.
 
@@ -77,7 +77,7 @@ def iterate_tile_batches(
         source.release_rows(needed if row_hash is None else min(needed, row_hash.next_row))
         boxes = grid.boxes[np.concatenate(rows)]
         y0, left, y1, right = int(boxes[0, 0]), int(boxes[:, 1].min()), int(boxes[-1, 2]), int(boxes[:, 3].max())
-        if len(rows) == 1 and (y1 - y0) * row_bytes > 2 * _GOOD_BYTES:
+        if len(rows) == 1 and (y1 - y0) * row_bytes > 2 * _BAND_BYTES:
             yield from _wide_row(source, grid, rows[0], at_most, row_hash)
             continue
         if row_hash is not None:
@@ -99,7 +99,7 @@ def _wide_row(
     (height, tile_width), width = grid.tile_px, source.shape[1]
     y0, starts = int(grid.boxes[row[0], 0]), grid.boxes[row, 1]
     tile_bytes = height * tile_width * source.channels * source.dtype.itemsize
-    count = max(1, _GOOD_BYTES // (tile_bytes * at_most)) * at_most
+    count = max(1, _BAND_BYTES // (tile_bytes * at_most)) * at_most
     wanted = [] if row_hash is None or (np.diff(starts) <= 0).any() else row_hash.missing_rows(y0, y0 + height)
     kept = [np.empty((b - a, width, source.channels), source.dtype) for a, b in wanted]
     for first in range(0, len(row), count):
@@ -124,8 +124,8 @@ def _cut(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Cut the tiles of a row out of its pixels, which begin at ``left``."""
     for start in range(0, len(row), at_most):
-        places = row[start : start + at_most]
-        yield places, _tiles_at(band, grid.boxes[places, 1] - left, grid.tile_px[1])
+        tile_indices = row[start : start + at_most]
+        yield tile_indices, _tiles_at(band, grid.boxes[tile_indices, 1] - left, grid.tile_px[1])
 
 
 def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDArray[np.int64]]]:
@@ -142,8 +142,8 @@ def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDA
         enough = len(band) >= most
         if top == y1:
             fit = y0 % chunk_rows == 0 and chunk_rows % (bottom - top) == 0
-            enough = (enough or (y1 - y0) * row_bytes >= _GOOD_BYTES) and (y1 % chunk_rows == 0 or not fit)
-        if band and (above or enough or top > y1 or (bottom - y0) * row_bytes > _MOST_BYTES):
+            enough = (enough or (y1 - y0) * row_bytes >= _BAND_BYTES) and (y1 % chunk_rows == 0 or not fit)
+        if band and (above or enough or top > y1 or (bottom - y0) * row_bytes > _MAX_BAND_BYTES):
             yield band
             band, most = [], 2 * most
         y0 = y0 if band else top
@@ -154,13 +154,13 @@ def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDA
 
 
 def _needed(first: list[Any], grid: TileGrid) -> list[int]:
-    """Return the uppermost row that is needed from each of some bands on, by the place of a tile of each."""
+    """Return the uppermost row that is needed from each of some bands on, by the index of a tile of each."""
     tops = grid.boxes[np.array(first, np.int64), 0]
     return list(map(int, np.minimum.accumulate(tops[::-1])[::-1]))
 
 
 def _rows(grid: TileGrid) -> list[NDArray[np.int64]]:
-    """Return the places of each row of tiles; rows in the order in which the grid names them first."""
+    """Return the tile indices of each row; rows in the order in which the grid names them first."""
     _, first, row = np.unique(grid.boxes[:, 0], return_index=True, return_inverse=True)
     order = np.argsort(first[row], kind="stable")
     ends = np.flatnonzero(np.diff(grid.boxes[order, 0])) + 1

@@ -1,4 +1,4 @@
-"""Hand-made texture features: what a plain linear model is given, as the floor that a network must beat."""
+"""Classic texture features for a linear model: the baseline that a network must beat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DISTANCES_PX = (1, 3)
 _ANGLES = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 _LEVELS = 16
 _NEIGHBOURS = 8
-# Standardised values beyond this are as good as this; it also bounds what one hot pixel can do.
+# Standardised values are clipped to this, which also bounds the effect of one hot pixel.
 _LIMIT = 8.0
 
 FEATURE_NAMES: tuple[str, ...] = (
@@ -38,7 +38,7 @@ def feature_names(channels: int) -> tuple[str, ...]:
 
 
 def texture_features(tiles: NDArray[Any]) -> NDArray[np.float64]:
-    """Describe tiles by brightness, contrast and texture, without any learning.
+    """Compute brightness, contrast and texture features of tiles, without any learning.
 
     ``mean`` and ``sd`` are in grey values; all others are of the tile standardised to mean 0 and sd 1, so
     that another exposure does not change them: skewness, kurtosis, entropy and percentiles of the
@@ -73,8 +73,8 @@ def _of_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
     z = (x - mean) / sd if sd > 1e-9 * max(1.0, abs(mean)) else np.zeros_like(x)
     z = np.clip(z, -_LIMIT, _LIMIT)
     cubes = z * z * z  # many times as fast as a power
-    share = np.histogram(z, bins=32, range=(-4, 4))[0] / z.size
-    entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
+    fraction = np.histogram(z, bins=32, range=(-4, 4))[0] / z.size
+    entropy = -(fraction[fraction > 0] * np.log2(fraction[fraction > 0])).sum()
     gradient = np.hypot(sobel(z, axis=0), sobel(z, axis=1))
     bands = [gaussian_filter(z, s / 2) - gaussian_filter(z, s) for s in _SIGMAS_PX]
     return np.array(

@@ -31,7 +31,7 @@ def tile_suffix(source: SourceImage, wanted: TileFormat = "auto") -> str:
     Raises
     ------
     ParamsError
-        PNG is wanted, but cannot hold such pixels.
+        PNG is requested, but cannot hold such pixels.
     """
     kind = "u1" if source.dtype == np.bool_ else source.dtype.str[1:]
     if wanted == "auto":
@@ -44,7 +44,7 @@ def tile_suffix(source: SourceImage, wanted: TileFormat = "auto") -> str:
 
 
 def to_storable_dtype(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels (h, w, C) as they will be read back: true and false as 255 and 0, native byte order."""
+    """Return pixels (h, w, C) as a file will give them back: booleans as 255 and 0, native byte order."""
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
@@ -60,7 +60,7 @@ def write_tile(path: Path, pixels: NDArray[Any], like: SourceImage, content_hash
     pixels
         Shape (h, w, C), of :func:`to_storable_dtype`.
     like
-        The image it is from: its pixel size and channel names go into a TIFF, as ImageJ or OME metadata.
+        The image it was cut from: its pixel size and channel names go into a TIFF, as ImageJ or OME metadata.
     content_hash
         The tile's :attr:`SourceImage.image_id`, which also is the UUID of an OME-TIFF.
 
