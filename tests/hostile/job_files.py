@@ -161,7 +161,7 @@ def use_blind(path: Path) -> None:
     session = BlindSession(path)
     for number in range(min(session.total, 3)):
         read_tile_png(path, number)
-    session.reading("Ann").picture()
+    session.reading("Ann").tile_image()
 
 
 def use_journal(folder: Path, path: Path) -> None:

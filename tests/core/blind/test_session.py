@@ -46,8 +46,8 @@ def read(reading: Reading, stop: int | None = None, wrong: tuple[int, ...] = ())
     """Answer as the picture tells, but wrong at some places."""
     said = []
     while not reading.complete and reading.position != stop:
-        said.append(truth_of(reading.picture()) ^ (reading.position in wrong))
-        reading.answer(said[-1], 0.5 + reading.position % 3)
+        said.append(truth_of(reading.tile_image()) ^ (reading.position in wrong))
+        reading.record(said[-1], 0.5 + reading.position % 3)
     return said
 
 
@@ -62,7 +62,7 @@ def network(data: TileDataset, wrong: int) -> object:
 def drawn(tmp_path: Path, data: TileDataset, wrong: int | None = None, **params: object) -> BlindSession:
     given = BlindParams(**{"tiles": 40, "repeats": 8} | params)
     answers = None if wrong is None else network(data, wrong)
-    return BlindSession.draw(tmp_path / "one.blind", data, given, answers, "net")
+    return BlindSession.create(tmp_path / "one.blind", data, given, answers, "net")
 
 
 def test_the_file_shows_no_class_of_a_tile_and_no_file_name(tmp_path: Path, data: TileDataset) -> None:
@@ -93,9 +93,9 @@ def test_contrast_follows_one_rule_so_that_exposure_tells_nothing(tmp_path: Path
     reading = drawn(tmp_path, data).reading("Anna")
     looks = []
     while not reading.complete:
-        picture = reading.picture()
+        picture = reading.tile_image()
         looks.append((truth_of(picture), picture.min(), picture.max(), round(float(picture.mean()) / 32)))
-        reading.answer(0, 1.0)
+        reading.record(0, 1.0)
     for look in range(1, 3):
         assert {row[look] for row in looks if row[0] == 0} == {row[look] for row in looks if row[0] == 1}
     assert abs(np.mean([r[3] for r in looks if r[0]]) - np.mean([r[3] for r in looks if not r[0]])) < 1.2
@@ -122,7 +122,7 @@ def test_a_killed_reading_goes_on_where_it_was(tmp_path: Path, data: TileDataset
         stream.write(b'{"do":"answer","at":17,"cla')  # a key that was in flight
     again = BlindSession(session.path).reading(" anna ")
     assert (again.position, again.reader) == (17, "Anna")
-    assert [answer.label for answer in again.answers] == said
+    assert [answer.label for answer in again.responses] == said
     read(again)
     assert again.complete
     assert [found.path for found in list_sessions(tmp_path)] == [session.path]
@@ -131,18 +131,18 @@ def test_a_killed_reading_goes_on_where_it_was(tmp_path: Path, data: TileDataset
 def test_one_tile_can_be_taken_back_until_the_end(tmp_path: Path, data: TileDataset) -> None:
     session = drawn(tmp_path, data)
     reading = session.reading("Anna")
-    assert not reading.back()
-    shown = reading.picture()
-    reading.answer(0, 2.0)
-    assert reading.back()
-    np.testing.assert_array_equal(reading.picture(), shown)
-    reading.answer(1, 3.0)
-    assert reading.answers[0].label == 1
-    assert reading.answers[0].seconds == pytest.approx(5.0)
+    assert not reading.undo()
+    shown = reading.tile_image()
+    reading.record(0, 2.0)
+    assert reading.undo()
+    np.testing.assert_array_equal(reading.tile_image(), shown)
+    reading.record(1, 3.0)
+    assert reading.responses[0].label == 1
+    assert reading.responses[0].seconds == pytest.approx(5.0)
     read(reading)
-    assert not reading.back()
+    assert not reading.undo()
     with pytest.raises(BlindError, match="final"):
-        reading.answer(0, 1.0)
+        reading.record(0, 1.0)
 
 
 def test_nothing_is_revealed_before_every_reader_is_through(tmp_path: Path, data: TileDataset) -> None:
@@ -170,7 +170,7 @@ def test_the_figures_are_those_of_the_answers(tmp_path: Path, data: TileDataset)
     truth = (result.tiles["true_class"] == "puncta").to_numpy()
     first = {}
     for one in result.readers:
-        rows = result.answers[result.answers["reader"] == one.reader]
+        rows = result.responses[result.responses["reader"] == one.reader]
         mine = rows[rows["reading"] == 1].set_index("tile")["class_name"].sort_index()
         first[one.reader] = (mine == "puncta").to_numpy()
         assert one.accuracy.value == pytest.approx(accuracy_score(truth, first[one.reader]))
@@ -217,7 +217,7 @@ def test_a_change_after_the_start_is_noticed(tmp_path: Path, data: TileDataset, 
             other = archive.read("tiles/0001.png")
         rewritten(session.path, "tiles/0000.png", lambda _: other)
     elif what == "exchanged":
-        BlindSession.draw(session.path, data, BlindParams(tiles=40, repeats=8))
+        BlindSession.create(session.path, data, BlindParams(tiles=40, repeats=8))
     else:
         lines = reading.file.read_text().splitlines()
         wrong = next(i for i, line in enumerate(lines) if '"class":0' in line)
@@ -230,10 +230,10 @@ def test_a_change_after_the_start_is_noticed(tmp_path: Path, data: TileDataset, 
 def test_two_windows_cannot_answer_at_once(tmp_path: Path, data: TileDataset) -> None:
     session = drawn(tmp_path, data)
     one, other = session.reading("Anna"), session.reading("Anna")
-    one.answer(0, 1.0)
+    one.record(0, 1.0)
     with pytest.raises(BlindError, match="another window"):
-        other.answer(1, 1.0)
-    assert [answer.label for answer in session.reading("Anna").answers] == [0]
+        other.record(1, 1.0)
+    assert [answer.label for answer in session.reading("Anna").responses] == [0]
 
 
 def test_too_much_is_refused_in_one_line(tmp_path: Path, data: TileDataset) -> None:
@@ -242,6 +242,6 @@ def test_too_much_is_refused_in_one_line(tmp_path: Path, data: TileDataset) -> N
     with pytest.raises(ParamsError, match="at most half"):
         BlindParams.checked(tiles=10, repeats=6)
     (tmp_path / "no.blind").write_text("nothing")
-    with pytest.raises(BlindError, match="no file of a blinded reading"):
+    with pytest.raises(BlindError, match="not a file of a blinded reading"):
         BlindSession(tmp_path / "no.blind")
     assert list_sessions(tmp_path) == []

@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
 from tests._patience import PROCESS_S
 
-from napari_cellclass.core.blind.session import default_folder, list_sessions
+from napari_cellclass.core.blind.session import list_sessions, user_session_folder
 
 TILES, REPEATS = 60, 10
 KEYS = (Qt.Key.Key_1, Qt.Key.Key_2)
@@ -205,7 +205,7 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
 
 def check_results(content: dict[str, Any], tiles: pd.DataFrame, result: Any) -> None:
     """Compute every figure again, from the keys that were pressed."""
-    (session,) = list_sessions(default_folder())
+    (session,) = list_sessions(user_session_folder())
     order = session.reading_order("Anna")
     first: dict[int, int] = {}
     twice = []

@@ -1,4 +1,4 @@
-"""The file of a blinded reading, ``NAME.blind``: pictures of tiles in the open, what they are sealed."""
+"""The file of a blinded reading, ``NAME.blind``: readable tile images, and sealed ground truth and predictions."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class BlindError(CellClassError):
 
 @dataclass(frozen=True)
 class SealedEnvelope:
-    """Content that cannot be read by accident, and not changed without being noticed.
+    """Content that is not readable by accident, and cannot be changed unnoticed.
 
-    The text is compressed and mixed with a stream of bytes that follows from its hash. That keeps a reader who
-    opens the file in an editor from seeing classes and file names; it is no encryption, and does not hinder someone
-    who writes a program to cheat. The hash over the content, which holds a random salt, was shown and stored with
-    every reader's first line before the first tile was read: the content cannot be exchanged afterwards.
+    The text is compressed and XORed with a stream of bytes derived from its hash. That prevents a reader who
+    opens the file in an editor from seeing classes and file names; it is not encryption, and does not stop someone
+    who writes a program to cheat. The hash over the content, which contains a random salt, was shown and stored with
+    every reader's first entry before the first tile was read: the content cannot be replaced afterwards.
 
     Parameters
     ----------
     blob
-        The mixed bytes.
+        The obfuscated bytes.
     seal
         SHA-256 of the content, in hexadecimal digits.
     """
@@ -56,10 +56,10 @@ class SealedEnvelope:
         """Seal something JSON-able."""
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         seal = hashlib.sha256(text).hexdigest()
-        return cls(_mixed(zlib.compress(text, 9), seal), seal)
+        return cls(_xor_with_stream(zlib.compress(text, 9), seal), seal)
 
     def content(self) -> Any:
-        """Give the content.
+        """Open the envelope.
 
         Raises
         ------
@@ -68,24 +68,24 @@ class SealedEnvelope:
         """
         try:
             unpacker = zlib.decompressobj()
-            text = unpacker.decompress(_mixed(self.blob, self.seal), _LARGEST_SEALED_BYTES)
+            text = unpacker.decompress(_xor_with_stream(self.blob, self.seal), _LARGEST_SEALED_BYTES)
         except zlib.error:
             text = b""
         if hashlib.sha256(text).hexdigest() != self.seal:
             raise BlindError(
-                f"the sealed order does not fit its seal {self.seal[:16]}...: the file was changed after the session "
-                "began; draw a new session"
+                f"the sealed order does not match its seal {self.seal[:16]}...: the file was changed after the session "
+                "began; create a new session"
             )
         return json.loads(text)
 
 
-def _mixed(data: bytes, seal: str) -> bytes:
+def _xor_with_stream(data: bytes, seal: str) -> bytes:
     stream = hashlib.shake_256(seal.encode()).digest(len(data))
     return (np.frombuffer(data, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Write a picture (h, w, 3) as PNG."""
+    """Encode pixels, uint8 (h, w, 3), as PNG."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
@@ -101,13 +101,13 @@ def write_blind_file(
     path
         ``NAME.blind``.
     header
-        What anyone may see: classes, numbers, when it was drawn.
+        What is not blinded: classes, counts, time of creation.
     order
-        What every tile is, and in which order they come.
+        What every tile is, and the reading order.
     network
-        The network's answers, sealed apart.
+        The network's predictions, in an envelope of their own.
     pictures
-        PNG files, in the order of the tiles' numbers, which says nothing.
+        PNG files, in the order of the tile numbers, which is random.
 
     Raises
     ------
@@ -122,10 +122,10 @@ def write_blind_file(
         if network:
             archive.writestr(_NETWORK, network.blob)
         for number, picture in enumerate(pictures):
-            archive.writestr(_picture_name(number), picture)
+            archive.writestr(_tile_name(number), picture)
 
 
-def _picture_name(number: int) -> str:
+def _tile_name(number: int) -> str:
     return f"tiles/{number:04d}.png"
 
 
@@ -135,7 +135,7 @@ def read_blind_file(path: Path) -> tuple[dict[str, Any], SealedEnvelope, SealedE
     Raises
     ------
     BlindError
-        The file is missing, or no blinded reading.
+        The file is missing, or not a blinded reading.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -147,7 +147,7 @@ def read_blind_file(path: Path) -> tuple[dict[str, Any], SealedEnvelope, SealedE
             network = None if seal is None else SealedEnvelope(_member(archive, _NETWORK), str(seal))
     except (*DAMAGED_ZIP, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BlindError(
-            f"{path} is no file of a blinded reading ({error}); choose a NAME{SUFFIX} that was drawn here"
+            f"{path} is not a file of a blinded reading ({error}); choose a NAME{SUFFIX} that this program created"
         ) from error
     return header, order, network
 
@@ -162,7 +162,7 @@ def read_tile_png(path: Path, number: int) -> bytes:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _member(archive, _picture_name(number))
+            return _member(archive, _tile_name(number))
     except (*DAMAGED_ZIP, KeyError, ValueError) as error:
         raise BlindError(f"picture {number} of {path} cannot be read ({error}); restore the file") from error
 
@@ -185,5 +185,5 @@ def decode_png(picture: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(picture), formats=("PNG",)) as image:
             return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow raises anything of damaged files
+    except Exception as error:  # Pillow raises any kind of error on damaged files
         raise BlindError(f"a picture of the reading cannot be shown ({error}); restore the file") from error

@@ -1,4 +1,4 @@
-"""What came out of a blinded reading: each reader, the readers among themselves, and the network."""
+"""Results of a blinded reading: each reader, agreement between readers, and the network."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from napari_cellclass.core.stats.metrics import GroupedMetrics
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two readings of the same tiles agree.
+    """Agreement of two readings of the same tiles.
 
     Parameters
     ----------
     n, same
-        Tiles, and those that got the same class.
+        Number of tiles, and of those with the same class.
     kappa
-        Cohen's kappa, None where it is not defined.
+        Cohen's kappa, None where it is undefined.
     """
 
     n: int
@@ -38,22 +38,22 @@ class Agreement:
 
 @dataclass(frozen=True)
 class ReaderResult:
-    """One reader.
+    """Results of one reader.
 
     Parameters
     ----------
     reader
-        The name.
+        Name.
     n
-        Tiles; a tile that came twice counts by its first reading.
+        Number of tiles; of a repeated tile the first reading counts.
     accuracy, balanced_accuracy
-        Against the true classes.
+        Against the ground truth.
     confusion
-        Rows are the truth.
+        Rows are the ground truth.
     median_seconds
-        Time per tile, repeats included.
+        Median time per tile, repeats included.
     within
-        First against second reading of the tiles that came twice; None without repeats.
+        Intra-reader agreement: first against second reading of the repeated tiles; None without repeats.
     against_network
         a is the reader, b the network; None without a network.
     """
@@ -70,27 +70,27 @@ class ReaderResult:
 
 @dataclass(frozen=True, eq=False)
 class BlindResult:
-    """The results of a session.
+    """Results of a session.
 
     Parameters
     ----------
     seal
         See :attr:`BlindSession.seal`.
     classes
-        Names.
+        Class names.
     groups
-        How many wells, fields or regions the tiles come from.
+        Number of wells, fields or regions that the tiles come from.
     readers
-        One each.
+        Results of each reader.
     between
-        (reader, reader, agreement) of every pair.
+        Inter-reader agreement: (reader, reader, agreement) of every pair.
     network
         Name, accuracy and balanced accuracy on the same tiles; None without one.
     tiles
-        A row per tile: tile, path, y0, x0, y1, x1, group, true_class, network's class and confidence, and each
+        A row per tile: tile, path, y0, x0, y1, x1, group, true_class, the network's class and confidence, and each
         reader's class.
-    answers
-        A row per answer: reader, place, tile, reading (1 or 2), class_name, right, seconds.
+    responses
+        A row per response: reader, place, tile, reading (1 or 2), class_name, right, seconds.
     """
 
     seal: str
@@ -100,7 +100,7 @@ class BlindResult:
     between: tuple[tuple[str, str, Agreement], ...]
     network: dict[str, Any] | None
     tiles: pd.DataFrame
-    answers: pd.DataFrame
+    responses: pd.DataFrame
 
     def disagreements(self, reader: str) -> pd.DataFrame:
         """Give the rows of :attr:`tiles` where a reader and the network gave different classes."""
@@ -133,7 +133,7 @@ class BlindResult:
         """
         stem = path.with_suffix("") if path.suffix.lower() == ".json" else path
         written = [stem.with_name(stem.name + suffix) for suffix in (".json", ".tiles.csv", ".answers.csv")]
-        for target, frame in zip(written[1:], (self.tiles, self.answers), strict=True):
+        for target, frame in zip(written[1:], (self.tiles, self.responses), strict=True):
             with atomic_write(target) as temporary:
                 escape_formulas(frame).to_csv(
                     temporary, index=False, float_format="%.6g", lineterminator="\n", errors="backslashreplace"
@@ -143,35 +143,35 @@ class BlindResult:
 
 
 def reveal(session: BlindSession) -> BlindResult:
-    """Open the seals of a session and compare.
+    """Unblind a session and compare readers and network.
 
     Raises
     ------
     BlindError
-        Not everybody who has begun is through, or something was changed since; see :meth:`BlindSession.reveal`.
+        Someone who has started has not finished, or something was changed since; see :meth:`BlindSession.reveal`.
     """
     sealed, network, readings = session.reveal()
-    truth = np.array([tile["class"] for tile in sealed["tiles"]])
+    ground_truth = np.array([tile["class"] for tile in sealed["tiles"]])
     groups = np.array([tile["group"] for tile in sealed["tiles"]], str)
     names = session.scheme.names
-    said = None if network is None else _network_classes(network["prob"])
-    first = {reading.reader: _readings(reading, len(truth))[0] for reading in readings}
+    predicted = None if network is None else _network_classes(network["prob"])
+    first = {reading.reader: _first_and_second(reading, len(ground_truth))[0] for reading in readings}
     scored = None
-    if network is not None and said is not None:
-        # A tile with NaN pixels has no class of the network's: a column of its own, and never right.
+    if network is not None and predicted is not None:
+        # A tile with NaN pixels has no predicted class: a column of its own, and never correct.
         accuracy, balanced = GroupedMetrics(
-            contingency_tables(truth, np.where(said < 0, len(names), said), groups, len(names) + 1)[0]
+            contingency_tables(ground_truth, np.where(predicted < 0, len(names), predicted), groups, len(names) + 1)[0]
         ).accuracies()
         scored = {"name": network["name"], "accuracy": asdict(accuracy), "balanced_accuracy": asdict(balanced)}
     return BlindResult(
         session.seal,
         names,
         len(set(groups.tolist())),
-        tuple(_reader(reading, truth, groups, said, len(names)) for reading in readings),
+        tuple(_reader_result(reading, ground_truth, groups, predicted, len(names)) for reading in readings),
         tuple((a, b, _agreement(first[a], first[b], groups, len(names))) for a, b in combinations(first, 2)),
         scored,
-        _tile_frame(sealed, network, said, first, names),
-        pd.concat([_answer_frame(reading, truth, names) for reading in readings], ignore_index=True),
+        _tile_frame(sealed, network, predicted, first, names),
+        pd.concat([_response_frame(reading, ground_truth, names) for reading in readings], ignore_index=True),
     )
 
 
@@ -179,11 +179,11 @@ def _network_classes(prob: list[list[float] | None]) -> NDArray[np.int64]:
     return np.array([-1 if row is None else int(np.argmax(row)) for row in prob], np.int64)
 
 
-def _readings(reading: Reading, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give a reader's first and second class of each tile, -1 where there is no second."""
+def _first_and_second(reading: Reading, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give a reader's first and second class index of each tile, -1 where there is no second."""
     found = np.full((2, n), -1, np.int64)
-    for tile, answer in zip(reading.order, reading.answers, strict=True):
-        found[0 if found[0, tile] < 0 else 1, tile] = answer.label
+    for tile, response in zip(reading.order, reading.responses, strict=True):
+        found[0 if found[0, tile] < 0 else 1, tile] = response.label
     return found[0], found[1]
 
 
@@ -191,29 +191,29 @@ def _agreement(a: NDArray[Any], b: NDArray[Any], groups: NDArray[Any], k: int) -
     return Agreement(len(a), int((a == b).sum()), kappa_estimate(a, b, groups, k))
 
 
-def _reader(
-    reading: Reading, truth: NDArray[Any], groups: NDArray[Any], said: NDArray[Any] | None, k: int
+def _reader_result(
+    reading: Reading, ground_truth: NDArray[Any], groups: NDArray[Any], predicted: NDArray[Any] | None, k: int
 ) -> ReaderResult:
-    first, second = _readings(reading, len(truth))
-    figures = GroupedMetrics(contingency_tables(truth, first, groups, k)[0])
+    first, second = _first_and_second(reading, len(ground_truth))
+    figures = GroupedMetrics(contingency_tables(ground_truth, first, groups, k)[0])
     accuracy, balanced = figures.accuracies()
-    twice = second >= 0
+    repeated = second >= 0
     return ReaderResult(
         reading.reader,
-        len(truth),
+        len(ground_truth),
         accuracy,
         balanced,
         tuple(tuple(int(v) for v in row) for row in figures.total),
-        float(np.median([answer.seconds for answer in reading.answers])),
-        _agreement(first[twice], second[twice], groups[twice], k) if twice.any() else None,
-        None if said is None else compare_paired(first == truth, said == truth, groups),
+        float(np.median([response.seconds for response in reading.responses])),
+        _agreement(first[repeated], second[repeated], groups[repeated], k) if repeated.any() else None,
+        None if predicted is None else compare_paired(first == ground_truth, predicted == ground_truth, groups),
     )
 
 
 def _tile_frame(
     sealed: dict[str, Any],
     network: dict[str, Any] | None,
-    said: NDArray[Any] | None,
+    predicted: NDArray[Any] | None,
     first: dict[str, NDArray[np.int64]],
     names: tuple[str, ...],
 ) -> pd.DataFrame:
@@ -221,15 +221,15 @@ def _tile_frame(
     columns: dict[str, Any] = {"tile": range(len(tiles)), "path": [tile["path"] for tile in tiles]}
     columns |= {name: [tile["box"][i] for tile in tiles] for i, name in enumerate(("y0", "x0", "y1", "x1"))}
     columns |= {"group": [tile["group"] for tile in tiles], "true_class": [names[tile["class"]] for tile in tiles]}
-    if network is not None and said is not None:
-        columns["network"] = [names[i] if i >= 0 else "" for i in said]
+    if network is not None and predicted is not None:
+        columns["network"] = [names[i] if i >= 0 else "" for i in predicted]
         columns["confidence"] = [np.nan if row is None else max(row) for row in network["prob"]]
     return pd.DataFrame(columns | {f"reader {name}": [names[i] for i in labels] for name, labels in first.items()})
 
 
-def _answer_frame(reading: Reading, truth: NDArray[Any], names: tuple[str, ...]) -> pd.DataFrame:
+def _response_frame(reading: Reading, ground_truth: NDArray[Any], names: tuple[str, ...]) -> pd.DataFrame:
     tile = np.array(reading.order)
-    label = np.array([answer.label for answer in reading.answers])
+    label = np.array([response.label for response in reading.responses])
     return pd.DataFrame(
         {
             "reader": reading.reader,
@@ -237,7 +237,7 @@ def _answer_frame(reading: Reading, truth: NDArray[Any], names: tuple[str, ...])
             "tile": tile,
             "reading": pd.Series(tile).groupby(tile).cumcount() + 1,
             "class_name": [names[i] for i in label],
-            "right": label == truth[tile],
-            "seconds": [answer.seconds for answer in reading.answers],
+            "right": label == ground_truth[tile],
+            "seconds": [response.seconds for response in reading.responses],
         }
     )

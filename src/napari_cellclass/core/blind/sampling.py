@@ -1,4 +1,4 @@
-"""Which test tiles a blinded reading shows, in which order, and how they look."""
+"""Sampling of test tiles for a blinded reading: which tiles, in which order, with which contrast."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.images.display import stretch_contrast, to_rgb
 
-_WIDEST_GAP = 15
+_MAX_GAP = 15  # other tiles between a tile and its repeat
 
 
 def sample_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw tiles in turn from every class, and within a class in turn from every group; places in random order.
+    """Sample tiles balanced over classes, and within a class over groups; indices in random order.
 
     Raises
     ------
@@ -28,18 +28,18 @@ def sample_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDA
         raise ParamsError(f"there are {len(data)} test tiles, but {tiles} are to be read; ask for at most {len(data)}")
     order = rng.permutation(len(data))
     names = np.array([f"{label} {group}" for label, group in zip(data.labels, data.groups, strict=True)])
-    order = order[np.argsort(_turns(names[order]), kind="stable")]
-    order = order[np.argsort(_turns(data.labels[order]), kind="stable")]
+    order = order[np.argsort(_occurrence(names[order]), kind="stable")]
+    order = order[np.argsort(_occurrence(data.labels[order]), kind="stable")]
     return rng.permutation(order[:tiles])
 
 
 def insert_repeats(labels: NDArray[Any], repeats: int, rng: np.random.Generator) -> list[int]:
-    """Give the numbers 0 to n - 1 in order, some of them again later, with other tiles in between.
+    """Give the numbers 0 to n - 1 in order, some of them repeated later, with other tiles in between.
 
     Parameters
     ----------
     labels
-        int, shape (n,): classes, from which repeats are taken in turn.
+        int, shape (n,): class indices, over which repeats are balanced.
     repeats
         At most n // 2.
     rng
@@ -51,9 +51,9 @@ def insert_repeats(labels: NDArray[Any], repeats: int, rng: np.random.Generator)
         n + repeats long. Between a tile and its repeat are at least a quarter of n, or 15, other tiles.
     """
     n = len(labels)
-    gap = min(_WIDEST_GAP, n // 4)
+    gap = min(_MAX_GAP, n // 4)
     candidates = rng.permutation(max(n - gap, 1))
-    chosen = candidates[np.argsort(_turns(labels[candidates]), kind="stable")][:repeats]
+    chosen = candidates[np.argsort(_occurrence(labels[candidates]), kind="stable")][:repeats]
     order = list(range(n))
     for tile in rng.permutation(chosen).tolist():
         first = order.index(tile)
@@ -61,16 +61,16 @@ def insert_repeats(labels: NDArray[Any], repeats: int, rng: np.random.Generator)
     return order
 
 
-def _turns(keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Count for each entry how many equal ones stand before it."""
-    turn = np.zeros(len(keys), np.int64)
+def _occurrence(keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Count for each entry how many equal ones come before it."""
+    count = np.zeros(len(keys), np.int64)
     for key in np.unique(keys):
-        mine = keys == key
-        turn[mine] = np.arange(mine.sum())
-    return turn
+        equal = keys == key
+        count[equal] = np.arange(equal.sum())
+    return count
 
 
-def render_tiles(data: TileDataset, places: NDArray[np.int64], task: Task) -> list[bytes]:
+def render_tiles(data: TileDataset, tile_indices: NDArray[np.int64], task: Task) -> list[bytes]:
     """Read tiles and return each as a PNG.
 
     The contrast rule is that of :class:`~napari_cellclass.core.blind.session.BlindSession`.
@@ -82,12 +82,12 @@ def render_tiles(data: TileDataset, places: NDArray[np.int64], task: Task) -> li
     CancelledError
         The task was cancelled.
     """
-    found: dict[int, bytes] = {}
-    for number in np.unique(data.image[places]):
-        source = data.read(data.paths[number])
-        for place in places[data.image[places] == number].tolist():
-            task.check("cancelled while drawing the tiles")
-            pixels = source.read(*(int(v) for v in data.boxes[place]))
-            found[place] = encode_png(to_rgb(stretch_contrast(pixels, jointly=source.rgb)))
-            task.progress("drawing the tiles", len(found), len(places))
-    return [found[int(place)] for place in places]
+    rendered: dict[int, bytes] = {}
+    for image in np.unique(data.image[tile_indices]):
+        source = data.read(data.paths[image])
+        for tile_index in tile_indices[data.image[tile_indices] == image].tolist():
+            task.check("cancelled while rendering the tiles")
+            pixels = source.read(*(int(v) for v in data.boxes[tile_index]))
+            rendered[tile_index] = encode_png(to_rgb(stretch_contrast(pixels, jointly=source.rgb)))
+            task.progress("rendering the tiles", len(rendered), len(tile_indices))
+    return [rendered[int(tile_index)] for tile_index in tile_indices]

@@ -10,7 +10,7 @@ from magicgui.widgets import FileEdit
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellclass.core.blind.session import BlindSession, default_folder, list_sessions
+from napari_cellclass.core.blind.session import BlindSession, list_sessions, user_session_folder
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.widgets.blind.work import BlindRequest
@@ -67,7 +67,7 @@ class BlindSetup(QWidget):
 
     def refresh(self, choose: BlindSession | None = None) -> None:
         """List the sessions again; the one given is chosen, or the last unfinished one."""
-        self._found = [*self._elsewhere, *list_sessions(default_folder())]
+        self._found = [*self._elsewhere, *list_sessions(user_session_folder())]
         self.sessions.blockSignals(True)
         self.sessions.clear()
         self.sessions.addItem(_NEW)
@@ -102,8 +102,8 @@ class BlindSetup(QWidget):
         for reading in readings:
             if not reading.complete:
                 return (
-                    f"The reading of {reading.reader} is not finished: {len(reading.answers)} of {session.total} tiles "
-                    "are read. Press Start to continue."
+                    f"The reading of {reading.reader} is not finished: {len(reading.responses)} of {session.total} "
+                    "tiles are read. Press Start to continue."
                 )
         if session.revealed is not None:
             return "This session was revealed; press Reveal to see its results again."
@@ -167,7 +167,9 @@ def _readings(session: BlindSession) -> list[Any]:
 def _in_words(session: BlindSession) -> str:
     when: datetime = session.created.astimezone()
     states = [
-        f"{reading.reader} done" if reading.complete else f"{reading.reader} {len(reading.answers)} of {session.total}"
+        f"{reading.reader} done"
+        if reading.complete
+        else f"{reading.reader} {len(reading.responses)} of {session.total}"
         for reading in _readings(session)
     ]
     return f"{when:%d %b %H:%M}, {session.tiles} tiles: " + (", ".join(states) or "not read yet")

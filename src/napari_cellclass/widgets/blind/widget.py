@@ -149,7 +149,7 @@ class BlindWidget(DockedWidget):
                 f"{reading.reader} has read all {session.total} tiles of this session. {self.setup.offer()}"
             )
             return
-        picture = reading.picture()
+        picture = reading.tile_image()
         self.session, self.reading = session, reading
         self.setup.forget()
         self._make_buttons(session)
@@ -219,7 +219,7 @@ class BlindWidget(DockedWidget):
         if self._view is None or self.reading is None:
             return
         try:
-            self.reading.answer(label, time.monotonic() - self._shown_at)
+            self.reading.record(label, time.monotonic() - self._shown_at)
         except CellClassError as error:
             self._show_message(str(error), True)
             return
@@ -233,7 +233,7 @@ class BlindWidget(DockedWidget):
         if self._view is None or self.reading is None:
             return
         try:
-            if self.reading.back():
+            if self.reading.undo():
                 self._next()
         except CellClassError as error:
             self._show_message(str(error), True)
@@ -241,7 +241,7 @@ class BlindWidget(DockedWidget):
     def _next(self) -> None:
         assert self.reading is not None
         try:
-            self._show_picture(self.reading.picture())
+            self._show_picture(self.reading.tile_image())
         except CellClassError as error:
             self.pause()
             self._show_message(str(error), True)

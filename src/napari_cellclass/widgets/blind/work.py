@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.blind.container import SUFFIX
 from napari_cellclass.core.blind.results import BlindResult, reveal
-from napari_cellclass.core.blind.session import BlindSession, default_folder
+from napari_cellclass.core.blind.session import BlindSession, user_session_folder
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_dataset
@@ -55,13 +55,13 @@ def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ..
     CellClassError
         In one line, what the user can correct.
     """
-    folder = default_folder()
+    folder = user_session_folder()
     path = folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}{SUFFIX}"
     if request.model is None:
         tiles = TileParams.checked(tile_px=request.tile_px)
         grid = tiles.grid if request.tile_px else None
         data = read_dataset(request.data, grid, request.group_by, task=task).without_rotated_copies()
-        session = BlindSession.draw(path, data, request.params, task=task)
+        session = BlindSession.create(path, data, request.params, task=task)
         return session, tuple(_warnings(data, None))
     task.progress("opening the model")
     model = load_model(request.model)
@@ -71,7 +71,7 @@ def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ..
         def predict(tile_indices: NDArray[np.int64]) -> NDArray[np.float32]:
             return model.calibrated(predict_dataset(data.take(tile_indices), engine, task, model.preprocess))
 
-        session = BlindSession.draw(path, data, request.params, predict, request.model.name, task)
+        session = BlindSession.create(path, data, request.params, predict, request.model.name, task)
     return session, tuple(_warnings(data, model))
 
 
