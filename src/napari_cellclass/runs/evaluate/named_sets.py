@@ -132,7 +132,7 @@ def evaluate_test_sets(
     sets, bundle, engine
         The test sets, the model, and what runs it.
     group_by, read
-        See :func:`~napari_cellclass.core.datasets.dataset.group_name`; opens an image.
+        See :func:`~napari_cellclass.core.datasets.class_images.group_name`; opens an image.
     shortcuts, stress
         Whether to test these, see :func:`~napari_cellclass.runs.evaluate.trust.run_trust_checks`.
     task
