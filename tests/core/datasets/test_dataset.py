@@ -90,7 +90,7 @@ def test_a_class_of_one_field_is_split_by_region_with_a_gap(tmp_path: Path) -> N
         assert (data.split[mine] == "").any()
 
 
-def test_unreadable_and_odd_images_are_left_out_and_named(plate: Path) -> None:
+def test_unreadable_and_inconsistent_images_are_left_out_and_named(plate: Path) -> None:
     (plate / "b_globs" / "broken.png").write_bytes((plate / "b_globs" / "C01f0.png").read_bytes()[:200])
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(plate / "b_globs" / "rgb.png")
     Image.fromarray(np.zeros((32, 32), np.uint16)).save(plate / "a_diffuse" / "deep.png")
@@ -112,7 +112,7 @@ def test_the_data_hash_follows_one_pixel(plate: Path) -> None:
     assert read_folders(plate, cut).data_hash != before
 
 
-def test_a_field_is_not_taken_for_a_tile(tmp_path: Path) -> None:
+def test_a_field_is_not_mistaken_for_a_tile(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name / "f.png", size=(900, 1000))
     with pytest.raises(DatasetError, match="looks like a field, not a tile; give the size of the tiles"):
@@ -139,7 +139,7 @@ def test_reading_can_be_cancelled(plate: Path) -> None:
         (["a.png", "b.png"], "its 2 loose images belong in such folders"),
     ],
 )
-def test_a_folder_without_two_classes_is_told(tmp_path: Path, layout: list[str], text: str) -> None:
+def test_a_folder_without_two_classes_is_reported(tmp_path: Path, layout: list[str], text: str) -> None:
     for name in layout:
         write(tmp_path / name)
     with pytest.raises(DatasetError) as caught:
@@ -147,7 +147,7 @@ def test_a_folder_without_two_classes_is_told(tmp_path: Path, layout: list[str],
     assert text in str(caught.value)
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a folder"):
         read_folders(tmp_path / "no")
 
@@ -155,12 +155,12 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "text"), [("(", "not a regular expression"), ("^Z(.)", "does not match"), ("^B", "in parentheses")]
 )
-def test_a_wrong_group_pattern_is_told(pattern: str, text: str) -> None:
+def test_an_invalid_group_pattern_is_reported(pattern: str, text: str) -> None:
     with pytest.raises(DatasetError, match=text):
         group_name(Path("B01f0.png"), pattern)
 
 
-def test_a_class_too_small_to_split_is_told(tmp_path: Path) -> None:
+def test_a_class_too_small_to_split_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.png")
     write(tmp_path / "b" / "1.png")
     with pytest.raises(DatasetError, match=r"class 'a' has no tile to train on: its 1 tile\(s\) cannot be split"):

@@ -183,7 +183,7 @@ def test_a_kill_at_any_point_can_be_completed_or_reversed(
         assert content(folder) == before
 
 
-def test_a_renaming_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_a_renaming_reports_its_progress(tmp_path: Path) -> None:
     fill(tmp_path, "x.png", "y.png")
     reports: list[Progress] = []
     rename_images(tmp_path, "n", Task(reports.append))
@@ -200,7 +200,7 @@ def test_a_journal_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: 
     assert (tmp_path / "in" / "n.png").exists()
 
 
-def test_a_damaged_journal_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_reported_in_one_line(tmp_path: Path) -> None:
     fill(tmp_path, "n.png")
     (tmp_path / JOURNAL).write_text("{")
     with pytest.raises(DatasetError, match=r"damaged .*; delete it to rename afresh"):

@@ -67,7 +67,7 @@ def test_fewer_tiles_are_nested_and_of_every_class_and_change_nothing_held_out(s
     assert (half.tile_indices(VALIDATION) == data.tile_indices(VALIDATION)).all()
 
 
-def test_a_part_without_a_tile_of_a_class_is_an_error() -> None:
+def test_a_fraction_without_a_tile_of_a_class_is_an_error() -> None:
     with pytest.raises(DatasetError, match="class 'a' has 30 training tile"):
         subsample_training_tiles(split_by_group(wells()), 0.01, 0)
 
@@ -91,7 +91,7 @@ def test_more_folds_than_wells_of_a_class_are_an_error_that_says_how_many_fit() 
         split_by_fold(wells(), 0, 5)
 
 
-def test_a_split_by_tile_tears_wells_apart_but_never_a_tile_and_its_copy() -> None:
+def test_a_split_by_tile_splits_wells_but_never_a_tile_and_its_copy() -> None:
     data = split_by_tile(wells(), 0.25, 0)
     both = set(data.groups[data.tile_indices(TRAIN)]) & set(data.groups[data.tile_indices(VALIDATION)])
     assert len(both) >= 6

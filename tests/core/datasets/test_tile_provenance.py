@@ -114,7 +114,7 @@ def test_a_copy_of_a_tile_in_another_class_is_still_found(tiles: Path) -> None:
     assert all("same pixels" in reason for _, reason in data.skipped)
 
 
-def test_a_list_of_evaluated_tiles_is_not_taken_for_one_of_cut_tiles(tiles: Path) -> None:
+def test_a_list_of_evaluated_tiles_is_not_mistaken_for_one_of_cut_tiles(tiles: Path) -> None:
     (tiles / "tiles.csv").write_text("path,y0,x0,y1,x1,true_class,group\nx,0,0,1,1,a,g\n")
     data = read_folders(tiles)
     assert data.provenance is None

@@ -111,7 +111,7 @@ def test_reading_a_list_can_be_cancelled(listed: pd.DataFrame, tmp_path: Path) -
         ("path", "", "line 5: the path is empty"),
     ],
 )
-def test_a_wrong_line_is_told_with_its_number(
+def test_an_invalid_line_is_reported_with_its_number(
     listed: pd.DataFrame, tmp_path: Path, column: str, value: object, text: str
 ) -> None:
     listed[column] = listed[column].astype(object)
@@ -120,7 +120,9 @@ def test_a_wrong_line_is_told_with_its_number(
         read_tiles_csv(write(listed, tmp_path))
 
 
-def test_a_box_outside_its_image_one_class_and_a_missing_column_are_told(listed: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_box_outside_its_image_one_class_and_a_missing_column_are_reported(
+    listed: pd.DataFrame, tmp_path: Path
+) -> None:
     outside = listed.copy()
     outside.loc[4, ["y0", "y1"]] = (60, 80)
     with pytest.raises(DatasetError, match=r"line 6: the box lies outside a\.png, which has 60 x 40 px"):

@@ -65,7 +65,7 @@ def test_a_second_field_is_added_and_nothing_is_overwritten(tmp_path: Path) -> N
         write_class_folders(tmp_path, field(), grid, ["a"] * 6)
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported(tmp_path: Path) -> None:
     grid = TileGrid.regular((32, 48), 16)
     with pytest.raises(DatasetError, match="no tile has a class"):
         write_class_folders(tmp_path, field(), grid, [""] * 6)
@@ -87,7 +87,7 @@ def test_writing_tiles_can_be_cancelled(tmp_path: Path) -> None:
     assert len(list((tmp_path / "a").iterdir())) == 2
 
 
-def test_a_data_set_folder_is_told_from_others(tmp_path: Path) -> None:
+def test_a_data_set_folder_is_distinguished_from_others(tmp_path: Path) -> None:
     for name in ("one", "two", ".hidden"):
         (tmp_path / "set" / name).mkdir(parents=True)
         (tmp_path / "set" / name / "x.tif").write_bytes(b"no pixel is read")

@@ -48,12 +48,12 @@ def test_more_runs_on_the_same_wells_do_not_narrow_the_interval_over_wells() -> 
 def test_tiles_that_flip_are_those_on_which_runs_differ() -> None:
     one = answers()
     table = one.tile_table()
-    said = table[["run_01", "run_02", "run_03"]]
-    assert ((table["flips"] > 0) == (said.nunique(axis=1) > 1)).all()
-    expected = said.eq(table["true_class"], axis=0).mean(axis=1)
+    predicted = table[["run_01", "run_02", "run_03"]]
+    assert ((table["flips"] > 0) == (predicted.nunique(axis=1) > 1)).all()
+    expected = predicted.eq(table["true_class"], axis=0).mean(axis=1)
     np.testing.assert_allclose(table["fraction_right"], expected)
     classes = np.array(["a", "b"])
-    assert said["run_02"].tolist() == classes[one.prob[1].argmax(axis=1)].tolist()
+    assert predicted["run_02"].tolist() == classes[one.prob[1].argmax(axis=1)].tolist()
 
 
 def test_the_ensemble_is_the_mean_of_the_runs() -> None:
@@ -76,7 +76,7 @@ def test_joined_sets_keep_the_wells_of_different_plates_apart() -> None:
     assert plates.prob.shape == (3, 48, 2)
 
 
-def test_tiles_without_finite_pixels_count_as_no_answer() -> None:
+def test_tiles_without_finite_pixels_count_as_no_prediction() -> None:
     one = answers()
     prob = one.prob.copy()
     prob[:, 5] = np.nan
@@ -112,7 +112,7 @@ def test_the_first_epoch_of_an_accuracy_is_found_for_every_run() -> None:
     assert np.isnan(found[2])
 
 
-def test_test_sets_are_named_shortly_where_that_tells_them_apart() -> None:
+def test_test_sets_are_named_shortly_where_that_distinguishes_them() -> None:
     paths = [Path("plates/monday"), Path("a/day"), Path("b/day"), Path("x/validation"), Path("tiles.csv")]
     assert short_set_names(paths) == [
         "monday",

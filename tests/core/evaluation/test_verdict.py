@@ -63,7 +63,7 @@ def test_a_network_not_above_chance_on_new_groups_never_counts_as_learned(
     assert fraction is None or 0 <= fraction <= 1
 
 
-def test_the_words_hold_the_numbers() -> None:
+def test_the_sentences_hold_the_numbers() -> None:
     speed = Speed(0.95, 80, 20, 60, 12, 2, 12, 2, 0.97)
     found = judge(
         evidence(0.97, 0.95, 0.88, 0.98, speed=speed, by_tile=Estimate(0.99, 0.96, 1), advice="no more tiles")
@@ -77,12 +77,12 @@ def test_the_words_hold_the_numbers() -> None:
     assert found.to_json()["numbers"]["held_out"] == {"value": 0.95, "lo": 0.88, "hi": 0.98}
 
 
-def test_an_accuracy_after_shuffled_labels_above_guessing_is_told() -> None:
-    told = judge(evidence(1.0, 0.9, 0.8, 0.95, shuffled_held_out=Estimate(0.8, 0.7, 0.9))).sentences
-    assert any("which memorisation does not explain: check for copies" in sentence for sentence in told)
+def test_an_accuracy_after_shuffled_labels_above_chance_is_reported() -> None:
+    sentences = judge(evidence(1.0, 0.9, 0.8, 0.95, shuffled_held_out=Estimate(0.8, 0.7, 0.9))).sentences
+    assert any("which memorisation does not explain: check for copies" in sentence for sentence in sentences)
 
 
-def test_tiles_held_out_singly_flatter_only_where_that_can_be_told_from_chance() -> None:
+def test_tiles_held_out_singly_flatter_only_where_that_is_distinguishable_from_chance() -> None:
     sentences = [
         judge(evidence(1.0, 0.7, 0.6, 0.8, by_tile=Estimate(value, value - 0.08, 1))).sentences[-1]
         for value in (0.95, 0.77, 0.7)

@@ -29,7 +29,7 @@ def test_the_hash_does_not_depend_on_which_rows_came_by(
     assert swapped.image_id == found
 
 
-def test_a_large_image_is_hashed_by_a_bounded_part_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_is_hashed_by_a_bounded_number_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     read = 0
 
     class Counted:

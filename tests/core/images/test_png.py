@@ -119,7 +119,7 @@ def test_rows_are_decoded_as_far_as_they_are_asked_for(tmp_path, strips):
     assert strips == [10, 10, 10, 10, 5]
 
 
-def test_rows_are_inflated_in_a_thread_while_filters_are_undone_unless_turns_are_taken(tmp_path, strips, monkeypatch):
+def test_rows_are_inflated_in_a_thread_while_filters_are_undone_unless_single_threaded(tmp_path, strips, monkeypatch):
     pixels = noise((45, 30, 3))
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
     inflate, seen = readers_png._filtered_strips, set()

@@ -436,7 +436,7 @@ def test_npy_is_read_by_the_stated_rule(tmp_path, shape, dtype, axes, kept):
     assert (image.source_axes, image.rgb, image.dtype.isnative) == (axes, axes == "YXS", True)
 
 
-def test_npy_whose_axes_cannot_be_told_names_its_shape(tmp_path):
+def test_npy_whose_axes_are_ambiguous_names_its_shape(tmp_path):
     for shape in ((17, 20, 30), (2, 3, 20, 30), (7,)):
         np.save(tmp_path / "a.npy", np.zeros(shape))
         with pytest.raises(ImageError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):

@@ -48,7 +48,7 @@ def test_a_list_gives_its_images_relative_to_itself_in_its_order(plate: Path, na
     assert find_images([plate / name]) == [plate / "b" / "C01.png", plate / "a" / "B2.tif", plate / "gone.tif"]
 
 
-def test_an_image_that_is_named_in_several_ways_is_taken_once_where_it_stands_first(plate: Path) -> None:
+def test_an_image_that_is_named_in_several_ways_counts_once_where_it_is_listed_first(plate: Path) -> None:
     assert names(plate / "a" / "B10.tif", plate / "a", plate / "a" / "B*.tif") == ["B10.tif", "B2.tif"]
 
 
@@ -56,7 +56,7 @@ def test_an_image_that_is_named_in_several_ways_is_taken_once_where_it_stands_fi
     ("name", "text"),
     [("b/*.tif", "matches no image"), ("empty", "holds no image"), ("empty.txt", "names no image")],
 )
-def test_what_gives_no_image_is_told(plate: Path, name: str, text: str) -> None:
+def test_what_gives_no_image_is_reported(plate: Path, name: str, text: str) -> None:
     (plate / "empty").mkdir()
     (plate / "empty.txt").write_text("# nothing\n")
     with pytest.raises(ParamsError, match=text):

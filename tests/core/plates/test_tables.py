@@ -77,20 +77,20 @@ def test_a_file_of_wells_names_images_by_path_name_or_stem(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("image,well\nx.tif,nine\n", r"line 2: 'nine' is no well"),
         ("image,well\nx.tif,A1\nx.tif,A2\n", r"line 3: 'x.tif' was given another well"),
         ("image,place\nx.tif,A1\n", "no column for a well"),
     ],
 )
-def test_a_file_of_wells_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_of_wells_with_a_mistake_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "w.csv").write_text(text)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         WellList.read(tmp_path / "w.csv")
 
 
-def test_a_file_of_wells_of_other_images_is_told(tmp_path: Path) -> None:
+def test_a_file_of_wells_of_other_images_is_reported(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("image,well\nx.tif,A1\n")
     with pytest.raises(ParamsError, match="names none of the images"):
         WellList.read(tmp_path / "w.csv").check(["/p/y.tif"])

@@ -42,7 +42,7 @@ def test_the_edge_is_that_of_the_smallest_plate() -> None:
     assert not Well(8, 5).on_edge((16, 24))
 
 
-def test_the_place_of_a_tile_is_read_from_its_name() -> None:
+def test_the_position_of_a_tile_is_read_from_its_name() -> None:
     assert tile_position_in_name("Control_0001_r02_c13.tif") == (2, 13)
     assert tile_position_in_name("r02c03.tif") is None
 

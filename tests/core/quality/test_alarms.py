@@ -11,12 +11,12 @@ from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarm
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
 
 
-def report(right: float, groups: int = 12, n: int = 240, seed: int = 0, classes: int = 2) -> EvalReport:
-    """Figures of tiles of which so many are right, at random, each group of one class."""
+def report(correct: float, groups: int = 12, n: int = 240, seed: int = 0, classes: int = 2) -> EvalReport:
+    """Figures of tiles of which so many are correct, at random, each group of one class."""
     rng = np.random.default_rng(seed)
     group = np.arange(n) % groups
     truth = group % classes
-    predicted = np.where(rng.random(n) < right, truth, (truth + 1) % classes)
+    predicted = np.where(rng.random(n) < correct, truth, (truth + 1) % classes)
     names = [f"class{k}" for k in range(classes)]
     return evaluate(np.eye(classes)[predicted], truth, [f"g{g}" for g in group], names)
 
@@ -35,7 +35,7 @@ def test_one_class_for_everything_is_an_alarm() -> None:
     found = training_alarms([{"loss": 0.4, "accuracy": 0.8}], figures)
     assert found[0].code in LEARNED_NOTHING
     assert "predicts 'a' for every held-out tile" in found[0].text
-    assert "nothing-learned" not in {one.code for one in found}, "it is said once"
+    assert "nothing-learned" not in {one.code for one in found}, "it is reported once"
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -64,7 +64,7 @@ def test_a_gap_within_the_interval_is_no_alarm() -> None:
     assert "memorised" in codes([{"loss": 0.05, "accuracy": figures.accuracy.hi + 0.11}], figures)
 
 
-def test_two_held_out_groups_that_are_all_right_are_a_note_and_no_warning() -> None:
+def test_two_held_out_groups_that_are_all_correct_are_a_note_and_no_warning() -> None:
     (alarm,) = training_alarms([{"loss": 0.01, "accuracy": 1.0}], report(1.0, groups=2))
     assert (alarm.severity, alarm.code) == ("note", "too-few-groups")
     assert "only 2 groups" in alarm.text
@@ -72,8 +72,8 @@ def test_two_held_out_groups_that_are_all_right_are_a_note_and_no_warning() -> N
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0, 1), st.integers(1, 20), st.integers(0, 99))
-def test_an_interval_that_holds_chance_is_never_left_unreported(right: float, groups: int, seed: int) -> None:
-    figures = report(right, groups=groups, seed=seed)
+def test_an_interval_that_holds_chance_is_never_left_unreported(correct: float, groups: int, seed: int) -> None:
+    figures = report(correct, groups=groups, seed=seed)
     value = figures.balanced_accuracy
     occurring = int(np.count_nonzero(np.sum(figures.confusion, axis=1)))
     unsure = value.lo is None or value.lo <= 1 / max(1, occurring)

@@ -39,7 +39,7 @@ def test_brightness_is_kept_where_it_alone_separates_the_classes(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("brighter", "smoother"), [(1, 2), (2, 2), (1, 0)])
-def test_tiles_are_brought_to_one_brightness_where_texture_serves_as_well(
+def test_tiles_are_standardised_to_one_brightness_where_texture_serves_as_well(
     tmp_path: Path, brighter: float, smoother: float
 ) -> None:
     data = fields(tmp_path, brighter, smoother)

@@ -105,7 +105,7 @@ def test_image_sizes_of_one_class_alone_are_warned_of_and_cut_outs_of_every_size
         (("A02 A05 H03 C12 A07", "B02 C05 D03 E11 B07"), "confounded-plate-edge"),
     ],
 )
-def test_a_class_that_keeps_to_a_part_of_the_plate_is_warned_of(
+def test_a_class_that_keeps_to_one_region_of_the_plate_is_warned_of(
     tmp_path: Path, wells: tuple[str, str], code: str
 ) -> None:
     for k, names in enumerate(wells):
@@ -128,14 +128,14 @@ def test_one_well_per_column_says_nothing_of_columns(tmp_path: Path) -> None:
     assert "confounded-plate-column" not in codes(tmp_path)
 
 
-def test_a_bit_depth_that_only_one_class_has_beside_it_is_told(folder: Path) -> None:
+def test_a_bit_depth_that_only_one_class_has_beside_it_is_reported(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(6):
         tifffile.imwrite(folder / "alpha" / f"deep{i}.tif", rng.integers(0, 4000, (64, 64), np.uint16))
     assert "6 of 11 images of class 'alpha'" in text(folder, "confounded-depth")
 
 
-def test_a_darker_class_is_told_with_its_effect_size(tmp_path: Path) -> None:
+def test_a_darker_class_is_reported_with_its_effect_size(tmp_path: Path) -> None:
     for i in range(5):
         noise(tmp_path / "alpha" / f"a{i}.png", i, 60 + i)
         noise(tmp_path / "beta" / f"b{i}.png", 9 + i, 120 + i)
@@ -149,7 +149,7 @@ def test_cohens_d_is_the_textbook_one() -> None:
     assert cohens_d(a, b) == pytest.approx(-2)
 
 
-def test_a_class_that_brightness_alone_tells_is_told_with_the_held_out_accuracy(tmp_path: Path) -> None:
+def test_a_class_that_brightness_alone_separates_is_reported_with_the_held_out_accuracy(tmp_path: Path) -> None:
     for i in range(5):
         noise(tmp_path / "alpha" / f"a{i}.png", i, 60 + i)
         noise(tmp_path / "beta" / f"b{i}.png", 9 + i, 120 + i)
@@ -157,17 +157,17 @@ def test_a_class_that_brightness_alone_tells_is_told_with_the_held_out_accuracy(
 
 
 @pytest.mark.realdata
-def test_halving_the_puncta_fields_is_told_to_check_the_exposure(real_data: Path) -> None:
+def test_halving_the_puncta_fields_is_advised_to_check_the_exposure(real_data: Path) -> None:
     def read(path: Path) -> SourceImage:
         source = read_image(path)
         return replace(source, data=source.data[:] // 2) if path.parent.name == "puncta" else source
 
     report = check_folder(real_data / "transfluor", lambda one: TileGrid.regular(one.shape, 128), "^(...)", read)
-    (told,) = (one.text for one in report.findings if one.code == "shortcut-brightness")
-    assert told.startswith("Brightness alone reaches 0.9")
+    (text,) = (one.text for one in report.findings if one.code == "shortcut-brightness")
+    assert text.startswith("Brightness alone reaches 0.9")
 
 
-def test_few_tiles_one_group_and_saturation_are_told(tmp_path: Path) -> None:
+def test_few_tiles_one_group_and_saturation_are_reported(tmp_path: Path) -> None:
     noise(tmp_path / "alpha" / "a.png", 1, size=(64, 128))
     for i in range(6):
         noise(tmp_path / "beta" / f"b{i}.png", 9 + i, 280)
@@ -209,7 +209,7 @@ def test_a_list_of_tiles_is_checked_too(folder: Path) -> None:
     assert len(report.data or ()) == len(data)
 
 
-def test_a_check_can_be_cancelled_while_it_looks_at_tiles(folder: Path) -> None:
+def test_a_check_can_be_cancelled_while_it_measures_tiles(folder: Path) -> None:
     phases: list[str] = []
     with pytest.raises(CancelledError):
         check_folder(folder, cut, task=Task(lambda p: phases.append(p.phase), lambda: phases.count("reading") == 10))

@@ -38,7 +38,7 @@ def test_time_grows_with_the_tiles_and_not_with_their_pairs() -> None:
     assert len(find_near_duplicates(hashes, thumbnails, np.arange(n).astype(object))) < 100
 
 
-def test_copies_are_alike_and_empty_tiles_with_one_shading_are_not() -> None:
+def test_copies_are_similar_and_empty_tiles_with_one_shading_are_not() -> None:
     rng = np.random.default_rng(1)
     picture = gaussian_filter(rng.normal(0, 1, (128, 128)), 3) * 400 + 100
     copy = (0.5 * picture[::2, ::2] + rng.normal(0, 1, (64, 64))).astype(np.float32)

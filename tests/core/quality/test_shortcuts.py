@@ -132,7 +132,7 @@ def test_a_group_is_never_in_two_folds_and_each_fold_has_both_classes_where_it_c
         assert set(labels[folds == fold]) == {0, 1}
 
 
-def test_the_place_of_tiles_that_were_cut_before_is_read_from_their_names() -> None:
+def test_the_position_of_tiles_that_were_cut_before_is_read_from_their_names() -> None:
     data = dataset(noise([f"Control_1_r0{i}_c0{j}.tif" for i in range(2) for j in range(3)], 16), lambda *_: 0)
     np.testing.assert_allclose(
         position_features(data)[:, :2].tolist(), [[i, j / 2] for i in range(2) for j in range(3)]
@@ -148,7 +148,7 @@ def test_the_same_split_as_the_training_is_used_where_there_is_one() -> None:
     assert (row["balanced_accuracy"], row["all_groups"]) == (1, 1)
 
 
-def test_a_network_below_the_texture_baseline_is_told() -> None:
+def test_a_network_below_the_texture_baseline_is_reported() -> None:
     baseline = Shortcut("texture", 33, None, Estimate(0.95, 0.9, 0.98), 12, 100, 2)
     assert [one.code for one in shortcut_alarms([baseline], Estimate(0.85, 0.8, 0.9))] == ["below-texture"]
     assert shortcut_alarms([baseline], Estimate(0.93, 0.8, 0.9)) == ()

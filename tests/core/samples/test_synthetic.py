@@ -69,16 +69,16 @@ def inseparable():
     return list(inseparable_plate(seed=1, field_px=3 * TILE_PX))
 
 
-def test_mean_brightness_tells_the_classes_of_neither_plate_apart(separable, inseparable):
+def test_mean_brightness_separates_the_classes_of_neither_plate(separable, inseparable):
     for plate in (separable, inseparable):
         assert 0.3 < held_out_accuracy(plate, lambda tile: [np.log(tile.mean())]) < 0.65
 
 
-def test_texture_tells_the_classes_of_the_separable_plate_apart(separable):
+def test_texture_separates_the_classes_of_the_separable_plate(separable):
     assert held_out_accuracy(separable, texture_features) > 0.95
 
 
-def test_texture_hardly_tells_the_classes_of_the_inseparable_plate_apart(inseparable):
+def test_texture_hardly_separates_the_classes_of_the_inseparable_plate(inseparable):
     assert 0.4 < held_out_accuracy(inseparable, texture_features) < 0.68
 
 
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_bytes():
         assert np.array_equal(a.centres, b.centres)
 
 
-def test_no_two_fields_of_a_plate_are_alike():
+def test_no_two_fields_of_a_plate_are_equal():
     fields = list(separable_plate(**SMALL | {"sites_per_well": 2}))
     assert len({field.pixels.tobytes() for field in fields}) == len(fields) == 8
 
@@ -165,7 +165,7 @@ def test_a_well_has_one_class_and_each_file_name_stands_once(plate):
     assert {field.well[0] for field in fields} == set("BCDE")
 
 
-def test_neither_row_nor_column_of_a_well_tells_its_class():
+def test_neither_row_nor_column_of_a_well_predicts_its_class():
     fields = list(separable_plate(**SMALL | {"wells_per_class": 20, "field_px": 32}))
     for part in (slice(0, 1), slice(1, 3)):
         places = [{field.well[part] for field in fields if field.class_name == name} for name in ("diffuse", "globs")]

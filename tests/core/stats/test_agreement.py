@@ -63,7 +63,7 @@ def test_newcombe_gives_the_published_examples() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 9))
-def test_a_comparison_turned_round_is_the_same_with_the_other_sign(seed: int, groups: int) -> None:
+def test_a_comparison_reversed_is_the_same_with_the_other_sign(seed: int, groups: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.random((2, 50)) < 0.7
     names = [f"{i}" for i in rng.integers(0, groups, 50)]

@@ -45,7 +45,7 @@ def test_a_temperature_changes_no_class(temperature: float, seed: int) -> None:
     assert np.isnan(scaled[0]).all()
 
 
-def test_few_tiles_that_are_all_right_do_not_make_a_network_sure() -> None:
+def test_few_tiles_that_are_all_correct_do_not_make_a_network_overconfident() -> None:
     prob = np.full((12, 2), (0.8, 0.2), np.float32)
     assert 0.3 < fit_temperature(prob, np.zeros(12, int)) < 1
 
@@ -117,13 +117,15 @@ def test_the_reliability_after_is_that_of_each_group_scaled_by_the_other_groups(
     for name in set(groups):
         own = groups == name
         fair[own] = scale_by_temperature(prob[own], fit_temperature(prob[~own], truth[~own]))
-    for told, answers, error in (
+    for rows, probabilities, error in (
         (found.reliability_before, prob, found.ece_before), (found.reliability_after, fair, found.ece_after)
     ):  # fmt: skip
-        expected = reliability(answers, truth)
-        assert [row["n"] for row in told] == [row["n"] for row in expected]
-        full = [(row["accuracy"], row["confidence"], row["n"]) for row in told if row["n"]]
-        assert sum(n * abs(right - sure) for right, sure, n in full) / 400 == pytest.approx(error, abs=1e-5)
+        expected = reliability(probabilities, truth)
+        assert [row["n"] for row in rows] == [row["n"] for row in expected]
+        full = [(row["accuracy"], row["confidence"], row["n"]) for row in rows if row["n"]]
+        assert sum(n * abs(accuracy - confidence) for accuracy, confidence, n in full) / 400 == pytest.approx(
+            error, abs=1e-5
+        )
     lines = found.reliability_lines()
     assert len(lines) > 3
     assert all(f"{row['confidence']:.3f}   {row['accuracy']:.3f}" in "\n".join(lines)

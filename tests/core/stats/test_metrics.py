@@ -25,11 +25,11 @@ def random_case(seed: int, n: int = 60, k: int = 3) -> tuple[np.ndarray, np.ndar
 def test_figures_agree_with_scikit_learn(seed: int, k: int) -> None:
     prob, truth, groups = random_case(seed, k=k)
     report = evaluate(prob, truth, groups, [f"c{i}" for i in range(k)])
-    said = prob.argmax(1)
-    assert (np.array(report.confusion) == sk.confusion_matrix(truth, said)).all()
-    assert report.accuracy.value == pytest.approx(sk.accuracy_score(truth, said))
-    assert report.balanced_accuracy.value == pytest.approx(sk.balanced_accuracy_score(truth, said))
-    precision, recall, f1, n = sk.precision_recall_fscore_support(truth, said, zero_division=np.nan)
+    predicted = prob.argmax(1)
+    assert (np.array(report.confusion) == sk.confusion_matrix(truth, predicted)).all()
+    assert report.accuracy.value == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert report.balanced_accuracy.value == pytest.approx(sk.balanced_accuracy_score(truth, predicted))
+    precision, recall, f1, n = sk.precision_recall_fscore_support(truth, predicted, zero_division=np.nan)
     for i, row in enumerate(report.per_class):
         assert row["n"] == n[i]
         assert row["recall"] == pytest.approx(recall[i])
@@ -48,16 +48,16 @@ def test_wilson_agrees_with_scipy(n: int, part: float) -> None:
 def test_ece_of_a_hand_made_table() -> None:
     prob = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
     truth = np.array([0, 1, 0, 0])
-    # bins: two tiles at 0.9, half right: gap 0.4; two at 0.6, all right: gap 0.4
+    # bins: two tiles at 0.9, half correct: gap 0.4; two at 0.6, all correct: gap 0.4
     assert ece(prob, truth) == pytest.approx(0.4)
 
 
-def test_intervals_widen_when_tiles_of_a_group_are_alike() -> None:
+def test_intervals_widen_when_tiles_of_a_group_are_correlated() -> None:
     rng = np.random.default_rng(1)
-    right = np.repeat(rng.random(12) < 0.7, 20)
+    correct = np.repeat(rng.random(12) < 0.7, 20)
     truth = np.repeat(np.arange(12) % 2, 20)
-    said = np.where(right, truth, 1 - truth)
-    prob = np.eye(2)[said]
+    predicted = np.where(correct, truth, 1 - truth)
+    prob = np.eye(2)[predicted]
     by_group = evaluate(prob, truth, [str(i // 20) for i in range(240)], ["a", "b"]).accuracy
     by_tile = evaluate(prob, truth, [str(i) for i in range(240)], ["a", "b"]).accuracy
     assert by_group.value == by_tile.value
@@ -69,22 +69,22 @@ def test_the_group_bootstrap_covers_the_truth() -> None:
     hits, trials = 0, 150
     for _ in range(trials):
         rates = rng.beta(8, 2, 40)  # accuracy differs between wells; mean 0.8
-        right = rng.random((40, 10)) < rates[:, None]
+        correct = rng.random((40, 10)) < rates[:, None]
         truth = np.tile(np.arange(2), 200)
-        prob = np.eye(2)[np.where(right.ravel(), truth, 1 - truth)]
+        prob = np.eye(2)[np.where(correct.ravel(), truth, 1 - truth)]
         estimate = evaluate(prob, truth, [str(i // 10) for i in range(400)], ["a", "b"]).accuracy
         hits += estimate.lo <= 0.8 <= estimate.hi
     assert 0.88 <= hits / trials <= 0.99
 
 
-@pytest.mark.parametrize("right", [0, 1])
-def test_an_interval_never_has_no_width(right: int) -> None:
+@pytest.mark.parametrize("correct", [0, 1])
+def test_an_interval_never_has_no_width(correct: int) -> None:
     truth = np.repeat([0, 1], 40)
-    prob = np.eye(2)[truth if right else 1 - truth]
+    prob = np.eye(2)[truth if correct else 1 - truth]
     for groups in (2, 4, 10):
         report = evaluate(prob, truth, [str(i * groups // 80) for i in range(80)], ["a", "b"])
         for estimate in (report.accuracy, report.balanced_accuracy):
-            assert estimate.value == right
+            assert estimate.value == correct
             assert estimate.hi - estimate.lo > 0.2  # a few wells never prove perfection
             assert estimate.lo <= estimate.value <= estimate.hi
 
@@ -133,8 +133,8 @@ def test_every_figure_has_its_interval_and_old_keys_stay() -> None:
 def test_reliability_agrees_with_scikit_learn(seed: int, k: int) -> None:
     prob, truth, _ = random_case(seed, k=k)
     rows = [row for row in reliability(prob, truth) if row["n"]]
-    right = prob.argmax(1) == truth
-    accuracy, confidence = calibration_curve(right, prob.max(1).astype(float), n_bins=15)
+    correct = prob.argmax(1) == truth
+    accuracy, confidence = calibration_curve(correct, prob.max(1).astype(float), n_bins=15)
     np.testing.assert_allclose([row["accuracy"] for row in rows], accuracy)
     np.testing.assert_allclose([row["confidence"] for row in rows], confidence)
 
@@ -150,8 +150,8 @@ def test_intervals_cover_the_truth_in_95_of_100_experiments(groups: int) -> None
     for _ in range(trials):
         means = np.where(np.arange(groups) % 2, 0.7, 0.9)
         rates = np.repeat(rng.beta(20 * means, 20 * (1 - means)), tiles)  # wells differ, tiles of a well are alike
-        said = np.where(rng.random(len(labels)) < rates, labels, 1 - labels)
-        figures = GroupedMetrics(contingency_tables(labels, said, names, 2)[0], 0)
+        predicted = np.where(rng.random(len(labels)) < rates, labels, 1 - labels)
+        figures = GroupedMetrics(contingency_tables(labels, predicted, names, 2)[0], 0)
         accuracy, balanced = figures.accuracies()
         recall = figures._class_interval("recall", 0)
         found = {"accuracy": (accuracy.lo, accuracy.hi), "balanced": (balanced.lo, balanced.hi), "recall": recall}

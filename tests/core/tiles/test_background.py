@@ -100,7 +100,7 @@ def test_no_rule_keeps_everything_and_an_unknown_one_is_refused() -> None:
         foreground_tiles(np.ones(3, np.float32), "median")  # type: ignore[arg-type]
 
 
-def test_progress_is_told_and_cancelling_stops() -> None:
+def test_progress_is_reported_and_cancelling_stops() -> None:
     source = SourceImage(field(True))
     grid = TileGrid.regular(source.shape, 32)
     reports: list[Progress] = []

@@ -96,7 +96,7 @@ def test_a_region_keeps_tiles_that_it_covers_at_least_half() -> None:
     assert grid.within([wider]).col.tolist() == [0, 1]
 
 
-def test_a_region_off_the_field_is_told() -> None:
+def test_a_region_off_the_field_is_reported() -> None:
     with pytest.raises(GridError, match="no tile lies"):
         TileGrid.regular((10, 10), 5).within([[[50, 50], [50, 60], [60, 60]]])
 

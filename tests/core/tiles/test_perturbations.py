@@ -45,7 +45,7 @@ def test_gain_multiplies_above_black_and_saturates_as_a_camera_does() -> None:
     assert BY_NAME["gain"].apply(TILE.astype(np.uint8), 2.0, SCALE).max() == 255
 
 
-def test_offset_adds_a_part_of_the_range() -> None:
+def test_offset_adds_a_fraction_of_the_range() -> None:
     np.testing.assert_array_equal(BY_NAME["offset"].apply(TILE, 0.1, GreyRange(0, 1000)), TILE + 100)
 
 

@@ -23,8 +23,8 @@ def test_rows_of_tiles_are_the_tiles_of_the_grid(edge: str, overlap: float) -> N
     source = SourceImage(np.random.default_rng(0).integers(0, 255, (70, 90, 2)).astype(np.uint8))
     grid = TileGrid.regular(source.shape, 32, overlap, edge).take([3, 0, 2])  # type: ignore[arg-type]
     seen = {}
-    for places, tiles in iterate_tile_rows(source, grid):
-        seen |= dict(zip(places.tolist(), tiles, strict=True))
+    for tile_indices, tiles in iterate_tile_rows(source, grid):
+        seen |= dict(zip(tile_indices.tolist(), tiles, strict=True))
     assert sorted(seen) == list(range(len(grid)))
     for place, tile in seen.items():
         np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))
@@ -35,10 +35,10 @@ def test_batches_are_views_of_the_pixels_where_tiles_are_evenly_spaced(overlap: 
     pixels = np.random.default_rng(0).integers(0, 255, (64, 130, 2)).astype(np.uint8)
     source = SourceImage(pixels)
     grid = TileGrid.regular(source.shape, 32, overlap)
-    for places, tiles in iterate_tile_batches(source, grid, 3):
+    for tile_indices, tiles in iterate_tile_batches(source, grid, 3):
         assert np.shares_memory(tiles, pixels)
         assert not tiles.flags.writeable
-        for place, tile in zip(places, tiles, strict=True):
+        for place, tile in zip(tile_indices, tiles, strict=True):
             np.testing.assert_array_equal(tile, source.read(*grid.boxes[place].tolist()))
 
 
@@ -55,8 +55,8 @@ def test_overlapping_rows_are_not_read_again_and_again_and_gaps_not_at_all() -> 
 
     grid = TileGrid.regular((320, 64), 32, 0.5)
     grid = grid.take((grid.boxes[:, 2] <= 160) | (grid.boxes[:, 0] >= 256))
-    for places, tiles in iterate_tile_batches(SourceImage(Counted()), grid, 8):
-        for place, tile in zip(places, tiles, strict=True):
+    for tile_indices, tiles in iterate_tile_batches(SourceImage(Counted()), grid, 8):
+        for place, tile in zip(tile_indices, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
             np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
     assert (times[160:256] == 0).all()
@@ -141,9 +141,9 @@ def test_wide_rows_are_read_in_parts_and_give_the_same_tiles_and_hash(
     monkeypatch.setattr("napari_cellclass.core.tiles.streaming._BAND_BYTES", 32 * 32 * 6 * 4)
     row_hash = SourceImage(pixels).row_hash() if hashed else None
     seen = []
-    for places, tiles in iterate_tile_batches(SourceImage(Recorded()), grid, 4, row_hash):
-        seen += places.tolist()
-        for place, tile in zip(places.tolist(), tiles, strict=True):
+    for tile_indices, tiles in iterate_tile_batches(SourceImage(Recorded()), grid, 4, row_hash):
+        seen += tile_indices.tolist()
+        for place, tile in zip(tile_indices.tolist(), tiles, strict=True):
             np.testing.assert_array_equal(tile, whole[place])
     assert seen == list(range(len(grid)))
     assert widest <= 6 * 32
@@ -158,9 +158,9 @@ def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.
     monkeypatch.setattr("napari_cellclass.core.tiles.streaming._BAND_BYTES", 32 * 32)
     source = SourceImage(pixels)
     grid = TileGrid.regular((96, 700), 32)
-    for places in (np.flatnonzero(grid.col % 5 == 2), np.arange(len(grid))[::-1], np.arange(3)):
+    for tile_indices in (np.flatnonzero(grid.col % 5 == 2), np.arange(len(grid))[::-1], np.arange(3)):
         row_hash = source.row_hash()
-        for _ in iterate_tile_batches(source, grid.take(places), 2, row_hash):
+        for _ in iterate_tile_batches(source, grid.take(tile_indices), 2, row_hash):
             pass
         assert source.identify(row_hash=row_hash) == SourceImage(pixels).image_id
 
@@ -168,9 +168,9 @@ def test_parts_of_a_wide_row_leave_nothing_out_for_the_hash(monkeypatch: pytest.
 def test_channels_that_lie_apart_are_brought_together() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 96)).astype(np.uint16).transpose(1, 2, 0)
     grid = TileGrid.regular((64, 96), 32)
-    for places, tiles in iterate_tile_batches(SourceImage(pixels), grid, 8):
+    for tile_indices, tiles in iterate_tile_batches(SourceImage(pixels), grid, 8):
         assert tiles.strides[2:] == (6, 2)
-        for place, tile in zip(places, tiles, strict=True):
+        for place, tile in zip(tile_indices, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
             np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
 
@@ -180,9 +180,9 @@ def test_rows_come_in_the_order_of_the_grid_with_their_own_pixels() -> None:
     for overlap in (0.0, 0.5):
         grid = TileGrid.regular((90, 40), 10, overlap).rows_ordered_from(47)
         seen: list[int] = []
-        for places, tiles in iterate_tile_batches(SourceImage(pixels), grid, 3):
-            seen += places.tolist()
-            for place, tile in zip(places, tiles, strict=True):
+        for tile_indices, tiles in iterate_tile_batches(SourceImage(pixels), grid, 3):
+            seen += tile_indices.tolist()
+            for place, tile in zip(tile_indices, tiles, strict=True):
                 y0, x0, y1, x1 = grid.boxes[place]
                 np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
         assert seen == list(range(len(grid)))
@@ -213,8 +213,8 @@ def test_a_png_is_decoded_once_and_its_rows_are_let_go_as_they_pass(
     elif order == "with gaps":
         grid = grid.take(grid.boxes[:, 0] // 32 % 3 == 0)
     row_hash = source.row_hash()
-    for places, tiles in iterate_tile_batches(source, grid, 8, row_hash):
-        for place, tile in zip(places, tiles, strict=True):
+    for tile_indices, tiles in iterate_tile_batches(source, grid, 8, row_hash):
+        for place, tile in zip(tile_indices, tiles, strict=True):
             y0, x0, y1, x1 = grid.boxes[place]
             np.testing.assert_array_equal(tile, pixels[y0:y1, x0:x1])
     source.identify(row_hash=row_hash)

@@ -23,7 +23,7 @@ def test_another_exposure_changes_only_mean_and_sd(gain: float, offset: float) -
     np.testing.assert_allclose(after[:, 2:], before[:, 2:], atol=0.02)
 
 
-def test_grain_and_blobs_of_one_histogram_are_told_apart() -> None:
+def test_grain_and_blobs_of_one_histogram_are_distinguished() -> None:
     grain = noise(8)
     sorted_rows = np.sort(grain.reshape(8, -1), axis=1).reshape(grain.shape)  # the same grey values as a ramp
     names = list(FEATURE_NAMES)
