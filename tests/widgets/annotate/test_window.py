@@ -264,7 +264,7 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("drawn")
     annotate.tabs.setCurrentWidget(annotate.files)
-    qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(annotate.files.layer_button, Qt.MouseButton.LeftButton)
     names = annotate.session.annotation.scheme.names
     assert {"cells", "debris"} <= set(names)
     cells = np.flatnonzero(annotate.session.annotation.labels == names.index("cells"))
@@ -278,7 +278,7 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     )
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("spots")
-    qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(annotate.files.layer_button, Qt.MouseButton.LeftButton)
     assert annotate.session.annotation.labels[annotate.session.annotation.grid.tile_at(100, 100)] == CONFLICT
     assert annotate.session.annotation.labels[annotate.session.annotation.grid.tile_at(200, 200)] == names.index(
         "debris"
@@ -289,7 +289,7 @@ def test_labels_are_taken_from_shapes_points_and_paint(
     viewer.add_labels(mask, name="paint", **field_layer)
     annotate.files.refresh()
     annotate.files.layer.setCurrentText("paint")
-    qtbot.mouseClick(annotate.files.take_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(annotate.files.layer_button, Qt.MouseButton.LeftButton)
     assert (
         annotate.session.annotation.labels[[200, 201]].tolist()
         == [annotate.session.annotation.scheme.names.index("paint 5")] * 2
@@ -392,7 +392,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     qtbot.waitUntil(lambda: annotate.session.predictions() is not None)
     table = annotate.session.predictions()
     annotate.tabs.setCurrentWidget(annotate.files)
-    qtbot.mouseClick(annotate.files.accept_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(annotate.files.map_button, Qt.MouseButton.LeftButton)
     names = annotate.session.annotation.scheme.names
     assert names == table.scheme.names, "the classes to begin with have gone"
     assert annotate.session.annotation.scheme.colours == table.scheme.colours

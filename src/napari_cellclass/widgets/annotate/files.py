@@ -49,22 +49,22 @@ class FilesPanel(QWidget):
         self.cover_text = QLabel("50 %")
         self.centred = QCheckBox("a tile around each point or box")
         self.centred.setToolTip("centre a tile on each point, instead of the grid; the grid's labels stay on disk")
-        self.take_button = QPushButton("Take from layer")
-        self.accept_button = QPushButton("Take from map")
+        self.layer_button = QPushButton("Labels from layer")
+        self.map_button = QPushButton("Labels from map")
         self.points_button, self.boxes_button = QPushButton("Points from CSV"), QPushButton("Boxes from CSV")
         self.regions_button, self.in_um = QPushButton("Regions from GeoJSON"), QCheckBox("in µm")
         self.regions_button.setToolTip("annotations as QuPath exports them: polygons with holes, and points")
         self.in_um.setToolTip("coordinates in the file are µm, not px as in QuPath; the image needs a pixel size")
         self.save_button, self.open_button = QPushButton("Save"), QPushButton("Open")
         self.compare_button, self.merge_button = QPushButton("Compare"), QPushButton("Merge")
-        self.accept_button.setToolTip("give every unlabelled tile the class that the map of these tiles predicts")
+        self.map_button.setToolTip("give every unlabelled tile the class that the map of these tiles predicts")
         self.compare_button.setToolTip("agreement and Cohen's kappa with another annotator's file of this image")
         column = QVBoxLayout(self)
         column.addWidget(self.layer)
-        column.addLayout(row_of(QLabel("cover at least"), self.cover, self.cover_text))
+        column.addLayout(row_of(QLabel("coverage at least"), self.cover, self.cover_text))
         column.addWidget(self.centred)
         for widgets in (
-            (self.take_button, self.accept_button),
+            (self.layer_button, self.map_button),
             (self.points_button, self.boxes_button),
             (self.regions_button, self.in_um),
             (self.save_button, self.open_button),
@@ -76,8 +76,8 @@ class FilesPanel(QWidget):
         column.addStretch(1)
         self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))
         for button, action in (
-            (self.take_button, self.import_layer),
-            (self.accept_button, lambda: session.accept_predictions(None)),
+            (self.layer_button, self.import_layer),
+            (self.map_button, lambda: session.accept_predictions(None)),
             (self.points_button, lambda: self._ask("Points", self.import_points)),
             (self.boxes_button, lambda: self._ask("Boxes", self.import_boxes)),
             (self.regions_button, lambda: self._ask("Regions", self.import_regions)),

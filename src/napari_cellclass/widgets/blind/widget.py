@@ -70,9 +70,9 @@ class BlindWidget(DockedWidget):
         self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
         self.message, self.seal = WrappedLabel(), WrappedLabel()
         self.bar = QProgressBar()
-        self.answers = QWidget()
-        self._answer_grid = QGridLayout(self.answers)
-        self._answer_grid.setContentsMargins(0, 0, 0, 0)
+        self.class_box = QWidget()
+        self._class_grid = QGridLayout(self.class_box)
+        self._class_grid.setContentsMargins(0, 0, 0, 0)
         self.class_buttons: list[QPushButton] = []
         self.back_button, self.pause_button = QPushButton("Back"), QPushButton("Pause")
         self.back_button.setToolTip("Backspace: show the previous tile again")
@@ -80,16 +80,16 @@ class BlindWidget(DockedWidget):
         self.results = BlindResults()
         for button in (self.back_button, self.pause_button, self.reveal_button):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys still reach the tile
-        self._read = QWidget()
-        read = QVBoxLayout(self._read)
-        read.setContentsMargins(0, 0, 0, 0)
-        read.addWidget(self.answers)
-        read.addLayout(row_of(self.back_button, self.pause_button))
+        self._reading_page = QWidget()
+        page = QVBoxLayout(self._reading_page)
+        page.setContentsMargins(0, 0, 0, 0)
+        page.addWidget(self.class_box)
+        page.addLayout(row_of(self.back_button, self.pause_button))
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addWidget(self.setup)
         column.addLayout(row_of(self.start_button, self.cancel_button))
-        for widget in (self.message, self.bar, self._read, self.reveal_button, self.seal, self.results):
+        for widget in (self.message, self.bar, self._reading_page, self.reveal_button, self.seal, self.results):
             column.addWidget(widget)
         column.addStretch(1)
         self.fill(inner, 400)
@@ -173,14 +173,14 @@ class BlindWidget(DockedWidget):
 
     def _make_buttons(self, session: BlindSession) -> None:
         for button in self.class_buttons:
-            self._answer_grid.removeWidget(button)
+            self._class_grid.removeWidget(button)
             button.deleteLater()
         self.class_buttons = []
         for i, (name, key) in enumerate(zip(session.scheme.names, session.scheme.keys, strict=True)):
             button = QPushButton(f"{key.strip()}  {name}".strip())
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _=False, i=i: self.answer(i))
-            self._answer_grid.addWidget(button, i // 2, i % 2)
+            self._class_grid.addWidget(button, i // 2, i % 2)
             self.class_buttons.append(button)
 
     def pause(self) -> None:
@@ -321,7 +321,7 @@ class BlindWidget(DockedWidget):
         self.start_button.setVisible(not reading)
         self.start_button.setEnabled(not busy)
         self.cancel_button.setVisible(busy)
-        self._read.setVisible(reading)
+        self._reading_page.setVisible(reading)
         self.bar.setVisible(busy or reading)
         self.bar.setFormat("tile %v of %m" if reading else "%p%")
         self.reveal_button.setEnabled(not busy)

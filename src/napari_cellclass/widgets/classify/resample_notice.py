@@ -44,6 +44,8 @@ class ResampleNotice(QWidget):
             return
         text = f"Pixels are {here[0]:.3g} µm, but the model was trained on {trained[0]:.3g} µm"
         done = (
-            "tiles are cut to cover as much as those of the model did." if self.wanted else "its classes may be wrong."
+            "tiles are cut to cover the same area in µm as those of the model."
+            if self.wanted
+            else "its predictions may be wrong."
         )
         self.notice.setText(f"{text}: {done}")

@@ -59,7 +59,7 @@ class ResultsPanel(QWidget):
         self._threshold_text = QLabel("0 %")
         self.error_rate = QComboBox()
         self.error_rate.setToolTip(
-            "call tiles unsure where several classes, or none, are possible if that fraction of tiles may be wrong"
+            "mark tiles as unsure where several classes, or none, are possible at this error rate"
         )
         self.error_rate.addItem("not marked", None)
         for rate in reversed(ERROR_RATES):

@@ -151,7 +151,7 @@ def export(
         table.to_geojson(path)
     elif kind not in (".png", ".svg", ".pdf"):
         raise OutputError(
-            f"cannot write {path}: what a name ending in {kind!r} should be is not known; use .csv, .geojson or .png"
+            f"cannot write {path}: files ending in {kind!r} are not supported; use .csv, .geojson or .png"
         )
     else:
         from napari_cellclass.report.figures import save_overlay

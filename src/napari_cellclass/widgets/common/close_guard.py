@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 from napari_cellclass.widgets.common.dock_widget import main_window
 
-_TEXT = "A training is running. Stop it and close napari? What it has learned so far is lost."
+_TEXT = "A training is running. Stop it and close napari? The epochs so far are lost."
 
 
 class CloseGuard(QObject):

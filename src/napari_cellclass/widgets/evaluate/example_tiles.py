@@ -51,7 +51,7 @@ class PanelView(QWidget):
         self.title, self.status = WrappedLabel(selectable=False), WrappedLabel(selectable=False)
         self.all_button = QPushButton("All tiles")
         self.back_button, self.next_button = QPushButton("◀"), QPushButton("▶")
-        for button, text in ((self.back_button, "the page before"), (self.next_button, "the next page")):
+        for button, text in ((self.back_button, "the previous page"), (self.next_button, "the next page")):
             button.setToolTip(text)
             button.setMaximumWidth(44)
         self.figure = FigureView(viewer, lambda width: panel_height(self.tiles, width))

@@ -117,7 +117,7 @@ class ExperimentWidget(DockedWidget):
             event.connect(self._layers_changed)
         self._data_changed()
         self.panel.show_message(
-            "Choose labelled tiles and a folder, and press Start. Started again, it continues where it stopped."
+            "Choose labelled tiles and a folder, and press a button. Started again, it continues where it stopped."
         )
 
     def _build(self) -> None:
@@ -129,7 +129,7 @@ class ExperimentWidget(DockedWidget):
         )
         self.start_button, self.pair_button = QPushButton("Learned or memorised?"), QPushButton("By tile or by group?")
         self.start_button.setToolTip("train everything that is ticked, and give a verdict")
-        self.pair_button.setToolTip("only compare the accuracy on tiles held out singly with that on whole groups")
+        self.pair_button.setToolTip("only compare the accuracy on tiles held out at random with that on whole groups")
         self.panel = ExperimentPanel([self.start_button, self.pair_button])
         self.verdict, self.pair, self.text, self.warning = (
             WrappedLabel(),

@@ -71,7 +71,7 @@ class NamesPage(_FolderPage):
         self.rotate_button = QPushButton("Write rotated copies")
         self.panel = JobPanel([self.rename_button, self.undo_button, self.rotate_button])
         column = QVBoxLayout(self)
-        column.addLayout(labelled(("folder", self.folder.native), ("names begin", self.prefix)))
+        column.addLayout(labelled(("folder", self.folder.native), ("name prefix", self.prefix)))
         column.addLayout(row_of(self.rename_button, self.undo_button))
         column.addLayout(labelled(("degrees", self.degrees)))
         column.addWidget(self.rotate_button)

@@ -100,7 +100,7 @@ class TrainWidget(DockedWidget):
         )
         self.experiment_button.setToolTip("open the widget Experiment with these tiles: repeated runs and a verdict")
         self.pair_button.setToolTip(
-            "train with tiles held out singly and with whole groups held out, and show both accuracies"
+            "train with tiles held out at random and with whole groups held out, and show both accuracies"
         )
         self.progress, self.warning = TrainProgress(self.viewer), WrappedLabel()
         self.split, self.groups = SplitTable("class"), SplitTable("group")
