@@ -109,7 +109,7 @@ def test_evaluate_records_the_precision_of_its_figures(int8_model: Path, tmp_pat
         assert run(*words, "--quiet") == 0
         assert json.loads((tmp_path / name / "evaluation.json").read_text())["precision"] == name
         methods = (tmp_path / name / "kit" / "methods.md").read_text(encoding="utf-8")
-        assert ("run in 8-bit whole numbers" in methods) == (name == "int8")
+        assert ("run with int8 quantisation" in methods) == (name == "int8")
 
 
 def test_without_fast_instructions_one_line_says_so_and_f32_is_used(

@@ -1,1 +1,1 @@
-"""Qt and magicgui, thin."""
+"""The plugin's docks: Qt and magicgui, and no computation."""

@@ -1,4 +1,4 @@
-"""The labels that are shown and changed, shared by all parts of *Annotate tiles*."""
+"""The annotation session that all parts of *Annotate tiles* share: labels, classes, and their layers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class AnnotateSession(QObject):
     # -- labels ----------------------------------------------------------------------------------
 
     def apply(self, action: Callable[[Annotation], LabelChange | None]) -> bool:
-        """LabelChange the annotation and its layers; False, with a message, where that could not be written to disk."""
+        """Change the annotation and its layers; False, with a message, where that could not be written to disk."""
         if self.annotation is None or self.layers is None:
             return False
         try:
@@ -153,7 +153,7 @@ class AnnotateSession(QObject):
         self.classes_changed.emit()
 
     def edit_classes(self, action: Callable[[Annotation], object]) -> None:
-        """LabelChange the classes; an error becomes a message."""
+        """Change the classes; an error becomes a message."""
         if self.annotation is None:
             return
         try:

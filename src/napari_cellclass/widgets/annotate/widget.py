@@ -1,4 +1,4 @@
-"""The widget *Annotate tiles*: one key labels a tile and goes to the next."""
+"""The widget *Annotate tiles*: one key labels a tile and moves to the next."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class SetList(QWidget):
         self._fit()
 
     def remove_selected(self) -> None:
-        """Take the selected test sets off the list."""
+        """Remove the selected test sets."""
         for row in sorted({index.row() for index in self.table.selectedIndexes()}, reverse=True):
             self.table.removeRow(row)
         self._fit()

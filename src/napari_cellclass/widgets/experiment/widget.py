@@ -30,7 +30,7 @@ _NETWORK = ["network", "standardise", "epochs", "augment"]
 _COMPARED = ["runs", "folds", "null", "curve", "pair", "repeats", "workers"]
 
 
-class Picture(QLabel):
+class SavedFigure(QLabel):
     """A saved figure, as wide as the dock."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class ExperimentWidget(DockedWidget):
             label.setVisible(False)
         self.verdict.setStyleSheet("font-weight: bold; font-size: 14px;")
         self.warning.setStyleSheet("color: #E8743B;")
-        self.pictures = (Picture(), Picture())
+        self.pictures = (SavedFigure(), SavedFigure())
         inner = QWidget()
         column = QVBoxLayout(inner)
         for widget in (self.data, self.network, self.compared):
