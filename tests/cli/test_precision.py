@@ -1,4 +1,4 @@
-"""A network of 8-bit whole numbers, from the command line: made, shown, used, and refused in one line."""
+"""int8 quantisation, from the command line: made, shown, used, and refused in one line."""
 
 from __future__ import annotations
 
