@@ -390,7 +390,7 @@ def test_corner_of_a_tiled_tiff_is_read_without_the_rest(tmp_path):
     (tmp_path / "half.tif").write_bytes(data[: len(data) // 2])
     image = read_image(tmp_path / "half.tif")
     assert_array_equal(image.read(0, 0, 100, 100)[..., 0], whole[:100, :100])
-    with pytest.raises(ImageError, match=r"half.tif is cut short: tile 255 ends .* past the end of the file"):
+    with pytest.raises(ImageError, match=r"half.tif is truncated: tile 255 ends .* past the end of the file"):
         image.read(1000, 1000, 1024, 1024)
 
 
@@ -587,8 +587,8 @@ def test_what_is_no_image_says_so_in_one_line(tmp_path):
     (tmp_path / "header.tif").write_bytes(b"II*\0")
     for name, text in (
         ("missing.tif", "there is no such file"), ("empty.tif", "empty .0 bytes."),
-        ("text.tif", "holds no '.tif' image"),
-        ("text.png", "holds no '.png' image"), ("folder", "it is a folder"), ("header.tif", "header.tif"),
+        ("text.tif", "is no '.tif' image"),
+        ("text.png", "is no '.png' image"), ("folder", "it is a folder"), ("header.tif", "header.tif"),
     ):  # fmt: skip
         with pytest.raises(ImageError, match=text) as caught:
             read_image(tmp_path / name)

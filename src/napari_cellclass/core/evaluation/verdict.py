@@ -15,10 +15,10 @@ from napari_cellclass.core.stats.intervals import Estimate
 Word = Literal["learned", "partly", "memorised", "nothing to learn", "undecided"]
 WORDS: tuple[Word, ...] = get_args(Word)
 BY_TILE = "with tiles held out at random"  # how the evidence from a split by tile begins
-_GENERALISES = 0.8  # fraction of the training accuracy above chance that must generalise to be called learned
-_HARDLY = 0.25  # below it hardly anything generalises
-_SAME = 0.05  # smallest difference of accuracies that is reported
-_NEARLY = 0.9  # fraction of the way to its final accuracy at which a training counts as having arrived
+_LEARNED_FRACTION = 0.8  # fraction of the training accuracy above chance that must generalise to be called learned
+_MEMORISED_FRACTION = 0.25  # below it hardly anything generalises
+_MIN_DIFFERENCE = 0.05  # smallest difference of accuracies that is reported
+_REACHED_FRACTION = 0.9  # fraction of the way to its final accuracy at which an accuracy counts as reached
 _MEANINGS: dict[Word, str] = {
     "learned": "the network has learned the classes: its accuracy on the training tiles generalises to held-out groups",
     "partly": "the network has learned something that generalises to held-out groups, but less than its accuracy on "
@@ -134,7 +134,7 @@ def generalised_fraction(evidence: Evidence) -> float | None:
     ``(held out - chance) / (training - chance)``; None where the training accuracy is hardly above chance.
     """
     known = evidence.training.value - evidence.chance
-    if known < _SAME:
+    if known < _MIN_DIFFERENCE:
         return None
     return float(np.clip((evidence.held_out.value - evidence.chance) / known, 0, 1))
 
@@ -156,10 +156,10 @@ def judge(evidence: Evidence) -> Verdict:
         word = "undecided"
     elif held.lo <= evidence.chance:
         word = "memorised" if known else "nothing to learn"
-    elif known and fraction is not None and fraction < _HARDLY:
+    elif known and fraction is not None and fraction < _MEMORISED_FRACTION:
         word = "memorised"
     else:
-        word = "learned" if held.value >= middle and (fraction is None or fraction >= _GENERALISES) else "partly"
+        word = "learned" if held.value >= middle and (fraction is None or fraction >= _LEARNED_FRACTION) else "partly"
     return Verdict(word, _MEANINGS[word], tuple(_sentences(evidence, fraction)), evidence)
 
 
@@ -208,7 +208,7 @@ def _speed_sentence(speed: Speed) -> str:
 def _pair_sentence(by_tile: Estimate, by_group: Estimate) -> str:
     text = f"{BY_TILE}, and their neighbours trained on, the balanced accuracy is {_percent(by_tile)}"
     gap = by_tile.value - by_group.value
-    if gap <= _SAME:
+    if gap <= _MIN_DIFFERENCE:
         return f"{text}, no higher than by group: fields are not recognised by themselves"
     if by_tile.lo is None or by_tile.lo <= by_group.value:
         return f"{text}: {100 * gap:.0f} points higher, not significant with so few groups"
@@ -238,9 +238,9 @@ def compare_speed(true: pd.DataFrame, shuffled: pd.DataFrame, commonest: float) 
     """
     ends = [frame.sort_values("epoch").groupby("run")["accuracy"].last() for frame in (true, shuffled)]
     last = mean_interval(ends[0]).value
-    if last - commonest < 2 * _SAME:
+    if last - commonest < 2 * _MIN_DIFFERENCE:
         return None
-    goal = commonest + _NEARLY * (last - commonest)
+    goal = commonest + _REACHED_FRACTION * (last - commonest)
     reached = [epochs_to_reach(frame, goal) for frame in (true, shuffled)]
     median = [float(one.median()) if one.notna().mean() >= 0.5 else None for one in reached]
     return Speed(

@@ -29,7 +29,7 @@ class RowHash:
     """
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype) -> None:
-        # The fastest one with hardware support; there is no attack that two images of one id would allow.
+        # The fastest one with hardware support; collisions made on purpose are no threat here.
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._digest.update(repr((shape, dtype.newbyteorder("=").str)).encode())
         height, width, channels = shape

@@ -47,7 +47,7 @@ def describe_error(error: BaseException) -> str:
     """Describe a library's exception in at most 160 characters of one line."""
     if isinstance(error, MemoryError):
         return "not enough memory"
-    text = " ".join(str(error).split()) or "no more is known"
+    text = " ".join(str(error).split()) or "no details given"
     text = f"{type(error).__name__}: {text}"
     return text if len(text) <= 160 else text[:157] + "..."
 
@@ -62,9 +62,9 @@ def check_decodable(name: str, height: int, width: int, what: str = "it") -> Non
     """
     if height < 1 or width < 1:
         raise ImageError(f"cannot read {name}: the image is {width} x {height} px, which is empty; export it again")
-    if height * width > (most := limit("image_pixels")):
+    if height * width > (max_pixels := limit("image_pixels")):
         raise ImageError(
-            f"cannot read {name}: {what} has {width:,} x {height:,} px, more than the {most:,} "
+            f"cannot read {name}: {what} has {width:,} x {height:,} px, more than the {max_pixels:,} "
             f"that are decoded at once; save it as a tiled TIFF or OME-Zarr, or raise {limit_variable('image_pixels')}"
         )
 

@@ -28,25 +28,25 @@ _CACHE_BYTES = 128 << 20  # a row of tiles of a very wide slide
 _MAX_RATIO = {5: 2_000, 8: 2_000, 32773: 200, 32946: 2_000}
 _MAX_RATIO_OTHERS = 100_000
 
-_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet_tifffile", default=False)
+_log_silenced: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet_tifffile", default=False)
 
 
-def _is_loud(record: logging.LogRecord) -> bool:
-    return not _quiet.get()
+def _is_not_silenced(record: logging.LogRecord) -> bool:
+    return not _log_silenced.get()
 
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep tifffile's log of this thread from the user: what matters is raised, the rest is noise."""
     logger = logging.getLogger("tifffile")
-    if _is_loud not in logger.filters:
-        logger.addFilter(_is_loud)
-    token = _quiet.set(True)
+    if _is_not_silenced not in logger.filters:
+        logger.addFilter(_is_not_silenced)
+    token = _log_silenced.set(True)
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        _quiet.reset(token)
+        _log_silenced.reset(token)
 
 
 def read_tiff(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
@@ -155,7 +155,7 @@ def _page(path: Path, series: Any, index: int) -> _Page:
     contiguous = series.dataoffset is not None
     page = series[0 if contiguous else index]
     if page is None:
-        raise ImageError(f"{path.name}: this plane is missing from the file; its writing may have been cut short")
+        raise ImageError(f"{path.name}: this plane is missing from the file; it may not have been written completely")
     key = page.keyframe
     palette = None
     if int(key.photometric) == 3:  # pages of one series may differ in their palettes
@@ -321,7 +321,7 @@ class _TiffPlane(LazyPlane):
         data = stream.read(count)
         if len(data) < count:
             raise ImageError(
-                f"{self.name} is cut short: {what} {index} ends {count - len(data):,} bytes past the end "
+                f"{self.name} is truncated: {what} {index} ends {count - len(data):,} bytes past the end "
                 "of the file; copy or export it again"
             )
         if layout.lzw_order:

@@ -77,7 +77,7 @@ class _Directories:
         self._claim(offset, offset + count_bytes + len(entries))
         self._visited.add(offset)
         if len(entries) < count * self._entry_bytes or len(after) < self._offset_bytes:
-            return 0, []  # cut short; tifffile stops here, too
+            return 0, []  # truncated; tifffile stops here, too
         following = struct.unpack(self._order + ("Q" if self._offset_bytes == 8 else "I"), after)[0]
         return following, self._below(entries)
 
@@ -150,12 +150,12 @@ def check_lzw(data: bytes, fill_order: int = 1) -> None:
     padded = np.frombuffer(data + b"\0\0\0", np.uint8)
     total, at = len(data) * 8, 9  # a clear code comes first, else the decoder refuses it
     while at < total:
-        for most in (_USUAL_CODES, _MAX_CODES):
-            starts, widths, largest = (column[:most] for column in _code_positions(0 if old else 1))
+        for limit in (_USUAL_CODES, _MAX_CODES):
+            starts, widths, largest = (column[:limit] for column in _code_positions(0 if old else 1))
             count = int(np.searchsorted(starts + widths, total - at, "right"))
             codes = _codes(padded, at + starts[:count], widths[:count], bool(old))
             stops = np.flatnonzero((codes == _CLEAR) | (codes == _END))
-            if len(stops) or count < most:
+            if len(stops) or count < limit:
                 break
         used = int(stops[0]) if len(stops) else count
         if (codes[:used] > largest[:used]).any() or used == _MAX_CODES:

@@ -11,8 +11,8 @@ from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.quality.shortcuts import MIN_GROUPS, evaluate_shortcuts, evenly_spaced, is_informative
 from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
 
-_MOST_TILES = 300
-_OF_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
+_MAX_TILES = 300
+_IS_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
 
 
 def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | None:
@@ -40,12 +40,12 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
     """
     if len(np.unique(data.groups.astype(str))) < MIN_GROUPS:
         return None
-    sample = data.take(evenly_spaced(len(data), _MOST_TILES))
+    sample = data.take(evenly_spaced(len(data), _MAX_TILES))
     rows = {}
-    for place, tile in sample.tiles(np.arange(len(sample)), "measuring brightness", task):
-        rows[place] = texture_features(tile[None])[0]
+    for i, tile in sample.tiles(np.arange(len(sample)), "measuring brightness", task):
+        rows[i] = texture_features(tile[None])[0]
     values = np.stack([rows[i] for i in range(len(sample))])
-    by_brightness = np.tile(_OF_BRIGHTNESS, data.channels)
+    by_brightness = np.tile(_IS_BRIGHTNESS, data.channels)
     try:
         both = evaluate_shortcuts(
             sample, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]}

@@ -13,8 +13,8 @@ from napari_cellclass.core.common.findings import Finding, counted, first_few
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.plates.wells import plate_format, wells_in_names
 
-FEW_TILES = 20
-FEW_GROUPS = 3
+MIN_TILES = 20
+MIN_GROUPS = 3
 _FORMATS = {".tiff": "TIFF", ".tif": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG"}
 
 
@@ -154,11 +154,11 @@ def check_groups(data: TileDataset) -> Iterator[Finding]:
     for label, name in enumerate(data.scheme.names):
         mine = data.labels == label
         tiles, groups = int(mine.sum()), sorted(set(data.groups[mine].astype(str)))
-        if 0 < tiles < FEW_TILES:
+        if 0 < tiles < MIN_TILES:
             yield Finding(
                 "warning",
                 "few-tiles",
-                f"class {name!r} has {counted(tiles, 'tile')}; with fewer than {FEW_TILES} a network learns little, "
+                f"class {name!r} has {counted(tiles, 'tile')}; with fewer than {MIN_TILES} a network learns little, "
                 "so add images or cut smaller tiles",
             )
         if len(groups) == 1:
@@ -168,7 +168,7 @@ def check_groups(data: TileDataset) -> Iterator[Finding]:
                 f"class {name!r} has one group only ({groups[0]}): its held-out tiles come from where its training "
                 "tiles come from, and the accuracy will look better than it is; add another field or well",
             )
-        elif 0 < len(groups) < FEW_GROUPS:
+        elif 0 < len(groups) < MIN_GROUPS:
             yield Finding(
                 "warning",
                 "few-groups",

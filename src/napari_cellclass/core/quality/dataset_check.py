@@ -27,8 +27,8 @@ from napari_cellclass.core.quality.shortcuts import evaluate_quick_shortcuts, sh
 from napari_cellclass.core.quality.tile_measurements import TileStats, measure_tiles
 
 _SATURATED_TILE = 0.01  # fraction of a tile's values at the top of the range
-_BRIGHTER = 0.8  # a large effect (Cohen 1988)
-_UNEQUAL = 10
+_LARGE_EFFECT = 0.8  # of Cohen's d (Cohen 1988)
+_MAX_IMBALANCE = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +200,7 @@ def _sizes(data: TileDataset) -> Iterator[Finding]:
 
 def _balance(data: TileDataset) -> Iterator[Finding]:
     counts = np.bincount(data.labels, minlength=len(data.scheme))
-    if counts.min() and counts.max() > _UNEQUAL * counts.min():
+    if counts.min() and counts.max() > _MAX_IMBALANCE * counts.min():
         most, least = data.scheme.names[int(counts.argmax())], data.scheme.names[int(counts.argmin())]
         text = f"class {most!r} has {counts.max():,} tiles, {least!r} only {counts.min():,}"
         yield Finding("note", "unbalanced", f"{text}; use the balanced accuracy, and see the recall of {least!r}")
@@ -289,7 +289,7 @@ def _brightness(data: TileDataset, stats: TileStats) -> Iterator[Finding]:
             continue
         effects = [cohens_d(mine[:, channel], rest[:, channel]) for channel in range(data.channels)]
         channel = int(np.argmax(np.abs(effects)))
-        if abs(effects[channel]) < _BRIGHTER:
+        if abs(effects[channel]) < _LARGE_EFFECT:
             continue
         a, b = mine[:, channel], rest[:, channel]
         apart = a.min() > b.max() or a.max() < b.min()

@@ -13,9 +13,9 @@ from napari_cellclass.core.common.findings import Finding, counted
 
 # Hashes that differ in at most 3 of 64 bits agree in one of 4 parts of 16 bits.
 _MAX_DIFFERENT_BITS = 3
-_PARTS = 4
+_HASH_PARTS = 4
 # Where very many tiles agree in a part, each is compared with so many that follow it, so that time stays linear.
-_NEXT = 32
+_NEIGHBOURS = 32
 _MIN_CORRELATION = 0.98
 # A hash of very few bits is that of a tile with one object in a corner, of which there are many.
 _MIN_BITS = 8
@@ -54,13 +54,13 @@ def find_near_duplicates(
     shows = thumbnails.any(axis=1) & (bits >= _MIN_BITS) & (bits <= 64 - _MIN_BITS)
     tile_indices = np.flatnonzero(shows & (True if usable is None else usable))
     found = [np.zeros((0, 2), np.int64)]
-    for part in range(_PARTS):
+    for part in range(_HASH_PARTS):
         key = (hashes[tile_indices] >> np.uint64(16 * part)) & np.uint64(0xFFFF)
         order = np.lexsort(
             (hashes[tile_indices], key)
         )  # by the whole hash within a part, so that the nearest are neighbours
         mine, sorted_key = tile_indices[order], key[order]
-        for step in range(1, min(_NEXT, len(mine) - 1) + 1):
+        for step in range(1, min(_NEIGHBOURS, len(mine) - 1) + 1):
             together = sorted_key[step:] == sorted_key[:-step]
             if not together.any():
                 break  # the parts' runs are shorter than this

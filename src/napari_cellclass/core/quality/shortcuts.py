@@ -39,7 +39,7 @@ _FOLDS = 10
 # With fewer, classes that do not differ are often separated by chance: 2 of 6 times with 2 groups each.
 MIN_GROUPS = 6
 # Fraction of the way from chance to perfect.
-_LARGE = 0.6
+_LARGE_FRACTION = 0.6
 MAX_TILES = 2000
 
 
@@ -251,13 +251,13 @@ def shortcut_alarms(shortcuts: Sequence[Shortcut], network: Estimate | None = No
 
 
 def is_informative(shortcut: Shortcut) -> bool:
-    """Whether a shortcut predicts the classes, with enough groups to be sure.
+    """Return whether a shortcut predicts the classes, with enough groups to be sure.
 
     Its interval over all groups lies above chance, and its value is 60 % or more of the way from there to 1.
     """
     chance, value = 1 / max(1, shortcut.classes), shortcut.all_groups
     enough = shortcut.groups >= MIN_GROUPS and value.lo is not None and value.lo > chance
-    return enough and value.value >= chance + _LARGE * (1 - chance)
+    return enough and value.value >= chance + _LARGE_FRACTION * (1 - chance)
 
 
 def shortcut_table(shortcuts: Sequence[Shortcut], network: Estimate | None = None) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from napari_cellclass.core.stats.metrics import ece
 ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
 """Error rates whose coverage is measured and stored."""
 
-_LEAST = 1e-12
+_MIN_PROBABILITY = 1e-12
 _ROUNDING = 1e-6  # scores are stored with six decimals
 # Prior of the temperature: sd of its logarithm. Some dozens of tiles that are all correct would otherwise favour any
 # sharpness.
@@ -107,7 +107,7 @@ def scale_by_temperature(prob: NDArray[np.float32], temperature: float) -> NDArr
     """Divide the logits of softmax outputs (N, K) by a temperature; rows of NaN stay."""
     if temperature == 1.0:
         return prob
-    logits = np.log(np.maximum(prob.astype(np.float64), _LEAST)) / temperature
+    logits = np.log(np.maximum(prob.astype(np.float64), _MIN_PROBABILITY)) / temperature
     logits -= logits.max(axis=1, keepdims=True)
     scaled = np.exp(logits)
     return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -125,7 +125,7 @@ def fit_temperature(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) 
     """
     from scipy.optimize import minimize_scalar  # takes a third of a second, and who classifies fits nothing
 
-    logits = np.log(np.maximum(prob.astype(np.float64), _LEAST))
+    logits = np.log(np.maximum(prob.astype(np.float64), _MIN_PROBABILITY))
     rows = np.arange(len(truth))
 
     def loss(log_temperature: float) -> float:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from napari_cellclass.core.tiles.preprocess import resize_tiles
 
 THUMBNAIL_PX = 16
-_AT_ONCE = 32
+_CHUNK_TILES = 32
 _SAMPLED_ROWS = 32
 
 
 def _shading() -> NDArray[np.float64]:
-    """Orthonormal surfaces of third degree over a thumb, shape (256, 10): a model of uneven illumination."""
+    """Orthonormal surfaces of third degree over a thumbnail, shape (256, 10): a model of uneven illumination."""
     y, x = np.mgrid[-1 : 1 : THUMBNAIL_PX * 1j, -1 : 1 : THUMBNAIL_PX * 1j].reshape(2, -1)
     terms = [y**i * x**j for i in range(4) for j in range(4 - i)]
     return np.asarray(np.linalg.qr(np.stack(terms, axis=1))[0])
@@ -32,11 +32,11 @@ def channel_stats(tiles: NDArray[Any]) -> NDArray[np.float64]:
     NaN where a tile holds NaN or infinite pixels.
     """
     stats = np.empty((len(tiles), 2, tiles.shape[3]))
-    for start in range(0, len(tiles), _AT_ONCE):  # all of a training set would need its memory eight times
-        x = tiles[start : start + _AT_ONCE].astype(np.float64)
+    for start in range(0, len(tiles), _CHUNK_TILES):  # all of a training set would need its memory eight times
+        x = tiles[start : start + _CHUNK_TILES].astype(np.float64)
         if tiles.dtype.kind == "f":
             x[~np.isfinite(x).all(axis=(1, 2, 3))] = np.nan
-        stats[start : start + _AT_ONCE] = np.stack([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=1)
+        stats[start : start + _CHUNK_TILES] = np.stack([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=1)
     return stats
 
 

@@ -129,23 +129,23 @@ def _cut(
 
 
 def _bands(grid: TileGrid, row_bytes: int, chunk_rows: int) -> Iterator[list[NDArray[np.int64]]]:
-    """Return the rows of tiles that are read at once: one, then two, four ..., while they hold together and are small.
+    """Return the rows of tiles that are read at once: one, then two, four ..., while they are contiguous and small.
 
-    One is soon there to begin with; many touch what overlaps less often. Where rows abut, a band ends with the
+    One is ready soon to begin with; with many, overlaps are read less often. Where rows abut, a band ends with the
     chunks of the file, so that none of these is decoded twice, and as soon as it is large enough.
     """
     band: list[NDArray[np.int64]] = []
-    most, y0, y1 = 1, 0, 0
+    max_rows, y0, y1 = 1, 0, 0
     for row in _rows(grid):
         top, bottom = grid.boxes[row[0], (0, 2)].tolist()
         above = bool(band) and top < int(grid.boxes[band[-1][0], 0])  # rows may come in any order
-        enough = len(band) >= most
+        enough = len(band) >= max_rows
         if top == y1:
             fit = y0 % chunk_rows == 0 and chunk_rows % (bottom - top) == 0
             enough = (enough or (y1 - y0) * row_bytes >= _BAND_BYTES) and (y1 % chunk_rows == 0 or not fit)
         if band and (above or enough or top > y1 or (bottom - y0) * row_bytes > _MAX_BAND_BYTES):
             yield band
-            band, most = [], 2 * most
+            band, max_rows = [], 2 * max_rows
         y0 = y0 if band else top
         y1 = bottom
         band.append(row)
