@@ -118,12 +118,12 @@ def test_without_fast_instructions_one_line_says_so_and_f32_is_used(
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     words = ["--model", int8_model, "--out", tmp_path / "out", "--precision", "int8", "--progress", "none"]
     assert run("classify", field(int8_model), field(int8_model).with_name("s1.png"), *words) == 0
-    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "no fast instructions" in line]
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "no fast int8 instructions" in line]
     assert warning.endswith("so the network is run in f32")
     assert json.loads((tmp_path / "out" / "s0.run.json").read_text())["precision"] == "f32"
     assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == [warning.split("warning: ")[1]]
     assert run("evaluate", int8_model.parent / "data", *words) == 0
-    assert "no fast instructions" in capsys.readouterr().out
+    assert "no fast int8 instructions" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["precision"] == "f32"
     assert run("info", int8_model, "--verify") == 0
     assert "int8      not replayed: this processor" in capsys.readouterr().out
@@ -159,7 +159,7 @@ def test_the_probabilities_of_the_day_it_was_made_are_replayed(
     assert run(*words) == 0, "the other network is whole"
     assert run(*words, "--precision", "int8") != 0
     said = capsys.readouterr().err
-    assert "does not give the answers it gave when it was trained" in said
+    assert "does not predict what it predicted when it was trained" in said
     assert "--precision f32" in said
 
 

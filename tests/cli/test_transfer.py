@@ -124,7 +124,7 @@ def test_weights_that_lead_elsewhere_or_are_none_are_refused(tmp_path: Path) -> 
     check_h5(path)
     with h5py.File(path, "a") as file:
         file["dense"]["elsewhere"] = h5py.ExternalLink("/etc/hostname", "/")
-    with pytest.raises(ModelError, match="hold the link 'elsewhere' to another place"):
+    with pytest.raises(ModelError, match="hold the link 'elsewhere' to another file"):
         check_h5(path)
 
 

@@ -100,9 +100,8 @@ def test_a_network_that_answers_nan_is_not_kept(truth, groups, right) -> None:
     f32 = answers(right, truth)
     int8 = f32.copy()
     int8[7] = np.nan
-    assert compare_int8(f32, int8, truth, groups, CLASSES) == Int8Report.not_stored(
-        "it predicts NaN for held-out tiles"
-    )
+    report = compare_int8(f32, int8, truth, groups, CLASSES)
+    assert report == Int8Report.not_stored("it predicts NaN for held-out tiles")
 
 
 def test_tiles_without_an_answer_in_f32_do_not_count(truth, groups, right) -> None:

@@ -163,7 +163,8 @@ def test_load_beside_one_trial_does_not_decide_the_number_of_streams(
     monkeypatch.setattr("napari_cellclass.engine.inference.streams.streams_file", lambda: tmp_path / "streams.json")
     told = {2: iter([1.0, 10.0, 100.0, 10.0]), 1: iter([1.0, 60.0, 60.0, 60.0])}
     monkeypatch.setattr(
-        "napari_cellclass.engine.inference.streams._rate", lambda network, spec, s: next(told[network.streams])
+        "napari_cellclass.engine.inference.streams._tiles_per_second",
+        lambda network, spec, s: next(told[network.streams]),
     )
     model = read_network(good.member("model.xml"), good.member("model.bin"))
     assert fastest_network(model, good.preprocess, TileFormat.of(tiles), 2).streams == 2
@@ -212,7 +213,7 @@ def test_other_answers_on_golden_tiles_are_refused(good: ModelBundle, tmp_path: 
     buffer = io.BytesIO()
     np.savez(buffer, tiles=tiles, prob=prob[:, ::-1])
     changed = rewritten(good, tmp_path / "m.cellclass", golden_npz=buffer.getvalue())
-    with pytest.raises(ModelError, match=r"does not give the answers it gave .*largest difference"):
+    with pytest.raises(ModelError, match=r"does not predict what it predicted .*largest difference"):
         open_engine(changed)
 
 
@@ -243,7 +244,7 @@ def test_a_killed_child_is_one_line_and_no_hang(good: ModelBundle, tiles: NDArra
         engine.predict(tiles)
 
 
-def test_a_child_that_cannot_start_gives_its_last_words(good: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_cannot_start_is_described(good: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "raise SystemError('no room for tensors')"]
     monkeypatch.setattr("napari_cellclass.engine.inference.tensorflow_client.child_command", lambda verb: command)
     with pytest.raises(EngineError, match="SystemError: no room for tensors"):
@@ -277,8 +278,8 @@ def test_a_child_does_not_outlive_its_parent() -> None:
 
 def test_libraries_that_print_do_not_disturb_the_answers() -> None:
     code = (
-        "import os\nfrom napari_cellclass.engine.child.main import _own_stdout\n"
-        "answers = _own_stdout()\nprint('chatter')\nos.write(1, b'deeper chatter')\n"
+        "import os\nfrom napari_cellclass.engine.child.main import _reserve_stdout\n"
+        "answers = _reserve_stdout()\nprint('chatter')\nos.write(1, b'deeper chatter')\n"
         "answers.write(b'answer')\nanswers.flush()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -62,7 +62,7 @@ def test_a_lambda_layer_is_refused(keras_files: Path) -> None:
 
 
 def test_a_layer_that_is_not_of_keras_is_refused(keras_files: Path) -> None:
-    with pytest.raises(ModelError, match=r"Mine, which is no layer of Keras"):
+    with pytest.raises(ModelError, match=r"Mine, which is not a layer of Keras"):
         open_model(keras_files / "custom.keras", ["a", "b"], 255)
 
 
@@ -136,9 +136,9 @@ def test_what_a_file_does_not_say_is_asked_for(keras_files: Path) -> None:
 
 
 def test_a_wrong_number_of_classes_names_both_numbers(keras_files: Path) -> None:
-    with pytest.raises(ModelError, match=r"tells 3 classes apart, but 2 were named \(a, b\)"):
+    with pytest.raises(ModelError, match=r"has 3 classes, but 2 were named \(a, b\)"):
         open_model(keras_files / "plain.keras", ["a", "b"], 255)
-    assert "tells 3 classes apart, but 2" in json.loads((keras_files / "results.json").read_text())["plain"]
+    assert "has 3 classes, but 2" in json.loads((keras_files / "results.json").read_text())["plain"]
 
 
 def test_impossible_answers_are_refused(keras_files: Path) -> None:

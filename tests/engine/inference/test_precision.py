@@ -32,7 +32,7 @@ def test_a_processor_without_fast_instructions_stays_in_f32_and_says_so(monkeypa
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     used, why = choose_precision(model(True), "int8")
     assert used == "f32"
-    assert why.startswith("this processor has no fast instructions for 8-bit whole numbers")
+    assert why.startswith("this processor has no fast int8 instructions")
     assert why.endswith("so the network is run in f32")
 
 

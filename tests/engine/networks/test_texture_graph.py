@@ -44,7 +44,7 @@ def test_texture_is_not_looked_at_where_it_is_off_or_tiles_are_not_standardised(
     with_texture: ModelOf, textured: dict[str, Any], name: str
 ) -> None:
     assert "texture_head" not in with_texture(name).manifest.training
-    assert "looking at texture" not in {entry[0] for entry in textured["runs"][name]["told"]}
+    assert "measuring texture" not in {entry[0] for entry in textured["runs"][name]["told"]}
 
 
 def test_the_same_seed_gives_the_same_weights_with_texture_too(with_texture: ModelOf) -> None:

@@ -192,9 +192,9 @@ def test_training_goes_on_from_a_model_and_says_what_does_not_fit(
     assert open_bundle(again).manifest.training["initial"] == str(first)
     assert open_bundle(again).preprocess == open_bundle(first).preprocess
     for more, text in (
-        ({"input_px": 48}, "takes 24 x 24 px, but the tiles would be brought to 48 x 48; set --input-px 24"),
+        ({"input_px": 48}, "takes 24 x 24 px, but the tiles would be resized to 48 x 48; set --input-px 24"),
         ({"network": "deep"}, "is a network 'compact', but 'deep' is to be trained"),
-        ({"standardise": "none"}, "was trained with --standardise tile, but none is asked for"),
+        ({"standardise": "none"}, "was trained with --standardise tile, but none is requested"),
         ({"normalisation": "percentiles"}, "takes grey values 0 to 255 as 0 to 1, but percentiles 0.2 to 99.8"),
         ({"range": "0:99"}, "takes grey values 0 to 255 as 0 to 1, but grey values 0 to 99"),
     ):

@@ -591,7 +591,7 @@ def test_int8_is_offered_used_and_told_where_it_is_not(
     assert "Warning" not in classify.message.text()
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     assert used() == "f32"
-    assert "Warning: this processor has no fast instructions for 8-bit" in classify.message.text()
+    assert "Warning: this processor has no fast int8 instructions" in classify.message.text()
     classify.tiles["engine"].value = "tensorflow"
     click(qtbot, classify.run_button)
     qtbot.waitUntil(lambda: "drop one of them" in classify.message.text())

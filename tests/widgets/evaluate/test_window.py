@@ -112,7 +112,7 @@ def test_int8_is_judged_where_it_is_asked_for_and_told_where_it_is_not_used(
     assert evaluate.results.shown.evaluation.precision == "int8"
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     click(qtbot, evaluate.run_button)
-    assert "this processor has no fast instructions for 8-bit" in ended(qtbot, evaluate)
+    assert "this processor has no fast int8 instructions" in ended(qtbot, evaluate)
     assert evaluate.results.shown.evaluation.precision == "f32"
 
 

@@ -246,13 +246,13 @@ def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     try:
         info = archive.getinfo(name)
         kind: LimitName = "model_text_bytes" if name.endswith((".json", ".csv", ".npz")) else "model_bytes"
-        if info.file_size > (most := limit(kind)):
+        if info.file_size > (largest := limit(kind)):
             raise ModelError(
-                f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {most:,}; get it from somebody "
-                f"you trust, or raise {limit_variable(kind)}"
+                f"{path} is refused: {name} claims {info.file_size:,} bytes, more than {largest:,}; get it from a "
+                f"trusted source, or raise {limit_variable(kind)}"
             )
         with archive.open(info) as stream:
-            return stream.read(most)
+            return stream.read(largest)
     except KeyError as error:
         raise ModelError(f"{path} is not a complete model: {name} is missing; train again") from error
     except DAMAGED_ZIP as error:

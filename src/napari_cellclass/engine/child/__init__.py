@@ -1,1 +1,1 @@
-"""The child process itself, which nothing imports."""
+"""The child process that runs TensorFlow; no other package imports it."""

@@ -1,4 +1,4 @@
-"""Turn a ``.keras`` file into a bundle; runs in a child process only, as it imports TensorFlow."""
+"""Convert a ``.keras`` file to a bundle; run in a child process only, as it imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from napari_cellclass.engine.training.export import CHECKED_TILES, check_export,
 
 
 def convert(job: dict[str, Any]) -> None:
-    """Load, check, complete and export one file.
+    """Load, check, complete and export one ``.keras`` file.
 
     Parameters
     ----------
     job
         ``path`` and its ``sha256``, ``classes``, ``rescale``, ``tile_px`` (height, width), ``activation``
-        and ``scales_itself`` as :func:`inspect_keras_file` saw them, and ``out``, the bundle to write.
+        and ``scales_itself`` as :func:`inspect_keras_file` found them, and ``out``, the bundle to write.
 
     Raises
     ------
     ModelError
         Keras cannot load it, or it is not a classifier of such tiles into so many classes.
     EngineError
-        The export answers differently from Keras.
+        The exported network predicts differently from Keras.
     OutputError
         The bundle cannot be written.
     """
@@ -45,7 +45,7 @@ def convert(job: dict[str, Any]) -> None:
     tile = int(job["tile_px"][0]), int(job["tile_px"][1])
     model = _load(path)
     channels = int(model.input_shape[3])
-    sides = [fixed or wanted for fixed, wanted in zip(model.input_shape[1:3], tile, strict=True)]
+    sides = [fixed or given for fixed, given in zip(model.input_shape[1:3], tile, strict=True)]
     spec = PreprocessSpec(channels=channels, input_px=(sides[0], sides[1]), high=job["rescale"])
     raw = _random_tiles((*tile, channels), job["rescale"], job["scales_itself"])
     x = spec.apply(raw)
@@ -72,18 +72,18 @@ def convert(job: dict[str, Any]) -> None:
 
 
 def _load(path: Path) -> Any:
-    read_checked_config(path)  # again: the file may have been exchanged since the parent looked
+    read_checked_config(path)  # again: the file may have been replaced since the parent process checked it
     check_weights(path)
     keras = import_keras()
     try:
         return keras.models.load_model(path, safe_mode=True, compile=False)
-    except Exception as error:  # Keras raises what its layers raise
+    except Exception as error:  # layers raise errors of any type
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"{path} cannot be loaded by Keras {keras.__version__}: {reason}; save it again") from error
 
 
 def _random_tiles(shape: tuple[int, int, int], rescale: float, scales_itself: bool) -> NDArray[Any]:
-    """Make seeded tiles of noise at various brightness, in the grey values that the model is meant for."""
+    """Return seeded tiles of noise of various brightness, in the grey-value range of the model."""
     rng = np.random.default_rng(0)
     count = max(8, min(CHECKED_TILES, (128 << 20) // (4 * shape[0] * shape[1] * shape[2])))
     high = 255.0 if scales_itself and rescale == 1 else rescale
@@ -95,31 +95,31 @@ def _random_tiles(shape: tuple[int, int, int], rescale: float, scales_itself: bo
 def _with_softmax(
     path: Path, model: Any, x: NDArray[np.float32], names: tuple[str, ...], activation: str | None
 ) -> tuple[Any, list[str]]:
-    """Complete a network so that it takes ``x`` and gives one probability per class.
+    """Complete a network so that it takes ``x`` and predicts one probability per class.
 
     Returns
     -------
     keras.Model
         The model, or one around it.
     list of str
-        What was added.
+        Descriptions of what was added.
     """
     keras = import_keras()
-    answers = _probe(path, model, x)
-    outputs = answers.shape[1]
+    prob = _predict(path, model, x)
+    outputs = prob.shape[1]
     needed = 2 if outputs == 1 else outputs
     if needed != len(names):
         raise ModelError(class_count_mismatch(path, needed, names))
-    bounded = bool(((answers >= 0) & (answers <= 1)).all())
+    bounded = bool(((prob >= 0) & (prob <= 1)).all())
     added, layers = [], []
     if outputs == 1:
         if not bounded or activation not in {"sigmoid", None}:
-            raise ModelError(f"{path} has one output that is no probability; end it with a softmax over its classes")
-        layers, added = [_two_classes(keras)], ["two classes of one sigmoid"]
-    elif not bounded or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
+            raise ModelError(f"{path} has one output that is not a probability; end it with a softmax over its classes")
+        layers, added = [_two_classes_layer(keras)], ["two classes of one sigmoid"]
+    elif not bounded or not np.allclose(prob.sum(axis=1), 1, atol=1e-3):
         if activation == "sigmoid" or (activation is None and bounded):
             raise ModelError(
-                f"{path} gives each class a probability of its own (sigmoid), so that several can be true at once; "
+                f"{path} predicts an independent probability per class (sigmoid, multi-label); "
                 "end it with a softmax over its classes"
             )
         layers, added = [keras.layers.Softmax(name="added_softmax")], ["softmax"]
@@ -131,27 +131,27 @@ def _with_softmax(
     out = model(inputs, training=False)
     for layer in layers:
         out = layer(out)
-    whole = keras.Model(inputs, out, name=model.name + "_completed")
+    completed = keras.Model(inputs, out, name=model.name + "_completed")
     if outputs == 1:
-        # p becomes (1 - p, p): the second class is the one whose probability the network gives.
+        # p becomes (1 - p, p): the network's output is the probability of the second class.
         layers[0].set_weights([np.array([[-1.0, 1.0]], np.float32), np.array([1.0, 0.0], np.float32)])
-    return whole, added
+    return completed, added
 
 
-def _two_classes(keras: Any) -> Any:
+def _two_classes_layer(keras: Any) -> Any:
     return keras.layers.Dense(2, name="added_two_classes", trainable=False, dtype="float32")
 
 
-def _probe(path: Path, model: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _predict(path: Path, model: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
-        answers = predictor(model)(x[:16])
-    except Exception as error:  # layers raise anything where a shape does not fit
+        outputs = predictor(model)(x[:16])
+    except Exception as error:  # layers raise errors of any type where a shape does not fit
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
             f"{path} cannot take tiles of {x.shape[2]} x {x.shape[1]} px and {x.shape[3]} channel(s): {reason}"
         ) from error
-    if answers.ndim != 2:
-        raise ModelError(f"{path} gives {answers.shape[1:]} per tile; a classifier gives one row, a number per class")
-    if not np.isfinite(answers).all():
-        raise ModelError(f"{path} answers NaN or infinity to ordinary tiles; check its weights and --rescale")
-    return answers
+    if outputs.ndim != 2:
+        raise ModelError(f"{path} outputs {outputs.shape[1:]} per tile; a classifier outputs one value per class")
+    if not np.isfinite(outputs).all():
+        raise ModelError(f"{path} predicts NaN or infinity for ordinary tiles; check its weights and --rescale")
+    return outputs

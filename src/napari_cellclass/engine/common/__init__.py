@@ -1,1 +1,1 @@
-"""Import of the heavy libraries, the parent process, checks of raw tiles."""
+"""Import of the heavy libraries, messages from the parent process, checks of raw tiles."""

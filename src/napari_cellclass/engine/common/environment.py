@@ -1,4 +1,4 @@
-"""The heavy libraries are imported here only: quietly, and without reporting to anybody."""
+"""Import of the heavy libraries, in this module only: without their messages and telemetry."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from napari_cellclass.core.common.errors import EngineError
 
 _TELEMETRY = "openvino_telemetry"
 NNCF_MISSING = '--precision int8 needs NNCF; install it with pip install "napari-cellclass[int8]"'
-# What Keras imports for wrappers and pictures that are not ours, where it is there: a fifth of the time it takes.
+# Keras imports these, where installed, for features that are not used here: a fifth of its import time.
 _NOT_NEEDED = ("sklearn", "matplotlib.pyplot")
 
 
 def configure_tensorflow() -> None:
-    """Set what TensorFlow and Keras read from the environment; call it before either is imported."""
+    """Set the environment variables of TensorFlow and Keras; call it before either is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A viewer and other processes want a part of the GPU's memory too.
+    # The viewer and other processes need GPU memory, too.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    # Left to itself TensorFlow uses oneDNN on some processors only; training is two to four times as fast with it.
+    # By default TensorFlow uses oneDNN on some processors only; training is two to four times as fast with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 @contextlib.contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Drop what C++ libraries write to file descriptor 2; Python's exceptions pass unharmed."""
+    """Discard what C++ libraries write to file descriptor 2; Python exceptions are unaffected."""
     sys.stderr and sys.stderr.flush()
     try:
         saved = os.dup(2)
@@ -49,8 +49,8 @@ def suppress_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hidden(names: tuple[str, ...]) -> Iterator[None]:
-    """Let modules that are not imported yet seem to be missing."""
+def _hide_modules(names: tuple[str, ...]) -> Iterator[None]:
+    """Make modules that are not imported yet appear to be missing."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
@@ -61,7 +61,7 @@ def _hidden(names: tuple[str, ...]) -> Iterator[None]:
 
 
 def import_keras() -> Any:
-    """Import Keras on TensorFlow, as quietly as it can be made.
+    """Import Keras on TensorFlow, without their messages.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def import_keras() -> Any:
         Keras runs on another backend in this process already.
     """
     configure_tensorflow()
-    # TensorFlow tells of its CPU features before it has read its log level.
-    with suppress_stderr(), _hidden(_NOT_NEEDED):
+    # TensorFlow logs its CPU features before it has read its log level.
+    with suppress_stderr(), _hide_modules(_NOT_NEEDED):
         import keras
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")
@@ -78,17 +78,17 @@ def import_keras() -> Any:
         raise EngineError(
             f"Keras runs on {keras.backend.backend()!r} in this process; set KERAS_BACKEND=tensorflow and start again"
         )
-    # The user's ~/.keras/keras.json may say otherwise.
+    # The user's ~/.keras/keras.json may have other defaults.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
-    # GPUs would otherwise multiply with ten bits, and no longer agree with CPUs.
+    # GPUs would otherwise multiply with 10-bit mantissas, and their predictions would differ from those of CPUs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return keras
 
 
 def set_tensorflow_threads(count: int) -> None:
-    """Let TensorFlow use so many threads in this process; call it before anything is computed."""
+    """Set the number of threads that TensorFlow uses in this process; call it before anything is computed."""
     import_keras()
     import tensorflow as tf
 
@@ -99,14 +99,14 @@ def set_tensorflow_threads(count: int) -> None:
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
-    OpenVINO tells a web analytics service of every import and every conversion, from a process that it
-    forks, unless the user has opted out or the optional package ``openvino-telemetry`` is missing. So it
-    is made to be missing: OpenVINO then uses its own stub, in this process and for good. Where somebody
-    else has imported OpenVINO before, that is left as it is.
+    OpenVINO reports every import and every conversion to a web analytics service, from a process that it
+    forks, unless the user has opted out or the optional package ``openvino-telemetry`` is missing. So that
+    package is made to appear missing: OpenVINO then uses its own stub in this process. If OpenVINO has been
+    imported before, nothing is changed.
     """
     if "openvino" not in sys.modules and sys.modules.get(_TELEMETRY) is None:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-    # Its scheduler would tell standard error of a container that hides the processor's layout.
+    # Its scheduler would otherwise warn on standard error in a container that hides the processor's topology.
     os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
     import openvino
 
@@ -114,10 +114,9 @@ def import_openvino() -> Any:
 
 
 def import_nncf() -> Any:
-    """Import NNCF without its telemetry, and keep it from telling standard output of its work.
+    """Import NNCF without its telemetry and its messages on standard output.
 
-    It tells the same service of every network that is quantised, unless that package is missing; then it uses a
-    stub, for good.
+    It reports every quantised network to the same service as OpenVINO, unless that package is missing.
 
     Raises
     ------

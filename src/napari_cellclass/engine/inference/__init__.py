@@ -1,1 +1,1 @@
-"""OpenVINO in this process, TensorFlow in a child process; precision; import of Keras files."""
+"""Engines (OpenVINO in this process, TensorFlow in a child process), their precision, and import of Keras files."""

@@ -1,4 +1,4 @@
-"""What runs a network: OpenVINO in this process, or TensorFlow in a child process."""
+"""Engines that run a network: OpenVINO in this process, or TensorFlow in a child process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from napari_cellclass.engine.common.tile_input import TOLERANCE, check_tiles, la
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, read_network
 from napari_cellclass.engine.inference.streams import fastest_network
 
-_KINDS_KEPT = 4  # sizes and dtypes of tiles that stay compiled
+_MAX_COMPILED = 4  # tile formats for which the network stays compiled
 INT8_TOLERANCE = 0.02
-"""The same of a network in 8-bit whole numbers. Sums of these are exact on every processor, but a value in float32 that
-lies between two of them may be rounded up by one and down by another: where tiles differed by 1e-5 of their range,
-answers did by up to 0.018; where processors differed, by 1e-7."""
+"""The same for an int8 network. Integer sums are exact on every processor, but a float32 value between two integers may
+be rounded up by one processor and down by another: tiles that differed by 1e-5 of their range changed probabilities by
+up to 0.018; other processors by 1e-7."""
 
 
 class Engine(Protocol):
@@ -37,15 +37,15 @@ class Engine(Protocol):
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Classify raw tiles.
 
-        A tile's answer does not depend, to the last bit, on which tiles it is sent with. Threads may
-        share an engine.
+        A tile's prediction does not depend, to the last bit, on the other tiles of the call. Threads may share
+        an engine.
 
         Parameters
         ----------
         tiles
             Shape (n, h, w, C) in the images' own dtype; n may be 0.
         levels
-            What :func:`napari_cellclass.core.tiles.preprocess.field_levels` gave for their field.
+            Result of :func:`napari_cellclass.core.tiles.preprocess.field_levels` for their field.
 
         Returns
         -------
@@ -61,10 +61,10 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Free what the engine holds; more than once does no harm."""
+        """Release the engine's resources; it may be called more than once."""
 
     def __enter__(self) -> Self:
-        """Give the engine itself."""
+        """Return the engine itself."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -75,7 +75,7 @@ class Engine(Protocol):
 def open_engine(
     bundle: ModelBundle, engine: EngineName = "auto", threads: int | None = None, precision: PrecisionName = "f32"
 ) -> Engine:
-    """Load a model and check that it still gives the answers that it gave when it was trained.
+    """Load a model and check that its predictions are still those made when it was trained.
 
     Parameters
     ----------
@@ -84,20 +84,20 @@ def open_engine(
     engine
         ``"openvino"`` runs in this process, ``"tensorflow"`` in a child; ``"auto"`` is OpenVINO.
     threads
-        CPU threads, None for as many as there are cores.
+        CPU threads; None for the number of cores.
     precision
-        What :func:`~napari_cellclass.engine.inference.precision.choose_precision` has settled.
+        Result of :func:`~napari_cellclass.engine.inference.precision.choose_precision`.
 
     Raises
     ------
     ModelError
-        The model is damaged, or answers differently on its golden tiles.
+        The model is damaged, or its predictions for its golden tiles have changed.
     EngineError
         The child process could not be started.
     """
     opened: Engine
     if engine == "tensorflow" and precision == "int8":
-        raise ParamsError("TensorFlow runs no int8 network; use --engine openvino, or --precision f32")
+        raise ParamsError("TensorFlow cannot run an int8 network; use --engine openvino, or --precision f32")
     if engine == "tensorflow":
         from napari_cellclass.engine.inference.tensorflow_client import TensorFlowEngine
 
@@ -113,12 +113,12 @@ def open_engine(
 
 
 def check_golden(bundle: ModelBundle, engine: Engine) -> float:
-    """Replay a model's golden tiles; give the largest difference of an answer.
+    """Classify a model's golden tiles, and return the largest difference of a probability from training.
 
     Raises
     ------
     ModelError
-        An answer differs by more than ``TOLERANCE``, in 8-bit numbers ``INT8_TOLERANCE``, from the one stored at
+        A probability differs by more than ``TOLERANCE``, or in int8 ``INT8_TOLERANCE``, from the one stored at
         training.
     """
     tiles, expected = bundle.golden
@@ -132,7 +132,7 @@ def check_golden(bundle: ModelBundle, engine: Engine) -> float:
     difference = largest_difference(engine.predict(tiles, bundle.preprocess.identity_levels), expected)
     if not difference <= (INT8_TOLERANCE if int8 else TOLERANCE):
         raise ModelError(
-            f"{bundle.path} does not give the answers it gave when it was trained (largest difference "
+            f"{bundle.path} does not predict what it predicted when it was trained (largest difference "
             f"{difference:.2g}); get a fresh copy, train again, or try "
             f"{'--precision f32' if int8 else 'another --engine'}"
         )
@@ -140,7 +140,7 @@ def check_golden(bundle: ModelBundle, engine: Engine) -> float:
 
 
 class OpenVinoEngine:
-    """A model in this process; the GIL is free while it computes."""
+    """A model that runs in this process on OpenVINO; the GIL is released while it computes."""
 
     name = "openvino"
 
@@ -165,19 +165,19 @@ class OpenVinoEngine:
             return np.zeros((0, self._classes), np.float32)
         return self._network(TileFormat.of(tiles))(tiles, levels)
 
-    def _network(self, kind: TileFormat) -> OpenVinoNetwork:
+    def _network(self, tile_format: TileFormat) -> OpenVinoNetwork:
         with self._lock:
             if self._compiled is None:
                 raise EngineError(f"the engine of {self._path} is closed; open the model again")
-            if kind not in self._compiled:
-                if len(self._compiled) == _KINDS_KEPT:
+            if tile_format not in self._compiled:
+                if len(self._compiled) == _MAX_COMPILED:
                     self._compiled.pop(next(iter(self._compiled)))
-                self._compiled[kind] = self._compile(kind)
-            return self._compiled[kind]
+                self._compiled[tile_format] = self._compile(tile_format)
+            return self._compiled[tile_format]
 
-    def _compile(self, kind: TileFormat) -> OpenVinoNetwork:
+    def _compile(self, tile_format: TileFormat) -> OpenVinoNetwork:
         try:
-            network = fastest_network(self._model, self._spec, kind, self._threads)
+            network = fastest_network(self._model, self._spec, tile_format, self._threads)
         except RuntimeError as error:
             raise self._unloadable(error) from error
         if network.outputs != self._classes:
@@ -192,7 +192,7 @@ class OpenVinoEngine:
         return ModelError(f"{self._path} cannot be loaded by OpenVINO ({reason}); get a fresh copy or train again")
 
     def close(self) -> None:
-        """Free the network."""
+        """Release the network."""
         with self._lock:
             self._compiled = None
 

@@ -1,4 +1,4 @@
-"""Plain ``.keras`` files: converted once, in a child process, and kept in the user's cache."""
+"""Plain ``.keras`` files: converted once, in a child process, and stored in the user's cache."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from napari_cellclass.engine.networks.config_check import SUFFIX, KerasFileInfo,
 
 __all__ = ["KerasDetailsError", "KerasFileInfo", "convert_keras", "inspect_keras_file", "open_model"]
 
-# To be raised when convert.py changes what it writes.
+# Increase it when convert.py changes what it writes.
 _CONVERSION = 1
 
 
 class KerasDetailsError(ModelError):
-    """A ``.keras`` file does not tell its class names or its grey-value range.
+    """A ``.keras`` file lacks its class names or its grey-value range.
 
     Attributes
     ----------
     info
-        What the file does tell, for a dialog that asks for the rest.
+        The details that the file does contain, for a dialog that asks for the rest.
     """
 
     def __init__(self, message: str, info: KerasFileInfo) -> None:
@@ -43,25 +43,25 @@ def open_model(
     rescale: float | None = None,
     tile_px: int | tuple[int, int] | None = None,
 ) -> ModelBundle:
-    """Open a ``.cellclass`` model, or a ``.keras`` file that is converted first.
+    """Open a ``.cellclass`` model, or convert a ``.keras`` file and open the result.
 
     Parameters
     ----------
     path
         The file.
     classes
-        Names in the order of a ``.keras`` file's outputs.
+        Class names in the order of a ``.keras`` file's outputs.
     rescale
-        Grey value that a ``.keras`` file expects as 1; not needed where it scales by itself.
+        Grey value that a ``.keras`` file expects as 1; not needed where the network rescales grey values itself.
     tile_px
-        Side or (height, width) of the tiles, for a ``.keras`` file that takes any.
+        Side or (height, width) of the tiles in px, for a ``.keras`` file that takes any size.
 
     Raises
     ------
     KerasDetailsError
         A ``.keras`` file, and ``classes`` or ``rescale`` is missing.
     ModelError
-        No such file, damaged, refused, or of another kind.
+        The file is missing, damaged, refused, or not a model.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -77,14 +77,14 @@ def open_model(
         needed.append("--rescale with the grey value that it expects as 1, e.g. 255")
     if classes is None or rescale is None:
         count = "" if info.classes is None else f" for its {info.classes} classes"
-        raise KerasDetailsError(f"{path} does not say everything{count}; give {' and '.join(needed)}", info)
+        raise KerasDetailsError(f"{path} lacks details{count}; give {' and '.join(needed)}", info)
     return convert_keras(path, classes, rescale, tile_px)
 
 
 def convert_keras(
     path: Path, classes: Sequence[str], rescale: float, tile_px: int | tuple[int, int] | None = None
 ) -> ModelBundle:
-    """Convert a ``.keras`` file to a bundle, or open the bundle that was made of it before.
+    """Convert a ``.keras`` file to a bundle, or open the bundle of an earlier conversion.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def convert_keras(
     ModelError
         The file is refused, or does not fit ``classes`` or ``tile_px``.
     ParamsError
-        ``rescale`` is not positive, or the names are no class names.
+        ``rescale`` is not positive, or a class name is invalid.
     EngineError
         The conversion failed.
     OutputError
@@ -112,15 +112,15 @@ def convert_keras(
     options = {"classes": names, "rescale": float(rescale), "tile_px": tile}
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    made = _cache(path, digest, options)
-    if made.is_file():
+    converted = _cached_path(path, digest, options)
+    if converted.is_file():
         try:
-            return open_bundle(made)
+            return open_bundle(converted)
         except ModelError:
-            made.unlink(missing_ok=True)  # damaged, or of another version: make it anew
-    job = {**options, "path": str(path.absolute()), "sha256": digest, "out": str(made)}
+            converted.unlink(missing_ok=True)  # damaged, or of another version: convert again
+    job = {**options, "path": str(path.absolute()), "sha256": digest, "out": str(converted)}
     run_child("convert", {**job, "activation": info.activation, "scales_itself": info.has_rescaling})
-    return open_bundle(made)
+    return open_bundle(converted)
 
 
 def _tile(info: KerasFileInfo, tile_px: tuple[int, int] | None) -> tuple[int, int]:
@@ -128,7 +128,7 @@ def _tile(info: KerasFileInfo, tile_px: tuple[int, int] | None) -> tuple[int, in
         height, width, _ = info.input_shape
         if height is None or width is None:
             raise ModelError(
-                f"{info.path} takes tiles of any size; say which, or save it with an input of one size, e.g. "
+                f"{info.path} takes tiles of any size; choose one with --tile-px, or save it with a fixed input, e.g. "
                 f"keras.Input((128, 128, {info.input_shape[2]}))"
             )
         return height, width
@@ -137,8 +137,8 @@ def _tile(info: KerasFileInfo, tile_px: tuple[int, int] | None) -> tuple[int, in
     return tile_px
 
 
-def _cache(path: Path, digest: str, options: dict[str, object]) -> Path:
-    """Give the place of a converted file; other options or another Keras give another place."""
+def _cached_path(path: Path, digest: str, options: dict[str, object]) -> Path:
+    """Return the path of a converted file in the cache, which depends on the options and library versions."""
     key = json.dumps([digest, options, _CONVERSION, version("keras"), version("openvino")], sort_keys=True)
     folder = Path(platformdirs.user_cache_dir("napari-cellclass", appauthor=False)) / "models"
     return folder / f"{path.stem[:60]}-{hashlib.sha256(key.encode()).hexdigest()[:24]}{BUNDLE_SUFFIX}"

@@ -1,4 +1,4 @@
-"""A network compiled by OpenVINO for raw tiles: grey values go in, and what is done to them is part of the graph."""
+"""A network compiled by OpenVINO for raw tiles: preprocessing of grey values is part of the graph."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from napari_cellclass.core.tiles.preprocess import PreprocessSpec, resize_weight
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.common.tile_input import is_finite
 
-# What OpenVINO takes as it is; other dtypes are brought to float32 first.
+# Dtypes that OpenVINO takes; others are converted to float32 first.
 _NATIVE = {"uint8": "u8", "uint16": "u16", "int16": "i16", "float32": "f32"}
-# One large tile fills a core's cache; small ones share the cost of a call.
+# One large tile fills a core's cache; small ones share the overhead of a call.
 _BATCH_PIXELS, _LARGEST_BATCH = 128 * 128, 8
 _REQUESTS, _REQUEST_BYTES = 16, 16 << 20
 
 
 @functools.cache
 def openvino_core() -> Any:
-    """Give OpenVINO's one core."""
+    """Return OpenVINO's runtime core, created once."""
     return import_openvino().Core()
 
 
 def cpu_count() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -40,33 +40,33 @@ def read_network(xml: bytes, weights: bytes) -> Any:
     Raises
     ------
     RuntimeError
-        OpenVINO cannot.
+        OpenVINO cannot read them.
     """
     return openvino_core().read_model(xml, weights)
 
 
 @dataclass(frozen=True)
 class TileFormat:
-    """What a network is compiled for: (height, width, channels) of raw tiles and their dtype."""
+    """Format of the raw tiles that a network is compiled for: shape (height, width, channels) and dtype."""
 
     shape: tuple[int, int, int]
     dtype: str
 
     @classmethod
     def of(cls, tiles: NDArray[Any]) -> TileFormat:
-        """Give the kind of tiles (n, h, w, C), float32 where OpenVINO does not take their dtype."""
+        """Return the format of tiles (n, h, w, C), float32 where OpenVINO does not take their dtype."""
         name = tiles.dtype.newbyteorder("=").name
         return cls(tuple(tiles.shape[1:]), name if name in _NATIVE else "float32")
 
 
 def identity_preprocessing(shape: tuple[int, int, int]) -> PreprocessSpec:
-    """Give the way of tiles that are a network's input (H, W, C) already."""
+    """Return the preprocessing of tiles that are network input (H, W, C) already: none."""
     return PreprocessSpec(channels=shape[2], input_px=shape[:2], low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A place in the queue of the compiled network, with its memory as arrays."""
+    """An inference request of the compiled network, with its input and output memory as arrays."""
 
     request: Any
     pixels: NDArray[Any]
@@ -75,21 +75,21 @@ class _Request:
 
 
 class OpenVinoNetwork:
-    """A network compiled for one kind of raw tiles and a fixed batch, in float32; threads may share it.
+    """A network compiled for one tile format and a fixed batch size, in float32; threads may share it.
 
-    A tile's answer does not depend on its place in a batch, on what else is in it, or on the streams.
+    A tile's prediction does not depend on its position in a batch, on the other tiles in it, or on the streams.
 
     Parameters
     ----------
     model
         From :func:`read_network`; it is not changed.
     spec
-        The way from raw tiles to the network.
-    kind
-        The tiles it will be given.
+        Preprocessing from raw tiles to network input.
+    tile_format
+        Format of the tiles to classify.
     threads, streams
-        CPU threads, None for all; how many batches are computed at once, each with its part of the
-        threads, None for as many as there are threads.
+        Number of CPU threads, None for all; number of batches that are computed in parallel, which share
+        the threads equally, None for one per thread.
 
     Raises
     ------
@@ -98,28 +98,35 @@ class OpenVinoNetwork:
     """
 
     def __init__(
-        self, model: Any, spec: PreprocessSpec, kind: TileFormat, threads: int | None = None, streams: int | None = None
+        self,
+        model: Any,
+        spec: PreprocessSpec,
+        tile_format: TileFormat,
+        threads: int | None = None,
+        streams: int | None = None,
     ) -> None:
-        self._spec, self.kind = spec, kind
+        self._spec, self.tile_format = spec, tile_format
         self.batch = int(np.clip(_BATCH_PIXELS // (spec.input_px[0] * spec.input_px[1]), 1, _LARGEST_BATCH))
         threads = threads or cpu_count()
         self.streams = min(streams or threads, threads)
-        # CPUs with bfloat16 units would otherwise be free to compute with three digits.
+        # CPUs with bfloat16 units could otherwise compute with three digits.
         settings = {
             "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": self.streams, "INFERENCE_NUM_THREADS": threads,
-            # Else each process pins its threads, and all processes to the same, first cores.
+            # Otherwise each process pins its threads, all of them to the same, first cores.
             "ENABLE_CPU_PINNING": False,
         }  # fmt: skip
-        compiled = openvino_core().compile_model(with_preprocessing(model, spec, kind, self.batch), "CPU", settings)
+        compiled = openvino_core().compile_model(
+            with_preprocessing(model, spec, tile_format, self.batch), "CPU", settings
+        )
         self.outputs = int(compiled.output(0).shape[-1])
         self._free: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        # At least two a stream, so that none waits for Python; more, so that it is seldom woken, while they are small.
-        tiles_bytes = self.batch * int(np.prod(kind.shape)) * np.dtype(kind.dtype).itemsize
-        for _ in range(max(2 * self.streams, min(_REQUESTS // self.batch, _REQUEST_BYTES // tiles_bytes))):
+        # At least two per stream, so that none waits for Python; more, for fewer wake-ups, while they are small.
+        batch_bytes = self.batch * int(np.prod(tile_format.shape)) * np.dtype(tile_format.dtype).itemsize
+        for _ in range(max(2 * self.streams, min(_REQUESTS // self.batch, _REQUEST_BYTES // batch_bytes))):
             self._free.put(_request(compiled))
 
     def __call__(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
-        """Map raw tiles (n, h, w, C) of the network's kind to probabilities (n, K).
+        """Map raw tiles (n, h, w, C) in the network's format to probabilities (n, K).
 
         A row of NaN where a tile holds NaN or infinite pixels; for ``levels`` see
         :func:`napari_cellclass.core.tiles.preprocess.field_levels`.
@@ -130,27 +137,27 @@ class OpenVinoNetwork:
         self._spec.check_levels(levels)
         if self._spec.percentiles is None:
             levels = np.tile([self._spec.low, self._spec.high], (self._spec.channels, 1))
-        good = np.flatnonzero(is_finite(tiles))
+        finite = np.flatnonzero(is_finite(tiles))
         running: deque[tuple[_Request, NDArray[np.int64]]] = deque()
         try:
-            for start in range(0, len(good), self.batch):
-                places = good[start : start + self.batch]
+            for start in range(0, len(finite), self.batch):
+                indices = finite[start : start + self.batch]
                 one = self._next_free(running, prob)
-                for slot, place in enumerate(places.tolist()):
-                    np.copyto(one.pixels[slot], tiles[place], casting="unsafe")
+                for slot, index in enumerate(indices.tolist()):
+                    np.copyto(one.pixels[slot], tiles[index], casting="unsafe")
                 for memory, values in zip(one.levels, _level_inputs(levels) if one.levels else (), strict=True):
                     memory[...] = values
-                running.append((one, places))
+                running.append((one, indices))
                 one.request.start_async()
         finally:
-            running.reverse()  # once the last has ended, the others have too: one awakening instead of many
+            running.reverse()  # once the last has ended, the others have, too: one wake-up instead of many
             while running:
                 self._collect(running, prob)
         prob[~np.isfinite(prob).all(axis=1)] = np.nan
         return prob
 
     def _next_free(self, running: deque[tuple[_Request, NDArray[np.int64]]], prob: NDArray[np.float32]) -> _Request:
-        """Take a free request; where other threads have none to spare, wait for the oldest of one's own."""
+        """Return a free request; where other threads hold all of them, wait for the oldest of this call."""
         while True:
             try:
                 return self._free.get(block=not running)
@@ -158,10 +165,10 @@ class OpenVinoNetwork:
                 self._collect(running, prob)
 
     def _collect(self, running: deque[tuple[_Request, NDArray[np.int64]]], prob: NDArray[np.float32]) -> None:
-        one, places = running.popleft()
+        one, indices = running.popleft()
         try:
             one.request.wait()
-            prob[places] = one.prob[: len(places)]
+            prob[indices] = one.prob[: len(indices)]
         finally:
             self._free.put(one)
 
@@ -170,46 +177,46 @@ def _request(compiled: Any) -> _Request:
     request = compiled.create_infer_request()
     memory = [request.get_input_tensor(i).data for i in range(len(compiled.inputs))]
     for array in memory:
-        array[...] = 0  # places that no tile has filled yet
+        array[...] = 0  # slots that no tile has filled yet
     return _Request(request, memory[0], tuple(memory[1:]), request.get_output_tensor(0).data)
 
 
 def _level_inputs(levels: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], ...]:
-    """Give a field's levels as the graph takes them: low, what float32 leaves of it, and 1 / (high - low)."""
+    """Return a field's levels as inputs of the graph: low, its rounding residual in float32, and 1 / (high - low)."""
     assert levels is not None
     low, high = levels.T
-    rest = low - low.astype(np.float32)
-    return low, rest, 1.0 / (high - low)
+    residual = low - low.astype(np.float32)
+    return low, residual, 1.0 / (high - low)
 
 
-def with_preprocessing(model: Any, spec: PreprocessSpec, kind: TileFormat, batch: int) -> Any:
-    """Put what :class:`PreprocessSpec` does to a tile before a network.
+def with_preprocessing(model: Any, spec: PreprocessSpec, tile_format: TileFormat, batch: int) -> Any:
+    """Prepend the steps of a :class:`PreprocessSpec` to a network.
 
     Parameters
     ----------
     model
         Takes float32 (n, H, W, C); it is not changed.
-    spec, kind, batch
+    spec, tile_format, batch
         As for :class:`OpenVinoNetwork`.
 
     Returns
     -------
     openvino.Model
-        Takes tiles (batch, h, w, C) and, unless black is 0, the three arrays of the levels (C,).
+        It takes tiles (batch, h, w, C) and, unless black is 0, the three arrays of the levels (C,).
     """
     ov = import_openvino()
     import openvino.opset13 as op
 
     model = model.clone()
-    height, width, channels = kind.shape
+    height, width, channels = tile_format.shape
     model.reshape([batch, *spec.input_px, channels])
-    raw = op.parameter([batch, *kind.shape], getattr(ov.Type, _NATIVE[kind.dtype]), name="raw")
+    raw = op.parameter([batch, *tile_format.shape], getattr(ov.Type, _NATIVE[tile_format.dtype]), name="raw")
     inputs = [raw]
     x = op.convert(raw, "f32")
     if spec.percentiles is not None or spec.low:
-        # As inputs, since of two constants OpenVINO would make x * scale - low * scale, which rounds large numbers.
+        # Inputs, not constants: OpenVINO would fold those into x * scale - low * scale, which rounds large numbers.
         inputs += [op.parameter([channels], ov.Type.f32, name=name) for name in ("low", "rest", "scale")]
-        # Twice, as 16-bit differences of large offsets would lose digits in float32.
+        # In two steps, as 16-bit differences of large offsets would lose digits in float32.
         x = op.multiply(op.subtract(op.subtract(x, inputs[1]), inputs[2]), inputs[3])
     else:
         x = op.multiply(x, np.float32(1.0 / spec.high))
@@ -226,8 +233,8 @@ def with_preprocessing(model: Any, spec: PreprocessSpec, kind: TileFormat, batch
 def _resized(op: Any, x: Any, before: int, after: int, axis: int) -> Any:
     """Resize (n, C, h, w) along an axis by the weights of :func:`resize_weights`.
 
-    Shrinking by a whole number is the same filter at every place, so a convolution: at the borders its sum
-    lacks what lies outside, and is divided by the weights that are left.
+    Shrinking by an integer factor is the same filter at every position, so a convolution: at the borders its sum
+    lacks what lies outside, and is divided by the sum of the remaining weights.
     """
     if before == after:
         return x
@@ -238,10 +245,10 @@ def _resized(op: Any, x: Any, before: int, after: int, axis: int) -> Any:
     count, reach = (2 * ratio, ratio // 2) if ratio % 2 == 0 else (2 * ratio - 1, ratio // 2)
     triangle = 1.0 - np.abs(np.arange(count) - (count - 1) / 2) / ratio
     inside = np.pad(np.ones(before), reach)
-    share = np.array([inside[i * ratio : i * ratio + count] @ triangle for i in range(after)])
+    coverage = np.array([inside[i * ratio : i * ratio + count] @ triangle for i in range(after)])
     channels = int(x.output(0).shape[1])
     line = [1, 1, 1, -1, 1] if axis == 2 else [1, 1, 1, 1, -1]
     kernel = np.repeat(triangle.reshape(line), channels, axis=0).astype(np.float32)
     stride, pads = ([ratio, 1], [reach, 0]) if axis == 2 else ([1, ratio], [0, reach])
     x = op.group_convolution(x, op.constant(kernel), stride, pads, pads, [1, 1])
-    return op.multiply(x, op.constant((1 / share).astype(np.float32).reshape(line[1:])))
+    return op.multiply(x, op.constant((1 / coverage).astype(np.float32).reshape(line[1:])))

@@ -1,4 +1,4 @@
-"""In which precision a network is run: what was asked for, what the model holds, and what the processor is made for."""
+"""Precision in which a network is run: by the request, the networks of the model, and the processor."""
 
 from __future__ import annotations
 
@@ -14,69 +14,69 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 
 FAST_INT8_VARIABLE = "NAPARI_CELLCLASS_FAST_INT8"
-"""Environment variable, 1 or 0, that says so of a processor that cannot be asked."""
-# As Linux and as NumPy call them: VNNI and AMX of x86, the dot products of ARM.
+"""Environment variable, 1 or 0, for a processor whose int8 instructions cannot be detected."""
+# Names in Linux and in NumPy: VNNI and AMX of x86, the dot products of ARM.
 _LINUX = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 _NUMPY = ("AVX512VNNI", "ASIMDDP")
 
 
 def has_fast_int8() -> bool:
-    """Tell whether the processor has instructions that multiply and add 8-bit whole numbers in one go.
+    """Return whether the processor has instructions that multiply and add 8-bit integers in one step.
 
-    Without them a network in such numbers gives the same answers, but is hardly faster.
+    Without them an int8 network makes the same predictions, but is hardly faster.
     """
-    told = os.environ.get(FAST_INT8_VARIABLE, "").strip()
-    if told not in ("", "0", "1"):
-        raise ParamsError(f"{FAST_INT8_VARIABLE} is {told[:40]!r}; set it to 1 or 0, or not at all")
-    return told == "1" if told else _has_instructions()
+    setting = os.environ.get(FAST_INT8_VARIABLE, "").strip()
+    if setting not in ("", "0", "1"):
+        raise ParamsError(f"{FAST_INT8_VARIABLE} is {setting[:40]!r}; set it to 1 or 0, or not at all")
+    return setting == "1" if setting else _has_instructions()
 
 
 @functools.cache
 def _has_instructions() -> bool:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            words = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-            return not _LINUX.isdisjoint(words)
+            flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+            return not _LINUX.isdisjoint(flags)
     with contextlib.suppress(
         ImportError, AttributeError
-    ):  # the one library at hand that has asked; it has no public name for it
+    ):  # NumPy detects the features, but has no public name for them
         features = import_module("numpy._core._multiarray_umath").__cpu_features__
         return any(features.get(name, False) for name in _NUMPY)
     return False
 
 
 def slow_int8_reason() -> str:
-    """Say that the processor has no such instructions; empty where it has."""
+    """Return the reason why int8 is slow here: no such instructions; empty where the processor has them."""
     if has_fast_int8():
         return ""
-    return "this processor has no fast instructions for 8-bit whole numbers (VNNI, AMX or dot product)"
+    return "this processor has no fast int8 instructions (VNNI, AMX or dot product)"
 
 
 def choose_precision(
-    bundle: ModelBundle, asked: PrecisionName, engine: EngineName = "auto"
+    bundle: ModelBundle, requested: PrecisionName, engine: EngineName = "auto"
 ) -> tuple[PrecisionName, str]:
-    """Settle the precision of a run.
+    """Choose the precision of a run.
 
     Parameters
     ----------
-    bundle, asked, engine
-        The model, and what was asked for.
+    bundle, requested, engine
+        The model, and the requested precision and engine.
 
     Returns
     -------
     str
         ``"f32"`` or ``"int8"``.
     str
-        Why it is not what was asked for, a sentence to be told; else empty.
+        Warning why it is not the requested one; else empty.
 
     Raises
     ------
     ParamsError
-        TensorFlow was asked for too, which runs no such network.
+        Int8 was requested with TensorFlow, which cannot run an int8 network.
     ModelError
-        The model has no network of 8-bit whole numbers.
+        The model has no int8 network.
     """
-    if asked == "f32":
+    if requested == "f32":
         return "f32", ""
     if engine == "tensorflow":
         raise ParamsError("--precision int8 is for OpenVINO, but --engine tensorflow was given; drop one of them")
@@ -84,7 +84,7 @@ def choose_precision(
         about = bundle.manifest.quantised
         if about is not None and about.why:
             raise ModelError(
-                f"{bundle.path} has no int8 network, as none was kept when it was trained ({about.why}); use "
+                f"{bundle.path} has no int8 network, as none was stored when it was trained ({about.why}); use "
                 "--precision f32"
             )
         raise ModelError(

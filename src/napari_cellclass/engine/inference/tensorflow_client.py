@@ -22,7 +22,7 @@ from napari_cellclass.core.params.shared import PrecisionName
 
 CHILD_MODULE = "napari_cellclass.engine.child.main"
 _HEADER_BYTES = 8
-# 64 MB of raw tiles a message: neither side then holds much more than it works on.
+# 64 MB of raw tiles per message, which limits the memory of both processes.
 _MESSAGE_BYTES = 64 << 20
 _LARGEST_MESSAGE = 8 << 30
 # TensorFlow's own log lines, as "I0000 00:00:1795396756.368416   26959 port.cc:153] …".
@@ -31,7 +31,7 @@ _ERRORS: dict[str, type[CellClassError]] = {kind.__name__: kind for kind in (Eng
 
 
 def child_command(verb: str) -> list[str]:
-    """Give the command that starts a child; ``-P`` keeps the current folder off its import path."""
+    """Return the command that starts a child process; ``-P`` keeps the current folder off its import path."""
     return [sys.executable, "-P", "-m", CHILD_MODULE, verb]
 
 
@@ -48,52 +48,52 @@ def read_message(stream: IO[bytes]) -> bytes | None:
     Raises
     ------
     EngineError
-        What came is no message.
+        The stream holds no valid message.
     """
     header = stream.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
         return None
     length = int.from_bytes(header, "big")
     if length > _LARGEST_MESSAGE:
-        raise EngineError(f"the child process and this one do not understand each other ({length:,} bytes announced)")
+        raise EngineError(f"the child process sent an invalid message ({length:,} bytes announced)")
     content = stream.read(length)
     return content if len(content) == length else None
 
 
 def pack_array(array: NDArray[Any]) -> bytes:
-    """Give an array as the bytes of an ``.npy`` file."""
+    """Return an array as the bytes of an ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def unpack_array(content: bytes) -> NDArray[Any]:
-    """Read what :func:`pack_array` gave; ``ValueError`` where it is not that."""
+    """Return the array of :func:`pack_array`; raise ``ValueError`` for other content."""
     return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
 
 
 def pack_error(error: CellClassError) -> bytes:
-    """Give an error as one JSON line."""
+    """Return an error as one JSON line."""
     return (json.dumps({"error": str(error), "kind": type(error).__name__}) + "\n").encode()
 
 
 def raise_error_in(content: bytes) -> None:
-    """Raise the error that ``content`` holds, if it holds one."""
+    """Raise the error that a message holds, if it holds one."""
     with contextlib.suppress(ValueError):
-        answer = json.loads(content)
-        if isinstance(answer, dict) and "error" in answer:
-            raise _ERRORS.get(str(answer.get("kind")), EngineError)(str(answer["error"]))
+        message = json.loads(content)
+        if isinstance(message, dict) and "error" in message:
+            raise _ERRORS.get(str(message.get("kind")), EngineError)(str(message["error"]))
 
 
 class ChildProcess:
-    """A child process that reads messages on standard input and answers on standard output.
+    """A child process that reads requests on standard input and writes responses to standard output.
 
-    It ends by itself when this process dies, as its standard input then ends.
+    It ends by itself when this process ends, as its standard input is then closed.
 
     Parameters
     ----------
     verb
-        Which of the children.
+        ``"predict"`` or ``"convert"``.
 
     Raises
     ------
@@ -102,8 +102,8 @@ class ChildProcess:
     """
 
     def __init__(self, verb: str) -> None:
-        self._lines: deque[str] = deque(maxlen=50)
-        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows no console may flash up
+        self._stderr_lines: deque[str] = deque(maxlen=50)
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # no console window on Windows
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
@@ -111,7 +111,7 @@ class ChildProcess:
             )
         except OSError as error:
             raise EngineError(f"cannot start {sys.executable} for TensorFlow: {error.strerror or error}") from error
-        self._drain = threading.Thread(target=self._read_errors, name=f"{verb}-stderr", daemon=True)
+        self._drain = threading.Thread(target=self._read_stderr, name=f"{verb}-stderr", daemon=True)
         self._drain.start()
 
     @property
@@ -119,31 +119,31 @@ class ChildProcess:
         """Process id."""
         return self._process.pid
 
-    def ask(self, content: bytes) -> bytes:
-        """Send a message and wait for the answer.
+    def request(self, content: bytes) -> bytes:
+        """Send a request and wait for the response.
 
         Raises
         ------
         EngineError
-            The child has died; its last words are in the text.
+            The child process has ended; the text quotes its last line on standard error.
         CellClassError
-            The child has answered with an error.
+            The child process has responded with an error.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
         try:
             write_message(stdin, content)
-            answer = read_message(stdout)
+            response = read_message(stdout)
         except (OSError, ValueError):  # a broken pipe, or closed by another thread
-            answer = None
-        if answer is None:
-            raise EngineError(self._last_words())
-        raise_error_in(answer)
-        return answer
+            response = None
+        if response is None:
+            raise EngineError(self._describe_exit())
+        raise_error_in(response)
+        return response
 
     def close(self) -> None:
-        """End the child, whatever it is doing."""
+        """Kill the child process."""
         process = self._process
         process.kill()
         process.wait()
@@ -153,23 +153,23 @@ class ChildProcess:
                 if stream is not None:
                     stream.close()
 
-    def _read_errors(self) -> None:
+    def _read_stderr(self) -> None:
         stderr = self._process.stderr
         assert stderr is not None
         with contextlib.suppress(OSError, ValueError):
             for line in stderr:
-                self._lines.append(line.decode(errors="replace").rstrip())
+                self._stderr_lines.append(line.decode(errors="replace").rstrip())
 
-    def _last_words(self) -> str:
+    def _describe_exit(self) -> str:
         try:
             code = str(self._process.wait(timeout=5))
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = "no answer"
+            code = "no response"
         self._drain.join(timeout=5)
-        spoken = [line for line in self._lines if line.strip() and not _LOG_LINE.match(line)]
-        said = f": {spoken[-1].strip()}" if spoken else ", without a word; the memory may have run out"
-        return f"the TensorFlow process has ended (exit code {code}){said}; try again, or --engine openvino"
+        lines = [line for line in self._stderr_lines if line.strip() and not _LOG_LINE.match(line)]
+        reason = f": {lines[-1].strip()}" if lines else ", without a message; the memory may have run out"
+        return f"the TensorFlow process has ended (exit code {code}){reason}; try again, or --engine openvino"
 
 
 class TensorFlowEngine:
@@ -184,14 +184,14 @@ class TensorFlowEngine:
         self._child: ChildProcess | None = ChildProcess("predict")
         job = {"model": str(Path(bundle.path).absolute()), "model_id": bundle.model_id, "threads": threads}
         try:
-            self._child.ask(json.dumps(job).encode())
+            self._child.request(json.dumps(job).encode())
         except BaseException:
             self.close()
             raise
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, None when closed."""
+        """Process id of the child process, None when closed."""
         return self._child.pid if self._child else None
 
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
@@ -200,15 +200,14 @@ class TensorFlowEngine:
         if tiles.ndim != 4 or tiles.dtype.kind not in "buif":
             raise ModelError(f"expected tiles (n, h, w, C) of numbers, but got {tiles.dtype} of shape {tiles.shape}")
         step = max(1, _MESSAGE_BYTES // max(1, tiles[:1].nbytes))
-        answers = [np.zeros((0, self._classes), np.float32)]
+        parts = [np.zeros((0, self._classes), np.float32)]
         with self._lock:
             if self._child is None:
                 raise EngineError(f"the engine of {self._path} is closed; open the model again")
             for start in range(0, len(tiles), step):
-                part = self._spec.apply_levels(tiles[start : start + step], levels)
-                answer = self._child.ask(pack_array(part))
-                answers.append(unpack_array(answer))
-        return np.concatenate(answers)
+                levelled = self._spec.apply_levels(tiles[start : start + step], levels)
+                parts.append(unpack_array(self._child.request(pack_array(levelled))))
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """End the child process."""
@@ -224,18 +223,18 @@ class TensorFlowEngine:
 
 
 def run_child(verb: str, job: dict[str, Any]) -> dict[str, Any]:
-    """Start a child for one job and wait for its answer.
+    """Start a child process for one job and wait for its response.
 
     Raises
     ------
     EngineError
-        The child has died.
+        The child process has ended without one.
     CellClassError
-        The child has answered with an error.
+        The child process has responded with an error.
     """
     child = ChildProcess(verb)
     try:
-        answer: dict[str, Any] = json.loads(child.ask(json.dumps(job).encode()))
+        response: dict[str, Any] = json.loads(child.request(json.dumps(job).encode()))
     finally:
         child.close()
-    return answer
+    return response

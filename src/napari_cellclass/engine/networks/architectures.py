@@ -1,4 +1,4 @@
-"""The networks by name, each for any number of classes, channels, and input it can take."""
+"""Network architectures by name, each for any number of classes and channels and any possible input size."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _DEEP_FILTERS = (16, 16, 16, 32, 32, 32, 64, 64, 64)
 # 67 px leave 15 after the first convolution, and 7, 3 and 1 after the three poolings.
 ALEXNET_SMALLEST_PX = 67
 _L2 = 0.0005
-# Standardised tiles: a flat one becomes 0, and a hot pixel does not drown the others.
-_SD_FLOOR, _Z_RANGE = 0.002, (-4.0, 8.0)
+# Standardised tiles: a constant tile becomes 0, and a hot pixel does not dominate the others.
+_MIN_SD, _Z_RANGE = 0.002, (-4.0, 8.0)
 _WEIGHT_DECAY, _CLIPNORM, _WARMUP = 1e-4, 1.0, 0.1
 _RATES: dict[NetworkName, float] = {"compact": 2e-3, "deep-50": 1e-3, "deep": 1e-3, "alexnet": 3e-4, "mobilenet": 2e-3}
 _PUBLISHED_RATES: dict[NetworkName, float] = {"deep-50": 1e-3, "deep": 1e-3, "alexnet": 0.01}
@@ -40,19 +40,19 @@ def build_network(
     input_px
         (height, width) of the input in px.
     channels, classes
-        Channels of a tile, and softmax outputs.
+        Numbers of channels of a tile, and of softmax outputs.
     seed
-        Of the initial weights; it also seeds Python, NumPy and TensorFlow.
+        Seed of the initial weights; it also seeds Python, NumPy and TensorFlow.
     standardise
-        ``"tile"``: the first layer brings each tile and channel to mean 0 and standard deviation 1.
+        ``"tile"``: the first layer scales each tile and channel to mean 0 and standard deviation 1.
     as_published
-        With alexnet's dropout and penalty on weights, which training by the recipe does without.
+        With alexnet's dropout and L2 penalty on weights, which the default training omits.
 
     Returns
     -------
     keras.Model
-        From float32 (n, h, w, channels) to float32 (n, classes); made of Keras's own layers and operations,
-        so that its file opens wherever Keras is.
+        From float32 (n, h, w, channels) to float32 (n, classes); made of Keras's own layers and operations
+        only, so that its file opens wherever Keras is installed.
 
     Raises
     ------
@@ -91,35 +91,35 @@ def build_network(
 
 
 def standardisation_model(keras: Any, shape: tuple[int, ...]) -> Any:
-    """Make the model that standardises tiles: ``clip((x - mean) / (sd + 0.002), -4, 8)`` per channel."""
+    """Build the model that standardises tiles: ``clip((x - mean) / (sd + 0.002), -4, 8)`` per channel."""
     ops = keras.ops
     height, width, channels = shape
 
     def mean(x: Any) -> Any:
-        # Column by column, then across, as sums of many thousand numbers in float32 depend on how a processor adds them
-        # up. Rows of pixels with their channels stay as they lie in memory: with these moved apart it takes OpenVINO
-        # six times as long for three channels.
+        # Column by column, then across, as float32 sums of many thousand numbers depend on the order in which a
+        # processor adds them. Pixels keep their interleaved channels: with separate channels OpenVINO takes six times
+        # as long for three of them.
         columns = ops.reshape(ops.mean(x, axis=1), (-1, width, channels))
         return ops.reshape(ops.tile(ops.mean(columns, axis=1), (1, width)), (-1, 1, width * channels))
 
     tiles = keras.Input(shape)
     rows = ops.reshape(tiles, (-1, height, width * channels))
-    nearly = rows - mean(rows)
-    centred = nearly - mean(nearly)  # what rounding has left over
+    centred = rows - mean(rows)
+    centred = centred - mean(centred)  # remove the rounding residual
     sd = ops.sqrt(mean(ops.square(centred)))
-    z = ops.clip(centred / (sd + _SD_FLOOR), *_Z_RANGE)
+    z = ops.clip(centred / (sd + _MIN_SD), *_Z_RANGE)
     return keras.Model(tiles, ops.reshape(z, (-1, *shape)), name="standardise_tile")
 
 
 def average_views(model: Any, views: int) -> Any:
-    """Wrap a model so that it averages its answers for the mirrored and turned views of a tile.
+    """Wrap a model so that it averages its predictions for the mirrored and rotated views of a tile.
 
     Parameters
     ----------
     model
         The model; its weights are shared, not copied.
     views
-        1 gives the model itself; 8 takes all views that keep a tile's shape: four of an oblong one.
+        1 returns the model itself; 8 uses all views that keep a tile's shape: four for an oblong tile.
     """
     if views == 1:
         return model
@@ -127,16 +127,16 @@ def average_views(model: Any, views: int) -> Any:
     ops = keras.ops
     height, width = model.input_shape[1:3]
     tiles = keras.Input(model.input_shape[1:], name="tiles")
-    answers = []
+    predictions = []
     for view in range(views if height == width else views // 2):
         x = ops.flip(tiles, axis=1) if view & 1 else tiles
         x = ops.flip(x, axis=2) if view & 2 else x
-        answers.append(model(ops.transpose(x, (0, 2, 1, 3)) if view & 4 else x))
-    return keras.Model(tiles, keras.layers.Average(name="views")(answers), name=f"{model.name}_views")
+        predictions.append(model(ops.transpose(x, (0, 2, 1, 3)) if view & 4 else x))
+    return keras.Model(tiles, keras.layers.Average(name="views")(predictions), name=f"{model.name}_views")
 
 
 def average_models(models: list[Any]) -> Any:
-    """Make one model of several that take the same tiles: the mean of their answers."""
+    """Combine several models of the same input into one that averages their predictions."""
     keras = import_keras()
     tiles = keras.Input(models[0].input_shape[1:], name="tiles")
     for number, model in enumerate(models, 1):
@@ -145,7 +145,7 @@ def average_models(models: list[Any]) -> Any:
 
 
 def _compact(keras: Any, input_px: tuple[int, int]) -> list[Any]:
-    """Five convolutions, the first four pooled while there is something to pool; then mean and maximum of the map."""
+    """Return five convolutions, the first four pooled as long as the map is large enough; then mean and maximum."""
     L = keras.layers
     layers: list[Any] = []
     side = min(input_px)
@@ -162,7 +162,7 @@ def _compact(keras: Any, input_px: tuple[int, int]) -> list[Any]:
 
 
 def _deep(keras: Any, input_px: tuple[int, int], dense: tuple[int, ...]) -> list[Any]:
-    """Nine convolutions, each followed by pooling while there is something to pool."""
+    """Return nine convolutions, each followed by pooling as long as the map is large enough."""
     L = keras.layers
     layers, side = [], min(input_px)
     for i, filters in enumerate(_DEEP_FILTERS, 1):
@@ -194,25 +194,25 @@ def _alexnet(keras: Any, dense: tuple[int, ...], as_published: bool) -> list[Any
 
 
 def peak_learning_rate(name: NetworkName, learning_rate: float | None, as_published: bool = False) -> float:
-    """Give the highest learning rate of a training: the one asked for, or the network's own."""
+    """Return the peak learning rate of a training: the given one, or the network's default."""
     if learning_rate is not None:
         return learning_rate
     return _PUBLISHED_RATES[name] if as_published else _RATES[name]
 
 
 def make_optimizer(name: NetworkName, learning_rate: float | None, total_steps: int, as_published: bool = False) -> Any:
-    """Make the optimizer of a network.
+    """Create the optimizer of a network.
 
     Parameters
     ----------
     name
-        The network.
+        Name of the network.
     learning_rate
-        Its highest learning rate; None takes the network's own.
+        Peak learning rate; None is the network's default.
     total_steps
-        Training steps in all. The rate of AdamW climbs for a tenth of them and falls to 0 as a cosine.
+        Number of training steps. The rate of AdamW rises for a tenth of them and then falls to 0 as a cosine.
     as_published
-        Adam with a constant rate instead; for alexnet gradient descent, whose rate falls as 1/t to a tenth.
+        Adam with a constant rate instead; for alexnet gradient descent with a rate that falls as 1/t to a tenth.
     """
     keras = import_keras()
     rate = peak_learning_rate(name, learning_rate, as_published)
@@ -232,7 +232,7 @@ def layer_table(model: Any) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``name``, ``type``, ``output`` (shape without the batch, None where it is free), ``parameters``.
+        ``name``, ``type``, ``output`` (shape without the batch axis, None for free sides), ``parameters`` (count).
     """
     return [
         {

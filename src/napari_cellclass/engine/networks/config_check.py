@@ -1,4 +1,4 @@
-"""What a ``.keras`` file says of itself, read without Keras; files that could run code are refused."""
+"""Configuration of a ``.keras`` file, read without Keras; files that could run code are refused."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _MODULES = {
     "keras.src.engine.functional", "keras.src.engine.sequential",
 }  # fmt: skip
 _OPERATIONS = "keras.src.ops."
-# Values that Keras writes as objects, and that hold nothing but data.
+# Values that Keras writes as objects, and that hold only data.
 _PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__"}
-# Layers that run a function or read a file that they name.
+# Layers that run a function, or read a file that their configuration names.
 _REFUSED = {
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer",
     "StringLookup", "IntegerLookup", "TextVectorization",
 }  # fmt: skip
 _SCALING_LAYERS = {"Rescaling", "Normalization"}
 _SCALING_OPERATIONS = {"TrueDivide", "Divide", "Multiply"}
-# Layers after which the number of outputs is that of the layer before.
+# Layers that keep the number of outputs of the layer before.
 _KEEPING = {"Activation", "Softmax", "ReLU", "LeakyReLU", "Dropout", "Flatten", "BatchNormalization"} | {
     f"Global{kind}Pooling2D" for kind in ("Average", "Max")
 }
@@ -42,22 +42,22 @@ _KEEPING = {"Activation", "Softmax", "ReLU", "LeakyReLU", "Dropout", "Flatten", 
 
 @dataclass(frozen=True)
 class KerasFileInfo:
-    """A ``.keras`` file that may be loaded.
+    """Details of a ``.keras`` file that is safe to load.
 
     Parameters
     ----------
     path
         The file.
     input_shape
-        (height, width, channels) of a tile; a side is None where the network takes any.
+        (height, width, channels) of a tile; a side is None where the network takes any size.
     outputs
-        Width of the last layer, None where only Keras can tell. A single sigmoid is 1.
+        Width of the last layer, None where only Keras can determine it. A single sigmoid is 1.
     has_rescaling
-        Whether the network scales grey values itself, so that ``rescale`` is 1.
+        Whether the network rescales grey values itself, so that ``rescale`` is 1.
     activation
-        Name of the last activation, None where only Keras can tell.
+        Name of the last activation, None where only Keras can determine it.
     layers
-        Names of all layers, those of nested models too.
+        Names of all layers, including those of nested models.
     """
 
     path: Path
@@ -69,19 +69,19 @@ class KerasFileInfo:
 
     @property
     def classes(self) -> int | None:
-        """How many classes the outputs stand for: one sigmoid output tells two apart."""
+        """Number of classes of the outputs: a single sigmoid output separates two."""
         return 2 if self.outputs == 1 else self.outputs
 
     def check_classes(self, classes: tuple[str, ...]) -> None:
-        """Raise :class:`ModelError` where the number of names is not that of the classes."""
+        """Raise :class:`ModelError` unless there is one name per class."""
         if self.classes is not None and len(classes) != self.classes:
             raise ModelError(class_count_mismatch(self.path, self.classes, classes))
 
 
 def class_count_mismatch(path: Path, needed: int, classes: tuple[str, ...]) -> str:
-    """Say that a network has another number of classes than were named."""
+    """Return the message for a network with another number of classes than were named."""
     return (
-        f"{path} tells {needed} classes apart, but {len(classes)} were named ({', '.join(classes)}); "
+        f"{path} has {needed} classes, but {len(classes)} were named ({', '.join(classes)}); "
         f"name {needed}, in the order of its outputs"
     )
 
@@ -92,46 +92,46 @@ def inspect_keras_file(path: Path) -> KerasFileInfo:
     Raises
     ------
     ModelError
-        It is no such file, or holds a Lambda layer, a custom object, or anything else that could run
+        It is not a Keras file, or holds a Lambda layer, a custom object, or anything else that could run
         code when it is loaded; or it is not a network from one image to one row of classes.
     """
     path = Path(path)
     try:
-        return _inspected(path, read_checked_config(path))
+        return _file_info(path, read_checked_config(path))
     except (TypeError, KeyError, AttributeError, IndexError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path} describes no network that Keras could make ({type(error).__name__}: {error}); save it again"
+            f"{path} describes no network that Keras could build ({type(error).__name__}: {error}); save it again"
         ) from error
 
 
-def read_checked_config(path: Path, called: Path | None = None) -> dict[str, Any]:
-    """Read the configuration of a ``.keras`` file; refuse whatever could run code when it is loaded.
+def read_checked_config(path: Path, shown_path: Path | None = None) -> dict[str, Any]:
+    """Read the configuration of a ``.keras`` file; refuse anything that could run code when it is loaded.
 
     Parameters
     ----------
     path
         The file.
-    called
-        What to call it in an error, where it was taken out of another file.
+    shown_path
+        Path to quote in errors, where the file was extracted from another one.
 
     Raises
     ------
     ModelError
-        It is no such file, or it is refused.
+        It is not a Keras file, or it is refused.
     """
-    config = _config(Path(path), called or path)
+    config = _config(Path(path), shown_path or path)
     for found in _objects(config):
-        _check_object(called or path, found)
+        _check_object(shown_path or path, found)
     return config
 
 
-def _inspected(path: Path, config: dict[str, Any]) -> KerasFileInfo:
+def _file_info(path: Path, config: dict[str, Any]) -> KerasFileInfo:
     layers = list(_layers(config))
     if any(layer["config"].get("data_format") == "channels_first" for layer in layers):
         raise ModelError(f"{path} takes channels first, which CPUs cannot run; save it with channels last")
     names = tuple(str(layer["config"].get("name", layer["class_name"])) for layer in layers)
     outputs, activation = _outputs(config)
-    return KerasFileInfo(path, _input_shape(path, config), outputs, _scales(config, layers), activation, names)
+    return KerasFileInfo(path, _input_shape(path, config), outputs, _rescales(config, layers), activation, names)
 
 
 def _config(file: Path, path: Path) -> dict[str, Any]:
@@ -147,15 +147,15 @@ def _config(file: Path, path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(file) as archive:
             members = {info.filename: info.file_size for info in archive.infolist()}
             if len(members) != len(archive.infolist()) or set(members) != _MEMBERS:
-                odd = sorted(set(members) ^ _MEMBERS) or ["a member twice"]
+                unexpected = sorted(set(members) ^ _MEMBERS) or ["a member twice"]
                 raise ModelError(
-                    f"{path} is refused: {odd[0]!r} is unexpected or missing in a Keras file; save it again"
+                    f"{path} is refused: {unexpected[0]!r} is unexpected or missing in a Keras file; save it again"
                 )
             for name, kind in _LIMITS.items():
                 if members[name] > limit(kind):
                     raise ModelError(
                         f"{path} is refused: its {name} claims {members[name]:,} bytes, more than {limit(kind):,}; "
-                        f"get it from somebody you trust, or raise {limit_variable(kind)}"
+                        f"get it from a trusted source, or raise {limit_variable(kind)}"
                     )
             config = json.loads(archive.read("config.json"))
     except (*DAMAGED_ZIP, ValueError, RecursionError) as error:
@@ -164,12 +164,12 @@ def _config(file: Path, path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         raise ModelError(f"{path} is not a Keras file (it describes no model); save it again")
-    # What it was trained with is not loaded, and may hold the user's own functions.
+    # The training configuration is not loaded, and may hold custom functions.
     return {name: value for name, value in config.items() if name != "compile_config"}
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Give every object that Keras would make, at any depth."""
+    """Yield every object that Keras would create, at any depth."""
     waiting = [config]
     while waiting:
         item = waiting.pop()
@@ -182,10 +182,10 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_object(path: Path, found: dict[str, Any]) -> None:
-    """Refuse what is not one of Keras's own layers, operations or settings."""
+    """Refuse an object that is not one of Keras's own layers, operations or settings."""
     name, module, registered = found["class_name"], found.get("module"), found.get("registered_name")
     if not isinstance(name, str):
-        raise ModelError(f"{path} is refused: {str(name)[:60]!r} is no name of a layer; save it again")
+        raise ModelError(f"{path} is refused: {str(name)[:60]!r} is not the name of a layer; save it again")
     if name in _REFUSED or name == "__lambda__":
         raise ModelError(
             f"{path} is refused: a {str(name).strip('_')} layer can run any code; "
@@ -194,17 +194,17 @@ def _check_object(path: Path, found: dict[str, Any]) -> None:
     if name in _PLAIN and module is None:
         return
     known = isinstance(module, str) and (module in _MODULES or module.startswith(_OPERATIONS))
-    # Functions are in lower case: keras.utils and others have some that fetch or unpack files.
-    proper = name.isidentifier() and name[0].isupper()
-    if not known or not proper or (registered is not None and registered != name):
+    # Functions are in lower case: keras.utils and others have some that download or unpack files.
+    is_class = name.isidentifier() and name[0].isupper()
+    if not known or not is_class or (registered is not None and registered != name):
         raise ModelError(
-            f"{path} is refused: it needs {module}.{name}, which is no layer of Keras and can run any code; "
+            f"{path} is refused: it needs {module}.{name}, which is not a layer of Keras and can run any code; "
             "build the model from Keras layers only"
         )
 
 
 def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the layers, those of nested models too."""
+    """Yield the layers, including those of nested models."""
     for layer in config["config"].get("layers", []):
         if isinstance(layer, dict) and isinstance(layer.get("config"), dict):
             yield layer
@@ -232,7 +232,7 @@ def _input_shape(path: Path, config: dict[str, Any]) -> tuple[int | None, int | 
 
 
 def _outputs(config: dict[str, Any]) -> tuple[int | None, str | None]:
-    """Trace the width and the activation of the last layer; None for what cannot be told."""
+    """Return the width and the activation of the last layer; None for what cannot be determined."""
     layers = [layer for layer in config["config"].get("layers", []) if isinstance(layer, dict)]
     ends = config["config"].get("output_layers")
     if isinstance(ends, list) and ends:
@@ -254,15 +254,15 @@ def _outputs(config: dict[str, Any]) -> tuple[int | None, str | None]:
     return None, None
 
 
-def _scales(config: dict[str, Any], layers: list[dict[str, Any]]) -> bool:
-    """Tell whether a layer scales grey values, or the first operation upon the input does."""
+def _rescales(config: dict[str, Any], layers: list[dict[str, Any]]) -> bool:
+    """Return whether a layer, or the first operation upon the input, rescales grey values."""
     if any(layer["class_name"] in _SCALING_LAYERS for layer in layers):
         return True
     top = config["config"].get("layers", [])
-    entrances = {layer.get("name") for layer in top if layer.get("class_name") == "InputLayer"}
+    inputs = {layer.get("name") for layer in top if layer.get("class_name") == "InputLayer"}
     for layer in top:
         if layer.get("class_name") in _SCALING_OPERATIONS:
             sources = [found["config"]["keras_history"][0] for found in _objects(layer.get("inbound_nodes", []))]
-            if entrances & set(sources):
+            if inputs & set(sources):
                 return True
     return False

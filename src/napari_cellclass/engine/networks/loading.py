@@ -1,4 +1,4 @@
-"""Load the Keras network of a bundle without running code that came with it, and call it by TensorFlow."""
+"""Load the Keras network of a bundle without running code from the file, and predict with TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from napari_cellclass.engine.networks.weights_check import check_weights
 
 
 def load_network(bundle: ModelBundle) -> Any:
-    """Load the Keras model of a bundle, without running any code that came with it.
+    """Load the Keras model of a bundle, without running any code from the file.
 
     Raises
     ------
     ModelError
-        It holds what could run code or read other files, or Keras cannot load it.
+        It could run code or read other files, or Keras cannot load it.
     """
     keras = import_keras()
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
@@ -33,24 +33,24 @@ def load_network(bundle: ModelBundle) -> Any:
         check_weights(path, bundle.path)
         try:
             return keras.models.load_model(path, safe_mode=True, compile=False)
-        except Exception as error:  # Keras raises what its layers raise
+        except Exception as error:  # layers raise errors of any type
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             reason = lines[0] if lines else type(error).__name__
             raise ModelError(f"{bundle.path} cannot be loaded by Keras: {reason}; train again") from error
 
 
 def predictor(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Make a function from network input (n, H, W, C) to a model's outputs (n, K) by TensorFlow.
+    """Return a function from network input (n, H, W, C) to a model's outputs (n, K), run by TensorFlow.
 
-    It is traced once, for a free batch; at most 32 tiles are sent at a time.
+    It is traced once, for any batch size; at most 32 tiles are computed at a time.
     """
     import tensorflow as tf
 
     shape = tf.TensorSpec(model.input_shape, tf.float32)
     call = tf.function(lambda x: model(x, training=False), input_signature=[shape], autograph=False)
 
-    def answers(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(x: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = [np.array(call(tf.constant(x[i : i + 32])), np.float32) for i in range(0, len(x), 32)]
         return np.concatenate(parts)
 
-    return answers
+    return predict

@@ -1,4 +1,4 @@
-"""A network whose eyes have been trained on photographs: Keras's MobileNetV2, where its weights are on the disk."""
+"""Transfer learning: Keras's MobileNetV2 as a backbone with ImageNet weights, where these are on the disk."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _COLOURS = 3
 
 
 def weights_folder() -> Path:
-    """Where Keras keeps the weights that it has fetched."""
+    """Return the folder in which Keras caches downloaded weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 def find_weights_file(side_px: int) -> Path:
-    """Find the file of weights that were trained at the size nearest to ``side_px``; nothing is ever fetched.
+    """Find the weights that were trained at the size nearest to ``side_px``; nothing is downloaded.
 
     Raises
     ------
     ModelError
-        There is none.
+        There are none.
     """
     folder = weights_folder()
     found = {int(match[1]): path for path in sorted(folder.glob("*.h5")) if (match := _NAME.fullmatch(path.name))}
     if not found:
         raise ModelError(
-            f"mobilenet needs weights that Keras offers, but {folder} has none; fetch them once with "
+            f"mobilenet needs weights that Keras provides, but {folder} has none; download them once with "
             'python -c "import keras; keras.applications.MobileNetV2( include_top=False )", or copy '
             "mobilenet_v2_weights_..._no_top.h5 there from another machine, or use --network compact"
         )
@@ -44,7 +44,7 @@ def find_weights_file(side_px: int) -> Path:
 
 @functools.cache
 def weights_record(side_px: int) -> dict[str, str]:
-    """Say which weights a training began with: name and SHA-256 of their file.
+    """Return name and SHA-256 of the file of weights that a training starts from.
 
     Raises
     ------
@@ -57,9 +57,9 @@ def weights_record(side_px: int) -> dict[str, str]:
 
 
 def mobilenet_layers(keras: Any, input_px: tuple[int, int], channels: int, standardise: StandardiseName) -> list[Any]:
-    """Make the layers from a tile to 1280 numbers (Sandler et al. 2018, "MobileNetV2", CVPR); they stay as they are.
+    """Return the layers from a tile to 1280 features (Sandler et al. 2018, "MobileNetV2", CVPR); they are not trained.
 
-    One channel becomes grey, other numbers than three are mixed to three colours by a layer that is trained.
+    One channel is repeated as grey, other numbers than three are mixed to three colours by a trained layer.
 
     Raises
     ------
@@ -72,21 +72,23 @@ def mobilenet_layers(keras: Any, input_px: tuple[int, int], channels: int, stand
             f"{input_px[1]} x {input_px[0]}; use larger tiles, a larger --input-px, or compact"
         )
     path = find_weights_file(max(input_px))
-    weights_record(max(input_px))  # known from now on, whatever becomes of the file until the model is written
+    weights_record(max(input_px))  # cached from now on, even if the file changes before the model is written
     check_h5(path)
-    eyes = keras.applications.MobileNetV2(input_shape=(*input_px, _COLOURS), include_top=False, weights=None)
+    backbone = keras.applications.MobileNetV2(input_shape=(*input_px, _COLOURS), include_top=False, weights=None)
     try:
-        eyes.load_weights(path)
+        backbone.load_weights(path)
     except (ValueError, KeyError, OSError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path} holds no weights of MobileNetV2 ({reason}); delete it and fetch it again") from error
-    eyes.trainable = False
+        raise ModelError(
+            f"{path} holds no weights of MobileNetV2 ({reason}); delete it and download it again"
+        ) from error
+    backbone.trainable = False
     L = keras.layers
     layers: list[Any] = []
     if channels == 1:
         layers.append(lambda x: L.Concatenate(name="grey")([x] * _COLOURS))
     elif channels != _COLOURS:
         layers.append(L.Conv2D(_COLOURS, 1, name="colours"))
-    # It has been trained on -1 to 1, whose standard deviation is about a half.
+    # It was trained on values of -1 to 1, with a standard deviation of about a half.
     layers.append(L.Rescaling(0.5) if standardise == "tile" else L.Rescaling(2.0, -1.0))
-    return [*layers, lambda x: eyes(x, training=False), L.GlobalAveragePooling2D(name="average")]
+    return [*layers, lambda x: backbone(x, training=False), L.GlobalAveragePooling2D(name="average")]

@@ -1,4 +1,4 @@
-"""Weights in a ``.keras`` file, looked at before Keras loads them: they may lead to other files, or claim any size."""
+"""Checks of weights before Keras loads them: they may link to other files, or claim any size."""
 
 from __future__ import annotations
 
@@ -16,75 +16,74 @@ from napari_cellclass.core.models.bundle import DAMAGED_ZIP
 _MEMBER = "model.weights.h5"
 
 
-def check_weights(path: Path, called: Path | None = None) -> None:
-    """Refuse weights that lead to other files by links, external or virtual storage, or that claim too much.
+def check_weights(path: Path, shown_path: Path | None = None) -> None:
+    """Refuse weights in a ``.keras`` file that link to other files, use external or virtual storage, or claim too much.
 
-    Keras of some versions follows them, so that a model would read files of the machine that it is loaded on.
+    Some versions of Keras follow such links, so that a model could read files of the machine that loads it.
 
     Parameters
     ----------
     path
         A ``.keras`` file.
-    called
-        What to call it in an error, where it was taken out of another file.
+    shown_path
+        Path to quote in errors, where the file was extracted from another one.
 
     Raises
     ------
     ModelError
         The weights are refused or damaged.
     """
-    called = called or path
-    with _told(called), zipfile.ZipFile(path) as archive:
+    with _errors_of(shown_path or path), zipfile.ZipFile(path) as archive:
         info = archive.getinfo(_MEMBER)
         if info.file_size > limit("model_bytes"):
             raise _Refused(f"claim {info.file_size:,} bytes")
-        _look(io.BytesIO(archive.read(info)))
+        _check_file(io.BytesIO(archive.read(info)))
 
 
 def check_h5(path: Path) -> None:
-    """Refuse a file of weights alone for the same reasons.
+    """Refuse an HDF5 file of weights for the same reasons.
 
     Raises
     ------
     ModelError
         The weights are refused or damaged.
     """
-    with _told(path), path.open("rb") as stream:
-        _look(stream)
+    with _errors_of(path), path.open("rb") as stream:
+        _check_file(stream)
 
 
-def _look(stream: IO[bytes]) -> None:
+def _check_file(stream: IO[bytes]) -> None:
     import h5py
 
     with h5py.File(stream, "r") as file:
-        _walk(h5py, file)
+        _check_items(h5py, file)
 
 
 @contextlib.contextmanager
-def _told(called: Path) -> Iterator[None]:
-    """Say in one line what is wrong with the weights of a file."""
+def _errors_of(path: Path) -> Iterator[None]:
+    """Raise errors about the weights of a file as :class:`ModelError`."""
     try:
         yield
     except _Refused as error:
         raise ModelError(
-            f"{called} is refused: its weights {error}, which those of a network do not; get it from somebody you trust"
+            f"{path} is refused: its weights {error}, which those of a network do not; get it from a trusted source"
         ) from error
     except (*DAMAGED_ZIP, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{called} is damaged: its weights cannot be read ({error}); get a fresh copy") from error
+        raise ModelError(f"{path} is damaged: its weights cannot be read ({error}); get a fresh copy") from error
 
 
 class _Refused(Exception):  # noqa: N818 - becomes a ModelError above
-    """What the weights do that they must not."""
+    """Reason why weights are refused, as the predicate of a sentence about them."""
 
 
-def _walk(h5py: Any, file: Any) -> None:
-    """Visit every group and dataset once, whatever leads to it."""
+def _check_items(h5py: Any, file: Any) -> None:
+    """Check every group and dataset once, whatever links lead to it."""
     waiting, seen, size = [file], {h5py.h5o.get_info(file.id).addr}, 0
     while waiting:
         group = waiting.pop()
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise _Refused(f"hold the link {name[:60]!r} to another place")
+                raise _Refused(f"hold the link {name[:60]!r} to another file")
             item = group[name]
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
@@ -96,5 +95,5 @@ def _walk(h5py: Any, file: Any) -> None:
                 if item.external or item.is_virtual:
                     raise _Refused(f"keep {name[:60]!r} in another file")
                 size += item.nbytes
-                if size > (most := limit("model_bytes")):
-                    raise _Refused(f"claim more than {most:,} bytes ({limit_variable('model_bytes')})")
+                if size > (largest := limit("model_bytes")):
+                    raise _Refused(f"claim more than {largest:,} bytes ({limit_variable('model_bytes')})")

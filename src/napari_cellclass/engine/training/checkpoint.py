@@ -13,9 +13,9 @@ _TIME_FRACTION = 0.2
 
 
 class Checkpoint:
-    """The best model so far in a file beside the one to come, for the case that training is killed.
+    """Callback that writes the best model so far to a file beside the final one, in case training is killed.
 
-    The first epoch's is written at once; later ones so that writing takes a fifth of the time at most.
+    The model of the first epoch is written at once; later ones so that writing takes at most a fifth of the time.
     """
 
     def __init__(self, out: Path) -> None:
@@ -24,21 +24,21 @@ class Checkpoint:
         self._due = 0.0
 
     def __call__(self, run: TrainingRun) -> None:
-        """Write the best epoch's model, where it is new and it is time."""
+        """Write the model of the best epoch, if it is new and writing is due."""
         start = time.perf_counter()
         if run.best is None or run.best.epoch == self._epoch or start < self._due:
             return
-        now = run.model.get_weights()
+        current = run.model.get_weights()
         run.model.set_weights(run.best.weights)
         try:
             write_model(run, run.best.epoch, run.best.val_prob, self.path, unfinished=True)
         finally:
-            run.model.set_weights(now)
+            run.model.set_weights(current)
         self._epoch = run.best.epoch
         end = time.perf_counter()
         self._due = end + (end - start) * (1 / _TIME_FRACTION - 1)
 
     def remove(self) -> None:
-        """Take the file away: training has ended in a way that was told."""
+        """Delete the file: training has ended, and its result was reported."""
         if self._epoch:
             self.path.unlink(missing_ok=True)

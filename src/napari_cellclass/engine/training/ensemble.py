@@ -1,4 +1,4 @@
-"""Several trainings as one model that averages their answers."""
+"""An ensemble: several trained networks as one model that averages their predictions."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def write_ensemble(
     *,
     task: Task = NO_TASK,
 ) -> ModelBundle:
-    """Write one bundle whose network holds those of several and averages their softmax.
+    """Write one bundle whose network combines several and averages their softmax outputs.
 
-    Texture features that joined one of them belong to its answers.
+    Members are averaged with their texture features, where these joined.
 
     Parameters
     ----------
     members
-        Trained with ``params``, but for their seeds, on ``data``.
+        Models trained on ``data`` with ``params`` and different seeds.
     out
-        The ``.cellclass`` file to write. Its history is the mean of its members', epoch by epoch; its
-        scores are its own.
+        The ``.cellclass`` file to write. Its history is the mean of the members' histories, epoch by epoch; its
+        scores are measured for the ensemble.
 
     Raises
     ------
     EngineError
-        The export answers differently from Keras.
+        The exported network predicts differently from Keras.
     OutputError
         The bundle cannot be written.
     CancelledError

@@ -1,4 +1,4 @@
-"""A Keras model as the bytes of its files, and OpenVINO's answers against those of Keras."""
+"""Export of a Keras model as the bytes of its files, and comparison of OpenVINO's predictions with those of Keras."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CHECKED_TILES = 64
 
 
 def export_network(model: Any) -> dict[str, bytes]:
-    """Save a Keras model and export it to OpenVINO in float32: the bundle's members by name."""
-    import_openvino()  # before Keras does, so that nothing is reported
+    """Save a Keras model and export it to OpenVINO in float32; return the bundle's members by name."""
+    import_openvino()  # before Keras does, so that telemetry is off
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder)
         model.save(path / "model.keras")
@@ -36,7 +36,7 @@ def export_network(model: Any) -> dict[str, bytes]:
 
 
 def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, float]:
-    """Compare the exported network with what Keras answered.
+    """Compare the predictions of the exported network with those of Keras.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
     x
         float32, shape (n, H, W, C): network input.
     expected
-        float32, shape (n, K): Keras's answers.
+        float32, shape (n, K): probabilities predicted by Keras.
 
     Returns
     -------
@@ -62,18 +62,18 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
         network = OpenVinoNetwork(model, identity_preprocessing(x.shape[1:]), TileFormat.of(x))
     except RuntimeError as error:
         reason = (str(error).strip() or "no reason given").splitlines()[-1]
-        raise EngineError(f"OpenVINO cannot run this network ({reason}); use layers that it knows") from error
+        raise EngineError(f"OpenVINO cannot run this network ({reason}); use layers that it supports") from error
     difference = largest_difference(network(x), expected)
     if not difference <= TOLERANCE:
         raise EngineError(
-            f"the model that was exported to OpenVINO does not answer as Keras does (largest difference "
+            f"the model that was exported to OpenVINO does not predict as Keras does (largest difference "
             f"{difference:.2g}, at most {TOLERANCE:g} is allowed); nothing was written"
         )
     return {"max_abs_difference": difference, "tiles": float(len(x))}
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a model's answers, and the kind of machine."""
+    """Return the versions of Python and of the packages that determine predictions, and the type of machine."""
     import_keras()
     packages = ("keras", "tensorflow", "openvino", "numpy")
     machine = f"{platform.system()} {platform.machine()}"

@@ -1,4 +1,4 @@
-"""One training: the network, its tiles, the loop over its epochs, and what was measured in each."""
+"""One training: the network, its tiles, the loop over its epochs, and the metrics of each epoch."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ from napari_cellclass.engine.training.tile_pixels import TilePixels
 
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
 _REPORT_EVERY_S = 0.25
-# Tiles (n, H, W, C), one-hot classes (n, K) and weights (n,) to the sums of a batch.
+# From tiles (n, H, W, C), one-hot classes (n, K) and weights (n,) to the sums over a batch.
 Step = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
 
 
 def default_epochs(n_train: int, network: NetworkName) -> int:
-    """Give more passes to small sets: 9000 tiles in all in 25 to 200 epochs; the article's 18 000 in 25 to 60."""
-    shown, most = (9000, 200) if network in ("compact", "mobilenet") else (18000, 60)
-    return int(np.clip(round(shown / max(1, n_train)), 25, most))
+    """Return more epochs for fewer training tiles: about 9000 tiles in total in 25 to 200 epochs.
+
+    The networks of the article get 18 000 tiles in 25 to 60 epochs.
+    """
+    total, highest = (9000, 200) if network in ("compact", "mobilenet") else (18000, 60)
+    return int(np.clip(round(total / max(1, n_train)), 25, highest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +53,10 @@ class BestEpoch:
 
 @dataclass(eq=False)
 class TrainingRun:
-    """One training: the network, its tiles, and what was measured.
+    """State of one training: the network, its tiles, and the metrics so far.
 
-    ``full_model`` is what is written: the network, or one around it that averages several views, or that texture
-    features joined, as ``texture`` says. ``members`` says of an ensemble what it is made of.
+    ``full_model`` is the model that is written: the network, or a model around it that averages several views or pools
+    it with texture features, see ``texture``. ``members`` describes the members of an ensemble.
     """
 
     model: Any
@@ -79,18 +82,19 @@ class TrainingRun:
         counts = self.one_hot[self.train].sum(axis=0)
         balance = len(self.train) / (len(counts) * counts) if self.params.class_weights else np.ones_like(counts)
         self.tile_weights = balance.astype(np.float32)[labels]
-        how = self.params
-        self.optimizer = make_optimizer(how.network, how.learning_rate, self.epochs * self.steps, how.as_published)
-        # The members of an ensemble have their views already.
-        self.full_model = self.model if self.members else average_views(self.model, how.views)
+        params = self.params
+        steps = self.epochs * self.steps
+        self.optimizer = make_optimizer(params.network, params.learning_rate, steps, params.as_published)
+        # The members of an ensemble average their views already.
+        self.full_model = self.model if self.members else average_views(self.model, params.views)
         self.predict_batch = predictor(self.full_model)
 
     @cached_property
     def duplicate_warning(self) -> Finding | None:
-        """A warning of tiles that are trained on and held out, by their looks; None where there are none."""
-        place, data = self.pixels.tile_indices, self.data
-        paths = [data.paths[i] for i in data.image[place]]
-        return check_copies_across_split(self.pixels.hashes, self.pixels.thumbnails, data.split[place], paths)
+        """A warning of near-duplicate tiles in training and validation; None where there are none."""
+        indices, data = self.pixels.tile_indices, self.data
+        paths = [data.paths[i] for i in data.image[indices]]
+        return check_copies_across_split(self.pixels.hashes, self.pixels.thumbnails, data.split[indices], paths)
 
     def fit(self, after_epoch: Callable[[TrainingRun], None]) -> None:
         """Train all epochs, or until stopped; fills ``history``, ``val_prob`` and ``best``.
@@ -99,7 +103,7 @@ class TrainingRun:
         """
         step = training_step(self.model, self.optimizer)
         rng = np.random.default_rng(self.params.seed)
-        begun = time.perf_counter()
+        training_start = time.perf_counter()
         for epoch in range(1, self.epochs + 1):
             start = time.perf_counter()
             loss, accuracy = self._train_epoch(epoch, step, rng)
@@ -110,7 +114,7 @@ class TrainingRun:
             now = time.perf_counter()
             row = dict(zip(HISTORY, (epoch, loss, accuracy, val_loss, val_accuracy, now - start), strict=True))
             self.history.append(row)
-            left = (now - begun) / epoch * (self.epochs - epoch)
+            left = (now - training_start) / epoch * (self.epochs - epoch)
             self.task.progress(
                 "training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left
             )
@@ -121,7 +125,7 @@ class TrainingRun:
             after_epoch(self)
 
     def choose_epoch(self) -> int:
-        """Choose the epoch to keep, the best one if training was stopped early, and take its weights."""
+        """Choose the epoch whose weights are kept: the last one, or the best one if training was stopped early."""
         last = len(self.history)
         if last == self.epochs or self.best is None:
             return last
@@ -130,9 +134,9 @@ class TrainingRun:
         return self.best.epoch
 
     def _train_epoch(self, epoch: int, step: Step, rng: np.random.Generator) -> tuple[float, float]:
-        told, seen, total = time.perf_counter(), 0, np.zeros(2)
+        reported, seen, total = time.perf_counter(), 0, np.zeros(2)
         loss = accuracy = math.nan
-        with prefetch(self._batches(rng), 1) as batches:  # tiles are varied while the step before is computed
+        with prefetch(self._batches(rng), 1) as batches:  # tiles are augmented during the step before
             for batch, (x, y, weights) in enumerate(batches, 1):
                 self.task.check(f"cancelled in epoch {epoch} of {self.epochs}; nothing was written")
                 sums = step(x, y, weights)
@@ -140,8 +144,8 @@ class TrainingRun:
                 seen += len(x)
                 total += sums[:2]
                 loss, accuracy = (total / seen).tolist()
-                if time.perf_counter() - told > _REPORT_EVERY_S:
-                    told = time.perf_counter()
+                if time.perf_counter() - reported > _REPORT_EVERY_S:
+                    reported = time.perf_counter()
                     metrics = {"epoch": epoch, "epochs": self.epochs, "loss": loss, "accuracy": accuracy}
                     self.task.progress("epoch", batch, self.steps, **metrics)
         return loss, accuracy
@@ -152,12 +156,12 @@ class TrainingRun:
         order = rng.permutation(self.train)
         for start in range(0, len(order), self.params.batch_size):
             rows = order[start : start + self.params.batch_size]
-            how = self.params
-            x = augmented_batch(self.pixels, rows, how.augment, rng, how.degrees, how.standardise == "none")
+            params = self.params
+            x = augmented_batch(self.pixels, rows, params.augment, rng, params.degrees, params.standardise == "none")
             yield x, self.one_hot[rows], self.tile_weights[rows]
 
     def predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give the probabilities (n, K) of some tiles."""
+        """Return the probabilities (n, K) for some tiles."""
         parts = []
         for start in range(0, len(rows), 32):
             self.task.check("cancelled while validating; nothing was written")
@@ -173,14 +177,14 @@ class TrainingRun:
 
 
 def training_step(model: Any, optimizer: Any) -> Step:
-    """Make the function that trains on one batch, traced once for batches of any size.
+    """Return the function that trains on one batch, traced once for batches of any size.
 
     Returns
     -------
     callable
-        From tiles (n, H, W, C), one-hot classes (n, K) and the tiles' weights (n,) to float64, shape (3,),
-        as it was before the step: the batch's unweighted sums of cross-entropy and of right answers, and
-        the objective, which holds the penalty on weights too and so has no ln K to be compared with.
+        From tiles (n, H, W, C), one-hot classes (n, K) and tile weights (n,) to float64, shape (3,), before the
+        step: the batch's unweighted sums of cross-entropy and of correct predictions, and the objective, which
+        includes the penalty on weights and so cannot be compared with ln K, the loss of chance.
     """
     keras = import_keras()
     import tensorflow as tf
@@ -195,15 +199,15 @@ def training_step(model: Any, optimizer: Any) -> Step:
             each = keras.losses.categorical_crossentropy(y, prob)
             objective = tf.reduce_mean(each * weights) + tf.add_n([tf.constant(0.0), *model.losses])
         optimizer.apply(tape.gradient(objective, variables), variables)
-        right = tf.equal(tf.argmax(prob, axis=1), tf.argmax(y, axis=1))
-        return tf.stack([tf.reduce_sum(each), tf.reduce_sum(tf.cast(right, tf.float32)), objective])
+        correct = tf.equal(tf.argmax(prob, axis=1), tf.argmax(y, axis=1))
+        return tf.stack([tf.reduce_sum(each), tf.reduce_sum(tf.cast(correct, tf.float32)), objective])
 
     traced = tf.function(step, input_signature=signature, autograph=False)
     return lambda x, y, weights: np.asarray(traced(x, y, weights), np.float64)
 
 
 def cross_entropy(prob: NDArray[np.float32], one_hot: NDArray[np.float32]) -> float:
-    """Give the mean categorical cross-entropy, probabilities clipped to 1e-7 as Keras does."""
-    likely = np.clip((prob.astype(np.float64) * one_hot).sum(axis=1), 1e-7, 1.0)
-    # NaN passes the clipping and the mean, so that it is noticed.
-    return float(-np.log(likely).mean())
+    """Return the mean categorical cross-entropy, probabilities clipped to 1e-7 as Keras does."""
+    likelihood = np.clip((prob.astype(np.float64) * one_hot).sum(axis=1), 1e-7, 1.0)
+    # NaN passes the clipping and the mean, so that it is detected.
+    return float(-np.log(likelihood).mean())

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
@@ -25,10 +22,6 @@ from napari_cellclass.engine.training.tile_pixels import load_pixels
 from napari_cellclass.engine.training.warm_start import copy_weights, match_preprocessing, open_initial_model
 from napari_cellclass.engine.training.write_model import write_model
 
-_REPORT_EVERY_S = 0.25
-# Tiles (n, H, W, C), one-hot classes (n, K) and weights (n,) to the sums of a batch.
-Step = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
-
 
 def train(
     data: TileDataset,
@@ -41,24 +34,24 @@ def train(
     """Train a network once and write its bundle.
 
     The same data, parameters and seed give the same weights on the same machine. This imports
-    TensorFlow, so it belongs into a process of its own.
+    TensorFlow, so it is run in a process of its own.
 
     Parameters
     ----------
     data
-        Tiles that have been split.
+        Tiles with their split.
     params
-        How to train; ``seed`` is this run's, ``runs`` is not looked at.
+        Settings; ``seed`` is that of this run, ``runs`` is ignored.
     out
         The ``.cellclass`` file to write.
     task
         Reports ``"reading tiles"``, then ``"training"`` once per epoch with loss, accuracy, val_loss,
         val_accuracy, seconds and seconds_left, and ``"epoch"`` within epochs; checked once per batch.
     stopped
-        Asked once per epoch: ends training early and keeps the epoch of the lowest validation loss. The
-        starting program may also say so, see :mod:`napari_cellclass.engine.common.parent_process`. A training that runs
-        to its end keeps its last epoch, chosen without a look at the validation tiles; these decide only
-        whether texture features join, see :func:`napari_cellclass.engine.training.texture_joining.join_texture`.
+        Checked once per epoch: ends training early and keeps the epoch of the lowest validation loss. By default
+        a message from the parent process, see :mod:`napari_cellclass.engine.common.parent_process`. A training that
+        runs to its end keeps its last epoch, whatever the validation tiles; these decide only whether texture
+        features join, see :func:`napari_cellclass.engine.training.texture_joining.join_texture`.
 
     Raises
     ------
@@ -67,16 +60,16 @@ def train(
     ModelError
         The tiles are too small for the network, or ``initial`` does not fit.
     EngineError
-        The loss is no longer a number, the export answers differently from Keras, or NNCF is needed and missing.
+        The loss is not finite, the exported network predicts differently from Keras, or NNCF is needed and missing.
     CancelledError
         The task was cancelled; nothing was written.
     OutputError
         The bundle cannot be written.
     """
-    if params.standardise == "auto":  # not settled by the caller
+    if params.standardise == "auto":  # not resolved by the caller
         params = params.model_copy(update={"standardise": "tile"})
     check_nncf_installed(params)
-    told = listen_to_parent()
+    stop_requested = listen_to_parent()
     started = time.perf_counter()
     initial = open_initial_model(params, data)
     pixels = load_pixels(data, params, task)
@@ -92,14 +85,14 @@ def train(
     )  # fmt: skip
     if initial is not None:
         copy_weights(model, initial)
-    run = TrainingRun(model, data, pixels, params, task, stopped or told.is_set, started)
+    run = TrainingRun(model, data, pixels, params, task, stopped or stop_requested.is_set, started)
     checkpoint = Checkpoint(out)
     try:
         run.fit(after_epoch=checkpoint)
-        kept = run.choose_epoch()
+        epoch = run.choose_epoch()
         join_texture(run)
         task.check("cancelled before the model was written; nothing was written")
-        return write_model(run, kept, run.val_prob, out)
+        return write_model(run, epoch, run.val_prob, out)
     except tf.errors.OpError as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(f"TensorFlow has failed: {reason}; use a smaller --batch-size or --input-px") from error

@@ -1,4 +1,4 @@
-"""Training that starts from the weights of an earlier model."""
+"""Warm start: training that starts from the weights of an earlier model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from napari_cellclass.engine.networks.loading import load_network
 from napari_cellclass.engine.networks.texture_graph import without_texture
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
-_AFRESH = "or train afresh, without --initial"
+_WITHOUT_INITIAL = "or train afresh, without --initial"
 
 
 def open_initial_model(params: TrainParams, data: TileDataset) -> ModelBundle | None:
-    """Open the model that training starts from, and check that it fits the tiles.
+    """Open the initial model of a training, and check that it fits the tiles.
 
     Raises
     ------
@@ -33,48 +33,49 @@ def open_initial_model(params: TrainParams, data: TileDataset) -> ModelBundle | 
     if classes != old:
         raise ModelError(
             f"{bundle.path.name} has the classes {', '.join(old)}, but the tiles have {', '.join(classes)}; "
-            f"start from a model of the same classes, {_AFRESH}"
+            f"start from a model of the same classes, {_WITHOUT_INITIAL}"
         )
     if bundle.preprocess.channels != data.channels:
         raise ModelError(
             f"{bundle.path.name} takes {bundle.preprocess.channels} channel(s), but the tiles have {data.channels}; "
-            f"start from another model, {_AFRESH}"
+            f"start from another model, {_WITHOUT_INITIAL}"
         )
     if bundle.manifest.network != params.network:
         raise ModelError(
             f"{bundle.path.name} is a network {bundle.manifest.network!r}, but {params.network!r} is to be trained; "
-            f"choose the same network, {_AFRESH}"
+            f"choose the same network, {_WITHOUT_INITIAL}"
         )
     trained = bundle.manifest.training
-    standardise = trained.get("standardise", "none")  # models without a word about it had none
+    standardise = trained.get("standardise", "none")  # older models, without a record of it, had none
     if standardise != params.standardise:
         raise ModelError(
-            f"{bundle.path.name} was trained with --standardise {standardise}, but {params.standardise} is asked for; "
-            f"choose the same, {_AFRESH}"
+            f"{bundle.path.name} was trained with --standardise {standardise}, but {params.standardise} is requested; "
+            f"choose the same, {_WITHOUT_INITIAL}"
         )
     if trained.get("members"):
-        raise ModelError(f"{bundle.path.name} is an ensemble; start from one of its members, {_AFRESH}")
+        raise ModelError(f"{bundle.path.name} is an ensemble; start from one of its members, {_WITHOUT_INITIAL}")
     return bundle
 
 
-def match_preprocessing(pixels: TilePixels, bundle: ModelBundle, asked: tuple[float, float] | None) -> TilePixels:
-    """Bring tiles to the network as the earlier model does: its grey-value range stays, where none is ``asked`` for.
+def match_preprocessing(pixels: TilePixels, bundle: ModelBundle, requested: tuple[float, float] | None) -> TilePixels:
+    """Preprocess tiles as the initial model does, with its grey-value range unless another one was ``requested``.
 
     Raises
     ------
     ModelError
-        The input has another size, or grey values are to be prepared differently.
+        The input has another size, or the preprocessing differs.
     """
     old, new = bundle.preprocess, pixels.spec
     if old.input_px != new.input_px:
         raise ModelError(
-            f"{bundle.path.name} takes {old.input_px[1]} x {old.input_px[0]} px, but the tiles would be brought to "
-            f"{new.input_px[1]} x {new.input_px[0]}; set --input-px {max(old.input_px)}, {_AFRESH}"
+            f"{bundle.path.name} takes {old.input_px[1]} x {old.input_px[0]} px, but the tiles would be resized to "
+            f"{new.input_px[1]} x {new.input_px[0]}; set --input-px {max(old.input_px)}, {_WITHOUT_INITIAL}"
         )
-    other_range = asked is not None and (old.low, old.high) != (new.low, new.high)
+    other_range = requested is not None and (old.low, old.high) != (new.low, new.high)
     if (old.normalisation, old.percentiles) != (new.normalisation, new.percentiles) or other_range:
         raise ModelError(
-            f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is asked for; choose the same, {_AFRESH}"
+            f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is requested; choose the same, "
+            f"{_WITHOUT_INITIAL}"
         )
     tiles = pixels.tiles
     if pixels.preprocessed:
@@ -84,7 +85,7 @@ def match_preprocessing(pixels: TilePixels, bundle: ModelBundle, asked: tuple[fl
 
 
 def copy_weights(model: Any, bundle: ModelBundle) -> None:
-    """Give a network the weights of a bundle's; texture features that joined that one are left out.
+    """Copy the weights of a bundle's network, without its texture features.
 
     Raises
     ------
@@ -95,4 +96,4 @@ def copy_weights(model: Any, bundle: ModelBundle) -> None:
         model.set_weights(without_texture(load_network(bundle)).get_weights())
     except ValueError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_AFRESH[3:]}") from error
+        raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_WITHOUT_INITIAL[3:]}") from error

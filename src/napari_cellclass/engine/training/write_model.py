@@ -37,26 +37,26 @@ def write_model(
     Parameters
     ----------
     run
-        Its network holds the weights to write.
+        The training, whose network holds the weights to write.
     epoch, val_prob
-        The epoch they are from, and its answers for the validation tiles.
+        The epoch of these weights, and its probabilities for the validation tiles.
     path
         The ``.cellclass`` file.
     unfinished
-        Whether training goes on: then only the network in float32 is written, whatever was asked for.
+        Whether training goes on: then only the float32 network is written, whatever the requested precision.
 
     Raises
     ------
     EngineError
-        The export answers differently from Keras.
+        The exported network predicts differently from Keras.
     OutputError
         The bundle cannot be written.
     """
-    data, place = run.data, run.pixels.tile_indices[run.val]
-    report = evaluate(val_prob, data.labels[place], data.groups[place].tolist(), data.scheme.names)
+    data, indices = run.data, run.pixels.tile_indices[run.val]
+    report = evaluate(val_prob, data.labels[indices], data.groups[indices].tolist(), data.scheme.names)
     members = export_network(run.full_model)
     export = check_export(members, *_checked_tiles(run))
-    calibration = calibrate(val_prob, data.labels[place], data.groups[place].tolist())
+    calibration = calibrate(val_prob, data.labels[indices], data.groups[indices].tolist())
     int8 = None
     if run.params.precision == "int8" and not unfinished:
         int8 = quantise(run, members, val_prob, calibration)
@@ -71,7 +71,7 @@ def write_model(
 
 
 def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Choose tiles evenly from both splits, and what Keras says of them."""
+    """Return evenly sampled tiles of both splits, and the probabilities that Keras predicts for them."""
     count = min(CHECKED_TILES, len(run.pixels.tile_indices))
     rows = np.unique(np.linspace(0, len(run.pixels.tile_indices) - 1, count).astype(np.int64))
     x = run.pixels.batch(rows)
@@ -79,8 +79,8 @@ def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network | None) -> dict[str, Any]:
-    """Give the manifest's scores, with what a user should be warned of."""
-    kept = run.history[epoch - 1]
+    """Return the manifest's scores, with warnings for the user."""
+    chosen = run.history[epoch - 1]
     texture_joined = run.texture is not None and run.texture.joined
     alarms = training_alarms(run.history[:epoch], report, run.data, texture_joined)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
@@ -91,9 +91,9 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network 
         "accuracy": plain["accuracy"],
         "balanced_accuracy": plain["balanced_accuracy"],
         "ece": report.ece,
-        "loss": kept["loss"],
-        "train_accuracy": kept["accuracy"],
-        "val_loss": kept["val_loss"],
+        "loss": chosen["loss"],
+        "train_accuracy": chosen["accuracy"],
+        "val_loss": chosen["val_loss"],
         "interval": report.interval,
         "collapsed": any(alarm.code in LEARNED_NOTHING for alarm in alarms),
         "warnings": warnings,
@@ -101,7 +101,7 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network 
 
 
 def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any], int8: Int8Network | None) -> dict[str, bytes]:
-    """Give the members that are tables, as bytes by name."""
+    """Return the members that hold tables and golden tiles, as bytes by name."""
     history = pd.DataFrame(run.history, columns=HISTORY).astype({"epoch": int})
     split = run.data.split.copy()
     split[run.pixels.nonfinite] = ""
@@ -127,7 +127,7 @@ def _manifest(
     run: TrainingRun, scores: dict[str, Any], calibration: Calibration | None, export: dict[str, float], epoch: int
 ) -> Manifest:
     data, params = run.data, run.params
-    asked = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
+    settings = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
     rate = peak_learning_rate(params.network, params.learning_rate, params.as_published)
     return Manifest(
         program=f"napari-cellclass {napari_cellclass.__version__}",
@@ -141,7 +141,7 @@ def _manifest(
         network=params.network,
         parameters=int(run.full_model.count_params()),
         layers=layer_table(run.model) + texture_layers(run.full_model),
-        training=asked
+        training=settings
         | {
             "epochs": run.epochs,
             "epochs_trained": len(run.history),
