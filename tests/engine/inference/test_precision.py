@@ -42,7 +42,7 @@ def test_what_cannot_be_is_refused_in_a_line_that_says_what_to_do() -> None:
         choose_precision(model(True), "int8", "tensorflow")
     with pytest.raises(ModelError, match=r"m\.cellclass has no int8 network; train it with --precision int8"):
         choose_precision(model(False), "int8")
-    with pytest.raises(ModelError, match=r"none was kept when it was trained \(it lost\); use --precision f32"):
+    with pytest.raises(ModelError, match=r"none was stored when it was trained \(it lost\); use --precision f32"):
         choose_precision(model(False, Int8Report.not_stored("it lost")), "int8")
 
 
