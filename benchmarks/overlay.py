@@ -76,7 +76,7 @@ class Bench:
 
     def show(self, table: TileTable) -> None:
         """Do what follows the last result of a run."""
-        shown = self.widget.map.shown if self.widget.map.present() else None
+        shown = self.widget.map.current if self.widget.map.is_in_viewer() else None
         self.widget.map.show(build_map(table, self.source, self.field_layer, self.widget.map.style, shown))
         self.widget._source = self.source
         self.widget.results.show_map(self.source)
@@ -174,7 +174,7 @@ class Bench:
     def painting(self, table: TileTable, setting: np.ndarray) -> Row:
         """Paint what is finished in a quarter of a second at 10 000 tiles/s while the rest is classified."""
         live = LiveMap(self.viewer, self.widget.map, self.field_layer)
-        live.begin(table.grid, table.scheme)
+        live.create_layer(table.grid, table.scheme)
 
         def paint(i: int) -> None:
             places = np.arange(2500 * i, 2500 * (i + 1))
@@ -184,7 +184,7 @@ class Bench:
         paint(4 * self.n)
         QApplication.processEvents()
         times = timed(paint, 4 * self.n)
-        live.end()
+        live.remove()
         return self.name, "2 500 finished tiles painted", times, "set data", setting
 
 

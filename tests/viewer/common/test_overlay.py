@@ -32,7 +32,7 @@ def make(rows: int = 4, cols: int = 5, tile: int = 16, seed: int = 0) -> tuple[T
 def show(view: MapView, table: TileTable, image: Image, value: int) -> None:
     """Show a map over a field whose pixels, and so identity, are given by a value."""
     source = SourceImage(np.full((*image.data.shape, 1), value, np.uint8))
-    view.show(build_map(table, source, FieldLayer.of(image), view.style, view.shown if view.present() else None))
+    view.show(build_map(table, source, FieldLayer.of(image), view.style, view.current if view.is_in_viewer() else None))
 
 
 def test_features_are_the_table() -> None:
@@ -160,10 +160,10 @@ def test_layers_with_the_same_pixels_have_maps_of_their_own() -> None:
     views = MapView(viewer), MapView(viewer)
     show(views[0], table, left, 1)
     show(views[1], table, right, 1)
-    assert views[0].present()
+    assert views[0].is_in_viewer()
     viewer.layers.remove(left)
     show(views[1], TileTable(table.grid.take(range(5)), table.scheme, table.prob[:5]), right, 1)
-    assert not views[0].present(), "the map of an image that is gone is replaced"
+    assert not views[0].is_in_viewer(), "the map of an image that is gone is replaced"
 
 
 def test_the_map_is_found_by_what_it_is_not_by_its_name() -> None:
@@ -184,7 +184,7 @@ def test_a_map_that_a_user_deleted_is_not_touched_again() -> None:
     viewer.layers.clear()
     shown.restyle(OverlayStyle(min_confidence=0.5))
     shown.refresh_view()
-    assert not shown.present()
+    assert not shown.is_in_viewer()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.99])

@@ -260,7 +260,7 @@ def test_a_users_own_layers_are_still_saved_by_napari(viewer: ViewerModel, tmp_p
     assert viewer.layers.save(str(tmp_path / "s"), selected=True) == [str(tmp_path / "s.csv")]
     assert sorted(p.name for p in map(Path, viewer.layers.save(str(tmp_path / "all")))) == ["mine.csv", "painted.tif"]
     for name in ("x.geojson", "x.tiles.csv", "x.coco.json"):
-        with pytest.raises(OutputError, match="'mine' is no map, annotation or region"):
+        with pytest.raises(OutputError, match="'mine' is not a map, annotation or region"):
             viewer.layers.save(str(tmp_path / name), selected=True, plugin=PLUGIN)
         assert not (tmp_path / name).exists()
 

@@ -1,1 +1,1 @@
-"""napari layers from our records and back; the map; layers found again; keys."""
+"""napari layers and our records; the class map and its view-dependent layers; keys and clicks."""

@@ -14,22 +14,22 @@ from napari_cellclass.viewer.common.layers import lock_layer
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-_MAX_LINES = 2000  # of more, napari takes seconds
+_MAX_LINES = 2000  # napari takes seconds for more
 
 
 def is_sparse(grid: TileGrid) -> bool:
-    """Tell whether tiles lie around points: such a grid has a step of 1 px."""
+    """Whether the tiles are centred on points: such a grid has a step of 1 px."""
     return grid.step_px == (1, 1) and min(grid.tile_px) > 1
 
 
-def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any], colour: str = "white") -> Shapes | None:
-    """Make a layer with the edges of all tiles, or None where there would be too many.
+def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: str = "white") -> Shapes | None:
+    """Make a layer with the edges of all tiles; None where there would be too many.
 
     Parameters
     ----------
     grid
-        The tiles; those around points get a rectangle each.
-    name, place
+        The tiles; those centred on points get a rectangle each.
+    name, transform
         Of the layer, see :func:`~napari_cellclass.viewer.common.layers.transform_of`.
     colour
         Black on a bright field, see :func:`~napari_cellclass.viewer.common.in_view.text_colour`.
@@ -42,7 +42,7 @@ def grid_lines(grid: TileGrid, name: str, place: Mapping[str, Any], colour: str 
         return None
     layer = Shapes(
         outlines, shape_type="rectangle" if sparse else "line", edge_color=colour, face_color="transparent",
-        edge_width=max(0.1, 0.01 * min(grid.tile_px)), opacity=0.3, name=name, **place,
+        edge_width=max(0.1, 0.01 * min(grid.tile_px)), opacity=0.3, name=name, **transform,
     )  # fmt: skip
     lock_layer(layer)
     return layer

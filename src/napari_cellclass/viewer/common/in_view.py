@@ -1,4 +1,4 @@
-"""What of a map follows the view: text on the tiles, and outlines where the map itself is pixels."""
+"""Layers that show only the tiles in view: text, and outlines where the map itself is pixels."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 # Text costs 0.4 ms a tile and zoom step, and more would not be legible anyway.
 MAX_TEXTS = 300
 MAX_OUTLINES = 300
-"""More rectangles would take napari longer to make than a frame may last."""
+"""napari needs longer than a frame to make more rectangles."""
 _LETTER_SCREEN_PX = 9
 
 
 def count_text_lines(table: TileTable, screen_px_per_px: float) -> int:
-    """Say how much text fits on a tile: 2 class and confidence, 1 confidence alone, 0 nothing."""
-    room_px = min(*table.grid.tile_px, *table.grid.step_px)  # overlapping tiles share it
-    letters = room_px * screen_px_per_px / _LETTER_SCREEN_PX
+    """Count the lines of text that fit on a tile: 2 class and confidence, 1 confidence alone, 0 nothing."""
+    free_px = min(*table.grid.tile_px, *table.grid.step_px)  # overlapping tiles share it
+    letters = free_px * screen_px_per_px / _LETTER_SCREEN_PX
     return 2 if letters >= max(map(len, table.scheme.names)) + 1 and letters >= 5 else 1 if letters >= 5 else 0
 
 
@@ -46,31 +46,31 @@ def tiles_with_text(
     Parameters
     ----------
     table, style
-        The tiles and what of them is shown.
+        The tiles, and which of them are visible.
     view
         Shape (2, 2): upper-left and lower-right corner of the view as (y, x) in px of the field.
     screen_px_per_px
-        How large a pixel of the field is on the screen.
+        Size on the screen of a pixel of the field.
 
     Returns
     -------
     int64 array
-        Places of the tiles, the largest first, then those nearest to the view's centre.
+        Tile indices, the largest tiles first, then those nearest to the view's centre.
     """
     if count_text_lines(table, screen_px_per_px) == 0:
         return np.zeros(0, np.int64)
-    places = table.grid.tiles_between(view[0], view[1])
-    places = places[displayed_class(table, style, places) >= -1]
-    boxes = table.grid.boxes[places].astype(float)
+    tile_indices = table.grid.tiles_between(view[0], view[1])
+    tile_indices = tile_indices[displayed_class(table, style, tile_indices) >= -1]
+    boxes = table.grid.boxes[tile_indices].astype(float)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     distance = np.square((boxes[:, :2] + boxes[:, 2:]) / 2 - np.mean(view, axis=0)).sum(axis=1)
-    return places[np.lexsort((distance, -area))][:MAX_TEXTS]
+    return tile_indices[np.lexsort((distance, -area))][:MAX_TEXTS]
 
 
-def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: str) -> Points:
-    """Make the layer that carries the text of the tiles in view; empty until :func:`write_texts`.
+def text_layer(table: TileTable, transform: Mapping[str, Any], name: str, colour: str) -> Points:
+    """Make the layer with the text of the tiles in view; empty until :func:`write_texts`.
 
-    It is a layer of its own, because text in the map's layer would be laid out for every tile at every
+    It is a layer of its own, because napari lays out the text of the map's layer for every tile at every
     zoom: 8 s for 10 000 tiles (napari 0.9.2).
     """
     from napari.layers import Points
@@ -82,7 +82,7 @@ def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: st
         size=0.001,
         opacity=1.0,
         name=name,
-        **place,
+        **transform,
     )
     layer.metadata[KEY] = {"kind": "text", "table": table}
     lock_layer(layer)
@@ -90,16 +90,18 @@ def text_layer(table: TileTable, place: Mapping[str, Any], name: str, colour: st
 
 
 def text_colour(source: SourceImage) -> str:
-    """Choose black text for a bright-field image, white for fluorescence, by a few pixels."""
+    """Choose black text for a bright-field image, white for fluorescence, from a sample of pixels."""
     if not source.rgb:
         return "white"
     height, width = source.shape
-    spots = [source.read(y, x, y + 8, x + 8) for y in (0, height // 2, height - 8) for x in (0, width // 2, width - 8)]
+    samples = [
+        source.read(y, x, y + 8, x + 8) for y in (0, height // 2, height - 8) for x in (0, width // 2, width - 8)
+    ]
     top = np.iinfo(source.dtype).max if source.dtype.kind in "ui" else 1.0
-    return "black" if np.mean(spots) > 0.5 * top else "white"
+    return "black" if np.mean(samples) > 0.5 * top else "white"
 
 
-def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], lines: int = 2) -> None:
+def write_texts(layer: Points, table: TileTable, tile_indices: NDArray[np.int64], lines: int = 2) -> None:
     """Put class and confidence on some tiles.
 
     Parameters
@@ -108,27 +110,27 @@ def write_texts(layer: Points, table: TileTable, places: NDArray[np.int64], line
         Of :func:`text_layer`.
     table
         The tiles.
-    places
+    tile_indices
         Which of them, see :func:`tiles_with_text`.
     lines
-        How much fits, see :func:`count_text_lines`.
+        Number of lines, see :func:`count_text_lines`.
     """
-    boxes = table.grid.boxes[places].astype(float)
-    names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in places]
-    sure = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in places]
-    labels = [name + text for name, text in zip(names, sure, strict=True)]
-    visible, layer.visible = layer.visible, True  # a hidden layer's points of before would be looked for
+    boxes = table.grid.boxes[tile_indices].astype(float)
+    names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in tile_indices]
+    confidences = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in tile_indices]
+    labels = [name + text for name, text in zip(names, confidences, strict=True)]
+    visible, layer.visible = layer.visible, True  # on a hidden layer napari would look up the points of before
     layer.data = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
-    layer.face_color = layer.border_color = "transparent"  # only the text is to be seen
+    layer.face_color = layer.border_color = "transparent"  # only the text is visible
     layer.features = pd.DataFrame({"label": np.array(labels, object)})
     layer.visible = visible
 
 
-def outline_layer(table: TileTable, place: Mapping[str, Any], name: str) -> Shapes:
+def outline_layer(table: TileTable, transform: Mapping[str, Any], name: str) -> Shapes:
     """Make the layer of the tiles in view of a map of pixels; empty until :func:`write_outlines`."""
     from napari.layers import Shapes
 
-    layer = Shapes(None, ndim=2, name=name, opacity=1.0, **place)
+    layer = Shapes(None, ndim=2, name=name, opacity=1.0, **transform)
     layer.metadata[KEY] = {"kind": "in-view", "table": table}
     lock_layer(layer)
     show_class_in_status_bar(layer)
@@ -136,17 +138,17 @@ def outline_layer(table: TileTable, place: Mapping[str, Any], name: str) -> Shap
 
 
 def tiles_with_outline(table: TileTable, view: NDArray[Any]) -> NDArray[np.int64]:
-    """Choose the tiles that are outlined: all whose centre is in view, none where they are too many."""
+    """Choose the tiles to outline: all whose centre is in view, none where there are too many."""
     return np.sort(table.grid.tiles_between(view[0], view[1], MAX_OUTLINES))
 
 
-def write_outlines(layer: Shapes, table: TileTable, style: OverlayStyle, places: NDArray[np.int64]) -> None:
+def write_outlines(layer: Shapes, table: TileTable, style: OverlayStyle, tile_indices: NDArray[np.int64]) -> None:
     """Outline some tiles in the colours of their classes, with their columns as features."""
-    chosen = table.take(places)
-    layer.metadata[KEY] = {**layer.metadata[KEY], "table": table, "places": places}
+    chosen = table.take(tile_indices)
+    layer.metadata[KEY] = {**layer.metadata[KEY], "table": table, "places": tile_indices}
     with layer.events.data.blocker():
         layer.data = []
-    if len(places):
+    if len(tile_indices):
         layer.add_rectangles(
             chosen.grid.rects(),
             edge_width=max(0.5, 0.02 * min(table.grid.tile_px)),

@@ -1,4 +1,4 @@
-"""Keys of our own layers."""
+"""Key bindings of our own layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Action = Callable[[], None]
 def bind_keys(layers: Iterable[Any], keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
     """Bind keys on layers of our own, and every other letter and digit to ``fallback``.
 
-    So that none of napari's own keys, which change the tool or edit the layer, is reached.
+    This hides napari's own keys, which change the tool or edit the layer.
     """
     for key in (*keys, *(k for k in _KEYS if k not in keys)):
         action = keys.get(key)
@@ -29,7 +29,7 @@ def bind_keys(layers: Iterable[Any], keys: Mapping[str, Action], fallback: Calla
 
 
 def list_keys(viewer: Viewer, lines: Iterable[str]) -> None:
-    """Write what the keys do over the canvas."""
+    """Show what the keys do as text on the canvas."""
     overlay = viewer.canvas.overlays.text
-    overlay.text = "\n".join([*lines, ""])  # else its dark box ends one line too soon
+    overlay.text = "\n".join([*lines, ""])  # without it the dark box ends one line too soon
     overlay.font_size, overlay.position, overlay.visible = 9, "top_left", True

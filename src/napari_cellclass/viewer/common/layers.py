@@ -1,4 +1,4 @@
-"""From napari's layers to our records and back: pixels, pixel size, transform. No Qt, no threads."""
+"""Conversion of napari layers to our records: pixels, pixel size, transform. No Qt, no threads."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
 
 KEY = "napari_cellclass"
-"""Our entry in ``layer.metadata``, by which layers are found again."""
+"""Our entry in ``layer.metadata``, by which layers are recognised."""
 
 
 def is_user_layer(layer: Any) -> bool:
-    """Tell whether a layer is a user's: made by hand, or regions that were opened from a file."""
+    """Whether a layer is a user's: drawn by hand, or regions that were opened from a file."""
     ours = layer.metadata.get(KEY)
     return ours is None or (isinstance(ours, dict) and ours.get("kind") == "regions")
 
 
 def unwrap(layer: Any) -> Any:
-    """Give the layer itself: napari hands plugins a wrapper, which is another object."""
+    """Give the layer or viewer itself: napari hands plugins a proxy, which is another object."""
     return getattr(layer, "__wrapped__", layer)
 
 
 def lock_layer(layer: Layer) -> None:
     """Keep a layer from being edited: a stray key or drag must not change a result.
 
-    napari 0.9 lets every layer be edited that is added to a window, or shown in two dimensions again
+    napari 0.9 makes every layer editable that is added to a window, or shown in two dimensions again
     (``QtShapesControls._on_ndisplay_changed``).
     """
-    there = weakref.ref(layer)
+    layer_ref = weakref.ref(layer)
 
-    def again(event: Any = None) -> None:
-        one = there()
+    def make_uneditable(event: Any = None) -> None:
+        one = layer_ref()
         if one is not None and one.editable:
             one.editable = False
 
-    again()
-    layer.events.editable.connect(again)
+    make_uneditable()
+    layer.events.editable.connect(make_uneditable)
 
 
 def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = None) -> SourceImage:
@@ -53,16 +53,16 @@ def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = N
     Parameters
     ----------
     layers
-        Image layers. Of a multiscale layer level 0 is taken; RGB samples become three channels, alpha
+        Image layers. Of a multiscale layer level 0 is used; RGB samples become three channels, alpha
         is dropped. Further layers must have the first one's size and transform.
     point
         World coordinates of the viewer's sliders (``viewer.dims.point``): which plane of a stack is
-        taken. The last two axes of a layer are Y and X.
+        used. The last two axes of a layer are Y and X.
 
     Raises
     ------
     ImageError
-        No layer, or layers that do not lie on each other.
+        No layer, or layers that do not overlie each other.
     """
     if not layers:
         raise ImageError("no image layer is chosen; open an image and pick its layer")
@@ -82,10 +82,10 @@ def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = N
             )
         if not same_transform(layer, layers[0]):
             raise ImageError(
-                f"layer {layer.name!r} is scaled, moved or turned unlike {layers[0].name!r}; align them first"
+                f"layer {layer.name!r} is not scaled, translated and rotated like {layers[0].name!r}; align them first"
             )
     return SourceImage(
-        _Stacked([source.data for source in sources]),
+        _ConcatenatedChannels([source.data for source in sources]),
         " + ".join(source.name for source in sources),
         pixel_size_um=first.pixel_size_um,
         channel_names=tuple(name for source in sources for name in (source.channel_names or (source.name,))),
@@ -95,8 +95,8 @@ def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = N
     )
 
 
-class _Stacked:
-    """Several (Y, X, C) arrays as one, channels behind each other, still lazy."""
+class _ConcatenatedChannels:
+    """Several (Y, X, C) arrays concatenated along their channels, still lazy."""
 
     def __init__(self, parts: Sequence[Any]) -> None:
         self._parts = parts
@@ -167,12 +167,14 @@ def transform_of(layer: Layer) -> dict[str, Any]:
     }
 
 
-def matrix_of(place: Mapping[str, Any]) -> NDArray[np.float64]:
+def matrix_of(transform: Mapping[str, Any]) -> NDArray[np.float64]:
     """Compose what :func:`transform_of` gave into one 3 x 3 matrix from (y, x) in px to world."""
     from napari.utils.transforms import Affine
 
-    own = Affine(scale=place["scale"], translate=place["translate"], rotate=place["rotate"], shear=place["shear"])
-    return np.asarray(place["affine"], float) @ own.affine_matrix
+    own = Affine(
+        scale=transform["scale"], translate=transform["translate"], rotate=transform["rotate"], shear=transform["shear"]
+    )
+    return np.asarray(transform["affine"], float) @ own.affine_matrix
 
 
 def same_transform(one: Layer, other: Layer) -> bool:
@@ -212,7 +214,7 @@ def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
 
 
 def outlines_in_world(shapes: Shapes) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Give place and outline, shape (n, 2) in world (y, x), of every closed shape of a layer."""
+    """Yield index and outline, shape (n, 2) in world (y, x), of every closed shape of a layer."""
     for i, (vertices, kind) in enumerate(zip(shapes.data, shapes.shape_type, strict=True)):
         if kind not in ("line", "path"):
             corners = ellipse_outline(vertices) if kind == "ellipse" else np.asarray(vertices, float)
@@ -220,7 +222,7 @@ def outlines_in_world(shapes: Shapes) -> Iterator[tuple[int, NDArray[np.float64]
 
 
 def ellipse_outline(corners: NDArray[Any], points: int = 64) -> NDArray[np.float64]:
-    """Turn the box that napari keeps of an ellipse into an outline."""
+    """Convert the box by which napari stores an ellipse to an outline."""
     corners = np.asarray(corners, float)
     centre = corners.mean(axis=0)
     a, b = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2

@@ -1,4 +1,4 @@
-"""The maps that this program put into a viewer: found again, replaced, restyled, never a user's own layer."""
+"""The class maps that this program added to a viewer: recognised, replaced and restyled; never a user's own layer."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
     from napari_cellclass.core.images.source import SourceImage
 
-# A layer that a user duplicated carries our metadata too; only the very object made here is ours.
+# A layer that a user duplicated has our metadata too; only the object made here is our own.
 _made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
 def register_layer(layer: Layer) -> None:
-    """Remember that a layer was made here."""
+    """Register a layer as made here."""
     token = uuid.uuid4().hex
     layer.metadata[KEY] = {**layer.metadata[KEY], "token": token}
     _made[token] = layer
 
 
 def is_own_layer(layer: Layer) -> bool:
-    """Tell whether a layer was made here, rather than loaded or duplicated by a user."""
+    """Whether a layer was made here, rather than loaded or duplicated by a user."""
     ours = layer.metadata.get(KEY)
     made = _made.get(ours.get("token", "")) if isinstance(ours, dict) else None
     return made is not None and made is unwrap(layer)
@@ -52,7 +52,7 @@ def is_own_layer(layer: Layer) -> bool:
 
 @dataclass(frozen=True)
 class FieldLayer:
-    """What a map takes from the image layer it is laid over, read before work leaves the window."""
+    """Name and transform of an image layer, read in the window's thread for work in another one."""
 
     name: str
     transform: dict[str, Any]
@@ -66,7 +66,7 @@ class FieldLayer:
 
 @dataclass(frozen=True, eq=False)
 class BuiltMap:
-    """A map made away from the window.
+    """A map built outside the window's thread.
 
     Parameters
     ----------
@@ -74,14 +74,14 @@ class BuiltMap:
         The tiles.
     field
         Name and identity of the field; a map of the same field is replaced.
-    over
+    field_layer
         The image layer's name and transform.
     kind
         ``"shapes"`` or ``"pixels"``, see :func:`tile_layers`.
     layers
-        New layers, in no viewer yet; empty where the layers shown before have the same tiles.
+        New layers, in no viewer yet; empty where the layers in the viewer have the same tiles.
     text_colour
-        Of class and confidence on the tiles.
+        Colour of the text on the tiles.
     """
 
     table: TileTable
@@ -97,65 +97,69 @@ def build_map(
     source: SourceImage,
     field_layer: FieldLayer,
     style: OverlayStyle,
-    shown: BuiltMap | None = None,
+    current: BuiltMap | None = None,
     planned: int = 0,
 ) -> BuiltMap:
-    """Make the layers of a map, slow for many tiles, in any thread.
+    """Build the layers of a map, in any thread; slow for many tiles.
 
     Parameters
     ----------
     table, source
         The tiles and the field.
-    over
+    field_layer
         The image layer.
     style
-        How it will be shown.
-    shown
-        The map that is in the viewer now, whose layers are kept when only the answers differ.
+        Which classes will be visible.
+    current
+        The map in the viewer, whose layers are reused where only the predictions differ.
     planned
         See :func:`tile_layers`.
     """
-    # What is found once for a table is found here, rather than when the window asks for it.
+    # Fills the caches of the table here, rather than in the window's thread.
     table.grid.tile_at(0, 0)
     table.counts()
     field = field_key(source)
     kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
-    if shown is not None and (shown.field, shown.kind) == (field, kind) and _same_tiles(shown, table, field_layer):
-        return BuiltMap(table, field, field_layer, kind, (), shown.text_colour)
+    if (
+        current is not None
+        and (current.field, current.kind) == (field, kind)
+        and _same_tiles(current, table, field_layer)
+    ):
+        return BuiltMap(table, field, field_layer, kind, (), current.text_colour)
     field_layer = replace(field_layer, name=field_layer.name + describe_plane(source))
     layers = tile_layers(
-        table, field_layer.transform, f"{field_layer.name} classes", style.fitting(table.scheme), planned
+        table, field_layer.transform, f"{field_layer.name} classes", style.for_scheme(table.scheme), planned
     )
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
     return BuiltMap(table, field, field_layer, kind, tuple(layers), text_colour(source))
 
 
-def _same_tiles(shown: BuiltMap, table: TileTable, field_layer: FieldLayer) -> bool:
-    old, new = shown.table.grid, table.grid
-    same_place = all(
-        np.array_equal(shown.field_layer.transform[key], field_layer.transform[key])
+def _same_tiles(current: BuiltMap, table: TileTable, field_layer: FieldLayer) -> bool:
+    old, new = current.table.grid, table.grid
+    same_transform = all(
+        np.array_equal(current.field_layer.transform[key], field_layer.transform[key])
         for key in field_layer.transform
         if key != "units"
     )
     same_grid = (old.grid_shape, old.step_px, old.tile_px) == (new.grid_shape, new.step_px, new.tile_px)
-    # A map of pixels has room for every tile of its grid, a map of shapes only for those it was made of.
-    same_boxes = shown.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
-    return same_place and same_grid and same_boxes and shown.table.scheme == table.scheme
+    # A pixel map has a pixel for every tile of its grid, a map of shapes only the tiles that it was made of.
+    same_boxes = current.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
+    return same_transform and same_grid and same_boxes and current.table.scheme == table.scheme
 
 
 def field_key(source: SourceImage) -> str:
-    """Identify a field: its pixels and the plane that was taken."""
+    """Identify a field by its pixels and its plane."""
     return f"{source.image_id} {dict(source.plane)}"
 
 
 def describe_plane(source: SourceImage) -> str:
-    """Tell which plane of a stack a map is of, for its name: ``" T3 Z0"``."""
+    """Describe the plane of a stack, for the name of a map: ``" T3 Z0"``."""
     return "".join(f" {axis}{index}" for axis, index in source.plane.items())
 
 
-def map_of_field(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTable | None:
-    """Find the table of a map that is in the viewer, of the same field cut into the same tiles."""
+def find_map_table(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTable | None:
+    """Find the table of a map in the viewer, of the same field with the same tiles."""
     for layer in reversed(list(viewer.layers)):
         ours = layer.metadata.get(KEY, {})
         if is_own_layer(layer) and ours.get("kind") == "map" and ours.get("field") == field_key(source):
@@ -167,18 +171,18 @@ def map_of_field(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTab
 
 
 def warm_up() -> None:
-    """Make a map of each kind for nobody: the first ones take napari a second of imports, in any thread."""
+    """Build a map of each kind and discard it: napari's imports take a second at the first one. In any thread."""
     from napari.layers import Image
 
-    place = transform_of(Image(np.zeros((2, 1), np.uint8)))
+    transform = transform_of(Image(np.zeros((2, 1), np.uint8)))
     scheme, grid = ClassScheme(("a", "b")), TileGrid.regular((2, 1), 1)
     table = TileTable(grid, scheme, np.full((2, 2), 0.5, np.float32))
     for planned in (0, MAX_SHAPES + 1):
-        tile_layers(table, place, "warm-up", OverlayStyle(), planned)
+        tile_layers(table, transform, "warm-up", OverlayStyle(), planned)
 
 
 class MapView:
-    """The map of one field in a viewer: its layers, its text and how it is shown.
+    """The map of one field in a viewer: its layers, its text and its style.
 
     Parameters
     ----------
@@ -188,7 +192,7 @@ class MapView:
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self.shown: BuiltMap | None = None
+        self.current: BuiltMap | None = None
         self.style = OverlayStyle()
         self.layers: list[Layer] = []
         self._text: Points | None = None
@@ -197,14 +201,14 @@ class MapView:
 
     @property
     def table(self) -> TileTable | None:
-        """The tiles that are shown, or None."""
-        return None if self.shown is None else self.shown.table
+        """The tiles in the viewer, or None."""
+        return None if self.current is None else self.current.table
 
     def show(self, new: BuiltMap) -> None:
-        """Put a map into the viewer, in place of the one that was made of the same field before."""
-        self.style = self.style.fitting(new.table.scheme)
-        self.shown = new
-        if not new.layers and self.present():
+        """Add a map to the viewer; it replaces an earlier one of the same field."""
+        self.style = self.style.for_scheme(new.table.scheme)
+        self.current = new
+        if not new.layers and self.is_in_viewer():
             for layer in self.layers:
                 update_predictions(layer, new.table, self.style)
         else:
@@ -229,8 +233,8 @@ class MapView:
         self.picker.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
 
     def select(self) -> None:
-        """Make the map the selected layer: only that one answers for the status bar and takes clicks."""
-        if self.present():
+        """Make the map the selected layer: only that one gets clicks and describes itself in the status bar."""
+        if self.is_in_viewer():
             self._viewer.layers.selection.active = self.layers[-1]
 
     def all_layers(self) -> list[Layer]:
@@ -238,58 +242,56 @@ class MapView:
         return [*self.layers, *(layer for layer in (self._outlines, self._text) if layer is not None)]
 
     def _remove_maps_of(self, new: BuiltMap) -> None:
-        """Remove what was made of the same field: of the same image layer, or of one that is gone."""
-        there = {str(layer.unique_id) for layer in self._viewer.layers} - {new.field_layer.layer_id}
+        """Remove maps of the same field: of the same image layer, or of one that was removed."""
+        present = {str(layer.unique_id) for layer in self._viewer.layers} - {new.field_layer.layer_id}
         for layer in list(self._viewer.layers):
             ours = layer.metadata.get(KEY, {})
-            if is_own_layer(layer) and ours.get("field") == new.field and ours.get("over") not in there:
+            if is_own_layer(layer) and ours.get("field") == new.field and ours.get("over") not in present:
                 self._viewer.layers.remove(layer)
 
     def remove(self) -> None:
-        """Take the map out of the viewer."""
-        mine = [*self.layers, *([] if self._text is None else [self._text])]
-        for layer in [one for one in self._viewer.layers if any(unwrap(one) is other for other in mine)]:
+        """Remove the map from the viewer."""
+        own_layers = [*self.layers, *([] if self._text is None else [self._text])]
+        for layer in [one for one in self._viewer.layers if any(unwrap(one) is other for other in own_layers)]:
             self._viewer.layers.remove(layer)
-        self.shown, self.layers, self._text = None, [], None
+        self.current, self.layers, self._text = None, [], None
 
-    def present(self) -> bool:
-        """Tell whether the map is still in the viewer."""
+    def is_in_viewer(self) -> bool:
+        """Whether the map is still in the viewer."""
         names = [unwrap(layer) for layer in self._viewer.layers]
         return bool(self.layers) and all(any(layer is other for other in names) for layer in self.layers)
 
     def update_predictions(self, table: TileTable) -> None:
-        """Show other answers for the tiles of the map."""
-        if self.shown is None or not self.present():
+        """Show other predictions for the tiles of the map."""
+        if self.current is None or not self.is_in_viewer():
             return
-        self.shown = replace(self.shown, table=table)
+        self.current = replace(self.current, table=table)
         for layer in self.layers:
             update_predictions(layer, table, self.style)
         self.refresh_view()
 
     def restyle(self, style: OverlayStyle) -> None:
-        """Show other classes, or another threshold."""
+        """Change which classes are visible, or the confidence threshold."""
         self.style = style
-        if self.present():
+        if self.is_in_viewer():
             for layer in self.layers:
                 restyle(layer, style)
             self.refresh_view()
 
     def refresh_view(self) -> None:
-        """Write text on the tiles in view, and outline them where the map is pixels; called when the view has moved."""
-        if self.table is None or self._text is None or not self.present():
+        """Update text and outlines of the tiles in view; called when the view has moved."""
+        if self.table is None or self._text is None or not self.is_in_viewer():
             return
-        there = [unwrap(layer) for layer in self._viewer.layers]
+        present = [unwrap(layer) for layer in self._viewer.layers]
         view, scale = self._view()
         visible = self.layers[-1].visible
-        if any(self._text is layer for layer in there):
-            places, lines = np.zeros(0, np.int64), 0
+        if any(self._text is layer for layer in present):
+            tile_indices, lines = np.zeros(0, np.int64), 0
             if visible and self._text.visible:
-                places, lines = (
-                    tiles_with_text(self.table, self.style, view, scale),
-                    count_text_lines(self.table, scale),
-                )
-            write_texts(self._text, self.table, places, lines)
-        if self._outlines is not None and any(self._outlines is layer for layer in there):
+                tile_indices = tiles_with_text(self.table, self.style, view, scale)
+                lines = count_text_lines(self.table, scale)
+            write_texts(self._text, self.table, tile_indices, lines)
+        if self._outlines is not None and any(self._outlines is layer for layer in present):
             shown = visible and self._outlines.visible
             outlined = tiles_with_outline(self.table, view) if shown else np.zeros(0, np.int64)
             write_outlines(self._outlines, self.table, self.style, outlined)

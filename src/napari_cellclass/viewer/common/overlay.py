@@ -1,4 +1,4 @@
-"""A table of tiles as napari layers: colours, threshold and status bar."""
+"""The class map: a table of tiles as napari layers, with colours, confidence threshold and status bar."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 # Above this a Shapes layer takes seconds to make; measured with napari 0.9.2: 10 000 rectangles 2 s.
 MAX_SHAPES = 10_000
-_FINE = 8
+_PIXELS_PER_STEP = 8
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
 
 
 @dataclass(frozen=True)
 class OverlayStyle:
-    """What of a map is shown.
+    """Which tiles of a map are visible, and how.
 
     Parameters
     ----------
     visible
-        One bool per class; empty stands for all.
+        One bool per class; empty means all.
     min_confidence
         Tiles below it are grey, in 0..1.
     """
@@ -39,21 +39,21 @@ class OverlayStyle:
     visible: tuple[bool, ...] = ()
     min_confidence: float = 0.0
 
-    def fitting(self, scheme: ClassScheme) -> OverlayStyle:
-        """Give the style for other classes: all are shown when their number differs."""
+    def for_scheme(self, scheme: ClassScheme) -> OverlayStyle:
+        """Give the style for other classes: all are visible when their number differs."""
         return self if len(self.visible) in (0, len(scheme)) else OverlayStyle((), self.min_confidence)
 
 
 def displayed_class(
-    table: TileTable, style: OverlayStyle, places: NDArray[np.int64] | slice = slice(None)
+    table: TileTable, style: OverlayStyle, tile_indices: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[np.int16]:
-    """Class of tiles as they are shown, int16, shape (N,) or that of ``places``: K is unsure, -1 grey, -2 hidden."""
-    index, confidence = table.class_or_unsure_index[places], table.confidence[places]
-    # The last entry is that of tiles without class, which have no confidence either.
-    look = np.append(np.arange(len(table.scheme) + 1), -1).astype(np.int16)
+    """Class index of tiles as displayed, int16, shape (N,): K is unsure, -1 grey, -2 hidden."""
+    index, confidence = table.class_or_unsure_index[tile_indices], table.confidence[tile_indices]
+    # The last entry is for tiles without class, which have no confidence either.
+    displayed = np.append(np.arange(len(table.scheme) + 1), -1).astype(np.int16)
     for i, visible in enumerate(style.visible):
-        look[i] = i if visible else -2
-    shown = look[index]
+        displayed[i] = i if visible else -2
+    shown = displayed[index]
     shown[~(confidence >= style.min_confidence) & (shown >= 0)] = -1
     return shown
 
@@ -63,7 +63,7 @@ def tile_colours(table: TileTable, style: OverlayStyle) -> tuple[NDArray[np.floa
     k = len(table.scheme)
     rgb = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1, -1)], np.float32) / 255
     alpha = np.ones(k + 3, np.float32)
-    alpha[k + 1] = 0.0  # -2 counts from the end: the hidden
+    alpha[k + 1] = 0.0  # index -2, from the end, is that of hidden tiles
     shown = displayed_class(table, style)
     colour = np.column_stack([rgb, alpha])[shown]
     scale = np.array([1, 1, 1, _FACE_ALPHA], np.float32), np.array([1, 1, 1, _EDGE_ALPHA], np.float32)
@@ -76,22 +76,22 @@ def table_features(table: TileTable) -> pd.DataFrame:
 
 
 def tile_layers(
-    table: TileTable, place: Mapping[str, Any], name: str, style: OverlayStyle, planned: int = 0
+    table: TileTable, transform: Mapping[str, Any], name: str, style: OverlayStyle, planned: int = 0
 ) -> list[Layer]:
-    """Make the layers of a map; they are in no viewer yet, so any thread may do it.
+    """Make the layers of a map; they are in no viewer yet, so any thread may call this.
 
     Parameters
     ----------
     table
         The tiles.
-    place
+    transform
         Of :func:`transform_of`: scale, translate, rotate, shear, affine and units of the field's layer.
     name
-        What to call the map.
+        Name of the map.
     style
-        What is shown.
+        Which classes are visible.
     planned
-        Tiles of the whole run, where it was cancelled: the kind of map does not depend on when that was.
+        Number of tiles of the whole run: the kind of map does not depend on when it was cancelled.
 
     Returns
     -------
@@ -100,14 +100,14 @@ def tile_layers(
         and a class Labels layer with one pixel per tile.
     """
     make = _shapes if max(planned, len(table)) <= MAX_SHAPES else _pixel_maps
-    layers = make(table, place, name, style)
+    layers = make(table, transform, name, style)
     for layer in layers:
         layer.metadata[KEY] = {"kind": "map", "table": table, "style": style}
         show_class_in_status_bar(layer)
     return layers
 
 
-def _shapes(table: TileTable, place: Mapping[str, Any], name: str, style: OverlayStyle) -> list[Layer]:
+def _shapes(table: TileTable, transform: Mapping[str, Any], name: str, style: OverlayStyle) -> list[Layer]:
     from napari.layers import Shapes
 
     face, edge = tile_colours(table, style)
@@ -119,16 +119,16 @@ def _shapes(table: TileTable, place: Mapping[str, Any], name: str, style: Overla
         edge_color=edge,
         edge_width=max(0.5, 0.02 * min(table.grid.tile_px)),
         name=name,
-        **place,
+        **transform,
     )
     lock_layer(layer)
     return [layer]
 
 
-def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: OverlayStyle) -> list[Layer]:
+def _pixel_maps(table: TileTable, transform: Mapping[str, Any], name: str, style: OverlayStyle) -> list[Layer]:
     from napari.layers import Image, Labels
 
-    place = grid_transform(table.grid, place)
+    transform = grid_transform(table.grid, transform)
     image = Image(
         _confidence_pixels(table),
         name=f"{name} confidence",
@@ -136,9 +136,9 @@ def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: Ov
         contrast_limits=(0, 1),
         opacity=0.5,
         visible=False,
-        **place,
+        **transform,
     )
-    labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **place)
+    labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **transform)
     labels.colormap = class_colormap(table.scheme)
     lock_layer(labels)
     return [image, labels]
@@ -146,10 +146,10 @@ def _pixel_maps(table: TileTable, place: Mapping[str, Any], name: str, style: Ov
 
 @dataclass(frozen=True)
 class MapAxes:
-    """How a map of pixels shows a grid: which tile each row and column of pixels belongs to.
+    """How a pixel map shows a grid: the tile to which each row and column of pixels belongs.
 
-    One pixel is one tile. Only where the edge rule ``shift`` has moved the last row or column out of step are
-    there eight pixels a step along that axis, each of the tile whose centre is nearest.
+    One pixel is one tile. Only where the edge rule ``shift`` has moved the last row or column off the
+    regular step, an axis has eight pixels per step, each belonging to the tile whose centre is nearest.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class MapAxes:
 
     @classmethod
     def of(cls, grid: TileGrid) -> MapAxes:
-        """Lay the axes out for a grid."""
+        """Make the axes for a grid."""
         sides = zip(grid.image_shape, grid.tile_px, grid.step_px, grid.grid_shape, strict=True)
         (rows, sy, oy), (cols, sx, ox) = (cls._axis(*side, grid.edge) for side in sides)
         return cls(rows, cols, (sy, sx), (oy, ox))
@@ -177,15 +177,15 @@ class MapAxes:
         last = length - tile if edge == "shift" else (n - 1) * step
         if n < 2 or last == (n - 1) * step:
             return np.arange(n), float(step), first
-        scale = step / _FINE
-        offset = first - (_FINE - 1) / 2 * scale
+        scale = step / _PIXELS_PER_STEP
+        offset = first - (_PIXELS_PER_STEP - 1) / 2 * scale
         centres = np.append(np.arange(n - 1) * step, last) + first
         pixels = offset + scale * np.arange(int(np.ceil((last + step) / scale)))
         middles = (centres[1:] + centres[:-1]) / 2
         return np.searchsorted(middles, pixels), scale, offset
 
-    def spread(self, cells: NDArray[Any]) -> NDArray[Any]:
-        """Give every pixel the value of its tile."""
+    def expand(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Expand one value per tile to one per pixel."""
         plain = len(self.rows) == cells.shape[0] and len(self.cols) == cells.shape[1]
         return cells if plain else cells[np.ix_(self.rows, self.cols)]
 
@@ -194,18 +194,18 @@ def _confidence_pixels(table: TileTable) -> NDArray[np.float32]:
     """One pixel per tile, NaN where there is no tile."""
     pixels = np.full(table.grid.grid_shape, np.nan, np.float32)
     pixels[table.grid.row, table.grid.col] = table.confidence
-    return MapAxes.of(table.grid).spread(pixels)
+    return MapAxes.of(table.grid).expand(pixels)
 
 
 def _class_pixels(table: TileTable, style: OverlayStyle) -> NDArray[np.uint8]:
     """One pixel per tile: 0 hidden or no tile, 1 grey, 2 and up the classes."""
     pixels = np.zeros(table.grid.grid_shape, np.uint8)
     pixels[table.grid.row, table.grid.col] = (displayed_class(table, style) + 2).astype(np.uint8)
-    return MapAxes.of(table.grid).spread(pixels)
+    return MapAxes.of(table.grid).expand(pixels)
 
 
 def class_colormap(scheme: ClassScheme) -> Any:
-    """Colours of a map of pixels: 0 nothing, 1 grey, 2 and up the classes, then unsure."""
+    """Colours of a pixel map: 0 nothing, 1 grey, 2 and up the classes, then unsure."""
     from napari.utils.colormaps import DirectLabelColormap
 
     colours: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
@@ -223,7 +223,7 @@ def grid_transform(grid: TileGrid, own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update_predictions(layer: Layer, table: TileTable, style: OverlayStyle) -> None:
-    """Show other answers for the same tiles in a map's layer."""
+    """Show other predictions for the same tiles in a map's layer."""
     layer.metadata[KEY] = {**layer.metadata[KEY], "table": table}
     kind = type(layer).__name__
     if kind == "Shapes":
@@ -234,10 +234,10 @@ def update_predictions(layer: Layer, table: TileTable, style: OverlayStyle) -> N
 
 
 def restyle(layer: Layer, style: OverlayStyle) -> None:
-    """Show a map's layer in another style; nothing is computed anew."""
-    ours = layer.metadata[KEY]
-    table: TileTable = ours["table"]
-    layer.metadata[KEY] = {**ours, "style": style}
+    """Show a map's layer in another style; nothing is recomputed."""
+    entry = layer.metadata[KEY]
+    table: TileTable = entry["table"]
+    layer.metadata[KEY] = {**entry, "style": style}
     kind = type(layer).__name__
     if kind == "Shapes":
         layer.face_color, layer.edge_color = tile_colours(table, style)
@@ -245,52 +245,54 @@ def restyle(layer: Layer, style: OverlayStyle) -> None:
         layer.data = _class_pixels(table, style)
 
 
-def describe_tile(table: TileTable, place: int) -> str:
-    """Say class and confidence of a tile, as the status bar shows it."""
-    row, col = table.grid.row[place], table.grid.col[place]
-    if table.class_index[place] < 0:
+def describe_tile(table: TileTable, tile_index: int) -> str:
+    """Describe class and confidence of a tile, as the status bar shows it."""
+    row, col = table.grid.row[tile_index], table.grid.col[tile_index]
+    if table.class_index[tile_index] < 0:
         return f"tile r{row} c{col}: not classified"
-    name = table.scheme.names[table.class_index[place]]
-    told = f"{name} {table.confidence[place]:.1%}"
-    if table.class_or_unsure_index[place] != table.class_index[place]:
-        possible = [name for name, yes in zip(table.scheme.names, table.prediction_sets[place], strict=True) if yes]
-        told = f"unsure: {' or '.join(possible) or 'like none of the classes'}; likeliest {told}"
-    return f"{told} (tile r{row} c{col})"
+    name = table.scheme.names[table.class_index[tile_index]]
+    text = f"{name} {table.confidence[tile_index]:.1%}"
+    if table.class_or_unsure_index[tile_index] != table.class_index[tile_index]:
+        possible = [
+            name for name, yes in zip(table.scheme.names, table.prediction_sets[tile_index], strict=True) if yes
+        ]
+        text = f"unsure: {' or '.join(possible) or 'like none of the classes'}; likeliest {text}"
+    return f"{text} (tile r{row} c{col})"
 
 
 def field_point(layer: Layer, grid: TileGrid, position: Any) -> tuple[float, float]:
-    """Give the point of the field, (y, x) in px, under a position in the world, for a map's layer of any kind."""
+    """Convert a world position to the point of the field, (y, x) in px, for a map's layer of any kind."""
     y, x = np.asarray(layer.world_to_data(position), float)[-2:]
-    if type(layer).__name__ not in ("Shapes", "Points"):  # one pixel per tile: back to px of the field
+    if type(layer).__name__ not in ("Shapes", "Points"):  # one pixel per tile: convert to px of the field
         axes = MapAxes.of(grid)
         y, x = y * axes.scale[0] + axes.offset[0], x * axes.scale[1] + axes.offset[1]
     return float(y), float(x)
 
 
 def show_class_in_status_bar(layer: Layer, describe: Callable[[int], str] | None = None) -> None:
-    """Make a map's layer answer for the status bar with the class under the mouse, found by arithmetic.
+    """Make a map's layer show the class under the mouse in the status bar, found by arithmetic.
 
     Parameters
     ----------
     layer
-        Its metadata has the table, or at least the grid.
+        Its metadata holds the table, or at least the grid.
     describe
-        Says what to tell of a place; :func:`describe_tile` where it is None.
+        Describes the tile of an index; :func:`describe_tile` where it is None.
     """
     original = layer.get_status
 
     def get_status(position: Any = None, **kwargs: Any) -> dict[str, str]:
         status: dict[str, str] = original(position, **kwargs)
         if position is not None:
-            ours = layer.metadata[KEY]
-            grid: TileGrid = ours["grid"] if describe is not None else ours["table"].grid
+            entry = layer.metadata[KEY]
+            grid: TileGrid = entry["grid"] if describe is not None else entry["table"].grid
             world = position if kwargs.get("world") else layer.data_to_world(position)
-            place = grid.tile_at(*field_point(layer, grid, world))
-            told = "no tile"
-            if place >= 0:
-                told = describe_tile(ours["table"], place) if describe is None else describe(place)
-            status["value"] = told
-            status["coordinates"] = f"{status.get('coords', '')}: {told}"
+            tile_index = grid.tile_at(*field_point(layer, grid, world))
+            text = "no tile"
+            if tile_index >= 0:
+                text = describe_tile(entry["table"], tile_index) if describe is None else describe(tile_index)
+            status["value"] = text
+            status["coordinates"] = f"{status.get('coords', '')}: {text}"
         return status
 
     layer.get_status = get_status

@@ -1,4 +1,4 @@
-"""Clicks and keys on a map: which tile is meant, the same for a map of shapes and one of pixels."""
+"""Selecting a tile of a map by a click and labelling it by a key, on shapes and pixel maps alike."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from napari_cellclass.viewer.common.overlay import field_point
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-_STILL_PX = 4.0  # a hand shakes as much while it clicks
+_CLICK_TOLERANCE_PX = 4.0  # smaller movements during a click are not a drag
 
 
 class TilePicker:
-    """The tile of a map that was clicked, framed, and the keys that label it.
+    """The clicked tile of a map, which is framed, and the keys that label it.
 
     Parameters
     ----------
     table
-        Gives the map's table now.
+        Returns the current table of the map.
     """
 
     def __init__(self, table: Callable[[], TileTable | None]) -> None:
         self._table = table
         self._frame: Any = None
         self.tile_index: int | None = None
-        self.on_picked: Callable[[int], None] = lambda place: None
-        self.on_key: Callable[[int, int], None] = lambda place, label: None
+        self.on_picked: Callable[[int], None] = lambda tile_index: None
+        self.on_key: Callable[[int, int], None] = lambda tile_index, label: None
         self.on_message: Callable[[str], None] = lambda text: None
 
     def attach(self, layers: list[Layer], frame: Layer) -> None:
-        """Listen to new layers of a map; the frame is drawn by a layer whose points are px of the field."""
+        """Connect to new layers of a map; the frame is drawn by a layer with coordinates in px of the field."""
         self.tile_index = None
-        # napari's own frame for selections, as for the tile that is being labelled.
+        # napari's own selection box, as for the current tile of an annotation.
         self._frame = frame._overlays["selection_box"]
         table = self._table()
         assert table is not None
@@ -55,7 +55,7 @@ class TilePicker:
         start, moved = np.asarray(event.pos, float), False
         yield
         while event.type == "mouse_move":
-            moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > _STILL_PX
+            moved = moved or float(np.abs(np.asarray(event.pos, float) - start).max()) > _CLICK_TOLERANCE_PX
             yield
         table: TileTable | None = self._table()
         if not moved and table is not None:
@@ -63,17 +63,17 @@ class TilePicker:
             y, x = field_point(layer, grid, event.position)
             self.pick(table.grid.tile_at(y, x))
 
-    def pick(self, place: int) -> None:
-        """Frame a tile; -1 takes the frame away."""
+    def pick(self, tile_index: int) -> None:
+        """Frame a tile; -1 removes the frame."""
         table = self._table()
         if table is None or self._frame is None:
             return
-        self.tile_index = place if place >= 0 else None
+        self.tile_index = tile_index if tile_index >= 0 else None
         if self.tile_index is not None:
-            box = table.grid.boxes[place] - 0.5
+            box = table.grid.boxes[tile_index] - 0.5
             self._frame.bounds = ((float(box[0]), float(box[1])), (float(box[2]), float(box[3])))
         self._frame.visible = self.tile_index is not None
-        self.on_picked(place)
+        self.on_picked(tile_index)
 
     def _press(self, label: int) -> None:
         if self.tile_index is None:

@@ -1,4 +1,4 @@
-"""An annotation in a viewer: a map of labels, grid lines, the current tile, keys and mouse. No Qt."""
+"""An annotation in a viewer: the label map, grid lines, the current tile, keys and mouse. No Qt."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 # Values of the map's pixels: 0 no label, then these, then the classes.
 _CONFLICT_VALUE, _UNSURE_VALUE, _FIRST_CLASS = 1, 2, 3
-_MARGIN = 0.2
+_MARGIN = 0.2  # fraction of half the view at its edge in which the camera follows the current tile
 
 
 def pixel_values(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Turn labels into the values of the map's pixels."""
+    """Convert labels to the values of the map's pixels."""
     values = np.where(labels >= 0, labels + _FIRST_CLASS, 0)
     values[labels == UNSURE] = _UNSURE_VALUE
     values[labels == CONFLICT] = _CONFLICT_VALUE
@@ -45,7 +45,7 @@ class AnnotationLayers:
     ----------
     viewer
         The napari viewer.
-    annotation, source, over
+    annotation, source, field_layer
         The labels, the field, and the image layer's name and transform.
     """
 
@@ -55,14 +55,14 @@ class AnnotationLayers:
         self.source = source
         self.field_layer = field_layer
         grid = annotation.grid
-        self._place_of = np.full(grid.grid_shape, -1, np.int64)
-        self._place_of[grid.row, grid.col] = np.arange(len(grid))
-        # A dot of some pixels stands for a tile around a point.
+        self._index_at = np.full(grid.grid_shape, -1, np.int64)
+        self._index_at[grid.row, grid.col] = np.arange(len(grid))
+        # A tile centred on a point is drawn as a dot of several pixels.
         side = max(1, min(grid.tile_px) // 4) if is_sparse(grid) else 1
         self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
         self.current = 0
-        self.on_paint: Callable[[NDArray[np.int64]], None] = lambda places: None
-        self.on_selected: Callable[[NDArray[np.int64]], None] = lambda places: None
+        self.on_paint: Callable[[NDArray[np.int64]], None] = lambda tile_indices: None
+        self.on_selected: Callable[[NDArray[np.int64]], None] = lambda tile_indices: None
         self.on_moved: Action = lambda: None
         self._make_layers()
         self.go_to(0, follow=False)
@@ -75,7 +75,7 @@ class AnnotationLayers:
             self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.field_layer.transform)
         )
         self.recolour()
-        # napari's own frame for selections: moving a layer or its vertices would take 20 ms a key more.
+        # napari's own selection box: moving a layer or its vertices would take 20 ms more per key.
         self._frame = self.map._overlays["selection_box"]
         self._frame.visible = True
         lines = grid_lines(grid, f"{name} grid", self.field_layer.transform, text_colour(self.source))
@@ -97,15 +97,17 @@ class AnnotationLayers:
         pixels[where] = values
         return pixels
 
-    def _dots(self, places: NDArray[np.int64], values: NDArray[np.uint8]) -> tuple[Any, NDArray[np.uint8]]:
-        """Pixels of the map that stand for some tiles, and their values."""
+    def _dots(self, tile_indices: NDArray[np.int64], values: NDArray[np.uint8]) -> tuple[Any, NDArray[np.uint8]]:
+        """Pixels of the map that show the tiles, and their values."""
         grid = self.annotation.grid
-        points = np.stack([grid.row[places], grid.col[places]], axis=-1).astype(np.intp)[:, None] + self._dot
+        points = (
+            np.stack([grid.row[tile_indices], grid.col[tile_indices]], axis=-1).astype(np.intp)[:, None] + self._dot
+        )
         points = np.clip(points, 0, np.array(grid.grid_shape) - 1).reshape(-1, 2)
         return (points[:, 0], points[:, 1]), np.repeat(values, len(self._dot))
 
     def recolour(self) -> None:
-        """Follow the classes' colours."""
+        """Update the colours of the classes."""
         from napari.utils.colormaps import DirectLabelColormap
 
         clear = (0.0, 0.0, 0.0, 0.0)
@@ -117,21 +119,21 @@ class AnnotationLayers:
         self.map.colormap = DirectLabelColormap(color_dict=colours)
 
     def repaint(self, change: LabelChange | None = None) -> None:
-        """Show what a change did; everything when None."""
+        """Repaint the tiles of a change; all tiles when None."""
         if change is None:
             self.map.data = self._pixels()
         elif len(change.tile_indices):
             where, values = self._dots(change.tile_indices, pixel_values(change.after))
             self.map.data_setitem(where, values)  # uploads these pixels only
 
-    def go_to(self, place: int, follow: bool = True) -> None:
-        """Make a tile the current one; the camera follows when it is near the edge of the view or beyond."""
-        self.current = int(place)
+    def go_to(self, tile_index: int, follow: bool = True) -> None:
+        """Make a tile the current one; the camera follows when it is near or beyond the edge of the view."""
+        self.current = int(tile_index)
         grid = self.annotation.grid
         self._frame_cells(grid.row[[self.current]], grid.col[[self.current]])
         if follow:
             box = grid.boxes[self.current].astype(float)
-            self._follow(self._data_to_world(np.array([(box[:2] + box[2:]) / 2 - 0.5]))[0])
+            self._follow(self._px_to_world(np.array([(box[:2] + box[2:]) / 2 - 0.5]))[0])
         self.on_moved()
 
     def _frame_cells(self, rows: NDArray[np.int32], cols: NDArray[np.int32]) -> None:
@@ -140,7 +142,7 @@ class AnnotationLayers:
         low, high = (float(rows.min() - y), float(cols.min() - x)), (float(rows.max() + y), float(cols.max() + x))
         self._frame.bounds = (low, high)
 
-    def _data_to_world(self, points: NDArray[Any]) -> NDArray[np.float64]:
+    def _px_to_world(self, points: NDArray[Any]) -> NDArray[np.float64]:
         matrix = matrix_of(self.field_layer.transform)
         return points @ matrix[:2, :2].T + matrix[:2, 2]
 
@@ -152,40 +154,40 @@ class AnnotationLayers:
             camera.center = (*camera.center[:-2], *centre)
 
     def neighbour(self, rows: int, columns: int) -> int:
-        """Give the tile so many rows and columns away, stopping at the edge; missing tiles are skipped."""
+        """Find the tile at an offset of rows and columns, stopping at the edge; missing tiles are skipped."""
         grid = self.annotation.grid
         row, col = int(grid.row[self.current]), int(grid.col[self.current])
         height, width = grid.grid_shape
         row, col = min(max(row + rows, 0), height - 1), min(max(col + columns, 0), width - 1)
         step = (int(np.sign(rows)), int(np.sign(columns)))
         while 0 <= row < height and 0 <= col < width:
-            if self._place_of[row, col] >= 0:
-                return int(self._place_of[row, col])
+            if self._index_at[row, col] >= 0:
+                return int(self._index_at[row, col])
             row, col = row + step[0], col + step[1]
         return self.current
 
     def bind(self, keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
-        """Bind keys on our own layers, see :func:`bind_keys`."""
+        """Bind keys on the annotation's layers, see :func:`bind_keys`."""
         bind_keys(self.layers, keys, fallback)
 
     def _drag(self, layer: Any, event: Any) -> Generator[None]:
-        """Click: a tile becomes the current one and is painted; drag: every tile on the way."""
+        """Click: the tile becomes the current one and is painted; drag: every tile on the path."""
         if event.button != 1:
             return
         last: tuple[float, float] | None = None
-        boxed = "Shift" in event.modifiers
+        selecting = "Shift" in event.modifiers
         start = self._field_point(event.position)
-        if not boxed:
+        if not selecting:
             last = self._paint_to(start, start)
         yield
         while event.type == "mouse_move":
-            if not boxed:
+            if not selecting:
                 last = self._paint_to(last or start, self._field_point(event.position))
             yield
         end = self._field_point(event.position)
-        if boxed:
+        if selecting:
             self.select(self.tiles_in_box(start, end))
-        elif last is not None and end != last:  # a busy window is told of the release, but not of the way there
+        elif last is not None and end != last:  # a busy window gets the release event, but not all movements before
             self._paint_to(last, end)
 
     def _field_point(self, world: Any) -> tuple[float, float]:
@@ -194,50 +196,50 @@ class AnnotationLayers:
         return row * grid.step_px[0] + (grid.tile_px[0] - 1) / 2, col * grid.step_px[1] + (grid.tile_px[1] - 1) / 2
 
     def _paint_to(self, start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
-        """Paint the tiles between two points, so that a quick drag leaves no gap."""
+        """Paint the tiles between two points, so that a fast drag leaves no gap."""
         grid = self.annotation.grid
         length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
         steps = 1 + int(length / (min(grid.step_px) / 2))
         points = np.linspace(start, end, steps + 1)
-        places = dict.fromkeys(grid.tile_at(y, x) for y, x in points)
-        places.pop(-1, None)
-        if places:
-            self.go_to(list(places)[-1], follow=False)
-            self.on_paint(np.array(list(places), np.int64))
+        tile_indices = dict.fromkeys(grid.tile_at(y, x) for y, x in points)
+        tile_indices.pop(-1, None)
+        if tile_indices:
+            self.go_to(list(tile_indices)[-1], follow=False)
+            self.on_paint(np.array(list(tile_indices), np.int64))
         return end
 
-    def select(self, places: NDArray[np.int64]) -> None:
-        """Frame several tiles; the next key is for all of them."""
-        if len(places):
+    def select(self, tile_indices: NDArray[np.int64]) -> None:
+        """Frame several tiles; the next key labels all of them."""
+        if len(tile_indices):
             grid = self.annotation.grid
-            self._frame_cells(grid.row[places], grid.col[places])
-        self.on_selected(places)
+            self._frame_cells(grid.row[tile_indices], grid.col[tile_indices])
+        self.on_selected(tile_indices)
 
     def tiles_in_box(self, one: tuple[float, float], other: tuple[float, float]) -> NDArray[np.int64]:
-        """Places of the tiles whose centre lies between two corners."""
+        """Find the tiles whose centre is between two corners."""
         boxes = self.annotation.grid.boxes
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
         low, high = np.minimum(one, other), np.maximum(one, other)
         return np.flatnonzero(((centre >= low) & (centre <= high)).all(axis=1))
 
-    def present(self) -> bool:
-        """Tell whether the map is still in the viewer."""
+    def is_in_viewer(self) -> bool:
+        """Whether the map is still in the viewer."""
         return any(unwrap(layer) is self.map for layer in self._viewer.layers)
 
-    def retire(self) -> None:
-        """Leave the labels in the viewer, to be trained on, but deaf to keys and mouse."""
-        self.on_paint, self.on_moved = (lambda places: None), (lambda: None)
+    def deactivate(self) -> None:
+        """Leave the labels in the viewer, for training, without key and mouse bindings."""
+        self.on_paint, self.on_moved = (lambda tile_indices: None), (lambda: None)
         self._frame.visible = False
         self.map.mouse_drag_callbacks.remove(self._drag)
         self.map.mouse_pan = True
         self.map.keymap.clear()
         for layer in list(self._viewer.layers):
-            if any(unwrap(layer) is ours for ours in self.layers if ours is not self.map):
+            if any(unwrap(layer) is own for own in self.layers if own is not self.map):
                 self._viewer.layers.remove(layer)
         self.layers = [self.map]
 
     def remove(self) -> None:
-        """Take the layers out of the viewer; the annotation stays on disk."""
+        """Remove the layers from the viewer; the annotation stays on disk."""
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is ours for ours in self.layers):
                 self._viewer.layers.remove(layer)

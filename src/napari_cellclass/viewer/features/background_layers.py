@@ -1,4 +1,4 @@
-"""Which tiles of a field slicing would keep, shown over the field."""
+"""A preview over a field of the tiles that slicing would keep."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _DROPPED, _KEPT = 1, 2
-# What is dropped lies in the dark; Okabe & Ito's blueish green tells what is kept.
+# Dropped tiles are darkened; kept ones get the bluish green of Okabe and Ito.
 _COLOURS: dict[int | None, Any] = {_DROPPED: (0.0, 0.0, 0.0, 1.0), _KEPT: (0.0, 0.62, 0.45, 0.3)}
 
 
 def add_field_layers(
     viewer: Viewer, source: SourceImage, pixels: NDArray[Any], step: int
 ) -> tuple[list[Layer], FieldLayer]:
-    """Show every ``step``-th pixel of an image of a file: (y, x), (y, x, 3) where it is RGB, else (C, y, x).
+    """Add every ``step``-th pixel of an image of a file: (y, x), (y, x, 3) where it is RGB, else (C, y, x).
 
     Returns
     -------
     layers : list of Layer
         What was added, a layer per channel.
-    over : FieldLayer
+    field_layer : FieldLayer
         Name and transform of the image at full resolution.
     """
     from napari.layers import Image
@@ -60,7 +60,7 @@ class BackgroundLayers:
         self._layers: list[Layer] = []
 
     def show(self, grid: TileGrid, kept: NDArray[np.bool_], field_layer: FieldLayer) -> None:
-        """Show which tiles of a grid are kept, bool (N,), in place of what was shown before."""
+        """Show which tiles of a grid are kept, bool (N,); replaces an earlier preview."""
         from napari.layers import Labels
         from napari.utils.colormaps import DirectLabelColormap
 
@@ -81,16 +81,16 @@ class BackgroundLayers:
             self._viewer.add_layer(layer)
 
     def update(self, grid: TileGrid, kept: NDArray[np.bool_]) -> None:
-        """Show another choice of the same tiles."""
+        """Show another selection of the same tiles."""
         if self._map is not None:
             self._map.data = _pixels(grid, kept)
 
-    def present(self) -> bool:
-        """Tell whether the map is still in the viewer."""
+    def is_in_viewer(self) -> bool:
+        """Whether the preview is still in the viewer."""
         return self._map is not None and any(unwrap(layer) is self._map for layer in self._viewer.layers)
 
     def remove(self) -> None:
-        """Take the map away."""
+        """Remove the preview."""
         for layer in self._layers:
             if any(unwrap(one) is layer for one in self._viewer.layers):
                 self._viewer.layers.remove(layer)
@@ -100,4 +100,4 @@ class BackgroundLayers:
 def _pixels(grid: TileGrid, kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
     pixels = np.zeros(grid.grid_shape, np.uint8)
     pixels[grid.row, grid.col] = np.where(kept, _KEPT, _DROPPED)
-    return MapAxes.of(grid).spread(pixels)
+    return MapAxes.of(grid).expand(pixels)

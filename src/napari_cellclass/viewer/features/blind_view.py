@@ -1,4 +1,4 @@
-"""What the viewer shows during a blinded reading: one tile, and nothing else. No Qt."""
+"""The viewer during a blinded reading: one tile, and nothing else. No Qt."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _NAME = "tile"
-_SIDE = 256.0  # of every tile in world units, so that its size in px tells nothing
+_SIDE = 256.0  # of every tile in world units, so that its size in px does not show
 
 
 class BlindView:
-    """Takes the viewer's layers away, shows tiles, and brings the layers back at the end.
+    """Removes the viewer's layers, shows tiles, and restores the layers at the end.
 
-    Names, paths and pictures of other layers could give a tile away, and a hidden layer still has its name.
+    Names, paths and pixels of other layers could reveal the class of a tile, and a hidden layer still shows its name.
 
     Parameters
     ----------
     viewer
         The napari viewer.
     keys
-        What each key does while a tile is shown.
+        Action of each key while a tile is shown.
     legend
-        The keys in words.
+        Description of the keys.
     ignored
-        Called with a letter or digit that does nothing.
+        Called with a letter or digit that has no action.
     """
 
     def __init__(self, viewer: Viewer, keys: Mapping[str, Action], legend: str, ignored: Callable[[str], None]) -> None:
         from napari.layers import Image
 
         self._viewer = viewer
-        self._aside = [unwrap(layer) for layer in viewer.layers]
+        self._hidden_layers = [unwrap(layer) for layer in viewer.layers]
         active, camera, text = viewer.layers.selection.active, viewer.scene.camera, viewer.canvas.overlays.text
         self._active = None if active is None else unwrap(active)
         self._camera = (camera.center, camera.zoom, viewer.dims.current_step)
@@ -57,34 +57,34 @@ class BlindView:
 
     @property
     def hidden(self) -> int:
-        """How many layers were put aside."""
-        return len(self._aside)
+        """Number of layers that were removed."""
+        return len(self._hidden_layers)
 
     @property
-    def present(self) -> bool:
-        """Whether the layer that shows the tiles is still there."""
+    def is_in_viewer(self) -> bool:
+        """Whether the layer that shows the tiles is still in the viewer."""
         return any(unwrap(layer) is self._layer for layer in self._viewer.layers)
 
-    def show(self, picture: NDArray[np.uint8]) -> None:
+    def show(self, pixels: NDArray[np.uint8]) -> None:
         """Show a tile, uint8 (h, w, 3), as large as the canvas allows."""
-        self._layer.data = picture
-        self._layer.scale = (_SIDE / max(picture.shape[:2]),) * 2
+        self._layer.data = pixels
+        self._layer.scale = (_SIDE / max(pixels.shape[:2]),) * 2
         self._viewer.layers.selection.active = self._layer
-        self._viewer.help = ""  # it names keys that are ours now
+        self._viewer.help = ""  # it names keys that have another action now
         self._viewer.reset_view()
 
-    def end(self) -> None:
-        """Take the tile away and bring everything back as it was."""
+    def restore(self) -> None:
+        """Remove the tile and restore the viewer as it was."""
         viewer, text = self._viewer, self._viewer.canvas.overlays.text
-        for layer in self._aside:
+        for layer in self._hidden_layers:
             viewer.add_layer(layer)
         for layer in list(viewer.layers):
             if unwrap(layer) is self._layer:
                 viewer.layers.remove(layer)
         text.text, text.visible, text.position, text.font_size = self._text
         viewer.title = self._title
-        if self._aside:
+        if self._hidden_layers:
             viewer.layers.selection.active = self._active
             viewer.dims.current_step = self._camera[2]
             viewer.scene.camera.center, viewer.scene.camera.zoom = self._camera[:2]
-        self._aside = []
+        self._hidden_layers = []

@@ -1,4 +1,4 @@
-"""Tiles of a test set in the viewer: a sheet of them, and the field of one with its box."""
+"""Tiles of a test set in the viewer: a contact sheet, and the field of one tile with its box."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _COLUMNS, _GAP_PX = 10, 4
-_SIDES_IN_VIEW = 6  # of a tile, when its field is opened
+_SIDES_IN_VIEW = 6  # width of the view in tile sides, when the field of a tile is opened
 # Okabe & Ito's green and vermilion, as in the panel.
-_RIGHT, _WRONG = "#009E73", "#D55E00"
+_CORRECT, _INCORRECT = "#009E73", "#D55E00"
 
 
 class EvaluatedLayers:
-    """The layers of a test set; what was shown before is replaced.
+    """The layers of a test set; new ones replace those of before.
 
     Parameters
     ----------
     viewer
         The napari viewer.
     opened
-        Told the place of a tile that was double-clicked.
+        Called with the index of a tile that was double-clicked.
     """
 
     def __init__(self, viewer: Viewer, opened: Callable[[int], Any]) -> None:
@@ -45,36 +45,41 @@ class EvaluatedLayers:
         self._shown: tuple[Path, FieldLayer] | None = None
 
     def show_sheet(self, tiles: Sequence[PanelTile], name: str) -> None:
-        """Show tiles in rows of ten, the first at the origin; a double-click on one tells its place."""
+        """Show tiles in rows of ten, the first at the origin; a double-click opens one."""
         from napari.layers import Image
 
         self._remove(*([self._sheet] if self._sheet is not None else []))
         pixels, cell = sheet_pixels(tiles)
         self._sheet = Image(pixels, name=name, rgb=True, interpolation2d="nearest")
-        places = [tile.tile_index for tile in tiles]
-        self._sheet.metadata[KEY] = {"kind": "evaluated-tiles", "places": places, "cell": cell, "columns": _COLUMNS}
+        tile_indices = [tile.tile_index for tile in tiles]
+        self._sheet.metadata[KEY] = {
+            "kind": "evaluated-tiles",
+            "places": tile_indices,
+            "cell": cell,
+            "columns": _COLUMNS,
+        }
         self._sheet.mouse_double_click_callbacks.append(self._double_clicked)
         self._viewer.add_layer(self._sheet)
-        self._only(self._sheet)
+        self._show_only_sheet(self._sheet)
         self._viewer.reset_view()
 
     def _double_clicked(self, layer: Any, event: Any) -> None:
-        ours = layer.metadata[KEY]
+        entry = layer.metadata[KEY]
         row, column = (int(np.floor((v + 0.5) / side)) for v, side in zip(
-            layer.world_to_data(event.position)[-2:], ours["cell"], strict=True
+            layer.world_to_data(event.position)[-2:], entry["cell"], strict=True
         ))  # fmt: skip
-        place = row * ours["columns"] + column
-        if row >= 0 and 0 <= column < ours["columns"] and place < len(ours["places"]):
+        position = row * entry["columns"] + column
+        if row >= 0 and 0 <= column < entry["columns"] and position < len(entry["places"]):
             event.handled = True
-            self._opened(ours["places"][place])
+            self._opened(entry["places"][position])
 
     def show_tile(
         self, source: SourceImage, pixels: NDArray[Any], step: int, box: tuple[int, int, int, int], tile: PanelTile
     ) -> None:
-        """Show the field of a tile, every ``step``-th pixel of it, with the tile's box marked, and go there."""
+        """Show every ``step``-th pixel of a tile's field, with the tile's box, and move the camera there."""
         from napari.layers import Shapes
 
-        if self._shown is None or self._shown[0] != source.path or not all(map(self._present, self._field)):
+        if self._shown is None or self._shown[0] != source.path or not all(map(self._is_in_viewer, self._field)):
             self._remove(*self._field)
             self._field, field_layer = add_field_layers(self._viewer, source, pixels, step)
             for layer in self._field:
@@ -87,14 +92,14 @@ class EvaluatedLayers:
             [[[y0, x0], [y0, x1], [y1, x1], [y1, x0]]],
             name=f"{source.name}: {text}",
             face_color="transparent",
-            edge_color=_RIGHT if tile.correct else _WRONG,
+            edge_color=_CORRECT if tile.correct else _INCORRECT,
             edge_width=max(1.0, (y1 - y0) / 24),
         )
         self._box.metadata[KEY] = {"kind": "evaluated-tile", "place": tile.tile_index, "box": box}
         self._viewer.add_layer(self._box)
         lock_layer(self._box)
         self._viewer.layers.selection.active = self._field[-1]
-        if self._sheet is not None and self._present(self._sheet):
+        if self._sheet is not None and self._is_in_viewer(self._sheet):
             self._sheet.visible = False
         for layer in [*self._field, self._box]:
             layer.visible = True
@@ -102,13 +107,13 @@ class EvaluatedLayers:
         camera.center = (*camera.center[:-2], (y0 + y1) / 2, (x0 + x1) / 2)
         camera.zoom = min(self._viewer.canvas.size) / (_SIDES_IN_VIEW * max(y1 - y0, x1 - x0))
 
-    def _only(self, sheet: Layer) -> None:
-        """Hide the field that was opened for a tile: the sheet lies over it."""
+    def _show_only_sheet(self, sheet: Layer) -> None:
+        """Hide the field that was opened for a tile, which the sheet overlaps."""
         for layer in [*self._field, *([self._box] if self._box is not None else [])]:
             layer.visible = False
         self._viewer.layers.selection.active = sheet
 
-    def _present(self, layer: Layer) -> bool:
+    def _is_in_viewer(self, layer: Layer) -> bool:
         return any(unwrap(one) is unwrap(layer) for one in self._viewer.layers)
 
     def _remove(self, *layers: Layer) -> None:
@@ -130,7 +135,7 @@ def sheet_pixels(tiles: Sequence[PanelTile]) -> tuple[NDArray[np.uint8], tuple[i
     cell = height + _GAP_PX, width + _GAP_PX
     columns = min(_COLUMNS, len(tiles))
     pixels = np.zeros((-(-len(tiles) // columns) * cell[0], columns * cell[1], 3), np.uint8)
-    for place, tile in enumerate(tiles):
-        y, x = place // columns * cell[0], place % columns * cell[1]
+    for position, tile in enumerate(tiles):
+        y, x = position // columns * cell[0], position % columns * cell[1]
         pixels[y : y + tile.pixels.shape[0], x : x + tile.pixels.shape[1]] = tile.pixels
     return pixels, cell

@@ -1,4 +1,4 @@
-"""Labels for a grid from what a user drew: Shapes, Points and painted Labels layers."""
+"""Tile labels from a user's Shapes, Points and Labels layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-# Names of a feature that holds the class, as this program and its neighbours write it.
+# Names of a feature that holds the class, as this program and others write it.
 _CLASS_COLUMNS = ("class_name", "class", "label", "classification", "name")
 
 
@@ -34,58 +34,58 @@ def layers_with_labels(viewer: Viewer) -> list[Layer]:
 
 
 def labels_from_layer(
-    layer: Layer, grid: TileGrid, field_layer: FieldLayer, cover: float = 0.5
+    layer: Layer, grid: TileGrid, field_layer: FieldLayer, min_coverage: float = 0.5
 ) -> tuple[TileLabels, tuple[str, ...]]:
-    """Give a grid's tiles the classes that a layer shows there.
+    """Label the tiles of a grid by a layer.
 
     Parameters
     ----------
     layer
-        Shapes (closed ones; a tile must be covered), Points (the tile that holds the point) or Labels (the
+        Shapes (closed ones; a tile must be covered), Points (the tile that contains the point) or Labels (the
         majority of a tile's pixels). The class is a feature named class_name, class, label, classification or
         name; without one, the layer's name.
-    grid, over
+    grid, field_layer
         The tiles, and the image layer they lie on.
-    cover
-        Smallest part of a tile that must be covered, in 0..1.
+    min_coverage
+        Smallest fraction of a tile that must be covered, in 0..1.
 
     Returns
     -------
     labels : TileLabels
-        Places in ``names``.
+        Class indices refer to ``names``.
     names : tuple of str
         The classes that were found, sorted.
 
     Raises
     ------
     DatasetError
-        The layer is empty, or a Labels layer that does not lie on the image.
+        The layer is empty, or a Labels layer that does not match the image.
     """
     to_px = np.asarray(np.linalg.inv(matrix_of(field_layer.transform)), np.float64)
     kind = type(layer).__name__
     if kind == "Labels":
-        return _from_painted(layer, grid, field_layer, cover)
+        return _labels_from_mask_layer(layer, grid, field_layer, min_coverage)
     if len(layer.data) == 0:
         raise DatasetError(f"the layer {layer.name!r} is empty; draw in it first")
     classes, names = _classes(layer, len(layer.data))
     if kind == "Points":
         points, classes, names = points_of_layer(layer, field_layer)
         return labels_from_points(grid, points, classes), names
-    outlines = [(_apply(to_px, world), int(classes[i])) for i, world in outlines_in_world(layer)]
-    return labels_from_polygons(grid, outlines, cover), names
+    outlines = [(_transform_points(to_px, world), int(classes[i])) for i, world in outlines_in_world(layer)]
+    return labels_from_polygons(grid, outlines, min_coverage), names
 
 
 def points_of_layer(
     layer: Layer, field_layer: FieldLayer
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
-    """Give the points of a layer as (y, x) in px of the image, their classes, and the classes' names."""
+    """Read the points of a layer as (y, x) in px of the image, their classes, and the classes' names."""
     classes, names = _classes(layer, len(layer.data))
     world = np.array([np.asarray(layer.data_to_world(point))[-2:] for point in layer.data])
     to_px = np.asarray(np.linalg.inv(matrix_of(field_layer.transform)), np.float64)
-    return _apply(to_px, world), classes, names
+    return _transform_points(to_px, world), classes, names
 
 
-def _apply(matrix: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
+def _transform_points(matrix: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
@@ -95,20 +95,20 @@ def _classes(layer: Layer, n: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     names = tuple(sorted({value for value in values if value and value != "nan"}))
     if not names:
         raise DatasetError(f"the layer {layer.name!r} has no class in its feature {column!r}; fill it in first")
-    kept = {name: i for i, name in enumerate(names)}
-    return np.array([kept.get(value, -1) for value in values], np.int64), names
+    class_indices = {name: i for i, name in enumerate(names)}
+    return np.array([class_indices.get(value, -1) for value in values], np.int64), names
 
 
-def _from_painted(
-    layer: Layer, grid: TileGrid, field_layer: FieldLayer, cover: float
+def _labels_from_mask_layer(
+    layer: Layer, grid: TileGrid, field_layer: FieldLayer, min_coverage: float
 ) -> tuple[TileLabels, tuple[str, ...]]:
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     same = np.allclose(matrix_of(transform_of(layer)), matrix_of(field_layer.transform))
     if tuple(data.shape[-2:]) != tuple(grid.image_shape) or not same:
-        raise DatasetError(f"the Labels layer {layer.name!r} does not lie on the image; make it from the image layer")
+        raise DatasetError(f"the Labels layer {layer.name!r} does not match the image; create it from the image layer")
     mask = np.asarray(data[(0,) * (data.ndim - 2)])
     values = [int(v) for v in np.unique(mask) if v]
     if not values:
         raise DatasetError(f"the layer {layer.name!r} is empty; paint in it first")
     names = tuple(f"{layer.name} {value}" for value in values)
-    return labels_from_mask(grid, mask, {value: i for i, value in enumerate(values)}, cover), names
+    return labels_from_mask(grid, mask, {value: i for i, value in enumerate(values)}, min_coverage), names

@@ -1,4 +1,4 @@
-"""A field of a plate in the viewer with the map of its written table."""
+"""A field of a plate in the viewer, with the map of its saved table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def field_layer_of_file(source: SourceImage) -> FieldLayer:
-    """Say what a map takes from an image of a file that is shown by :func:`add_field_layers`."""
+    """Give name and transform of an image of a file, as :func:`add_field_layers` shows it."""
     from napari.layers import Image
 
     return FieldLayer(source.name, transform_of(Image(np.zeros((2, 2), np.uint8))))
 
 
 class PlateLayers:
-    """The field that was opened last, and its map; the one before is taken away.
+    """The field that was opened last, and its map; the one before is removed.
 
     Parameters
     ----------

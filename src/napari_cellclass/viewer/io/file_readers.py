@@ -46,13 +46,13 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
 def read_layers(path: Path) -> list[Layer]:
     """Open a file as layers: tiles with probabilities as a map, anything else as regions.
 
-    They are laid over the image layer that is selected, or the only one there is, when the file's field can be
-    that image; else the file's pixel size is kept.
+    They get the transform of the selected image layer, or of the only one, when the file's field can be
+    that image; else the file's pixel size.
 
     Raises
     ------
     DatasetError
-        The file cannot be read, or holds nothing; see the readers of ``core``.
+        The file cannot be read, or contains nothing; see the readers of ``core``.
     """
     name = path.name.lower()
     if name.endswith(".csv"):
@@ -73,17 +73,17 @@ def _map_layers(table: TileTable, path: Path, exact: bool) -> list[Layer]:
             grid_key(table.grid)
         except GridError as error:
             raise DatasetError(
-                f"{path}: {len(table):,} tiles that lie on no grid cannot be shown, {MAX_SHAPES:,} can; open a part"
+                f"{path}: {len(table):,} tiles off a grid cannot be shown, at most {MAX_SHAPES:,}; open fewer"
             ) from error
-    place, source = _place(table.grid.image_shape, exact, table.pixel_size_um)
-    layers = tile_layers(table, place, f"{_stem(path)} classes", OverlayStyle())
+    transform, source = _find_transform(table.grid.image_shape, exact, table.pixel_size_um)
+    layers = tile_layers(table, transform, f"{_stem(path)} classes", OverlayStyle())
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}
     return layers
 
 
-def _place(
-    reach: tuple[int, int], exact: bool, pixel_size_um: tuple[float, float] | None = None
+def _find_transform(
+    extent: tuple[int, int], exact: bool, pixel_size_um: tuple[float, float] | None = None
 ) -> tuple[dict[str, Any], SourceImage | None]:
     """Find the transform of the image that a file belongs to, and that image."""
     import napari
@@ -95,32 +95,32 @@ def _place(
     chosen = [layer for layer in images if viewer is not None and unwrap(viewer.layers.selection.active) is layer]
     for layer in chosen or (images if len(images) == 1 else []):
         source = image_from_layers([layer], viewer.dims.point)
-        fits = source.shape == reach if exact else all(a >= b for a, b in zip(source.shape, reach, strict=True))
+        fits = source.shape == extent if exact else all(a >= b for a, b in zip(source.shape, extent, strict=True))
         if fits:
             return transform_of(layer), source
     options = {} if pixel_size_um is None else {"scale": pixel_size_um, "units": ("um", "um")}
     return transform_of(Image(np.zeros((1, 1), np.uint8), **options)), None
 
 
-def _region_layers(found: Regions, path: Path) -> list[Layer]:
-    if not found.regions:
-        raise DatasetError(f"{path} holds no region{': ' + found.skipped[0] if found.skipped else ''}")
-    rings = [ring for region in found.regions for polygon in region.polygons for ring in polygon[:1]]
-    rings += [region.points for region in found.regions if len(region.points)]
-    reach = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0) + 0.5).astype(int)
-    place, _ = _place((int(reach[0]), int(reach[1])), exact=False)
+def _region_layers(regions: Regions, path: Path) -> list[Layer]:
+    if not regions.regions:
+        raise DatasetError(f"{path} contains no region{': ' + regions.skipped[0] if regions.skipped else ''}")
+    rings = [ring for region in regions.regions for polygon in region.polygons for ring in polygon[:1]]
+    rings += [region.points for region in regions.regions if len(region.points)]
+    extent = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0) + 0.5).astype(int)
+    transform, _ = _find_transform((int(extent[0]), int(extent[1])), exact=False)
     makers = (_shapes, _points)
-    layers = [layer for make in makers if (layer := make(found, _stem(path), place)) is not None]
+    layers = [layer for make in makers if (layer := make(regions, _stem(path), transform)) is not None]
     for layer in layers:
-        layer.metadata[KEY] = {"kind": "regions", "skipped": found.skipped}
+        layer.metadata[KEY] = {"kind": "regions", "skipped": regions.skipped}
     return layers
 
 
-def _shapes(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
+def _shapes(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | None:
     from napari.layers import Shapes
 
-    colours = found.colours()
-    rows: list[tuple[Region, Any]] = [(region, rings) for region in found.regions for rings in region.polygons]
+    colours = regions.colours()
+    rows: list[tuple[Region, Any]] = [(region, rings) for region in regions.regions for rings in region.polygons]
     if not rows:
         return None
     edge = _rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows])
@@ -133,15 +133,15 @@ def _shapes(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
         face_color=edge * np.array([1, 1, 1, _FACE_ALPHA]),
         edge_width=max(0.5, 0.02 * float(np.median(sides))),
         name=name,
-        **place,
+        **transform,
     )
 
 
-def _points(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
+def _points(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | None:
     from napari.layers import Points
 
-    colours = found.colours()
-    rows = [(region, point) for region in found.regions for point in region.points]
+    colours = regions.colours()
+    rows = [(region, point) for region in regions.regions for point in region.points]
     if not rows:
         return None
     return Points(
@@ -149,7 +149,7 @@ def _points(found: Regions, name: str, place: dict[str, Any]) -> Layer | None:
         features=_features([region for region, _ in rows]),
         face_color=_rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows]),
         name=f"{name} points",
-        **place,
+        **transform,
     )
 
 

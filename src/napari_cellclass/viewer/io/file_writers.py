@@ -1,6 +1,6 @@
 """Our layers as files, for napari's File > Save Selected Layers: maps, annotations and regions.
 
-The manifest gives these writers name endings that napari's own do not have, so that a user's Shapes and Labels
+The manifest gives these writers file suffixes that napari's own do not have, so that a user's Shapes and Labels
 are still saved by napari; and asks for more kinds of layers than napari's "Save to Folder" does, since npe2
 tries the writers with fewer first.
 """
@@ -34,8 +34,8 @@ _AIDS = ("text", "in-view", "live", "annotation-aid")
 
 
 @dataclass(frozen=True, eq=False)
-class _Chosen:
-    """What the selected layers are: one of a table, an annotation or regions, and the field's image if it is known."""
+class _Selection:
+    """The selected content: one of a table, an annotation or regions, and the field's image if it is known."""
 
     table: TileTable | None = None
     annotation: Annotation | None = None
@@ -43,7 +43,7 @@ class _Chosen:
     source: SourceImage | None = None
 
     def image_name(self, path: Path) -> str:
-        """Say what the image is called: after the file where nothing else is known."""
+        """Name of the image; that of the file where nothing else is known."""
         if self.annotation is not None:
             return self.annotation.image.name
         return self.source.name if self.source is not None else path.name.split(".")[0]
@@ -51,114 +51,116 @@ class _Chosen:
 
 def write_csv(path: str, layers: list[LayerData]) -> list[str]:
     """Write a map as ``NAME.tiles.csv``, an annotation as a CSV of labelled boxes."""
-    path = _named(path, _TILES_CSV)
-    found = _chosen(layers)
-    if found.table is not None:
-        found.table.to_csv(Path(path))
-    elif found.annotation is not None:
-        ours = found.annotation
-        write_labels_csv(Path(path), ours.image.name, ours.grid, ours.scheme, ours.labels)
+    path = _with_suffix(path, _TILES_CSV)
+    selection = _find_selection(layers)
+    if selection.table is not None:
+        selection.table.to_csv(Path(path))
+    elif selection.annotation is not None:
+        annotation = selection.annotation
+        write_labels_csv(Path(path), annotation.image.name, annotation.grid, annotation.scheme, annotation.labels)
     else:
-        raise _unfit(path, "tiles; save regions as GeoJSON")
+        raise _wrong_content(path, "tiles; save regions as GeoJSON")
     return [path]
 
 
 def write_wsinfer(path: str, layers: list[LayerData]) -> list[str]:
     """Write a map with the columns of WSInfer."""
-    path = _named(path, _WSINFER_CSV)
-    found = _chosen(layers)
-    if found.table is None:
-        raise _unfit(path, "a map with probabilities; choose its layer")
-    write_wsinfer_csv(found.table, Path(path))
+    path = _with_suffix(path, _WSINFER_CSV)
+    selection = _find_selection(layers)
+    if selection.table is None:
+        raise _wrong_content(path, "a map with probabilities; choose its layer")
+    write_wsinfer_csv(selection.table, Path(path))
     return [path]
 
 
 def write_geojson_layers(path: str, layers: list[LayerData]) -> list[str]:
     """Write a map as tiles, an annotation's tiles and regions as annotations, all as QuPath opens them."""
-    path = _named(path, _GEOJSON)
-    found = _chosen(layers)
-    if found.table is not None:
-        found.table.to_geojson(Path(path))
-    elif found.annotation is not None:
-        ours = found.annotation
-        write_geojson(Path(path), regions_from_labels(ours.grid, ours.scheme, ours.labels))
+    path = _with_suffix(path, _GEOJSON)
+    selection = _find_selection(layers)
+    if selection.table is not None:
+        selection.table.to_geojson(Path(path))
+    elif selection.annotation is not None:
+        annotation = selection.annotation
+        write_geojson(Path(path), regions_from_labels(annotation.grid, annotation.scheme, annotation.labels))
     else:
-        write_geojson(Path(path), [region for layer in found.regions for region in _regions(*layer)])
+        write_geojson(Path(path), [region for layer in selection.regions for region in _regions(*layer)])
     return [path]
 
 
 def write_coco_layers(path: str, layers: list[LayerData]) -> list[str]:
     """Write the tiles of a map or an annotation as COCO detections."""
-    path = _named(path, SUFFIX)
-    found = _chosen(layers)
-    name = found.image_name(Path(path))
-    if found.table is not None:
-        write_table_coco(found.table, Path(path), name)
-    elif found.annotation is not None:
-        grid = found.annotation.grid
-        write_coco(Path(path), name, grid.image_shape, found.annotation.scheme, grid.boxes, found.annotation.labels)
+    path = _with_suffix(path, SUFFIX)
+    selection = _find_selection(layers)
+    name = selection.image_name(Path(path))
+    if selection.table is not None:
+        write_table_coco(selection.table, Path(path), name)
+    elif selection.annotation is not None:
+        grid = selection.annotation.grid
+        write_coco(
+            Path(path), name, grid.image_shape, selection.annotation.scheme, grid.boxes, selection.annotation.labels
+        )
     else:
-        raise _unfit(path, "tiles; save regions as GeoJSON")
+        raise _wrong_content(path, "tiles; save regions as GeoJSON")
     return [path]
 
 
 def write_folders(path: str, layers: list[LayerData]) -> list[str]:
     """Cut the tiles of a map or an annotation out of their image, into one folder per class."""
-    found = _chosen(layers, with_image=True)
+    selection = _find_selection(layers, with_image=True)
     grid, names = None, []
-    if found.table is not None:
-        grid, names = found.table.grid, found.table.class_name.tolist()
-    elif found.annotation is not None:
-        grid, scheme = found.annotation.grid, found.annotation.scheme
-        names = [scheme.names[i] if i >= 0 else "" for i in found.annotation.labels]
+    if selection.table is not None:
+        grid, names = selection.table.grid, selection.table.class_name.tolist()
+    elif selection.annotation is not None:
+        grid, scheme = selection.annotation.grid, selection.annotation.scheme
+        names = [scheme.names[i] if i >= 0 else "" for i in selection.annotation.labels]
     if grid is None:
-        raise _unfit(path, "tiles; take labels from regions in Annotate tiles first")
-    if found.source is None:
-        raise OutputError(f"cannot write {path}: the map does not know its image; select the image's layer as well")
-    return [str(written) for written in write_class_folders(Path(path), found.source, grid, names)]
+        raise _wrong_content(path, "tiles; take labels from regions in Annotate tiles first")
+    if selection.source is None:
+        raise OutputError(f"cannot write {path}: the image of the map is unknown; select the image's layer as well")
+    return [str(written) for written in write_class_folders(Path(path), selection.source, grid, names)]
 
 
-def _named(path: str, suffix: str) -> str:
-    """Add the ending where a user typed none: napari's dialog does not."""
+def _with_suffix(path: str, suffix: str) -> str:
+    """Add the suffix where a user typed none: napari's dialog does not."""
     return path if path.lower().endswith(Path(suffix).suffix) else path + suffix
 
 
-def _unfit(path: str, needed: str) -> OutputError:
+def _wrong_content(path: str, needed: str) -> OutputError:
     return OutputError(f"cannot write {path}: this kind of file needs {needed}")
 
 
-def _chosen(layers: Sequence[LayerData], with_image: bool = False) -> _Chosen:
-    """Find what is to be written among the selected layers, by their metadata.
+def _find_selection(layers: Sequence[LayerData], with_image: bool = False) -> _Selection:
+    """Find the content to write among the selected layers, by their metadata.
 
     Raises
     ------
     OutputError
-        A layer is not ours, or there is more than one thing to write.
+        A layer is not ours, or there is not exactly one thing to write.
     """
-    subjects: dict[int, _Chosen] = {}
+    subjects: dict[int, _Selection] = {}
     regions: list[LayerData] = []
     images: list[LayerData] = []
     for layer in layers:
         _, meta, kind = layer
-        ours = meta.get("metadata", {}).get(KEY)
-        what = ours.get("kind") if isinstance(ours, dict) else None
-        if what == "map":
-            subjects[id(ours["table"])] = _Chosen(table=ours["table"], source=ours.get("source"))
-        elif what == "annotation":
-            subjects[id(ours["annotation"])] = _Chosen(annotation=ours["annotation"], source=ours.get("source"))
-        elif what == "regions":
+        entry = meta.get("metadata", {}).get(KEY)
+        content_kind = entry.get("kind") if isinstance(entry, dict) else None
+        if content_kind == "map":
+            subjects[id(entry["table"])] = _Selection(table=entry["table"], source=entry.get("source"))
+        elif content_kind == "annotation":
+            subjects[id(entry["annotation"])] = _Selection(annotation=entry["annotation"], source=entry.get("source"))
+        elif content_kind == "regions":
             regions.append(layer)
-        elif with_image and what is None and kind == "image":
+        elif with_image and content_kind is None and kind == "image":
             images.append(layer)
-        elif what not in _AIDS:
+        elif content_kind not in _AIDS:
             raise OutputError(
-                f"the layer {meta.get('name')!r} is no map, annotation or region of Cell Class; "
+                f"the layer {meta.get('name')!r} is not a map, annotation or region of Cell Class; "
                 "choose one that is, or another file type"
             )
     if len(subjects) + bool(regions) != 1:
         raise OutputError(f"{len(subjects) + bool(regions)} things to write are selected; select one map or annotation")
-    found = next(iter(subjects.values()), _Chosen(regions=tuple(regions)))
-    return _Chosen(found.table, found.annotation, found.regions, _image(images)) if images else found
+    selection = next(iter(subjects.values()), _Selection(regions=tuple(regions)))
+    return _Selection(selection.table, selection.annotation, selection.regions, _image(images)) if images else selection
 
 
 def _image(images: Sequence[LayerData]) -> SourceImage:

@@ -1,4 +1,4 @@
-"""A data-set folder opened in napari: a sheet of tiles for every class, read as they come into view."""
+"""A data-set folder opened in napari: a contact sheet per class, whose tiles are read when they come into view."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from napari_cellclass.viewer.common.layers import KEY
 LayerData = tuple[Any, dict[str, Any], str]
 
 MAX_TILES = 100
-"""Tiles of a class that are shown: the first by name."""
+"""Most tiles shown of a class, the first by name."""
 _COLUMNS = 10
-_MAX_CELL_PX = 512  # a larger image is shown with every second, third, ... pixel
+_MAX_CELL_PX = 512  # a larger image is subsampled
 _GAP_PX = 8
 
 
@@ -36,7 +36,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
 
 
 def dataset_layers(path: Path) -> list[LayerData]:
-    """Make the sheets of a data set, one below the other, and their titles.
+    """Make the contact sheets of a data set, one below the other, and their titles.
 
     Parameters
     ----------
@@ -47,19 +47,19 @@ def dataset_layers(path: Path) -> list[LayerData]:
     -------
     list of layer data
         An Image per class, at most ``MAX_TILES`` tiles in rows of ten, padded with zeros to one size, in their
-        own dtype; then a Points layer with the classes' names. The images' metadata tell folder, files and
+        own dtype; then a Points layer with the classes' names. The images' metadata hold folder, files and
         what could not be shown.
 
     Raises
     ------
     DatasetError
-        It is no data set, or none of its images can be shown.
+        It is not a data set, or none of its images can be shown.
     """
-    found = read_dataset_folder(path)
-    opened = {name: _open(files[:MAX_TILES]) for name, files in found.files.items()}
+    dataset = read_dataset_folder(path)
+    opened = {name: _open(files[:MAX_TILES]) for name, files in dataset.files.items()}
     tiles = {name: sources for name, (sources, _) in opened.items() if sources}
     if not tiles:
-        raise DatasetError(f"{found.folder} holds no image that can be shown; see whether they open one by one")
+        raise DatasetError(f"{dataset.folder} contains no image that can be shown; check whether they open one by one")
     cell = np.max([source.shape for sources in tiles.values() for source in sources], axis=0)
     step = int(np.ceil(cell.max() / _MAX_CELL_PX))
     height, width = (int(-(-side // step)) + _GAP_PX for side in cell)
@@ -67,9 +67,9 @@ def dataset_layers(path: Path) -> list[LayerData]:
     corners, top = [], 0.0
     for name, sources in tiles.items():
         sheet = _sheet(sources, (height, width), step)
-        metadata = _metadata(found, name, sources, opened[name][1])
+        metadata = _metadata(dataset, name, sources, opened[name][1])
         options: dict[str, Any] = {
-            "name": f"{name} ({len(sources)} of {len(found.files[name])})",
+            "name": f"{name} ({len(sources)} of {len(dataset.files[name])})",
             "translate": (top, 0.0),
         }
         options |= {"rgb": sources[0].rgb, "metadata": {KEY: metadata}}
@@ -78,21 +78,23 @@ def dataset_layers(path: Path) -> list[LayerData]:
         layers.append((sheet, options, "image"))
         corners.append((top - height / 4, 0.0))
         top += -(-len(sources) // _COLUMNS) * height + height / 2
-    return [*layers, _titles(corners, list(tiles), found)]
+    return [*layers, _titles(corners, list(tiles), dataset)]
 
 
 def _open(files: Sequence[Path]) -> tuple[list[SourceImage], list[str]]:
-    """Open the images of a class, without their pixels, and keep those of the commonest kind."""
+    """Open the images of a class, without their pixels, and keep those of the most frequent format."""
     sources, skipped = [], []
     for file in files:
         try:
             sources.append(read_image(file))
         except CellClassError as error:
             skipped.append(str(error))
-    kinds = Counter((source.channels, source.dtype, source.rgb) for source in sources)
-    usual = max(kinds, key=lambda kind: kinds[kind]) if kinds else None
-    kept = [source for source in sources if (source.channels, source.dtype, source.rgb) == usual]
-    skipped += [f"{source.name} is unlike most" for source in sources if not any(source is other for other in kept)]
+    formats = Counter((source.channels, source.dtype, source.rgb) for source in sources)
+    most_frequent = max(formats, key=lambda kind: formats[kind]) if formats else None
+    kept = [source for source in sources if (source.channels, source.dtype, source.rgb) == most_frequent]
+    skipped += [
+        f"{source.name} differs in format from most" for source in sources if not any(source is other for other in kept)
+    ]
     return kept, skipped
 
 
@@ -106,10 +108,10 @@ def _sheet(sources: Sequence[SourceImage], cell: tuple[int, int], step: int) -> 
 
     def block(block_info: Any = None) -> NDArray[Any]:
         row, col = block_info[None]["chunk-location"][:2]
-        place = row * columns + col
+        index = row * columns + col
         pixels = np.zeros((*cell, first.channels), first.dtype)
-        if place < len(sources):
-            part = _pixels(sources[place], step)
+        if index < len(sources):
+            part = _pixels(sources[index], step)
             pixels[: part.shape[0], : part.shape[1]] = part
         return pixels
 
@@ -121,32 +123,32 @@ def _sheet(sources: Sequence[SourceImage], cell: tuple[int, int], step: int) -> 
 
 
 def _pixels(source: SourceImage, step: int) -> NDArray[Any]:
-    """Read a tile; one that turns out to be damaged stays black, since napari has no place to say so."""
+    """Read a tile; a damaged one stays black, since napari has no way to report it."""
     try:
         return source.read(0, 0, *source.shape)[::step, ::step]
     except CellClassError:
         return np.zeros((0, 0, source.channels), source.dtype)
 
 
-def _metadata(found: DatasetFolder, name: str, sources: Sequence[SourceImage], skipped: list[str]) -> dict[str, Any]:
+def _metadata(dataset: DatasetFolder, name: str, sources: Sequence[SourceImage], skipped: list[str]) -> dict[str, Any]:
     return {
         "kind": "dataset",
-        "folder": str(found.folder),
+        "folder": str(dataset.folder),
         "class_name": name,
         "files": [str(source.path) for source in sources],
-        "count": len(found.files[name]),
+        "count": len(dataset.files[name]),
         "skipped": skipped,
     }
 
 
-def _titles(corners: list[tuple[float, float]], names: list[str], found: DatasetFolder) -> LayerData:
+def _titles(corners: list[tuple[float, float]], names: list[str], dataset: DatasetFolder) -> LayerData:
     options = {
-        "name": f"{found.folder.name} classes",
+        "name": f"{dataset.folder.name} classes",
         "features": {"label": names},
         "text": {"string": "{label}", "color": "white", "size": 12, "anchor": "upper_left"},
         "size": 0.001,
         "face_color": "transparent",
         "border_color": "transparent",
-        "metadata": {KEY: {"kind": "dataset-titles", "folder": str(found.folder)}},
+        "metadata": {KEY: {"kind": "dataset-titles", "folder": str(dataset.folder)}},
     }
     return np.array(corners), options, "points"

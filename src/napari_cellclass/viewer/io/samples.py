@@ -37,7 +37,7 @@ def ihc_sample() -> list[LayerData]:
 
 
 def separable_plate_sample() -> list[LayerData]:
-    """Open synthetic fields whose classes anyone can tell apart, side by side: a class per row."""
+    """Open synthetic fields whose classes are easy to tell apart, side by side: a class per row."""
     return _plate_layers(separable_plate)
 
 
@@ -47,7 +47,7 @@ def inseparable_plate_sample() -> list[LayerData]:
 
 
 def dataset_folder_sample() -> list[LayerData]:
-    """Open a small data set that can be trained on at once: its folder, in the user's data folder, is told.
+    """Open a small data set that can be trained on at once: a notification names its folder, in the user's data folder.
 
     The 96 tiles of twelve synthetic wells, written once as class folders with the well in each file's name.
 
@@ -61,12 +61,12 @@ def dataset_folder_sample() -> list[LayerData]:
     from napari_cellclass.viewer.io.montage import dataset_layers
 
     folder = sample_dataset()
-    show_info(f"This data set lies in {folder}; choose that folder in the widget Train.")
+    show_info(f"This data set is in {folder}; choose that folder in the widget Train.")
     return list(dataset_layers(folder))
 
 
 def sample_dataset() -> Path:
-    """Write the sample data set, unless it is there already, and say where."""
+    """Write the sample data set, unless it exists, and return its folder."""
     folder = platformdirs.user_data_path("napari-cellclass", appauthor=False) / "samples" / "plate"
     if (folder / TILE_LIST).is_file():
         return folder
@@ -87,9 +87,9 @@ def _plate_layers(plate: Callable[..., Iterator[SyntheticField]]) -> list[LayerD
 
 
 def _layer(field: SyntheticField, row: int, column: int) -> LayerData:
-    """Make a layer of a field, moved to its place among the others."""
+    """Make a layer of a field, at its position among the others."""
     height, width = field.pixels.shape
-    # Limits of its own for each field: with common ones brightness would catch the eye, and it says nothing.
+    # Contrast limits per field: with common ones differences in brightness would dominate, and they mean nothing.
     low, high = np.percentile(field.pixels, (0.5, 99.7))
     keywords = {
         "name": f"{field.class_name} {field.stem}",

@@ -19,7 +19,7 @@ from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.labels.session_store import user_journal
 from napari_cellclass.core.predictions.active_learning import Policy, rank_tiles
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.map_view import FieldLayer, map_of_field
+from napari_cellclass.viewer.common.map_view import FieldLayer, find_map_table
 from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class AnnotateSession(QObject):
     def open(self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
         """Show an annotation in the viewer; it replaces one of the same image."""
         if self.layers is not None:
-            self.layers.retire()
+            self.layers.deactivate()
             self._retired.append(self.layers)
         for layers in [one for one in self._retired if one.annotation.image.image_id == annotation.image.image_id]:
             layers.remove()
@@ -72,8 +72,8 @@ class AnnotateSession(QObject):
 
     def close(self) -> None:
         """Disconnect keys and listeners; labels are on disk already, and their layers stay."""
-        if self.layers is not None and self.layers.present():
-            self.layers.retire()
+        if self.layers is not None and self.layers.is_in_viewer():
+            self.layers.deactivate()
             self.viewer.canvas.overlays.text.visible = False
 
     # -- labels ----------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class AnnotateSession(QObject):
         """Give the map of this field that is in the viewer, when it has the same tiles."""
         if self.source is None or self.annotation is None:
             return None
-        return map_of_field(self.viewer, self.source, self.annotation.grid)
+        return find_map_table(self.viewer, self.source, self.annotation.grid)
 
     def rank_tiles(self, policy: Policy) -> NDArray[np.int64]:
         """Give the indices of the tiles to label next, the most urgent first."""

@@ -195,7 +195,7 @@ class BlindWidget(DockedWidget):
     def _end_view(self) -> None:
         view, self._view = self._view, None
         if view is not None:
-            view.end()
+            view.restore()
             docks = [] if self._window is None else self._window.findChildren(QDockWidget)
             for dock in [dock for dock in self._docks if dock in docks]:
                 dock.setVisible(True)
@@ -209,7 +209,7 @@ class BlindWidget(DockedWidget):
             dock.setVisible(False)
 
     def _layer_removed(self, event: Any = None) -> None:
-        if self._view is not None and not self._view.present:
+        if self._view is not None and not self._view.is_in_viewer:
             self.pause()
 
     # -- reading ------------------------------------------------------------------------------------

@@ -125,8 +125,8 @@ class RelabelPanel(QWidget):
     ) -> None:
         image, earlier = found
         waiting, self._waiting = self._waiting or [], None
-        shown = self._map.shown
-        if shown is None or not self._map.present():
+        shown = self._map.current
+        if shown is None or not self._map.is_in_viewer():
             return
         active = self._viewer.layers.selection.active
         annotation = earlier or Annotation(image, grid, shown.table.scheme, session.journal)

@@ -106,7 +106,7 @@ class ResultsPanel(QWidget):
         if self._live is not None:
             counted = self._live.counts(style.min_confidence)
             if counted is not None:
-                self.classes.show_counts(*counted, style.fitting(counted[0]).visible)
+                self.classes.show_counts(*counted, style.for_scheme(counted[0]).visible)
         elif table is not None:
             self.classes.show_counts(table.scheme, table.counts(style.min_confidence), style.visible)
 

@@ -149,9 +149,9 @@ class ClassifyWidget(DockedWidget):
         self.images.refresh()
         self.region.refresh()
         self._compare_scales()
-        if not self.map.present() and self._live is None:
+        if not self.map.is_in_viewer() and self._live is None:
             self.results.setVisible(False)
-        self.relabel.setVisible(self._live is None and self.map.present() and not self.results.isHidden())
+        self.relabel.setVisible(self._live is None and self.map.is_in_viewer() and not self.results.isHidden())
 
     def _compare_scales(self) -> None:
         """Offer resampling where the pixel sizes of image and model differ."""
@@ -259,7 +259,7 @@ class ClassifyWidget(DockedWidget):
         self._paint_timer.stop()
         live, self._live = self._live, None
         if live is not None:
-            live.end()
+            live.remove()
             self.results.show_progress(None)
             self._layers_changed()
 
@@ -280,7 +280,7 @@ class ClassifyWidget(DockedWidget):
             tuple(region_polygons(region, layers[0])) if region is not None else (),
             FieldLayer.of(layers[0]),
             self.map.style,
-            self.map.shown if self.map.present() else None,
+            self.map.current if self.map.is_in_viewer() else None,
             self.tiles["overlap"].value,
             self.tiles["edge"].value,
             self.tiles["engine"].value,

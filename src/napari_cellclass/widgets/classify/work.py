@@ -112,7 +112,7 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     KnownModels().remember(request.model)
     if request.centre is not None:
         grid = grid.rows_ordered_from(request.centre[0])
-    live.begin(grid, request.model.scheme)
+    live.create_layer(grid, request.model.scheme)
     key = EngineKey(request.model.model_id, request.engine, precision)
     with engines.use(key, lambda: request.model) as (model, engine):
         result = classify_field(request.source, model, engine, grid, task, live.add)

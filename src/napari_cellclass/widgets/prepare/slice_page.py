@@ -208,7 +208,7 @@ class SlicePage(QWidget):
 
     def _show_kept(self) -> None:
         """Apply the limit at once: the scores of the tiles stay."""
-        if self._preview is not None and self._map.present():
+        if self._preview is not None and self._map.is_in_viewer():
             self._map.update(self._preview.grid, self._kept())
             self._report_kept()
 
@@ -227,7 +227,7 @@ class SlicePage(QWidget):
         )
 
     def _preview_again(self) -> None:
-        if self._preview is not None and self._map.present() and not self.panel.running:
+        if self._preview is not None and self._map.is_in_viewer() and not self.panel.running:
             self.preview()
 
     def _remove_preview(self) -> None:
