@@ -77,7 +77,7 @@ def train(viewer: Any) -> Iterator[Any]:
     """The Train widget, docked as a user gets it from the Plugins menu."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
     yield widget
-    widget._end()  # so that a test that has failed does not wait for an answer
+    widget._cancel_and_wait()  # so that a test that has failed does not wait for an answer
     assert "tensorflow" not in sys.modules
     assert "keras" not in sys.modules
 
