@@ -301,7 +301,7 @@ def int8_part(work: Path) -> tuple[str, str]:
         {
             "network": name, "figure": one.name, "f32": f"{one.f32:.4f}", "int8": f"{one.int8:.4f}",
             "95 % confidence interval of f32": "none" if one.lo is None else f"{one.lo:.4f} to {one.hi:.4f}",
-            "inside": "yes" if one.inside else "no",
+            "inside": "yes" if one.in_interval else "no",
         }
         for name in _INT8_MODELS
         for one in (quantised_model(work, name).manifest.quantised or Int8Report.not_stored("")).figures

@@ -59,7 +59,7 @@ def test_training_keeps_an_int8_network_beside_the_other_and_shows_what_it_costs
     assert about.compared == bundle.manifest.data["n_validation"]
     assert about.tiles == min(300, bundle.manifest.data["n_train"])
     assert 0 < about.largest_difference < 0.2
-    assert not [figure.name for figure in about.figures if figure.lost]
+    assert not [figure.name for figure in about.figures if figure.is_worse]
     # weights of one byte instead of four, but for the last layer
     assert len(bundle.member("model.int8.bin")) < 0.4 * len(bundle.member("model.bin"))
     assert run("info", bundle.path) == 0

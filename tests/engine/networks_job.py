@@ -22,7 +22,7 @@ def networks() -> dict[str, Any]:
     found: dict[str, Any] = {name: build_network(name, (256, 256), 3, 2).count_params() for name in names}
     found["compact of one channel"] = build_network("compact", (128, 128), 1, 2).count_params()
     sizes = [(1, 1), (16, 16), (37, 53), (128, 128), (300, 20)]
-    found["odd"] = [
+    found["unusual"] = [
         [list(build_network(name, size, channels, classes).output_shape), size, channels, classes]
         for name in names
         for size, channels, classes in zip(sizes, (1, 2, 3, 7, 4), (2, 3, 13, 2, 5), strict=True)
@@ -46,7 +46,7 @@ def networks() -> dict[str, Any]:
 
 
 def standardising() -> dict[str, Any]:
-    """Export a network that standardises tiles, of one view, of eight and as an ensemble; ask it odd questions."""
+    """Export a network that standardises tiles, of one view, of eight and as an ensemble; run it on unusual tiles."""
     from napari_cellclass.engine.networks.architectures import average_models, average_views, build_network
     from napari_cellclass.engine.networks.loading import predictor
     from napari_cellclass.engine.training.export import check_export, export_network

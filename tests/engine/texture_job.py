@@ -40,10 +40,10 @@ def graph() -> dict[str, Any]:
         for views in (1, 8):
             network = average_views(build_network("compact", shape[:2], shape[2], 3, seed=1), views)
             whole = with_texture(network, head, 1.0 / views)
-            answers = predictor(whole)(x)
-            found["difference"].append(check_export(export_network(whole), x, answers)["max_abs_difference"])
+            prob = predictor(whole)(x)
+            found["difference"].append(check_export(export_network(whole), x, prob)["max_abs_difference"])
             expected = pool_probabilities(predictor(network)(x), head_logits(head, features), 1.0 / views)
-            found["pool"].append(float(np.abs(answers - expected).max()))
+            found["pool"].append(float(np.abs(prob - expected).max()))
             found["inside"].append(without_texture(whole) is network and without_texture(network) is network)
     x = rng.random((8, 64, 64, 1), np.float32)
     features = predictor(texture_model((64, 64, 1)))
@@ -67,12 +67,12 @@ def main() -> None:
     labels = spots.labels.copy()
     labels[np.flatnonzero(spots.split == VALIDATION)[0]] ^= 1
     trainer.train("relabelled", replace(spots, labels=labels), seed=4, **_IDLE)
-    answers = held_out_answers(folder, spots)
-    results = {"runs": trainer.results, "graph": graph(), "answers": answers, "ensemble": ensemble(folder, spots)}
+    prob = held_out_probabilities(folder, spots)
+    results = {"runs": trainer.results, "graph": graph(), "probabilities": prob, "ensemble": ensemble(folder, spots)}
     (folder / "results.json").write_text(json.dumps(results))
 
 
-def held_out_answers(folder: Path, spots: Any) -> dict[str, list[Any]]:
+def held_out_probabilities(folder: Path, spots: Any) -> dict[str, list[Any]]:
     """Give what models say of the held-out tiles, and the classes of these."""
     from napari_cellclass.engine.inference.engines import open_engine
 
@@ -87,7 +87,7 @@ def held_out_answers(folder: Path, spots: Any) -> dict[str, list[Any]]:
 
 
 def ensemble(folder: Path, spots: Any) -> dict[str, Any]:
-    """Make one model of two, of which texture joined one."""
+    """Make one model of two, of which one has texture features."""
     from napari_cellclass.engine.training.ensemble import write_ensemble
 
     members = [open_bundle(folder / name / "model.cellclass") for name in ("joined", "alone")]

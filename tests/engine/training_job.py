@@ -112,15 +112,15 @@ class Trainer:
     def train(self, name: str, data: TileDataset, stop: Callable[[], bool] = lambda: False, **settings: Any) -> None:
         from napari_cellclass.engine.training.train import train
 
-        told: list[Progress] = []
+        reports: list[Progress] = []
         out = self.folder / name / "model.cellclass"
         params = TrainParams(data=Path("data"), out=out, **settings)
         result: dict[str, Any] = {}
         try:
-            train(data, params, out, task=Task(told.append, stop))
+            train(data, params, out, task=Task(reports.append, stop))
         except CellClassError as error:
             result |= {"kind": type(error).__name__, "error": str(error)}
-        result["told"] = [(p.phase, p.done, p.total, dict(p.metrics)) for p in told]
+        result["reports"] = [(p.phase, p.done, p.total, dict(p.metrics)) for p in reports]
         result["left"] = [str(p) for p in self.folder.glob(f"{name}/**/*")]
         self.results[name] = result
 

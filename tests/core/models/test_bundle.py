@@ -76,7 +76,7 @@ def test_a_pickle_with_our_name_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_or_truncated_file_is_told(model: Path) -> None:
+def test_a_missing_or_truncated_file_is_an_error(model: Path) -> None:
     with pytest.raises(ModelError, match="there is no model"):
         open_bundle(model.with_name("no.cellclass"))
     model.write_bytes(model.read_bytes()[:-40])
@@ -84,7 +84,7 @@ def test_a_missing_or_truncated_file_is_told(model: Path) -> None:
         open_bundle(model)
 
 
-def test_a_manifest_from_the_future_is_told(model: Path) -> None:
+def test_a_manifest_from_the_future_is_an_error(model: Path) -> None:
     rewrite(model, **{"manifest.json": manifest().model_dump_json().replace('"format":1', '"format":2').encode()})
     with pytest.raises(ModelError, match="does not understand"):
         open_bundle(model)

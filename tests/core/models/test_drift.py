@@ -27,7 +27,7 @@ def test_fields_like_the_training_images_raise_no_warning() -> None:
     ("mean", "sd", "words"),
     [(1000, 60, "brighter"), (250, 60, "darker"), (500, 120, "richer in contrast"), (500, 20, "poorer in contrast")],
 )
-def test_a_field_out_of_the_training_range_is_told_per_channel(mean: float, sd: float, words: str) -> None:
+def test_a_field_out_of_the_training_range_is_warned_of_per_channel(mean: float, sd: float, words: str) -> None:
     field = tiles(500, 60, seed=1)
     field[..., 1] = tiles(mean, sd, seed=2)[..., 1]
     (text,) = drift_warnings(channel_stats(field), TRAINED, ("DAPI", "GFP"))
@@ -46,7 +46,7 @@ def test_a_field_is_out_of_the_training_range_where_most_of_its_tiles_are(
     assert all(word in text for text in found)
 
 
-def test_a_few_odd_tiles_a_model_without_statistics_and_no_finite_tile_are_silent() -> None:
+def test_a_few_unusual_tiles_a_model_without_statistics_and_no_finite_tile_give_no_warning() -> None:
     field = tiles(500, 60, seed=1)
     field[:20] *= 4
     assert list(drift_warnings(channel_stats(field), TRAINED)) == []
@@ -54,7 +54,7 @@ def test_a_few_odd_tiles_a_model_without_statistics_and_no_finite_tile_are_silen
     assert list(drift_warnings(channel_stats(np.full((4, 8, 8, 2), np.nan)), TRAINED)) == []
 
 
-def test_one_answer_for_all_tiles_is_told_and_a_sure_one_is_not() -> None:
+def test_constant_probabilities_are_warned_of_and_confident_ones_are_not() -> None:
     rng = np.random.default_rng(0)
     same = np.tile([0.503, 0.497], (50, 1)) + rng.normal(0, 1e-4, (50, 1)) * [1, -1]
     assert len(list(constant_output_warnings(same))) == 1

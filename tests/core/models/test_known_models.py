@@ -28,7 +28,7 @@ def model(path: Path, **changes: object) -> ModelBundle:
     return write_bundle(path, Manifest.model_validate(content | changes), parts)
 
 
-def test_a_model_tells_when_by_what_and_on_what_it_was_trained_and_its_hash(tmp_path: Path) -> None:
+def test_the_origin_of_a_model_holds_date_version_data_and_hash(tmp_path: Path) -> None:
     made = model(tmp_path / "m.cellclass")
     digest = hashlib.sha256(made.path.read_bytes()).hexdigest()
     assert describe_origin(made) == (
@@ -39,7 +39,7 @@ def test_a_model_tells_when_by_what_and_on_what_it_was_trained_and_its_hash(tmp_
 
 
 @pytest.mark.parametrize("data", [{}, {"images": 3, "n_train": "many"}, {"images": None}])
-def test_a_model_that_says_little_or_nonsense_still_has_an_origin(tmp_path: Path, data: dict) -> None:
+def test_a_model_with_a_sparse_or_invalid_record_still_has_an_origin(tmp_path: Path, data: dict) -> None:
     made = model(tmp_path / "m.cellclass", data=data, training={"data": 5}, created="yesterday")
     assert describe_origin(made).startswith(
         "trained on an unknown day by napari-cellclass 0.9 on unknown data in '5'; sha256 "

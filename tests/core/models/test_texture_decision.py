@@ -21,10 +21,10 @@ TRUTH = np.array([0, 1] * 20)
 GROUPS = [f"g{i // 10}" for i in range(40)]
 
 
-def answers(wrong: int, sure: float = 0.9) -> NDArray[np.float32]:
-    """Give probabilities of 40 tiles of two classes, the first ``wrong`` of which are called the other class."""
-    called = np.where(np.arange(40) < wrong, 1 - TRUTH, TRUTH)
-    return np.where(np.eye(2)[called] == 1, sure, 1 - sure).astype(np.float32)
+def probabilities(errors: int, confidence: float = 0.9) -> NDArray[np.float32]:
+    """Probabilities for 40 tiles of two classes, the first ``errors`` of which are predicted as the other class."""
+    predicted = np.where(np.arange(40) < errors, 1 - TRUTH, TRUTH)
+    return np.where(np.eye(2)[predicted] == 1, confidence, 1 - confidence).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def answers(wrong: int, sure: float = 0.9) -> NDArray[np.float32]:
 def test_texture_joins_where_held_out_tiles_are_evidence_for_it_or_training_tiles_are_few(
     network: int, both: int, trained: int, joined: bool, why: str
 ) -> None:
-    found = decide_texture(answers(network), answers(both), TRUTH, GROUPS, trained)
+    found = decide_texture(probabilities(network), probabilities(both), TRUTH, GROUPS, trained)
     assert found.joined is joined
     assert why in found.why
     assert (found.tiles, found.groups) == (40, 4)
@@ -44,9 +44,12 @@ def test_texture_joins_where_held_out_tiles_are_evidence_for_it_or_training_tile
     assert found.accuracy_both == pytest.approx(1 - both / 40)
 
 
-def test_how_sure_a_network_is_of_itself_does_not_decide() -> None:
+def test_the_confidence_of_a_network_does_not_decide() -> None:
     # Each is judged after the temperature that suits it best, so that one which says 0.999 has no drawback.
-    meek, bold = (decide_texture(answers(12, sure), answers(12), TRUTH, GROUPS, 5000) for sure in (0.7, 0.999))
+    meek, bold = (
+        decide_texture(probabilities(12, confidence), probabilities(12), TRUTH, GROUPS, 5000)
+        for confidence in (0.7, 0.999)
+    )
     assert not meek.joined
     assert not bold.joined
     assert bold.loss_network == pytest.approx(meek.loss_network, rel=0.05)
@@ -57,16 +60,16 @@ def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
     called = np.eye(2, dtype=np.float32) * 0.8 + 0.1
     rare, common = called[np.where(truth == 1, 0, truth)], called[np.where(truth == 0, 1, truth)]
     by_class = [decide_texture(prob, prob, truth, GROUPS, 50).loss_network for prob in (rare, common)]
-    # One class is wholly wrong in both; tiles weighing alike, the second would lose nine times as much.
+    # One class is wholly incorrect in both; with equal weights of tiles, the second would lose nine times as much.
     assert by_class[1] < 2 * by_class[0]
 
 
 def test_a_network_that_leaves_nothing_to_gain_is_left_alone() -> None:
-    found = skip_texture(answers(0), TRUTH, GROUPS)
+    found = skip_texture(probabilities(0), TRUTH, GROUPS)
     assert found is not None
     assert not found.joined
     assert found.loss_both is None
-    assert skip_texture(answers(2), TRUTH, GROUPS) is None
+    assert skip_texture(probabilities(2), TRUTH, GROUPS) is None
 
 
 def test_the_pool_is_a_weighted_product_of_probabilities() -> None:
@@ -81,14 +84,14 @@ def test_the_pool_is_a_weighted_product_of_probabilities() -> None:
         np.testing.assert_allclose(pool_probabilities(even, logits, weight), same, rtol=1e-5)
 
 
-def test_a_network_of_few_tiles_weighs_less_and_the_manifest_says_what() -> None:
+def test_a_network_of_few_tiles_weighs_less_and_the_weight_is_recorded() -> None:
     assert network_weight(99) < network_weight(100) == 1
     for trained in (99, 100):
-        found = decide_texture(answers(12), answers(4), TRUTH, GROUPS, trained)
+        found = decide_texture(probabilities(12), probabilities(4), TRUTH, GROUPS, trained)
         assert found.weight == network_weight(trained)
 
 
-def test_an_answer_of_0_rules_no_class_out() -> None:
+def test_a_probability_of_0_rules_no_class_out() -> None:
     prob = pool_probabilities(np.array([[0, 1]], np.float32), np.array([[8.0, 0]]), 0.25)
     assert np.isfinite(prob).all()
     assert prob[0, 0] > 0.9
@@ -98,7 +101,7 @@ def test_a_feature_that_hardly_varies_hardly_counts() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     good = labels[:, None] + rng.normal(0, 1, (60, 1))
-    nearly_constant = -5 + 1e-5 * labels[:, None]  # tells the classes apart, by less than engines round
+    nearly_constant = -5 + 1e-5 * labels[:, None]  # separates the classes, by less than engines round
     head = fit_head(np.hstack([good, nearly_constant]), labels, 2)
     moved = np.hstack([good, nearly_constant + 1e-5])
     assert np.abs(head_logits(head, moved) - head_logits(head, np.hstack([good, nearly_constant]))).max() < 1e-4
@@ -113,19 +116,19 @@ def test_a_tile_unlike_all_others_counts_as_one_at_the_limit() -> None:
 
 
 def test_the_decision_is_described_in_one_line() -> None:
-    joined = decide_texture(answers(12), answers(4), TRUTH, GROUPS, 5000).describe()
+    joined = decide_texture(probabilities(12), probabilities(4), TRUTH, GROUPS, 5000).describe()
     assert "\n" not in joined
     assert joined.startswith("joined (weight of the network: 1): ")
     assert "40 held-out tiles of 4 groups" in joined
     assert "balanced accuracy 0.700 and 0.900" in joined
-    alone = skip_texture(answers(0), TRUTH, GROUPS)
+    alone = skip_texture(probabilities(0), TRUTH, GROUPS)
     assert alone is not None
     assert alone.describe().startswith("did not join: the network leaves little to gain")
     assert TextureHead.model_validate(alone.model_dump(mode="json")) == alone
 
 
 def test_an_unknown_record_in_a_manifest_is_not_an_error() -> None:
-    head = decide_texture(answers(12), answers(4), TRUTH, GROUPS, 5000)
+    head = decide_texture(probabilities(12), probabilities(4), TRUTH, GROUPS, 5000)
     assert TextureHead.of({"texture_head": head.model_dump(mode="json")}) == head
     assert TextureHead.of({}) is None
     assert TextureHead.of({"texture_head": {"joined": True}}) is None

@@ -41,11 +41,11 @@ def test_both_engines_agree_on_every_tile(openvino: Engine, tensorflow: Engine, 
     assert a.shape == b.shape == (300, 2)
     assert np.abs(a - b).max() <= 1e-4
     np.testing.assert_allclose(a.sum(axis=1), 1, atol=1e-5)
-    assert 0.05 < (a[:, 0] > 0.5).mean() < 0.95  # not all alike, or agreeing would mean little
+    assert 0.05 < (a[:, 0] > 0.5).mean() < 0.95  # not all the same, or agreement would mean little
 
 
 @pytest.mark.parametrize("name", ["openvino", "tensorflow"])
-def test_batching_changes_no_answer(name: str, request: pytest.FixtureRequest, tiles: NDArray[np.uint16]) -> None:
+def test_batching_changes_no_probability(name: str, request: pytest.FixtureRequest, tiles: NDArray[np.uint16]) -> None:
     engine: Engine = request.getfixturevalue(name)
     whole = engine.predict(tiles[:70])
     parts = np.concatenate([engine.predict(part) for part in np.split(tiles[:70], [1, 3, 20, 37])])
@@ -101,7 +101,7 @@ def test_tiles_of_another_size_are_resized(openvino: Engine, tiles: NDArray[np.u
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64", ">u2"])
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (48, 40), (16, 20)])
 @pytest.mark.parametrize("percentiles", [False, True])
-def test_the_graph_does_what_the_preprocessing_says(dtype: str, size: tuple[int, int], percentiles: bool) -> None:
+def test_the_graph_agrees_with_the_preprocessing(dtype: str, size: tuple[int, int], percentiles: bool) -> None:
     rng = np.random.default_rng(3)
     offset = 0 if dtype == "uint8" else 20_000
     tiles = (offset + rng.gamma(2, 30, (9, *size, 2)).clip(0, 255)).astype(dtype)
@@ -112,12 +112,12 @@ def test_the_graph_does_what_the_preprocessing_says(dtype: str, size: tuple[int,
             channels=2, input_px=(32, 32), normalisation="percentiles", percentiles=(1, 99), low=0, high=1
         )
         levels = np.array([[offset + 3.3, offset + 211.7], [offset, offset + 150.2]])
-    answers = OpenVinoNetwork(unchanged((32, 32, 2)), spec, TileFormat.of(tiles))(tiles, levels)
-    np.testing.assert_allclose(answers, spec.apply(spec.apply_levels(tiles, levels)).reshape(9, -1), atol=2e-6)
+    prob = OpenVinoNetwork(unchanged((32, 32, 2)), spec, TileFormat.of(tiles))(tiles, levels)
+    np.testing.assert_allclose(prob, spec.apply(spec.apply_levels(tiles, levels)).reshape(9, -1), atol=2e-6)
 
 
 def unchanged(shape: tuple[int, int, int]) -> Any:
-    """A network that answers with what is put into it."""
+    """A network that returns its input."""
     model = import_openvino()
     import openvino.opset13 as op
 
@@ -125,17 +125,17 @@ def unchanged(shape: tuple[int, int, int]) -> Any:
     return model.Model([op.reshape(tiles, np.array([0, -1]), True)], [tiles])
 
 
-def test_streams_change_no_bit_of_an_answer(good: ModelBundle, tiles: NDArray[np.uint16]) -> None:
+def test_streams_change_no_bit_of_a_probability(good: ModelBundle, tiles: NDArray[np.uint16]) -> None:
     model = read_network(good.member("model.xml"), good.member("model.bin"))
-    answers = [
+    prob = [
         OpenVinoNetwork(model, good.preprocess, TileFormat.of(tiles), threads, streams)(tiles)
         for threads, streams in ((1, 1), (2, 1), (2, 2), (4, 2))
     ]
-    for other in answers[1:]:
-        np.testing.assert_array_equal(other, answers[0])
+    for other in prob[1:]:
+        np.testing.assert_array_equal(other, prob[0])
 
 
-def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
+def test_the_number_of_streams_is_measured_once_and_a_damaged_cache_does_no_harm(
     good: ModelBundle, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("napari_cellclass.engine.inference.streams.streams_file", lambda: tmp_path / "streams.json")
@@ -157,38 +157,38 @@ def test_the_number_of_streams_is_tried_once_and_a_damaged_note_does_no_harm(
     assert json.loads((tmp_path / "streams.json").read_text())
 
 
-def test_load_beside_one_trial_does_not_decide_the_number_of_streams(
+def test_other_load_during_one_measurement_does_not_decide_the_number_of_streams(
     good: ModelBundle, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("napari_cellclass.engine.inference.streams.streams_file", lambda: tmp_path / "streams.json")
-    told = {2: iter([1.0, 10.0, 100.0, 10.0]), 1: iter([1.0, 60.0, 60.0, 60.0])}
+    rates = {2: iter([1.0, 10.0, 100.0, 10.0]), 1: iter([1.0, 60.0, 60.0, 60.0])}
     monkeypatch.setattr(
         "napari_cellclass.engine.inference.streams._tiles_per_second",
-        lambda network, spec, s: next(told[network.streams]),
+        lambda network, spec, s: next(rates[network.streams]),
     )
     model = read_network(good.member("model.xml"), good.member("model.bin"))
     assert fastest_network(model, good.preprocess, TileFormat.of(tiles), 2).streams == 2
 
 
 def test_threads_may_share_an_engine(openvino: Engine, tiles: NDArray[np.uint16]) -> None:
-    answers: dict[int, NDArray[np.float32]] = {}
+    prob: dict[int, NDArray[np.float32]] = {}
     workers = [
-        threading.Thread(target=lambda i=i: answers.update({i: openvino.predict(tiles[i * 50 : i * 50 + 50])}))
+        threading.Thread(target=lambda i=i: prob.update({i: openvino.predict(tiles[i * 50 : i * 50 + 50])}))
         for i in range(4)
     ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    np.testing.assert_array_equal(np.concatenate([answers[i] for i in range(4)]), openvino.predict(tiles[:200]))
+    np.testing.assert_array_equal(np.concatenate([prob[i] for i in range(4)]), openvino.predict(tiles[:200]))
 
 
-def test_one_thread_gives_the_same_answers(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16]) -> None:
+def test_one_thread_predicts_the_same(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16]) -> None:
     with open_engine(good, threads=1) as engine:
         assert np.abs(engine.predict(tiles) - openvino.predict(tiles)).max() <= 1e-6
 
 
-def test_a_closed_engine_says_so(good: ModelBundle, tiles: NDArray[np.uint16]) -> None:
+def test_a_closed_engine_is_an_error(good: ModelBundle, tiles: NDArray[np.uint16]) -> None:
     engine = open_engine(good)
     engine.close()
     engine.close()
@@ -208,7 +208,7 @@ def test_changed_weights_are_refused(good: ModelBundle, tmp_path: Path) -> None:
         open_engine(open_bundle(path))
 
 
-def test_other_answers_on_golden_tiles_are_refused(good: ModelBundle, tmp_path: Path) -> None:
+def test_other_probabilities_for_golden_tiles_are_refused(good: ModelBundle, tmp_path: Path) -> None:
     tiles, prob = good.golden
     buffer = io.BytesIO()
     np.savez(buffer, tiles=tiles, prob=prob[:, ::-1])
@@ -276,18 +276,18 @@ def test_a_child_does_not_outlive_its_parent() -> None:
     assert not psutil.wait_procs([child], timeout=15)[1]
 
 
-def test_libraries_that_print_do_not_disturb_the_answers() -> None:
+def test_libraries_that_print_do_not_disturb_the_responses() -> None:
     code = (
         "import os\nfrom napari_cellclass.engine.child.main import _reserve_stdout\n"
-        "answers = _reserve_stdout()\nprint('chatter')\nos.write(1, b'deeper chatter')\n"
-        "answers.write(b'answer')\nanswers.flush()"
+        "responses = _reserve_stdout()\nprint('chatter')\nos.write(1, b'deeper chatter')\n"
+        "responses.write(b'response')\nresponses.flush()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout == b"answer"
+    assert done.stdout == b"response"
     assert b"chatter" in done.stderr
 
 
-def test_a_child_without_a_verb_says_how_it_is_used() -> None:
+def test_a_child_without_a_verb_prints_its_usage() -> None:
     done = subprocess.run(child_command("dance"), capture_output=True, check=False)
     assert done.returncode == 2
     assert b"predict|convert" in done.stderr

@@ -37,7 +37,7 @@ def edited(source: Path, target: Path, old: str, new: str, **more: bytes) -> Pat
     return target
 
 
-def test_a_file_tells_its_input_outputs_and_layers_without_keras(keras_files: Path) -> None:
+def test_input_outputs_and_layers_are_read_from_a_file_without_keras(keras_files: Path) -> None:
     info = inspect_keras_file(keras_files / "rescaling.keras")
     assert info.input_shape == (24, 32, 2)
     assert info.outputs == info.classes == 3
@@ -124,7 +124,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
         open_model(tmp_path / "model.pt")
 
 
-def test_what_a_file_does_not_say_is_asked_for(keras_files: Path) -> None:
+def test_details_that_a_file_lacks_are_requested(keras_files: Path) -> None:
     with pytest.raises(KerasDetailsError, match=r"its 3 classes; give --classes .* and --rescale") as caught:
         open_model(keras_files / "plain.keras")
     assert caught.value.info.input_shape == (24, 32, 2)
@@ -141,7 +141,7 @@ def test_a_wrong_number_of_classes_names_both_numbers(keras_files: Path) -> None
     assert "has 3 classes, but 2" in json.loads((keras_files / "results.json").read_text())["plain"]
 
 
-def test_impossible_answers_are_refused(keras_files: Path) -> None:
+def test_impossible_details_are_refused(keras_files: Path) -> None:
     with pytest.raises(ParamsError, match="--rescale -1"):
         open_model(keras_files / "plain.keras", ["a", "b", "c"], -1)
     with pytest.raises(ParamsError, match="twice"):
@@ -178,7 +178,7 @@ def test_a_file_is_converted_once_and_both_engines_agree(
     assert len(started) == 2
 
 
-def test_a_child_that_cannot_convert_says_why(keras_files: Path, tmp_path: Path) -> None:
+def test_a_failed_conversion_reports_its_reason(keras_files: Path, tmp_path: Path) -> None:
     path = edited(keras_files / "plain.keras", tmp_path / "m.keras", '"filters": 4', '"filters": 5')
     with pytest.raises(ModelError, match="cannot be loaded by Keras") as caught:
         convert_keras(path, ["a", "b", "c"], 255)

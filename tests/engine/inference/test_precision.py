@@ -22,13 +22,13 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fast")
-def test_what_was_asked_for_is_used_where_it_can_be() -> None:
+def test_the_requested_precision_is_used_where_possible() -> None:
     assert choose_precision(model(True), "int8") == ("int8", "")
     assert choose_precision(model(True), "f32", "tensorflow") == ("f32", "")
     assert choose_precision(model(False), "f32") == ("f32", "")
 
 
-def test_a_processor_without_fast_instructions_stays_in_f32_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_without_fast_instructions_stays_in_f32_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     used, why = choose_precision(model(True), "int8")
     assert used == "f32"
@@ -37,7 +37,7 @@ def test_a_processor_without_fast_instructions_stays_in_f32_and_says_so(monkeypa
 
 
 @pytest.mark.usefixtures("fast")
-def test_what_cannot_be_is_refused_in_a_line_that_says_what_to_do() -> None:
+def test_an_impossible_precision_is_refused_with_advice() -> None:
     with pytest.raises(ParamsError, match="--engine tensorflow was given; drop one"):
         choose_precision(model(True), "int8", "tensorflow")
     with pytest.raises(ModelError, match=r"m\.cellclass has no int8 network; train it with --precision int8"):
@@ -47,7 +47,7 @@ def test_what_cannot_be_is_refused_in_a_line_that_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(("flags", "fast"), [("avx2 avx512_vnni", True), ("asimddp", True), ("avx2 avx512f", False)])
-def test_linux_is_asked_for_the_instructions(
+def test_instructions_are_detected_on_linux(
     flags: str, fast: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv(precision.FAST_INT8_VARIABLE, raising=False)
@@ -61,7 +61,7 @@ def test_linux_is_asked_for_the_instructions(
         precision._has_instructions.cache_clear()
 
 
-def test_a_user_may_know_better_and_a_wrong_word_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_overrides_the_detection_and_an_invalid_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for word in ("0", "1"):
         monkeypatch.setenv(precision.FAST_INT8_VARIABLE, word)
         assert has_fast_int8() is (word == "1")

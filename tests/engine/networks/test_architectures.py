@@ -18,8 +18,8 @@ def test_the_networks_have_the_parameters_of_the_article(built: dict[str, Any]) 
 
 
 def test_networks_take_any_size_and_channels_and_classes(built: dict[str, Any]) -> None:
-    assert len(built["odd"]) == 15
-    for output, _, _, classes in built["odd"]:
+    assert len(built["unusual"]) == 15
+    for output, _, _, classes in built["unusual"]:
         assert output == [None, classes]
 
 
@@ -58,10 +58,10 @@ def test_standardising_is_exported_exactly_even_of_bright_and_nearly_flat_tiles(
     assert max(built["difference"].values()) < 1e-4
 
 
-def test_eight_views_answer_alike_for_a_turned_tile(built: dict[str, Any]) -> None:
+def test_eight_views_predict_the_same_for_a_rotated_tile(built: dict[str, Any]) -> None:
     assert built["turned"] < 1e-5
     assert built["turned, one view"] > 1e-3
 
 
-def test_an_ensemble_answers_with_the_mean_of_its_members(built: dict[str, Any]) -> None:
+def test_an_ensemble_predicts_the_mean_of_its_members(built: dict[str, Any]) -> None:
     assert built["mean"] < 1e-6

@@ -25,7 +25,7 @@ def test_every_training_of_these_tests_came_to_its_end(textured: dict[str, Any])
     assert {name: run["error"] for name, run in textured["runs"].items() if "error" in run} == {}
 
 
-def test_texture_joins_only_where_held_out_tiles_say_so(with_texture: ModelOf) -> None:
+def test_texture_joins_only_where_held_out_tiles_support_it(with_texture: ModelOf) -> None:
     assert head_of(with_texture("joined")).joined
     assert head_of(with_texture("views")).joined
     good = head_of(with_texture("good"))
@@ -40,11 +40,11 @@ def test_a_network_that_texture_does_not_join_is_left_as_it_is(with_texture: Mod
 
 
 @pytest.mark.parametrize("name", ["alone", "bright"])
-def test_texture_is_not_looked_at_where_it_is_off_or_tiles_are_not_standardised(
+def test_texture_is_not_measured_where_it_is_off_or_tiles_are_not_standardised(
     with_texture: ModelOf, textured: dict[str, Any], name: str
 ) -> None:
     assert "texture_head" not in with_texture(name).manifest.training
-    assert "measuring texture" not in {entry[0] for entry in textured["runs"][name]["told"]}
+    assert "measuring texture" not in {entry[0] for entry in textured["runs"][name]["reports"]}
 
 
 def test_the_same_seed_gives_the_same_weights_with_texture_too(with_texture: ModelOf) -> None:
@@ -63,8 +63,8 @@ def test_nothing_is_fitted_to_held_out_tiles(with_texture: ModelOf) -> None:
 def test_scores_and_calibration_are_those_of_the_model_that_is_written(
     with_texture: ModelOf, textured: dict[str, Any]
 ) -> None:
-    truth = np.array(textured["answers"]["truth"])
-    prob = np.array(textured["answers"]["joined"], np.float32)
+    truth = np.array(textured["probabilities"]["truth"])
+    prob = np.array(textured["probabilities"]["joined"], np.float32)
     manifest = with_texture("joined").manifest
     assert manifest.scores["accuracy"]["value"] == (prob.argmax(axis=1) == truth).mean()
     assert manifest.calibration is not None
@@ -72,19 +72,19 @@ def test_scores_and_calibration_are_those_of_the_model_that_is_written(
     scores = calibrate(prob, truth, ["a"] * len(truth))
     assert scores is not None
     np.testing.assert_allclose(manifest.calibration.scores, scores.scores, atol=1e-3)
-    alone = np.array(textured["answers"]["alone"], np.float32)
+    alone = np.array(textured["probabilities"]["alone"], np.float32)
     assert abs(fit_temperature(alone, truth) / manifest.calibration.temperature - 1) > 0.1
 
 
-def test_the_manifest_tells_what_held_out_tiles_showed_with_and_without_texture(
+def test_the_manifest_records_metrics_of_held_out_tiles_with_and_without_texture(
     with_texture: ModelOf, textured: dict[str, Any]
 ) -> None:
     bundle = with_texture("joined")
     head = head_of(bundle)
-    truth = np.array(textured["answers"]["truth"])
+    truth = np.array(textured["probabilities"]["truth"])
     for value, name in ((head.accuracy_network, "alone"), (head.accuracy_both, "joined")):
-        right = np.array(textured["answers"][name]).argmax(axis=1) == truth
-        assert value == pytest.approx(np.mean([right[truth == k].mean() for k in (0, 1)]))
+        correct = np.array(textured["probabilities"][name]).argmax(axis=1) == truth
+        assert value == pytest.approx(np.mean([correct[truth == k].mean() for k in (0, 1)]))
     lines = [line for line in describe(bundle).splitlines() if "texture_head" in line]
     assert lines == [f"training  texture_head: {head.describe()}"]
 
@@ -101,19 +101,21 @@ def test_the_layers_of_the_manifest_are_the_networks_and_those_of_texture(with_t
 
 def test_a_training_goes_on_from_the_network_and_leaves_texture_behind(textured: dict[str, Any]) -> None:
     # With a learning rate of next to nothing the network stays what it was.
-    answers = {name: np.array(textured["answers"][name]) for name in ("alone", "continued", "joined")}
-    np.testing.assert_allclose(answers["continued"], answers["alone"], atol=1e-5)
-    assert np.abs(answers["joined"] - answers["alone"]).max() > 0.1
+    prob = {name: np.array(textured["probabilities"][name]) for name in ("alone", "continued", "joined")}
+    np.testing.assert_allclose(prob["continued"], prob["alone"], atol=1e-5)
+    assert np.abs(prob["joined"] - prob["alone"]).max() > 0.1
 
 
-def test_an_ensemble_averages_the_answers_of_its_members_with_texture_and_without(textured: dict[str, Any]) -> None:
+def test_an_ensemble_averages_the_probabilities_of_its_members_with_texture_and_without(
+    textured: dict[str, Any],
+) -> None:
     made, joined, alone = (np.array(one) for one in textured["ensemble"]["golden"])
     np.testing.assert_allclose(made, (joined + alone) / 2, atol=1e-5)
     assert np.abs(joined - alone).max() > 0.1
     assert textured["ensemble"]["texture"] == [True, False]
 
 
-def test_the_graph_of_texture_is_exported_exactly_and_pools_as_the_formula_says(textured: dict[str, Any]) -> None:
+def test_the_graph_of_texture_is_exported_exactly_and_pools_by_the_formula(textured: dict[str, Any]) -> None:
     graph = textured["graph"]
     assert graph["sizes"] == {"3x3x1": [12, True], "5x40x2": [24, True], "37x53x3": [54, True], "64x64x1": [18, True]}
     assert max(graph["difference"]) < 2e-5

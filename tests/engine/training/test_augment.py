@@ -68,14 +68,14 @@ def test_classes_that_differ_in_brightness_keep_it() -> None:
     assert changed.std() > 0.2
 
 
-def test_flips_show_the_same_pixels_in_other_places() -> None:
+def test_flips_show_the_same_pixels_in_other_positions() -> None:
     data, rows = pixels((12, 12, 1)), np.zeros(400, np.int64)
     views = augmented_batch(data, rows, "flips", np.random.default_rng(0))
     assert len({view.tobytes() for view in views}) == 8
     np.testing.assert_array_equal(np.sort(views.reshape(400, -1)), np.sort(views.reshape(400, -1))[:1].repeat(400, 0))
 
 
-def test_a_turn_by_nothing_changes_nothing_and_there_and_back_little() -> None:
+def test_a_rotation_by_0_changes_nothing_and_there_and_back_little() -> None:
     y, x = np.mgrid[:40, :50] / 40
     smooth = np.stack([np.sin(3 * y + 2 * x), np.cos(4 * x * y)], axis=-1).astype(np.float32)[None]
     np.testing.assert_allclose(rotate_tiles(smooth, np.zeros(1)), smooth, atol=1e-5)
@@ -83,7 +83,7 @@ def test_a_turn_by_nothing_changes_nothing_and_there_and_back_little() -> None:
     np.testing.assert_allclose(there_and_back[:, 6:-6, 6:-6], smooth[:, 6:-6, 6:-6], atol=0.01)
 
 
-def test_a_turn_agrees_with_scipy() -> None:
+def test_rotation_agrees_with_scipy() -> None:
     tile = np.random.default_rng(0).random((1, 31, 31, 1)).astype(np.float32)
     expected = rotate(tile[0, ..., 0], 4.0, reshape=False, order=1, mode="mirror")
     mine = rotate_tiles(tile, np.array([4.0]))[0, ..., 0]

@@ -27,7 +27,7 @@ Case = tuple[Any, dict[str, bytes], NDArray[np.float32]]
 
 @pytest.fixture
 def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch) -> Case:
-    """A training that has ended, as far as quantising looks at it; its network, and that one's answers."""
+    """The parts of a finished training that quantisation reads; its network, and the probabilities of that."""
     monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
     spec, prob = good.preprocess, openvino.predict(tiles)
     labels = prob.argmax(axis=1)
@@ -42,7 +42,7 @@ def case(good: ModelBundle, openvino: Engine, tiles: NDArray[np.uint16], monkeyp
     return run, {name: good.member(name) for name in ("model.xml", "model.bin")}, prob[40:]
 
 
-def test_inner_layers_are_whole_numbers_and_the_first_steps_and_the_last_layer_are_not(case: Case) -> None:
+def test_inner_layers_are_int8_and_the_first_steps_and_the_last_layer_are_not(case: Case) -> None:
     run, members, _ = case
     made = int8_members(members, lambda i: run.pixels.batch(np.array([i])), 40)
     quantised, fed = looked_through(made)
@@ -86,7 +86,7 @@ def looked_through(made: dict[str, bytes]) -> tuple[list[bool], dict[str, set[st
     return quantised, fed
 
 
-def test_a_network_without_a_loss_is_kept_with_its_golden_answers(case: Case) -> None:
+def test_a_network_without_a_loss_is_stored_with_its_golden_probabilities(case: Case) -> None:
     made = quantise(*case, None)
     assert made.report.kept, made.report.why
     assert made.report.tiles == 40
@@ -95,7 +95,9 @@ def test_a_network_without_a_loss_is_kept_with_its_golden_answers(case: Case) ->
     assert made.golden.shape == (4, 2)
 
 
-def test_a_significant_loss_is_not_kept_and_warned_of(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_with_a_significant_loss_is_not_stored_and_warned_of(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = module.compare
     monkeypatch.setattr(module, "compare", lambda f32, int8, *more: honest(f32, int8[:, ::-1], *more))
     made = quantise(*case, None)
@@ -113,7 +115,7 @@ def test_without_fast_instructions_none_is_made(case: Case, monkeypatch: pytest.
     assert "NAPARI_CELLCLASS_FAST_INT8=1 there" in made.report.warning
 
 
-def test_whatever_goes_wrong_the_training_is_not_lost(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_quantisation_does_not_lose_the_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("Check failed\nat line 3")
 

@@ -55,7 +55,7 @@ def test_a_bundle_is_complete(good: ModelBundle) -> None:
     assert len(good.member("model.keras")) < 2 * len(good.member("model.bin"))
 
 
-def test_tables_of_a_bundle_tell_history_split_and_evaluation(good: ModelBundle) -> None:
+def test_tables_of_a_bundle_hold_history_split_and_evaluation(good: ModelBundle) -> None:
     history = good.table("history.csv")
     assert list(history) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
     assert history["epoch"].tolist() == list(range(1, 13))
@@ -90,10 +90,10 @@ def test_a_cancelled_training_writes_nothing(trained: dict[str, Any]) -> None:
 
 
 def test_every_epoch_is_reported(trained: dict[str, Any]) -> None:
-    told = [entry for entry in trained["runs"]["good"]["told"] if entry[0] == "training"]
-    assert [entry[1:3] for entry in told] == [[i, 12] for i in range(1, 13)]
+    epochs = [entry for entry in trained["runs"]["good"]["reports"] if entry[0] == "training"]
+    assert [entry[1:3] for entry in epochs] == [[i, 12] for i in range(1, 13)]
     wanted = {"loss", "accuracy", "val_loss", "val_accuracy", "seconds", "seconds_left"}
-    assert all(set(entry[3]) == wanted for entry in told)
+    assert all(set(entry[3]) == wanted for entry in epochs)
 
 
 def test_tiles_of_several_shapes_and_with_bad_pixels_train_nonetheless(model_of: ModelOf) -> None:
@@ -115,7 +115,7 @@ def test_a_network_that_learned_nothing_is_flagged(model_of: ModelOf) -> None:
     assert any("learned nothing" in warning for warning in scores["warnings"])
 
 
-def test_a_network_that_learned_nothing_is_not_flagged_where_texture_tells_the_classes_apart(model_of: ModelOf) -> None:
+def test_a_network_that_learned_nothing_is_not_flagged_where_texture_separates_the_classes(model_of: ModelOf) -> None:
     manifest = model_of("helped").manifest
     assert manifest.training["texture_head"]["joined"] is True
     assert manifest.scores["collapsed"] is False
@@ -123,7 +123,7 @@ def test_a_network_that_learned_nothing_is_not_flagged_where_texture_tells_the_c
     assert not any("learned nothing" in warning for warning in manifest.scores["warnings"])
 
 
-def test_a_loss_that_is_no_number_is_an_error_that_says_what_to_do(trained: dict[str, Any]) -> None:
+def test_a_loss_that_is_not_finite_is_an_error_with_advice(trained: dict[str, Any]) -> None:
     run = trained["runs"]["diverged"]
     assert run["kind"] == "EngineError"
     assert "lower --learning-rate than 10" in run["error"]
@@ -168,7 +168,7 @@ def test_small_sets_are_shown_more_often(n: int, epochs: int, slow: int) -> None
     assert default_epochs(n, "deep-50") == slow
 
 
-def test_percentiles_of_each_field_are_needed_again_for_every_answer(
+def test_percentiles_of_each_field_are_needed_for_every_prediction(
     model_of: ModelOf, tiles: NDArray[np.uint16]
 ) -> None:
     bundle = model_of("percentiles")
@@ -179,15 +179,15 @@ def test_percentiles_of_each_field_are_needed_again_for_every_answer(
     levels = field_levels(spec, field)
     np.testing.assert_allclose(levels, [np.percentile(field.data, (1, 99))])
     with open_engine(bundle) as engine, open_engine(bundle, "tensorflow") as other:
-        answers = engine.predict(tiles, levels)
-        np.testing.assert_allclose(other.predict(tiles, levels), answers, atol=1e-4)
-        # Another exposure of the same field has other levels, and the same answers.
-        assert np.abs(engine.predict(3.0 * tiles + 70, 3 * levels + 70) - answers).max() < 1e-4
+        prob = engine.predict(tiles, levels)
+        np.testing.assert_allclose(other.predict(tiles, levels), prob, atol=1e-4)
+        # Another exposure of the same field has other levels, and the same predictions.
+        assert np.abs(engine.predict(3.0 * tiles + 70, 3 * levels + 70) - prob).max() < 1e-4
         for one in (engine, other):
             with pytest.raises(ModelError, match="give whole fields"):
                 one.predict(tiles)
 
 
-def test_a_range_that_was_asked_for_is_kept(model_of: ModelOf) -> None:
+def test_a_requested_range_is_used(model_of: ModelOf) -> None:
     spec = model_of("asked").preprocess
     assert (spec.normalisation, spec.low, spec.high) == ("range", 100, 3000)

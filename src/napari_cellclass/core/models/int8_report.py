@@ -42,14 +42,14 @@ class MetricPair(BaseModel):
     int8: float
 
     @property
-    def lost(self) -> bool:
+    def is_worse(self) -> bool:
         """Whether int8 is worse than the interval: a higher calibration error, or a lower value of any other metric."""
         if self.name == ECE:
             return self.hi is not None and self.int8 > self.hi
         return self.lo is not None and self.int8 < self.lo
 
     @property
-    def inside(self) -> bool:
+    def in_interval(self) -> bool:
         """Whether the int8 value lies in the interval, or there is none."""
         return self.lo is None or self.hi is None or self.lo <= self.int8 <= self.hi
 
@@ -160,7 +160,7 @@ def compare_int8(
         f32, int8 = calibration.apply(f32), calibration.apply(int8)
     figures = tuple(_figures(f32, int8, truth, groups, classes))
     paired = compare_paired(f32.argmax(axis=1) == truth, int8.argmax(axis=1) == truth, groups)
-    why = next((f"{figure}" for figure in figures if figure.lost), "")
+    why = next((f"{figure}" for figure in figures if figure.is_worse), "")
     if not why and paired.only_a > paired.only_b and paired.p < _SIGNIFICANT:
         why = f"{paired.only_a} held-out tiles are correct in f32 only, {paired.only_b} in int8 only (p {paired.p:.2g})"
     return Int8Report(
