@@ -37,8 +37,8 @@ ABOUT = """`python benchmarks/peers.py`. The field of the table above, {tiles} t
 `deep-50`, {cores} cores; medians of {rounds} rounds in turn, every program in a process that has run once before.
 *the article's way*: the PNG is cut into PNG files, `flow_from_directory`, `predict`. TIAToolbox {tia}:
 `PatchPredictor`, all tiles, on the tiled TIFF and on the PNG. WSInfer {wsi}: `run_inference` on the tiled TIFF,
-without its search for tissue. Both with an equal network in PyTorch. *int8*: a network of the same layers in 8-bit
-whole numbers, trained as published with `--precision int8`. Imports are not counted."""
+without its search for tissue. Both with an equal network in PyTorch. *int8*: a network of the same layers,
+quantised to int8, trained as published with `--precision int8`. Imports are not counted."""
 
 
 def environment(work: Path) -> Path:

@@ -5,8 +5,8 @@
 
 `tiles`: 8192 x 8192 px RGB, from the file to the map, against OpenVINO alone on tiles in memory, and against Keras on
 tiles that were saved as PNG. `size`: time per tile of fields of 1000 and of 100 000 tiles. `memory`: peak memory of the
-command line on 20 000 and on 100 000 px a side. `int8`: a network in 8-bit
-whole numbers against float32. Files that are kept for the next run go to ``--work``.
+command line on 20 000 and on 100 000 px a side. `int8`: an int8 network
+against float32. Files that are kept for the next run go to ``--work``.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def peak_mb(command: list[str]) -> float:
 
 
 def quantised_model(work: Path, name: str) -> ModelBundle:
-    """Train on the tiles of scikit-image's real field, with a network in 8-bit numbers."""
+    """Train on the tiles of scikit-image's real field, with an int8 network."""
     path = work / f"int8-{name.replace(' ', '-')}.cellclass"
     if not path.exists():
         grid = TileGrid.regular(ihc_field().shape, IHC_TILE_PX)
@@ -278,8 +278,8 @@ def both_speeds(bundle: ModelBundle) -> dict[PrecisionName, list[float]]:
 
 
 def int8_part(work: Path) -> tuple[str, str]:
-    """Compare speed and figures of both networks of models, in 8-bit numbers and in float32."""
-    rows, title = [], "Networks in 8-bit whole numbers"
+    """Compare speed and figures of the int8 and the float32 network of models."""
+    rows, title = [], "Int8-quantised networks"
     for name in _INT8_MODELS:
         bundle = quantised_model(work, name)
         about = bundle.manifest.quantised
