@@ -1,1 +1,1 @@
-"""Networks, training and inference: the only room that names TensorFlow or OpenVINO."""
+"""Networks, training and inference: the only package that names TensorFlow or OpenVINO."""

@@ -34,6 +34,6 @@ def run_table_path(out: Path, name: str) -> Path:
     return out.with_name(f"{out.stem}_{name}.csv")
 
 
-def test_results_path(out: Path) -> Path:
-    """Return the path of the results of a model's test sets."""
+def evaluations_path(out: Path) -> Path:
+    """Return the path of the evaluations of a model on its test sets."""
     return out.with_name(f"{out.stem}_tests.json")

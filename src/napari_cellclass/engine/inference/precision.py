@@ -37,9 +37,8 @@ def _has_instructions() -> bool:
         with contextlib.suppress(OSError):
             flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
             return not _LINUX.isdisjoint(flags)
-    with contextlib.suppress(
-        ImportError, AttributeError
-    ):  # NumPy detects the features, but has no public name for them
+    with contextlib.suppress(ImportError, AttributeError):
+        # NumPy detects the features, but has no public name for them.
         features = import_module("numpy._core._multiarray_umath").__cpu_features__
         return any(features.get(name, False) for name in _NUMPY)
     return False

@@ -17,7 +17,7 @@ from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.evaluation.repeats import short_set_names
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
-from napari_cellclass.core.models.paths import run_model_path, run_table_path, test_results_path
+from napari_cellclass.core.models.paths import evaluations_path, run_model_path, run_table_path
 from napari_cellclass.core.params.settings_file import save_settings, settings_beside
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
@@ -195,7 +195,7 @@ def _write_test_results(tests: dict[str, Evaluation], copies: dict[Path, str], o
             name: evaluation.to_json() | {"warnings": [warnings[name]] if name in warnings else []}
             for name, evaluation in tests.items()
         }
-        write_json(test_results_path(out), content)
+        write_json(evaluations_path(out), content)
 
 
 def count_runs(task: Task, run: int, runs: int) -> Task:

@@ -15,7 +15,7 @@ from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
-from napari_cellclass.core.models.paths import test_results_path
+from napari_cellclass.core.models.paths import evaluations_path
 from napari_cellclass.report.curves import save_curves
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, data_on_disk, unique_file_names
 from napari_cellclass.runs.train.child import train_in_child
@@ -41,7 +41,7 @@ class Trained:
         boxes = held[["y0", "x0", "y1", "x1"]].itertuples(index=False)
         tiles = frozenset((name, *box) for name, box in zip(names, boxes, strict=True))
         history = tuple(model.table("history.csv").to_dict("records"))
-        tests = json.loads(test_results_path(path).read_text(encoding="utf-8")) if tested else {}
+        tests = json.loads(evaluations_path(path).read_text(encoding="utf-8")) if tested else {}
         return cls(model, history, model.evaluation()["validation"], tiles, tests)
 
 
