@@ -344,3 +344,4 @@ class BlindWidget(DockedWidget):
             self.job.cancel()
             self.job.wait(5)
         self._end_view()
+        self.viewer.layers.events.removed.disconnect(self._layer_removed)
