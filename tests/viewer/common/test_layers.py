@@ -158,7 +158,7 @@ def test_a_region_drawn_over_the_picture_means_those_pixels(transform: dict) -> 
 
 
 def test_lines_enclose_nothing() -> None:
-    with pytest.raises(ImageError, match="holds no closed shape"):
+    with pytest.raises(ImageError, match="contains no closed shape"):
         region_polygons(Shapes([[[0, 0], [5, 5]]], shape_type="line"), Image(np.zeros((8, 8))))
 
 

@@ -67,7 +67,7 @@ def where(viewer: Any, annotate: Any, place: int) -> QPoint:
     """Canvas position of a tile's centre."""
     box = annotate.session.annotation.grid.boxes[place]
     world = np.asarray(
-        annotate.session.layers._data_to_world(np.array([[(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5]]))
+        annotate.session.layers._px_to_world(np.array([[(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5]]))
     )[0]
     camera, (height, width) = viewer.scene.camera, viewer.canvas.size
     y, x = (world - np.array(camera.center[-2:])) * camera.zoom + np.array([height, width]) / 2

@@ -370,7 +370,7 @@ class Reading:
     def _replay(self, entry: Entry) -> None:
         if entry["do"] == "start":
             if entry["seal"] != self.session.seal:
-                raise BlindError(f"{self.file} holds responses to another session, sealed {entry['seal'][:16]}...")
+                raise BlindError(f"{self.file} contains responses to another session, sealed {entry['seal'][:16]}...")
             self.reader = str(entry["reader"])
         elif entry["do"] == "answer":
             position = len(self.responses)

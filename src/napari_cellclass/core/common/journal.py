@@ -39,7 +39,7 @@ class Journal:
     Parameters
     ----------
     folder
-        Where the files lie. Created with mode 0700 at the first entry, files with 0600.
+        Folder of the files. Created with mode 0700 at the first entry, files with 0600.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -97,7 +97,7 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
     path
         The file.
     image_name
-        Which image's boxes, by file name; may be None where the file holds one image only.
+        Which image's boxes, by file name; may be None where the file has one image only.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
     Raises
     ------
     DatasetError
-        The file is missing or damaged, or does not hold the image.
+        The file is missing or damaged, or does not contain the image.
     """
     content = load_geojson(path)
     try:

@@ -73,7 +73,7 @@ def read_geojson(path: Path, coordinates: FileCoordinates | None = None) -> Regi
     Raises
     ------
     DatasetError
-        The file is missing, larger than a limit (``core/common/limits.py``), not GeoJSON, holds NaN, or
+        The file is missing, larger than a limit (``core/common/limits.py``), not GeoJSON, contains NaN, or
         one of its features is damaged; the message names it.
     """
     return parse_regions(load_geojson(path), path, coordinates)
@@ -84,7 +84,7 @@ def load_geojson(path: Path) -> Any:
     path = Path(path)
 
     def refuse(word: str) -> NoReturn:
-        raise ValueError(f"it holds {word}, which is not a number")
+        raise ValueError(f"it contains {word}, which is not a number")
 
     try:
         size = path.stat().st_size

@@ -184,7 +184,7 @@ def _break_ties(
         if index < 0 or top - prob[row, index] > _ROUNDING:
             raise DatasetError(
                 f"{path}, {where[row]}: the class is {name!r}, but {scheme.names[best[row]]!r} is more probable; "
-                "take a corrected file as labels, in Annotate tiles"
+                "open a corrected file as labels, in Annotate tiles"
             )
         prob[row, index] = np.nextafter(top, np.float32(2))
     return prob

@@ -80,7 +80,7 @@ def remove_class(scheme: ClassScheme, index: int, into: int | None) -> Entry:
 
 
 def _entry(rows: Sequence[Mapping[str, str]], mapping: Sequence[int]) -> Entry:
-    ClassScheme.from_json([dict(row) for row in rows])  # tells the user of a duplicate or empty name
+    ClassScheme.from_json([dict(row) for row in rows])  # raises for a duplicate or empty name
     return {"do": "classes", "classes": list(rows), "map": list(mapping)}
 
 

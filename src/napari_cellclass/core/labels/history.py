@@ -129,7 +129,7 @@ class History:
         self._move(step.new_of_old, step.ids, step.after, step.schemes and step.schemes[1])
 
     def replay(self, entries: Iterable[Entry]) -> None:
-        """Do what entries say; those that do not fit are left out."""
+        """Do what entries say; those that do not fit are skipped."""
         for entry in entries:
             try:
                 direction, step = self.plan(entry)
@@ -159,7 +159,7 @@ class History:
         scheme = ClassScheme.from_json([dict(row) for row in classes])
         new_of_old = np.array(mapping, np.int16)
         if new_of_old.shape != (len(self.scheme),) or new_of_old.min() < UNLABELLED or new_of_old.max() >= len(scheme):
-            raise ValueError(f"{mapping} does not take {len(self.scheme)} classes to {len(scheme)}")
+            raise ValueError(f"{mapping} does not map {len(self.scheme)} classes to {len(scheme)}")
         old_of_new = np.full(len(scheme), UNLABELLED, np.int16)
         for old in range(len(new_of_old) - 1, -1, -1):
             new = int(new_of_old[old])

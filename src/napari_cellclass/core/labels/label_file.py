@@ -35,7 +35,7 @@ class ImageKey:
 
 @dataclass(frozen=True, eq=False)
 class AnnotationFile:
-    """What an annotation file holds.
+    """Contents of an annotation file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A label per tile id: label values, the store that holds them, and how they are written as JSON."""
+"""Labels by tile id: their values, their store, and their form in JSON."""
 
 from __future__ import annotations
 

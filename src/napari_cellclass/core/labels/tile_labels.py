@@ -280,14 +280,14 @@ def _polygon_coverage(grid: TileGrid, polygons: Sequence[Sequence[NDArray[np.flo
         outline, *holes = (ring + 0.5 for ring in rings)  # from pixel centres to pixel edges
         low, high = outline.min(axis=0), outline.max(axis=0)
         near = np.flatnonzero((boxes[:, :2] < high).all(axis=1) & (boxes[:, 2:] > low).all(axis=1))
-        for part in np.array_split(near, max(1, len(near) // 4096)):
-            y = boxes[part, 0, None] + dy * (boxes[part, 2] - boxes[part, 0])[:, None]
-            x = boxes[part, 1, None] + dx * (boxes[part, 3] - boxes[part, 1])[:, None]
+        for chunk in np.array_split(near, max(1, len(near) // 4096)):
+            y = boxes[chunk, 0, None] + dy * (boxes[chunk, 2] - boxes[chunk, 0])[:, None]
+            x = boxes[chunk, 1, None] + dx * (boxes[chunk, 3] - boxes[chunk, 1])[:, None]
             points = np.stack([y.ravel(), x.ravel()], axis=1)
             hit = points_in_poly(points, outline)
             for hole in holes:
                 hit &= ~points_in_poly(points, hole)
-            inside[part] |= hit.reshape(len(part), _SAMPLES**2)
+            inside[chunk] |= hit.reshape(len(chunk), _SAMPLES**2)
     return inside.mean(axis=1)
 
 
@@ -296,7 +296,7 @@ def _is_around_points(grid: TileGrid) -> bool:
 
 
 def _tile_corners(shape: tuple[int, int], points: NDArray[np.float64], tile: tuple[int, int]) -> NDArray[np.int64]:
-    """Upper left corners (n, 2) of the tiles around points, in px, within the field."""
+    """Upper left corners (n, 2) of the tiles centred on points, in px, within the field."""
     size = np.array(tile)
     corners = np.floor(points + 0.5 - size / 2 + 0.5).astype(np.int64)
     return np.clip(corners, 0, np.array(shape) - size)

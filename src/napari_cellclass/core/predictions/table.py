@@ -208,9 +208,9 @@ class TileTable:
         """Yield the text of every feature, formatted in blocks: those of a whole slide would fill the memory."""
         names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
         for start in range(0, len(self), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            values = np.column_stack([self.confidence[part], self.prob[part]]).astype(float).tolist()
-            boxes, ids = self.grid.boxes[part].tolist(), self.grid.tile_id[part].tolist()
+            block = slice(start, start + _BLOCK)
+            values = np.column_stack([self.confidence[block], self.prob[block]]).astype(float).tolist()
+            boxes, ids = self.grid.boxes[block].tolist(), self.grid.tile_id[block].tolist()
             for tile_index, (box, tile_id, row) in enumerate(zip(boxes, ids, values, strict=True), start):
                 text = _to_json(self._feature(box, tile_id, tile_index, dict(zip(names, row, strict=True))))
                 yield f", {text}" if tile_index else text
@@ -219,7 +219,7 @@ class TileTable:
         try:
             layout = grid_layout(self.grid)
         except GridError:
-            layout = None  # tiles that lie on no grid are described by their boxes alone
+            layout = None  # tiles off a grid are described by their boxes alone
         size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
         member = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
         return member if self.limit is None else member | {"error_rate": self.error_rate, "limit": self.limit}

@@ -21,8 +21,8 @@ KEY = "napari_cellclass"
 
 def is_user_layer(layer: Any) -> bool:
     """Whether a layer is a user's: drawn by hand, or regions that were opened from a file."""
-    ours = layer.metadata.get(KEY)
-    return ours is None or (isinstance(ours, dict) and ours.get("kind") == "regions")
+    entry = layer.metadata.get(KEY)
+    return entry is None or (isinstance(entry, dict) and entry.get("kind") == "regions")
 
 
 def unwrap(layer: Any) -> Any:
@@ -178,7 +178,7 @@ def matrix_of(transform: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def same_transform(one: Layer, other: Layer) -> bool:
-    """Tell whether two layers lie on each other."""
+    """Whether two layers have the same transform."""
     a, b = transform_of(one), transform_of(other)
     return all(np.allclose(a[key], b[key]) for key in ("scale", "translate", "rotate", "shear", "affine"))
 
@@ -201,7 +201,7 @@ def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
     Raises
     ------
     ImageError
-        The layer holds no closed shape.
+        The layer contains no closed shape.
     """
     outlines = []
     for _, world in outlines_in_world(shapes):
@@ -209,7 +209,9 @@ def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
         padded[:, -2:] = world
         outlines.append(np.stack([np.asarray(image.world_to_data(p))[-2:] for p in padded]))
     if not outlines:
-        raise ImageError(f"the region layer {shapes.name!r} holds no closed shape; draw a rectangle or polygon in it")
+        raise ImageError(
+            f"the region layer {shapes.name!r} contains no closed shape; draw a rectangle or polygon in it"
+        )
     return outlines
 
 

@@ -45,8 +45,8 @@ def register_layer(layer: Layer) -> None:
 
 def is_own_layer(layer: Layer) -> bool:
     """Whether a layer was made here, rather than loaded or duplicated by a user."""
-    ours = layer.metadata.get(KEY)
-    made = _made.get(ours.get("token", "")) if isinstance(ours, dict) else None
+    entry = layer.metadata.get(KEY)
+    made = _made.get(entry.get("token", "")) if isinstance(entry, dict) else None
     return made is not None and made is unwrap(layer)
 
 
@@ -161,9 +161,9 @@ def describe_plane(source: SourceImage) -> str:
 def find_map_table(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileTable | None:
     """Find the table of a map in the viewer, of the same field with the same tiles."""
     for layer in reversed(list(viewer.layers)):
-        ours = layer.metadata.get(KEY, {})
-        if is_own_layer(layer) and ours.get("kind") == "map" and ours.get("field") == field_key(source):
-            table: TileTable = ours["table"]
+        entry = layer.metadata.get(KEY, {})
+        if is_own_layer(layer) and entry.get("kind") == "map" and entry.get("field") == field_key(source):
+            table: TileTable = entry["table"]
             other = table.grid
             if (other.tile_px, other.step_px, other.grid_shape) == (grid.tile_px, grid.step_px, grid.grid_shape):
                 return table
@@ -245,8 +245,8 @@ class MapView:
         """Remove maps of the same field: of the same image layer, or of one that was removed."""
         present = {str(layer.unique_id) for layer in self._viewer.layers} - {new.field_layer.layer_id}
         for layer in list(self._viewer.layers):
-            ours = layer.metadata.get(KEY, {})
-            if is_own_layer(layer) and ours.get("field") == new.field and ours.get("over") not in present:
+            entry = layer.metadata.get(KEY, {})
+            if is_own_layer(layer) and entry.get("field") == new.field and entry.get("over") not in present:
                 self._viewer.layers.remove(layer)
 
     def remove(self) -> None:

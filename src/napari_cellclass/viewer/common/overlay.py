@@ -256,7 +256,7 @@ def describe_tile(table: TileTable, tile_index: int) -> str:
         possible = [
             name for name, yes in zip(table.scheme.names, table.prediction_sets[tile_index], strict=True) if yes
         ]
-        text = f"unsure: {' or '.join(possible) or 'like none of the classes'}; likeliest {text}"
+        text = f"unsure: {' or '.join(possible) or 'like none of the classes'}; most probable: {text}"
     return f"{text} (tile r{row} c{col})"
 
 

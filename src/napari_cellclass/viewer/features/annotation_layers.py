@@ -241,5 +241,5 @@ class AnnotationLayers:
     def remove(self) -> None:
         """Remove the layers from the viewer; the annotation stays on disk."""
         for layer in list(self._viewer.layers):
-            if any(unwrap(layer) is ours for ours in self.layers):
+            if any(unwrap(layer) is own for own in self.layers):
                 self._viewer.layers.remove(layer)

@@ -45,7 +45,7 @@ def labels_from_layer(
         majority of a tile's pixels). The class is a feature named class_name, class, label, classification or
         name; without one, the layer's name.
     grid, field_layer
-        The tiles, and the image layer they lie on.
+        The tiles, and the image layer of their field.
     min_coverage
         Smallest fraction of a tile that must be covered, in 0..1.
 

@@ -114,7 +114,7 @@ def write_folders(path: str, layers: list[LayerData]) -> list[str]:
         grid, scheme = selection.annotation.grid, selection.annotation.scheme
         names = [scheme.names[i] if i >= 0 else "" for i in selection.annotation.labels]
     if grid is None:
-        raise _wrong_content(path, "tiles; take labels from regions in Annotate tiles first")
+        raise _wrong_content(path, "tiles; create labels from regions in Annotate tiles first")
     if selection.source is None:
         raise OutputError(f"cannot write {path}: the image of the map is unknown; select the image's layer as well")
     return [str(written) for written in write_class_folders(Path(path), selection.source, grid, names)]

@@ -91,11 +91,13 @@ def _open(files: Sequence[Path]) -> tuple[list[SourceImage], list[str]]:
             skipped.append(str(error))
     formats = Counter((source.channels, source.dtype, source.rgb) for source in sources)
     most_frequent = max(formats, key=lambda kind: formats[kind]) if formats else None
-    kept = [source for source in sources if (source.channels, source.dtype, source.rgb) == most_frequent]
+    usable = [source for source in sources if (source.channels, source.dtype, source.rgb) == most_frequent]
     skipped += [
-        f"{source.name} differs in format from most" for source in sources if not any(source is other for other in kept)
+        f"{source.name} differs in format from most"
+        for source in sources
+        if not any(source is other for other in usable)
     ]
-    return kept, skipped
+    return usable, skipped
 
 
 def _sheet(sources: Sequence[SourceImage], cell: tuple[int, int], step: int) -> Any:
@@ -111,8 +113,8 @@ def _sheet(sources: Sequence[SourceImage], cell: tuple[int, int], step: int) -> 
         index = row * columns + col
         pixels = np.zeros((*cell, first.channels), first.dtype)
         if index < len(sources):
-            part = _pixels(sources[index], step)
-            pixels[: part.shape[0], : part.shape[1]] = part
+            tile = _pixels(sources[index], step)
+            pixels[: tile.shape[0], : tile.shape[1]] = tile
         return pixels
 
     chunks = ((cell[0],) * rows, (cell[1],) * columns, (first.channels,))
