@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
+from tests._patience import PROCESS_S, wait_until
 from tests._plates import pool_workers, tables, write_plate
+from tests._program import line
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.runs.classify.folder_lock import LOCK, locked_folder
@@ -170,21 +171,20 @@ def test_an_image_that_kills_its_process_twice_has_failed_and_the_others_are_don
     os.mkfifo(pipe)  # whoever opens it waits for a writer, and so is in work when it is killed
     out = tmp_path / "out"
     words = ["classify", pipe, copy, "--model", ihc_model, "--out", out, "--workers", "2", "--progress", "none"]
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    child = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(line(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     killed: set[int] = set()
-    end = time.monotonic() + 200
-    while child.poll() is None and time.monotonic() < end:
-        time.sleep(0.2)
-        if len(killed) < 2 and len(list(out.glob("*.run.json"))) == 6:
-            seen = pool_workers(child.pid)
-            fresh = [worker for worker in seen if worker.pid not in killed]
-            if fresh and len(fresh) == (1 if killed else 2):
-                fresh[0].kill()
-                killed |= {fresh[0].pid}
-                psutil.wait_procs(fresh, timeout=30)  # the other one is ended with the pool
-    assert child.wait(10) == 1
-    assert len(killed) == 2
+
+    def fresh() -> list[psutil.Process]:
+        return [worker for worker in pool_workers(child.pid) if worker.pid not in killed]
+
+    wait_until(lambda: len(list(out.glob("*.run.json"))) == 6 or child.poll() is not None)
+    for workers in (2, 1):
+        wait_until(lambda workers=workers: len(fresh()) == workers or child.poll() is not None)
+        seen = fresh()
+        seen[0].kill()
+        killed |= {seen[0].pid}
+        psutil.wait_procs(seen, timeout=PROCESS_S)  # the other one is ended with the pool
+    assert child.wait(PROCESS_S) == 1
     assert child.stderr is not None
     assert b"B01f0.png: the process that classified it was killed" in child.stderr.read()
     assert (report(out)["images"], report(out)["failed"]) == (7, 1)
@@ -198,7 +198,7 @@ def test_worker_processes_that_do_not_start_are_told_instead_of_tried_for_each_i
     script.write_text(
         f"import sys\nfrom napari_cellclass.cli.main import main\nsys.exit(main({list(map(str, words))}))\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PROCESS_S, check=False)
     assert done.returncode == 2
     assert "3 worker processes were lost one after the other" in done.stderr.strip().splitlines()[-1]
     assert report(tmp_path / "out")["failed"] == 3

@@ -56,12 +56,8 @@ def main() -> None:
     trainer = Trainer(folder)
     spots = spots_data()
     trainer.train("joined", spots, seed=4, **_IDLE)
-    trainer.train("same", spots, seed=4, **_IDLE)
-    trainer.train("other", spots, seed=5, **_IDLE)
     trainer.train("alone", spots, seed=4, texture="off", **_IDLE)
-    trainer.train("bright", spots, seed=4, standardise="none", **_IDLE)
     trainer.train("views", spots, seed=4, views=8, **_IDLE)
-    trainer.train("good", spots, seed=3, epochs=12)
     trainer.train("continued", spots, seed=9, texture="off", initial=folder / "joined" / "model.cellclass", **_IDLE)
     # One held-out tile of the other class: whoever was trained on it would have other weights.
     labels = spots.labels.copy()

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Security
+from tests._patience import PROCESS_S, wait_until
 from tests._plates import assert_files_are_whole, tables, write_plate
 
 from napari_cellclass.cli.main import main
@@ -45,10 +45,7 @@ class Cluster:
         words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", told]
         words += [] if tls is None else ["--protocol", "tls"]
         self.processes = [self._start(*words)]
-        end = time.monotonic() + 60
-        while not told.is_file() or not told.read_text().strip():
-            assert time.monotonic() < end, "the scheduler did not start"
-            time.sleep(0.1)
+        wait_until(lambda: told.is_file() and told.read_text().strip())
         self.address = json.loads(told.read_text())["address"]
         for name in workers:
             options = ["--nthreads", 1, "--no-dashboard", "--local-directory", folder / name]
@@ -71,7 +68,7 @@ class Cluster:
         for process in reversed(self.processes):
             family = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
-            process.wait(30)
+            process.wait(PROCESS_S)
             for child in family:
                 if child.is_running():
                     child.kill()
@@ -112,25 +109,18 @@ def test_a_killed_worker_and_a_killed_run_on_a_cluster_lose_no_field(
     out, how = tmp_path / "out", ["--overlap", "0.8"]
     words = line(plate, ihc_model, out, *how, "--scheduler", cluster.address)
     child = subprocess.Popen([sys.executable, "-m", "napari_cellclass", *words], stderr=subprocess.DEVNULL)
-    _wait(lambda: len(list(out.glob("*.run.json"))) >= 2)
+    wait_until(lambda: len(list(out.glob("*.run.json"))) >= 2)
     worker = cluster.worker()
     assert worker is not None
     worker.kill()
-    _wait(lambda: len(list(out.glob("*.run.json"))) >= 4)
+    wait_until(lambda: len(list(out.glob("*.run.json"))) >= 4)
     child.kill()
-    child.wait(30)
+    child.wait(PROCESS_S)
     assert_files_are_whole(out)
     assert main(words) == 1
     assert main(line(plate, ihc_model, tmp_path / "whole", *how)) == 1
     assert tables(out) == tables(tmp_path / "whole")
     assert not list(out.glob(".*"))
-
-
-def _wait(condition: Any) -> None:
-    end = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def certificates(folder: Path) -> dict[str, str]:
@@ -154,7 +144,7 @@ def test_an_encrypted_cluster_takes_only_who_has_its_certificates(tmp_path: Path
         assert cluster.address.startswith("tls://")
         words = [sys.executable, "-m", "napari_cellclass"]
         words += line(plate, ihc_model, tmp_path / "out", "--scheduler", cluster.address)
-        how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 100}
+        how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": PROCESS_S}
         others = {**known, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(tmp_path / "nowhere.pem")}
         for environment, told in ((os.environ, "names no certificates"), (os.environ | others, "cannot be used")):
             refused = subprocess.run(words, check=False, env=environment, **how)
