@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests._patience import PROCESS_S
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.images.reading import read_image
@@ -167,7 +168,7 @@ def test_a_processor_without_the_instructions_gives_the_same_answers(int8_model:
     """What an older processor would run; on others than x86 the word means nothing, and the law holds anyway."""
     older = {"ONEDNN_MAX_CPU_ISA": "AVX2", "NAPARI_CELLCLASS_FAST_INT8": "1"}
     line = [sys.executable, "-m", "napari_cellclass", "info", str(int8_model), "--verify"]
-    done = subprocess.run(line, env=os.environ | older, check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, env=os.environ | older, check=True, capture_output=True, text=True, timeout=PROCESS_S)
     told = re.search(r"int8 +replayed too: .*largest difference ([\d.e-]+)\)", done.stdout)
     assert told
     assert float(told[1]) < 1e-4

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests._program import preloaded
 
 from napari_cellclass.core.models.bundle import open_bundle
 
 pytestmark = [pytest.mark.realdata, pytest.mark.training]
 
 
-def run(*words: Any) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "napari_cellclass", *map(str, words)]
-    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=280, encoding="utf-8")
+def run(*words: Any) -> None:
+    done = preloaded(*words)
     assert done.returncode == 0, done.stderr
-    return done
 
 
 def check_tables(out: Path, stem: str, classes: list[str], shape: tuple[int, int], tile: int) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests._patience import PROCESS_S
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.images.reading import read_image
@@ -151,7 +152,7 @@ def test_keras_reads_what_slice_wrote(fields: Path, tmp_path: Path) -> None:
         "print(json.dumps([data.class_names, data.file_paths, x.numpy()[:, 3, 5].tolist(), y.numpy().tolist()]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=False, timeout=PROCESS_S
     )
     assert done.returncode == 0, done.stderr[-2000:]
     names, paths, pixels, labels = json.loads(done.stdout.splitlines()[-1])

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests._patience import PROCESS_S
 
 HERE = Path(__file__).parent
 SEED = 20_261
-JOBS = {"job_images.py": 1300, "job_files.py": 900, "job_words.py": 150}
+JOBS = {"job_images.py": 1000, "job_files.py": 900, "job_words.py": 110}
 LEAST = 2000
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory can only be limited on Linux")
@@ -31,7 +32,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         places = {name: str(folder) for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")}
         done = subprocess.run(
             [sys.executable, str(HERE / job), str(folder / "work"), str(SEED), str(count)], env=os.environ | places,
-            cwd=folder, capture_output=True, text=True, timeout=280, check=False,
+            cwd=folder, capture_output=True, text=True, timeout=PROCESS_S, check=False,
         )  # fmt: skip
         last = folder / "work" / "last"
         assert done.returncode == 0, f"{job} died of {last.read_text() if last.exists() else ''}: {done.stderr[-2000:]}"

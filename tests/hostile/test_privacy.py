@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests._models import write_grain
+from tests._patience import PROCESS_S
 
 from napari_cellclass.cli.main import VERBS
 
@@ -45,7 +46,7 @@ def run_cut_off(folder: Path, lines: list[list[str]]) -> dict[str, Any]:
         [*cut_off(), sys.executable, str(HERE / "job_verbs.py"), str(folder / "lines.json")],
         env=kept | places
         | {"PYTHONPATH": found, "NAPARI_CELLCLASS_CALLS": str(calls), "NAPARI_CELLCLASS_FAST_INT8": "1"},
-        capture_output=True, text=True, timeout=290, check=False,
+        capture_output=True, text=True, timeout=PROCESS_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     report: dict[str, Any] = json.loads(done.stdout)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests._patience import WINDOW_S
 
 from napari_cellclass.core.common.prefetch import ResumablePrefetch, prefetch, single_threaded
 from napari_cellclass.core.common.task import Task
@@ -107,7 +108,7 @@ def test_a_resumable_prefetch_makes_the_next_while_one_is_worked_on() -> None:
 
     with ResumablePrefetch(numbers()).remaining() as items:
         assert next(items) == 0
-        assert made.wait(10)
+        assert made.wait(WINDOW_S)
 
 
 @pytest.mark.parametrize("few", [True, False])

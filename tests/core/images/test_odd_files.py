@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
+from tests._patience import PROCESS_S
 
 from napari_cellclass.core.images.reading import read_image
 
@@ -103,7 +104,7 @@ def found(odd):
     if not sys.platform.startswith("linux"):
         pytest.skip("memory can only be limited on Linux")
     done = subprocess.run(
-        [sys.executable, "-c", READ_ALL, str(odd)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", READ_ALL, str(odd)], capture_output=True, text=True, timeout=PROCESS_S, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # nothing is logged or warned of

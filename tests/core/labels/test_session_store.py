@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests._patience import PROCESS_S
 from tests._sessions import labelled, misfits
 
 from napari_cellclass.core.common import journal as module
@@ -267,7 +268,7 @@ def test_two_processes_write_one_file_without_losing_a_label(annotation: Annotat
     for child in children:
         go(child)
     for child in children:
-        child.communicate(timeout=60)
+        child.communicate(timeout=PROCESS_S)
         assert child.returncode == 0
     annotation.label([], 0)
     assert annotation.labels[:300].tolist() == [i % 3 for i in range(300)]
@@ -296,7 +297,7 @@ def test_kill_9_loses_at_most_the_label_in_flight(journal: Journal, after: int) 
     child.send_signal(signal.SIGKILL)
     # Not communicate(): it would pass over the lines that readline() has already buffered.
     printed += [int(line) for line in child.stdout.read().split()]
-    child.wait(timeout=60)
+    child.wait(timeout=PROCESS_S)
     found = Annotation.restore(IMAGE, GRID, journal)
     assert found is not None
     labelled = np.flatnonzero(found.labels >= 0).tolist()

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
+from tests._patience import PROCESS_S, WINDOW_S
 
 from napari_cellclass.core.common.errors import EngineError, ModelError
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle, write_bundle
@@ -237,7 +238,7 @@ def test_a_killed_child_is_one_line_and_no_hang(good: ModelBundle, tiles: NDArra
     start = time.monotonic()
     with pytest.raises(EngineError, match=r"TensorFlow process has ended \(exit code") as caught:
         engine.predict(tiles)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < WINDOW_S
     assert "\n" not in str(caught.value)
     engine.close()
     with pytest.raises(EngineError, match="closed"):
@@ -273,7 +274,7 @@ def test_a_child_does_not_outlive_its_parent() -> None:
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.communicate()
-    assert not psutil.wait_procs([child], timeout=15)[1]
+    assert not psutil.wait_procs([child], timeout=PROCESS_S)[1]
 
 
 def test_libraries_that_print_do_not_disturb_the_responses() -> None:

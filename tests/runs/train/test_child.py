@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from tests._patience import WINDOW_S
 
 from napari_cellclass.cli.main import VERBS, build_parser, main
 from napari_cellclass.cli.parser import checked_params
@@ -116,9 +117,11 @@ def test_cancel_ends_the_child_within_a_second_and_leaves_nothing(folders: Path,
     out.write_bytes(b"the model of yesterday")
     asked: list[float] = []
     progress, _ = after_epochs(2, lambda: asked.append(time.perf_counter()))
+    begin = time.perf_counter()
     with pytest.raises(CancelledError):
         train_in_child(params(folders, out, epochs=5000), Task(progress, lambda: bool(asked)))
-    assert time.perf_counter() - asked[0] < 1.0
+    # A second where a start takes five and more; on a slow machine both take longer.
+    assert time.perf_counter() - asked[0] < max(1.0, (asked[0] - begin) / 5)
     assert not children()
     assert names(tmp_path) == ["m.cellclass"]
     assert out.read_bytes() == b"the model of yesterday"
@@ -177,7 +180,7 @@ def test_the_child_ends_when_its_parent_is_killed(folders: Path, tmp_path: Path)
     parent.send_signal(signal.SIGKILL) if os.name == "posix" else parent.kill()
     parent.wait()
     parent.stdout.close()
-    child.wait(timeout=3)
+    child.wait(timeout=WINDOW_S)
 
 
 def test_training_goes_on_from_a_model_and_says_what_does_not_fit(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from qtpy.QtWidgets import QWidget
+from tests._patience import PROCESS_S, WINDOW_S
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Task
@@ -75,13 +76,13 @@ def test_a_cancelled_job_says_so_and_nothing_else(qtbot: Any) -> None:
 
 def test_a_job_without_listeners_ends_too(qtbot: Any) -> None:
     job = start_job(lambda task: 1)
-    assert job.wait(5)
+    assert job.wait(WINDOW_S)
     qtbot.waitUntil(lambda: not job.running)
 
 
 def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot: Any) -> None:
     def work(ends: threading.Event, task: Task) -> None:
-        ends.wait(10)
+        ends.wait(WINDOW_S)
 
     before = gc.get_freeze_count()
     ends = [threading.Event(), threading.Event()]
@@ -97,7 +98,7 @@ def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot
 
 def test_nothing_is_sent_to_a_widget_that_is_gone(qtbot: Any) -> None:
     ends, owner = threading.Event(), QWidget()
-    job = start_job(lambda task: ends.wait(10), owner=owner)
+    job = start_job(lambda task: ends.wait(WINDOW_S), owner=owner)
     events = record(job)
     owner.deleteLater()
     qtbot.waitUntil(lambda: is_gone(owner))
@@ -126,5 +127,7 @@ app = QApplication([])
 job = start_job(work)
 app.processEvents()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PROCESS_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
