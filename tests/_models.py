@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests._patience import PROCESS_S, wait_until
-from tests._program import command
-
-from napari_cellclass.core.common.locks import try_lock
+from tests._patience import PROCESS_S
+from tests._program import alone, command
 
 JOBS = Path(__file__).parent / "engine"
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
@@ -30,21 +28,11 @@ def _files(folder: Path) -> dict[str, list[int]]:
     return found
 
 
-def _locks(number: int) -> bool:
-    try:
-        try_lock(number)
-    except OSError:
-        return False
-    return True
-
-
 def _make_once(root: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Give the folder of a name, filled by the first process that asks for it while the others wait."""
     root.mkdir(exist_ok=True)
     folder, note = root / name, root / f"{name}.json"
-    with (root / f"{name}.lock").open("a") as lock:
-        # What others wait for is limited by its own time.
-        wait_until(lambda: _locks(lock.fileno()), 4 * PROCESS_S)
+    with alone(root / f"{name}.lock"):
         if folder.exists() and not note.exists():
             pytest.fail(f"{name} could not be made, see the test that asked for it first")
         if not folder.exists():

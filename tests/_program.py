@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
+import contextlib
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests._patience import PROCESS_S
+from tests._patience import PROCESS_S, wait_until
 
 from napari_cellclass.cli.main import main
+from napari_cellclass.core.common.locks import try_lock
+from napari_cellclass.engine.inference import tensorflow_client
+from napari_cellclass.runs.train import child as train_child
+
+ZYGOTE = Path(__file__).with_name("_zygote.py")
 
 Done = subprocess.CompletedProcess[str]
 Call = Callable[..., Done]
@@ -32,40 +37,59 @@ def command(*words: object, **options: Any) -> Done:
     return subprocess.run(line(*words), check=False, **(how | options))
 
 
-def preloaded(*words: object, env: dict[str, str] | None = None) -> Done:
-    """Run the program in a fork of a process that has imported TensorFlow already, and keep what it prints.
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let no other process of these tests into the block."""
 
-    For what trains, where a test is about the training and not about the start of a process: the import alone takes
+    def locked() -> bool:
+        try:
+            try_lock(file.fileno())
+        except OSError:
+            return False
+        return True
+
+    with path.open("a") as file:
+        wait_until(locked, 4 * PROCESS_S)  # what is done inside has its own limits
+        yield
+
+
+@functools.cache
+def _zygote() -> str:
+    """Where the process listens that forks, one for all processes of these tests; start it where it is not there."""
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    run, owner = (os.environ["PYTEST_XDIST_TESTRUNUID"], os.getppid()) if shared else (str(os.getpid()), os.getpid())
+    path = Path(tempfile.gettempdir(), f"napari-cellclass-tests-{run[:16]}.socket")
+    with alone(path.with_suffix(".lock")):
+        if not path.exists():
+            words = [sys.executable, "-P", ZYGOTE, path, "--serve", owner]
+            nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            subprocess.run(list(map(str, words)), check=True, timeout=PROCESS_S, **nothing)
+    return str(path)
+
+
+def forking(words: list[str]) -> list[str]:
+    """The command line that runs ``python -m MODULE WORDS...`` in a fork of a process that has imported TensorFlow.
+
+    For what trains or asks TensorFlow, where a test is about that and not about a process: the import alone takes
     longer than a small training. TensorFlow starts no thread before its first operation, so that it may be forked.
     """
     if sys.platform != "linux":
-        return command(*words, env=env)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests._preload"])
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        environment = dict(os.environ) if env is None else env
-        process = context.Process(target=_run, args=(list(map(str, words)), environment, Path.cwd(), out, err))
-        process.start()
-        process.join(PROCESS_S)
-        if process.exitcode is None:
-            process.kill()
-            pytest.fail(f"{words} was not done after {PROCESS_S} s")
-        texts = [path.read_text(encoding="utf-8") for path in (out, err)]
-        return Done(words, process.exitcode, *texts)
+        return words
+    return [sys.executable, "-I", "-S", str(ZYGOTE), _zygote(), *words[words.index("-m") :]]
 
 
-def _run(words: list[str], environment: dict[str, str], folder: Path, out: Path, err: Path) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    for number, path in ((1, out), (2, err)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, number)
-        os.close(file)
-    code = main(words)
-    atexit._run_exitfuncs()  # which multiprocessing leaves out
-    sys.exit(code)
+def preloaded(*words: object, **options: Any) -> Done:
+    """Run the program in such a fork, and keep what it prints."""
+    how = {"capture_output": True, "text": True, "timeout": PROCESS_S, "encoding": "utf-8"}
+    return subprocess.run(forking(line(*words)), check=False, **(how | options))
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what the plugin trains, converts or asks TensorFlow happen in such forks."""
+    train, engine = train_child.child_command, tensorflow_client.child_command
+    monkeypatch.setattr(train_child, "child_command", lambda *given: forking(train(*given)))
+    monkeypatch.setattr(tensorflow_client, "child_command", lambda verb: forking(engine(verb)))
 
 
 @pytest.fixture

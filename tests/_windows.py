@@ -6,6 +6,7 @@ closes them, and what is left of it in the window or the process fails it by nam
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -21,6 +22,8 @@ from qtpy.QtCore import QEvent, QThreadPool
 from qtpy.QtWidgets import QApplication, QDockWidget
 from tests._patience import WINDOW_S
 
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 SIZE = (1300, 860)
 # What a window keeps once one of our widgets has been docked in it: that which acts when layers are removed.
@@ -28,7 +31,7 @@ KEPT = Counter(
     f"layers.events.{event}: napari_cellclass.widgets.common.layer_removal._RemovalFix.{name}"
     for event, name in (("removing", "_make_current"), ("removed", "_release_layer"))
 )
-HELPERS = ("multiprocessing.resource_tracker", "Xvfb")  # processes that belong to no test
+HELPERS = ("multiprocessing.resource_tracker", "Xvfb", "_zygote.py --serve")  # processes that belong to no test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,9 +86,16 @@ class SharedWindow:
     def left_over(self) -> list[str]:
         """Clear the window; tell what it has more than at its start, or less, each with its count."""
         clear(self._viewer)
-        now = traces(self._viewer)
-        more, less = now - self._start - KEPT, self._start - now
+        more, less = self._difference()
+        if more:
+            gc.collect()  # what nobody refers to any more is no leak
+            clear(self._viewer)
+            more, less = self._difference()
         return [f"{n} x {what}" for what, n in more.items()] + [f"missing: {n} x {what}" for what, n in less.items()]
+
+    def _difference(self) -> tuple[Counter[str], Counter[str]]:
+        now = traces(self._viewer)
+        return now - self._start - KEPT, self._start - now
 
     def close(self) -> None:
         """Close the window; the next test gets a new one."""
@@ -142,6 +152,9 @@ def clear(viewer: Any) -> None:
         window.remove_dock_widget(dock)
         if inner is not None:
             inner.deleteLater()  # napari leaves it to Python's garbage collection
+    for widget in QApplication.topLevelWidgets():
+        if isinstance(widget, DockedWidget) and not widget.isVisible():  # its dock was closed by the test
+            widget.deleteLater()
     viewer.layers.clear()
     viewer.dims.reset()
     viewer.dims.ndisplay = 2

@@ -1,0 +1,122 @@
+"""A process that has imported TensorFlow once and forks for whoever asks: the import is half of a small training.
+
+    python tests/_zygote.py SOCKET --serve PID     until the process PID has ended
+    python tests/_zygote.py SOCKET -m MODULE ...   as ``python -m MODULE ...``, in a fork
+
+The second is a process like any other to who starts it: streams and exit code are the fork's, which ends with it.
+Only for tests that are not about the start or the end of a process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+
+_LARGEST = 1 << 20
+
+
+def ask(path: str, words: list[str], environment: dict[str, str], folder: str, streams: list[int]) -> socket.socket:
+    """Let a fork run a module; its exit code arrives as one byte."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(path)
+    job = json.dumps({"words": words, "environment": environment, "folder": folder})
+    socket.send_fds(connection, [job.encode("utf-8", "surrogateescape")], streams)
+    return connection
+
+
+def serve(path: str, pid: int) -> None:
+    """Fork for each who asks, until a process has ended; in the background."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen(64)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    import napari_cellclass.cli.main
+    import napari_cellclass.engine.networks.loading
+    import napari_cellclass.engine.training.train  # noqa: F401
+    from napari_cellclass.engine.common.environment import import_keras
+
+    import_keras()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a fork
+    while _alive(pid):
+        if select.select([listener], [], [], 1.0)[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _run(connection)
+            connection.close()
+    os.unlink(path)  # noqa: PTH108
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _run(connection: socket.socket) -> None:
+    """Be the process that was asked for; never returns."""
+    import threading
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    message, streams, *_ = socket.recv_fds(connection, _LARGEST, 3)
+    job = json.loads(message.decode("utf-8", "surrogateescape"))
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    os.chdir(job["folder"])
+
+    def end_with_the_asker() -> None:
+        connection.recv(1)
+        os._exit(1)
+
+    threading.Thread(target=end_with_the_asker, daemon=True).start()
+    code = 1
+    try:
+        code = _run_module(job["words"])
+    finally:
+        connection.send(bytes([code & 255]))
+        os._exit(code)
+
+
+def _run_module(words: list[str]) -> int:
+    import atexit
+    import runpy
+    import traceback
+
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", 1, errors="backslashreplace")  # noqa: SIM115
+    code: object = 0
+    sys.argv = words[words.index("-m") + 1 :]
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - as Python does at the end of a program
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads any more
+            code = code or 1
+    return code if isinstance(code, int) else int(code is not None)
+
+
+if __name__ == "__main__":
+    if sys.argv[2] == "--serve":
+        serve(sys.argv[1], int(sys.argv[3]))
+    else:
+        answer = ask(sys.argv[1], sys.argv[2:], dict(os.environ), os.getcwd(), [0, 1, 2]).recv(1)  # noqa: PTH109
+        if not answer:  # it was killed, so this one is
+            os.kill(os.getpid(), signal.SIGKILL)
+        sys.exit(answer[0])
