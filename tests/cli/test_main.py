@@ -85,6 +85,7 @@ def test_classifying_twice_gives_the_same_bytes(tmp_path: Path, ihc_field_file: 
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.usefixtures("forked_children")
 @pytest.mark.parametrize("how", [["--workers", "2"], ["--engine", "tensorflow"]])
 def test_workers_and_the_other_engine_give_the_same_answers(
     tmp_path: Path, ihc_field_file: Path, ihc_model: Path, how: list[str], call: Call

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests._program import forking
 
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
+from napari_cellclass.engine.inference import tensorflow_client
 from napari_cellclass.engine.inference.engines import Engine, open_engine
 
 JobFolder = Callable[[str], Path]
@@ -70,7 +72,11 @@ def openvino(good: ModelBundle) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def tensorflow(good: ModelBundle) -> Iterator[Engine]:
-    with open_engine(good, "tensorflow") as engine:
+    command = tensorflow_client.child_command
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensorflow_client, "child_command", lambda verb: forking(command(verb)))
+        engine = open_engine(good, "tensorflow")
+    with engine:
         yield engine
 
 

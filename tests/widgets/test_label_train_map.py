@@ -74,7 +74,7 @@ def paint(viewer: Any, annotate: Any, qtbot: Any, first: int, last: int) -> None
 
 def train(qtbot: Any, widget: Any, out: Path) -> None:
     widget.form.fields["epochs"].tick.setChecked(False)
-    widget.form.fields["epochs"].field.value = 12
+    widget.form.fields["epochs"].field.value = 4
     widget.out.line_edit.native.setText(str(out))
     qtbot.mouseClick(widget.train_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.train_button.isEnabled() and not widget.training)
@@ -98,6 +98,7 @@ def check_training_set(model: Path, annotate: Any, tmp_path: Path) -> None:
     assert split[columns].to_numpy().tolist() == frame[columns].to_numpy().tolist()
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_label_restart_train_classify_correct_and_train_again(
     viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screenshot: Callable
 ) -> None:

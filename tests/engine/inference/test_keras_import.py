@@ -150,6 +150,7 @@ def test_impossible_details_are_refused(keras_files: Path) -> None:
         open_model(keras_files / "anysize.keras", ["a", "b"], 255)
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_file_is_converted_once_and_both_engines_agree(
     keras_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_file_is_converted_once_and_both_engines_agree(
     assert len(started) == 2
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_failed_conversion_reports_its_reason(keras_files: Path, tmp_path: Path) -> None:
     path = edited(keras_files / "plain.keras", tmp_path / "m.keras", '"filters": 4', '"filters": 5')
     with pytest.raises(ModelError, match="cannot be loaded by Keras") as caught:

@@ -164,6 +164,7 @@ def test_small_sets_are_shown_more_often(n: int, epochs: int, slow: int) -> None
     assert default_epochs(n, "deep-50") == slow
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_percentiles_of_each_field_are_needed_for_every_prediction(
     model_of: ModelOf, tiles: NDArray[np.uint16]
 ) -> None:

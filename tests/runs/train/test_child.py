@@ -183,6 +183,7 @@ def test_the_child_ends_when_its_parent_is_killed(folders: Path, tmp_path: Path)
     child.wait(timeout=WINDOW_S)
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_training_goes_on_from_a_model_and_says_what_does_not_fit(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -420,6 +420,7 @@ def real_fields(real_data: Path, kind: str) -> list[Path]:
     return [folder / "fields" / str(name) for name in classes.sort_values(ascending=False).index[:3]]
 
 
+@pytest.mark.usefixtures("forked_children")
 @pytest.mark.realdata
 @pytest.mark.training
 @pytest.mark.parametrize("kind", ["points", "boxes", "painted"])

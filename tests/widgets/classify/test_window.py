@@ -446,6 +446,7 @@ def test_a_new_image_is_chosen_until_a_user_has_ticked_one_and_the_sentence_name
     assert [layer.name for layer in classify.images.chosen()] == ["first"]
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_keras_file_is_opened_after_a_dialog_and_runs(
     viewer: Any, classify: Any, qtbot: Any, keras_files: Path, screenshot: Callable
 ) -> None:

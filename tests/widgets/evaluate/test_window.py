@@ -252,6 +252,7 @@ def test_without_a_choice_the_model_of_classify_field_is_evaluated_and_shortcuts
     screenshot("evaluate-shortcuts")
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_keras_file_is_asked_about_in_a_dialog_and_then_evaluated(
     evaluate: Any, qtbot: Any, keras_files: Path, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[
     assert any("Train" in text for text in menu_texts(*path))
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_from_class_folders_to_a_classified_field(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable, monkeypatch: Any
 ) -> None:
@@ -237,6 +238,7 @@ def test_from_class_folders_to_a_classified_field(
     qtbot.waitUntil(lambda: classify.model is not None and classify.model.path.name == "second.cellclass")
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_annotated_layers_are_trained_on_by_field(
     viewer: Any, train: Any, qtbot: Any, tmp_path: Path, screenshot: Callable
 ) -> None:
@@ -288,6 +290,7 @@ def test_one_field_only_is_loudly_warned_of_and_one_class_is_refused(
     assert not children()
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_test_set_is_counted_checked_and_its_figures_are_shown(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable
 ) -> None:
@@ -320,6 +323,7 @@ def test_a_test_set_is_counted_checked_and_its_figures_are_shown(
     screenshot("train-test-set")
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_training_starts_from_a_model_file(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -383,18 +387,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stop_keeps_the_best_epoch(viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path) -> None:
-    choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
-    started(qtbot, train, 3)
-    click(qtbot, train.progress.stop_button)
-    finished(qtbot, train)
-    bundle = open_bundle(tmp_path / "m.cellclass")
-    losses = [row["val_loss"] for row in train.progress.history]
-    assert bundle.manifest.training["epoch_kept"] == int(np.argmin(losses)) + 1
-    assert "of 2000 epochs; the best" in train.outcome.text.text()
-
-
-def test_a_killed_training_is_told_in_one_sentence_and_the_next_one_runs(
+def test_a_killed_training_is_told_in_one_sentence_and_the_next_one_keeps_its_best_epoch_at_stop(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
@@ -402,10 +395,13 @@ def test_a_killed_training_is_told_in_one_sentence_and_the_next_one_runs(
     finished(qtbot, train)
     assert "the training process was killed in epoch" in text(train)
     assert open_bundle(tmp_path / "m.rescued.cellclass").manifest.training["epoch_kept"] >= 1
-    settings(train, tmp_path / "m.cellclass", 2)
-    click(qtbot, train.train_button)
+    started(qtbot, train, 3)
+    click(qtbot, train.progress.stop_button)
     finished(qtbot, train)
-    assert open_bundle(tmp_path / "m.cellclass").manifest.training["epoch_kept"] == 2
+    bundle = open_bundle(tmp_path / "m.cellclass")
+    losses = [row["val_loss"] for row in train.progress.history]
+    assert bundle.manifest.training["epoch_kept"] == int(np.argmin(losses)) + 1
+    assert "of 2000 epochs; the best" in train.outcome.text.text()
 
 
 def answer_with(button: Any, seen: list[str]) -> None:
