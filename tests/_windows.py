@@ -81,6 +81,9 @@ class SharedWindow:
             use_once(self._viewer)
             clear(self._viewer)
             self._start = traces(self._viewer)
+            gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()  # napari collects garbage at each removed layer, which takes as long as there are objects
         return self._viewer
 
     def left_over(self) -> list[str]:
@@ -102,6 +105,7 @@ class SharedWindow:
         if self._viewer is not None:
             self._viewer.close()
             QApplication.processEvents()
+            gc.unfreeze()
         self._viewer = None
 
 
