@@ -19,6 +19,14 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 # Each process of tests has a display of its own where that can be: windows take the focus from each other.
 _DISPLAYS = sys.platform == "linux" and shutil.which("Xvfb") is not None
 pytest_plugins = ["tests._models", "tests._program", "tests._windows"]
+# What takes longest comes first, so that no process is left with it at the end, and what makes models for others.
+SLOWEST = (
+    "widgets/train/", "engine/training/test_train.py", "widgets/classify/test_window.py", "cli/test_experiment.py",
+    "runs/train/", "hostile/test_privacy.py", "widgets/annotate/", "cli/test_realdata.py", "engine/",
+    "cli/test_main.py", "cli/test_transfer.py", "cli/test_train.py", "hostile/test_fuzz.py",
+    "runs/classify/test_chaos.py", "runs/classify/test_cluster.py", "cli/test_plate.py", "widgets/experiment/",
+    "widgets/evaluate/", "widgets/", "cli/", "hostile/", "runs/", "viewer/",
+)  # fmt: skip
 
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no failed law
@@ -75,7 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what takes longest first; skip tests on real images where these are missing, but in CI let them fail."""
-    items.sort(key=_turn)
+    items.sort(key=_rank)
     if REAL_DATA.is_dir() or os.environ.get("CI"):
         return
     missing = pytest.mark.skip(reason=f"the real images are not at {REAL_DATA}")
@@ -84,11 +92,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(missing)
 
 
-def _turn(item: pytest.Item) -> int:
+def _rank(item: pytest.Item) -> int:
     path = item.path.relative_to(ROOT / "tests").as_posix()
-    order = ("engine", "windows", "hostile", "runs", "cli")
-    first = "windows" if _windowed(path) else path.split("/", maxsplit=1)[0]
-    return order.index(first) if first in order else len(order)
+    return next((i for i, first in enumerate(SLOWEST) if path.startswith(first)), len(SLOWEST))
 
 
 @pytest.fixture(scope="session")
