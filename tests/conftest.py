@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 # Each process of tests has a display of its own where that can be: windows take the focus from each other.
 _DISPLAYS = sys.platform == "linux" and shutil.which("Xvfb") is not None
-pytest_plugins = ["tests._models", "tests._program", "tests._windows"]
+pytest_plugins = ["tests._program", "tests._models", "tests._windows"]
 # What takes longest comes first, so that no process is left with it at the end, and what makes models for others.
 SLOWEST = (
     "widgets/train/", "engine/training/test_train.py", "widgets/classify/test_window.py", "cli/test_experiment.py",
