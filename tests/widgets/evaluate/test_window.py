@@ -184,7 +184,7 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     tile = results.panel.tiles[0]
     show(evaluate, qtbot, results.panel.figure)
     qtbot.mouseDClick(results.panel.figure, Qt.MouseButton.LeftButton, pos=QPoint(20, 40))
-    qtbot.waitUntil(lambda: [one.metadata[KEY]["place"] for one in ours(viewer, "evaluated-tile")] == [tile.place])
+    qtbot.waitUntil(lambda: [one.metadata[KEY]["place"] for one in ours(viewer, "evaluated-tile")] == [tile.tile_index])
     assert len(ours(viewer, "evaluated-field")) == 1
 
     click(qtbot, results.panel.all_button)
