@@ -72,9 +72,11 @@ class AnnotateSession(QObject):
 
     def close(self) -> None:
         """Disconnect keys and listeners; labels are on disk already, and their layers stay."""
-        if self.layers is not None and self.layers.is_in_viewer():
+        if self.layers is None:
+            return
+        if self.layers.is_in_viewer():
             self.layers.deactivate()
-            self.viewer.canvas.overlays.text.visible = False
+        self.viewer.canvas.overlays.text.visible = False
 
     # -- labels ----------------------------------------------------------------------------------
 
