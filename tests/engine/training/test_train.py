@@ -14,8 +14,8 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.train import NetworkName
 from napari_cellclass.core.tiles.preprocess import field_levels
 from napari_cellclass.engine.inference.engines import open_engine
-from napari_cellclass.engine.training.run import default_epochs
 from napari_cellclass.engine.training.tile_pixels import dihedral, network_input_size
+from napari_cellclass.engine.training.training_run import default_epochs
 
 pytestmark = pytest.mark.training
 ModelOf = Callable[[str], ModelBundle]

@@ -9,7 +9,6 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.in_view import MAX_TEXTS, count_text_lines, tiles_with_text
 from napari_cellclass.viewer.common.layers import transform_of
 from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, build_map, is_own_layer
 from napari_cellclass.viewer.common.overlay import (
@@ -19,6 +18,7 @@ from napari_cellclass.viewer.common.overlay import (
     tile_colours,
     tile_layers,
 )
+from napari_cellclass.viewer.common.visible_tiles import MAX_TEXTS, count_text_lines, tiles_with_text
 
 
 def make(rows: int = 4, cols: int = 5, tile: int = 16, seed: int = 0) -> tuple[TileTable, Image]:

@@ -21,9 +21,9 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.in_view import MAX_OUTLINES, MAX_TEXTS
 from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.viewer.common.map_view import FieldLayer, build_map
+from napari_cellclass.viewer.common.visible_tiles import MAX_OUTLINES, MAX_TEXTS
 from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.annotate.widget import AnnotateWidget
 

@@ -1,4 +1,7 @@
-"""Annotation sessions in a journal: what their entries mean, and how a session is found and replayed."""
+"""Annotation sessions in a journal: what their entries mean, and how the last one is found and replayed.
+
+:meth:`~napari_cellclass.core.labels.annotation.Annotation.restore` goes on with one after a crash.
+"""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class ModelBundle:
             It is missing, too large, or its bytes have changed.
         """
         with _opened(self.path) as archive:
-            content = _content(archive, name, self.path)
+            content = _read_within_limit(archive, name, self.path)
         if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
             raise self._damaged(f"its member {name} has changed since it was written")
         return content
@@ -221,7 +221,7 @@ def open_bundle(path: Path) -> ModelBundle:
         missing = sorted((_REQUIRED | int8) - set(names))
         if missing:
             raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
-        raw = _content(archive, MANIFEST, path)
+        raw = _read_within_limit(archive, MANIFEST, path)
     try:
         manifest = Manifest.model_validate_json(raw)
         bundle = ModelBundle(path, manifest)
@@ -242,7 +242,8 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise ModelError(f"{path} is not a {SUFFIX} model ({error}); train one, or get a fresh copy") from error
 
 
-def _content(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+def _read_within_limit(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    """Read a member whose claimed size is allowed: a zip bomb is refused before it is unpacked."""
     try:
         info = archive.getinfo(name)
         kind: LimitName = "model_text_bytes" if name.endswith((".json", ".csv", ".npz")) else "model_bytes"

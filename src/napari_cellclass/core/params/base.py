@@ -19,7 +19,7 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     verb: ClassVar[str] = ""
     """The command-line verb that has these parameters, or empty."""
-    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    overrides: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Parameters that a parameter excludes, by its name; they are dropped from a settings file where it is given."""
 
     @model_validator(mode="before")

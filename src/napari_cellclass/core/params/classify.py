@@ -17,7 +17,7 @@ class ClassifyParams(PlaneParams, ReportingParams):
     """Classify every tile of the given images, or of a whole plate, with a model."""
 
     verb = "classify"
-    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {"workers": ("scheduler",), "scheduler": ("workers",)}
+    overrides: ClassVar[Mapping[str, tuple[str, ...]]] = {"workers": ("scheduler",), "scheduler": ("workers",)}
 
     images: Annotated[list[Path], "positional"] = Field(
         min_length=1,

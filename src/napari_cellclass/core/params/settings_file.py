@@ -149,7 +149,7 @@ def read_settings(path: Path, params: type[Params]) -> dict[str, Any]:
 def override_settings(saved: Mapping[str, Any], given: Mapping[str, Any], params: type[Params]) -> dict[str, Any]:
     """Override the settings of a file by the parameters given, also those settings that exclude a given one."""
     excluded = {
-        other for name, value in given.items() if value is not False for other in params.overrules.get(name, ())
+        other for name, value in given.items() if value is not False for other in params.overrides.get(name, ())
     }
     return {name: value for name, value in saved.items() if name not in excluded} | dict(given)
 

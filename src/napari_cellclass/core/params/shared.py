@@ -20,7 +20,7 @@ ProgressStyle = Literal["bar", "jsonl", "none"]
 class TileParams(Params):
     """How a field is cut into tiles; at most one of the sizes may be given."""
 
-    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    overrides: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "tile_px": ("tile_um", "tiles"),
         "tile_um": ("tile_px", "tiles"),
         "tiles": ("tile_px", "tile_um"),

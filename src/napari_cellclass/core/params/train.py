@@ -29,8 +29,8 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     """Train a network on class folders or listed tiles, split by group, and write a .cellclass model."""
 
     verb = "train"
-    overrules: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        **TileParams.overrules,
+    overrides: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **TileParams.overrides,
         "as_published": ("rotate", *AS_PUBLISHED, *_PUBLISHED_ALWAYS),
     }
 

@@ -15,8 +15,8 @@ from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.networks.architectures import average_models
 from napari_cellclass.engine.networks.loading import load_network
-from napari_cellclass.engine.training.run import HISTORY, TrainingRun
 from napari_cellclass.engine.training.tile_pixels import load_pixels
+from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun
 from napari_cellclass.engine.training.write_model import write_model
 
 

@@ -28,7 +28,7 @@ from napari_cellclass.engine.inference.openvino_graph import (
     read_network,
 )
 from napari_cellclass.engine.inference.precision import FAST_INT8_VARIABLE, slow_int8_reason
-from napari_cellclass.engine.training.run import TrainingRun
+from napari_cellclass.engine.training.training_run import TrainingRun
 
 # More tiles hardly change the ranges; also the default of NNCF.
 _MAX_TILES = 300

@@ -17,7 +17,7 @@ from napari_cellclass.core.models.texture_decision import (
 )
 from napari_cellclass.engine.networks.loading import predictor
 from napari_cellclass.engine.networks.texture_graph import SMALLEST_PX, texture_model, with_texture
-from napari_cellclass.engine.training.run import TrainingRun
+from napari_cellclass.engine.training.training_run import TrainingRun
 
 _BATCH = 32
 

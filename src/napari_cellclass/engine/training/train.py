@@ -14,11 +14,11 @@ from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.common.parent_process import listen_to_parent
 from napari_cellclass.engine.networks.architectures import build_network
-from napari_cellclass.engine.training.checkpoint import Checkpoint
+from napari_cellclass.engine.training.crash_checkpoint import Checkpoint
 from napari_cellclass.engine.training.quantise import check_nncf_installed
-from napari_cellclass.engine.training.run import TrainingRun
 from napari_cellclass.engine.training.texture_joining import join_texture
 from napari_cellclass.engine.training.tile_pixels import load_pixels
+from napari_cellclass.engine.training.training_run import TrainingRun
 from napari_cellclass.engine.training.warm_start import copy_weights, match_preprocessing, open_initial_model
 from napari_cellclass.engine.training.write_model import write_model
 

@@ -26,7 +26,7 @@ from napari_cellclass.engine.networks.texture_graph import texture_layers
 from napari_cellclass.engine.networks.transfer import weights_record
 from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, export_network, package_versions
 from napari_cellclass.engine.training.quantise import Int8Network, quantise
-from napari_cellclass.engine.training.run import HISTORY, TrainingRun
+from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun
 
 
 def write_model(

@@ -49,11 +49,11 @@ def classify_in_processes(jobs: Sequence[FieldJob], workers: int, task: Task) ->
     consecutive = 0  # processes lost since an image was last finished
     with _limited_threads(engine_threads(workers)):
         while waiting and not task.cancelled():
-            suspects: list[FieldJob] = []
-            for outcome in _stream(waiting, min(workers, len(waiting)), suspects, task):
+            to_retry: list[FieldJob] = []
+            for outcome in _stream(waiting, min(workers, len(waiting)), to_retry, task):
                 consecutive = 0
                 yield outcome
-            for job in suspects:
+            for job in to_retry:
                 if task.cancelled():
                     return
                 killed: list[FieldJob] = []
@@ -74,8 +74,8 @@ def _killed() -> EngineError:
     return EngineError("the process that classified it was killed, perhaps for lack of memory; try fewer --workers")
 
 
-def _stream(waiting: deque[FieldJob], workers: int, suspects: list[FieldJob], task: Task) -> Generator[FieldOutcome]:
-    """Yield outcomes until all are done, or a process was killed: its images then go to ``suspects``."""
+def _stream(waiting: deque[FieldJob], workers: int, to_retry: list[FieldJob], task: Task) -> Generator[FieldOutcome]:
+    """Yield outcomes until all are done, or a process was killed: its images then go to ``to_retry``."""
     running: dict[Future[FieldOutcome], FieldJob] = {}
     broken = False
     with _pool(workers) as pool:
@@ -87,7 +87,7 @@ def _stream(waiting: deque[FieldJob], workers: int, suspects: list[FieldJob], ta
                     with interrupts_blocked():
                         running[pool.submit(_in_worker, job)] = job
                 except BrokenProcessPool:
-                    suspects.append(job)
+                    to_retry.append(job)
                     broken = True
             done, _ = wait(running, _POLL_S, FIRST_COMPLETED)
             if task.cancelled():
@@ -97,7 +97,7 @@ def _stream(waiting: deque[FieldJob], workers: int, suspects: list[FieldJob], ta
                 try:
                     outcome = future.result()
                 except BrokenProcessPool:
-                    suspects.append(job)
+                    to_retry.append(job)
                     broken = True
                 else:
                     yield outcome

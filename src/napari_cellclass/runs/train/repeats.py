@@ -80,7 +80,7 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     was written. A training that starts from another model's weights is never reused, as that file may have changed.
     """
     from napari_cellclass.engine.networks.architectures import peak_learning_rate
-    from napari_cellclass.engine.training.run import default_epochs
+    from napari_cellclass.engine.training.training_run import default_epochs
 
     if params.initial is not None or not params.out.is_file():
         return None

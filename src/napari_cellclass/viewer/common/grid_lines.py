@@ -32,7 +32,7 @@ def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: 
     name, transform
         Of the layer, see :func:`~napari_cellclass.viewer.common.layers.transform_of`.
     colour
-        Black on a bright field, see :func:`~napari_cellclass.viewer.common.in_view.text_colour`.
+        Black on a bright field, see :func:`~napari_cellclass.viewer.common.visible_tiles.text_colour`.
     """
     from napari.layers import Shapes
 

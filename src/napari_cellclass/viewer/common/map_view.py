@@ -12,7 +12,10 @@ import numpy as np
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.in_view import (
+from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
+from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, restyle, tile_layers, update_predictions
+from napari_cellclass.viewer.common.picking import TilePicker
+from napari_cellclass.viewer.common.visible_tiles import (
     count_text_lines,
     outline_layer,
     text_colour,
@@ -22,9 +25,6 @@ from napari_cellclass.viewer.common.in_view import (
     write_outlines,
     write_texts,
 )
-from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
-from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, restyle, tile_layers, update_predictions
-from napari_cellclass.viewer.common.picking import TilePicker
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points, Shapes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.keys import bind_keys
+from napari_cellclass.viewer.common.key_bindings import bind_keys
 from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.viewer.common.overlay import field_point
 

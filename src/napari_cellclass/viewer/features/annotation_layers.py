@@ -13,11 +13,11 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_store import CONFLICT, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
-from napari_cellclass.viewer.common.in_view import text_colour
-from napari_cellclass.viewer.common.keys import Action, bind_keys
+from napari_cellclass.viewer.common.key_bindings import Action, bind_keys
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform
+from napari_cellclass.viewer.common.visible_tiles import text_colour
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

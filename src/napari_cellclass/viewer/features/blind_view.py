@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.viewer.common.keys import Action, bind_keys, list_keys
+from napari_cellclass.viewer.common.key_bindings import Action, bind_keys, list_keys
 from napari_cellclass.viewer.common.layers import KEY, unwrap
 
 if TYPE_CHECKING:

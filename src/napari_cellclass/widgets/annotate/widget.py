@@ -24,7 +24,7 @@ from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.core.predictions.active_learning import Policy
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.keys import list_keys
+from napari_cellclass.viewer.common.key_bindings import list_keys
 from napari_cellclass.viewer.common.layers import image_from_layers
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.widgets.annotate.class_editor import ClassEditor

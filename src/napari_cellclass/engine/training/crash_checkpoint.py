@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from napari_cellclass.core.models.paths import partial_path
-from napari_cellclass.engine.training.run import TrainingRun
+from napari_cellclass.engine.training.training_run import TrainingRun
 from napari_cellclass.engine.training.write_model import write_model
 
 _TIME_FRACTION = 0.2
