@@ -20,7 +20,7 @@ from napari_cellclass.core.common.locks import try_lock
 from napari_cellclass.engine.inference import tensorflow_client
 from napari_cellclass.runs.train import child as train_child
 
-ZYGOTE = Path(__file__).with_name("_zygote.py")
+FORK_SERVER = Path(__file__).with_name("_fork_server.py")
 
 Done = subprocess.CompletedProcess[str]
 Call = Callable[..., Done]
@@ -54,14 +54,14 @@ def alone(path: Path) -> Iterator[None]:
 
 
 @functools.cache
-def _zygote() -> str:
+def _fork_server() -> str:
     """Where the process listens that forks, one for all processes of these tests; start it where it is not there."""
     shared = "PYTEST_XDIST_WORKER" in os.environ
     run, owner = (os.environ["PYTEST_XDIST_TESTRUNUID"], os.getppid()) if shared else (str(os.getpid()), os.getpid())
     path = Path(tempfile.gettempdir(), f"napari-cellclass-tests-{run[:16]}.socket")
     with alone(path.with_suffix(".lock")):
         if not path.exists():
-            words = [sys.executable, "-P", ZYGOTE, path, "--serve", owner]
+            words = [sys.executable, "-P", FORK_SERVER, path, "--serve", owner]
             nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             subprocess.run(list(map(str, words)), check=True, timeout=PROCESS_S, **nothing)
     return str(path)
@@ -75,7 +75,7 @@ def forking(words: list[str]) -> list[str]:
     """
     if sys.platform != "linux":
         return words
-    return [sys.executable, "-I", "-S", str(ZYGOTE), _zygote(), *words[words.index("-m") :]]
+    return [sys.executable, "-I", "-S", str(FORK_SERVER), _fork_server(), *words[words.index("-m") :]]
 
 
 def preloaded(*words: object, **options: Any) -> Done:

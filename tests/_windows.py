@@ -31,7 +31,7 @@ KEPT = Counter(
     f"layers.events.{event}: napari_cellclass.widgets.common.layer_removal._RemovalFix.{name}"
     for event, name in (("removing", "_make_current"), ("removed", "_release_layer"))
 )
-HELPERS = ("multiprocessing.resource_tracker", "Xvfb", "_zygote.py --serve")  # processes that belong to no test
+HELPERS = ("multiprocessing.resource_tracker", "Xvfb", "_fork_server.py --serve")  # processes that belong to no test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

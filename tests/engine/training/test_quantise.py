@@ -111,7 +111,7 @@ def test_without_fast_instructions_none_is_made(case: Case, monkeypatch: pytest.
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     made = quantise(*case, None)
     assert made.members == {}
-    assert "trained on a processor without fast instructions" in made.report.warning
+    assert "trained on a processor without fast int8 instructions" in made.report.warning
     assert "NAPARI_CELLCLASS_FAST_INT8=1 there" in made.report.warning
 
 

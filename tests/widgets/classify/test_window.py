@@ -300,7 +300,7 @@ def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
     layer = viewer.add_image(fine, rgb=True, scale=(0.25, 0.25), units=("um", "um"))
     load(qtbot, classify, ihc_model_half_um)
     assert classify.rescale.isVisible()
-    assert "Pixels are 0.25 µm, but the model was trained on 0.5 µm: its classes" in classify.rescale.notice.text()
+    assert "Pixels are 0.25 µm, but the model was trained on 0.5 µm: its predictions" in classify.rescale.notice.text()
     run(qtbot, classify)
     assert len(classify.map.table) == 16 * 16
     assert "Warning: pixels are 0.25 µm" in classify.message.text()

@@ -111,6 +111,7 @@ def settings(widget: Any, out: Path, epochs: int) -> None:
 
 def started(qtbot: Any, widget: Any, epochs: int = 2) -> psutil.Process:
     click(qtbot, widget.train_button)
+    qtbot.waitUntil(lambda: bool(children()) or idle(widget))  # until then the epochs of the last training are shown
     qtbot.waitUntil(lambda: len(widget.progress.history) >= epochs or idle(widget))
     assert len(widget.progress.history) >= epochs, text(widget)
     (child,) = children()
@@ -225,7 +226,7 @@ def test_from_class_folders_to_a_classified_field(
     assert (tmp_path / "c.png").is_file()
 
     # again, from the last model: the figure stands beside the previous one's
-    assert [train.start.itemText(i) for i in range(3)] == ["afresh", "from first.cellclass", "a model file …"]
+    assert [train.start.itemText(i) for i in range(3)] == ["new weights", "from first.cellclass", "a model file …"]
     train.start.setCurrentIndex(1)
     settings(train, tmp_path / "second.cellclass", 2)
     click(qtbot, train.train_button)
@@ -331,7 +332,7 @@ def test_training_starts_from_a_model_file(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: ("", ""))
     train.start.setCurrentIndex(1)
     train.start.activated.emit(1)
-    assert train.start.currentText() == "afresh", "nothing was chosen"
+    assert train.start.currentText() == "new weights", "nothing was chosen"
     choose(train, folders, first, epochs=1)
     click(qtbot, train.train_button)
     finished(qtbot, train)

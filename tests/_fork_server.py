@@ -1,7 +1,7 @@
 """A process that has imported TensorFlow once and forks for whoever asks: the import is half of a small training.
 
-    python tests/_zygote.py SOCKET --serve PID     until the process PID has ended
-    python tests/_zygote.py SOCKET -m MODULE ...   as ``python -m MODULE ...``, in a fork
+    python tests/_fork_server.py SOCKET --serve PID     until the process PID has ended
+    python tests/_fork_server.py SOCKET -m MODULE ...   as ``python -m MODULE ...``, in a fork
 
 The second is a process like any other to who starts it: streams and exit code are the fork's, which ends with it.
 Only for tests that are not about the start or the end of a process.
