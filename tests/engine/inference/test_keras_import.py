@@ -207,7 +207,7 @@ def test_one_sigmoid_becomes_two_classes(keras_files: Path) -> None:
 
 
 def test_independent_sigmoids_are_refused(keras_files: Path) -> None:
-    assert "(sigmoid)" in json.loads((keras_files / "results.json").read_text())["independent"]
+    assert "(sigmoid, multi-label)" in json.loads((keras_files / "results.json").read_text())["independent"]
     assert not (keras_files / "independent.cellclass").exists()
 
 

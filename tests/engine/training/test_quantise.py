@@ -98,8 +98,8 @@ def test_a_network_without_a_loss_is_stored_with_its_golden_probabilities(case: 
 def test_a_network_with_a_significant_loss_is_not_stored_and_warned_of(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = module.compare
-    monkeypatch.setattr(module, "compare", lambda f32, int8, *more: honest(f32, int8[:, ::-1], *more))
+    honest = module.compare_int8
+    monkeypatch.setattr(module, "compare_int8", lambda f32, int8, *more: honest(f32, int8[:, ::-1], *more))
     made = quantise(*case, None)
     assert not made.report.kept
     assert made.members == {}

@@ -444,7 +444,7 @@ def test_real_labels_become_a_training_set_and_train(
             viewer.layers.remove(paint)
         else:
             annotate.files.centred.setChecked(True)
-            getattr(annotate.files, kind)(path.parents[1] / "labels.csv")
+            getattr(annotate.files, f"import_{kind}")(path.parents[1] / "labels.csv")
         # two classes are enough to train on
         keep = {"points": ("normal", "target"), "boxes": ("RBC", "WBC"), "painted": ("paint 1", "paint 2")}[kind]
         for name in annotate.session.annotation.scheme.names:
