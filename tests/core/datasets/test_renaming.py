@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,17 @@ def test_a_journal_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: 
     with pytest.raises(DatasetError, match="damaged"):
         undo_renaming(tmp_path / "in")
     assert (tmp_path / "in" / "n.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit on a name's length")
+def test_a_journal_of_names_that_no_file_can_have_is_reported_in_one_line(tmp_path: Path) -> None:
+    fill(tmp_path, "n.png")
+    for move in (["1" * 5000 + ".png", "n.png"], ["n.png", "1" * 5000 + ".png"]):
+        journal = {"version": 1, "state": "done", "moves": [move], "lists": []}
+        (tmp_path / JOURNAL).write_text(json.dumps(journal))
+        with pytest.raises(OutputError, match="too long"):
+            undo_renaming(tmp_path)
+        assert (tmp_path / "n.png").exists()
 
 
 def test_a_damaged_journal_is_reported_in_one_line(tmp_path: Path) -> None:

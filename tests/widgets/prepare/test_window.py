@@ -53,8 +53,9 @@ def ended(qtbot: Any, page: Any) -> str:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Every file and its hash."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".napari"))
+    """Every file and its hash, but for settings, which name the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [path for path in files if not path.name.startswith((".napari", "settings"))]
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -65,11 +65,9 @@ def scratch_folder() -> Iterator[Path]:
 
 def in_scratch_folder(path: Path) -> bool:
     """Return whether a path lies in a :func:`scratch_folder`, so that it will be removed."""
-    parent = Path(tempfile.gettempdir())
-    return any(
-        folder.parent == parent and folder.name.startswith(_PREFIX) and (folder / _LOCK).exists()
-        for folder in path.absolute().parents
-    )
+    found = [one for one in path.absolute().parents if one.name.startswith(_PREFIX) and (one / _LOCK).exists()]
+    # Where the temporary folder is, Python finds out by writing a file: not for every path of a user.
+    return bool(found) and Path(tempfile.gettempdir()) in (folder.parent for folder in found)
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -184,10 +184,10 @@ def _lists(folder: Path, classes: Iterable[str], names: dict[str, str]) -> Itera
 def _reversible(renaming: Renaming) -> Renaming:
     """Leave out files that are gone; check that the old names are free; bring the lists up to date."""
     folder = renaming.folder
-    moves = tuple((old, new) for old, new in renaming.moves if (folder / new).exists())
+    moves = tuple((old, new) for old, new in renaming.moves if _exists(folder / new))
     leaving = {_folded(folder / new) for _, new in moves}
     for old, _ in moves:
-        if (folder / old).exists() and _folded(folder / old) not in leaving:
+        if _exists(folder / old) and _folded(folder / old) not in leaving:
             raise OutputError(f"cannot undo the renaming: {folder / old} is in the way; move it and try again")
     parts = {str(Path(new).parent.as_posix()).removeprefix(".") for _, new in moves}
     back = _lists(folder, sorted(parts), {new: old for old, new in moves})
@@ -228,6 +228,14 @@ def _read(folder: Path) -> tuple[Renaming, State] | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path} is damaged ({error}); delete it to rename afresh") from error
     return Renaming(folder, moves, lists), state
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; a name from the journal may be too long for the file system to say."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _is_inside(name: str) -> bool:
