@@ -6,6 +6,7 @@ closes them, and what is left of it in the window or the process fails it by nam
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -132,7 +133,8 @@ def own_viewer(qtbot: Any) -> Iterator[Any]:
     """A viewer with a window of the test's own, which it may close."""
     viewer = open_viewer()
     yield viewer
-    viewer.close()
+    with contextlib.suppress(RuntimeError):  # the test has closed it, and Qt has deleted it since
+        viewer.close()
     QApplication.processEvents()
 
 
