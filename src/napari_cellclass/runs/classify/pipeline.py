@@ -15,7 +15,7 @@ from napari_cellclass.core.common.prefetch import is_single_threaded, prefetch
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.tiles.statistics import sampled_stats
 
-_PREFETCH = 2  # batches that are read ahead
+_PREFETCH = 2  # batches that are prefetched
 _CONCURRENT = 2  # batches that are classified at once, so that the network does not wait between them
 _CHUNK = 8  # tiles; between chunks a run can be cancelled
 
