@@ -22,6 +22,7 @@ from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.datasets.renaming import JOURNAL, undo_renaming
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins
 from napari_cellclass.core.datasets.tiles_csv import read_tiles_csv
+from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.interchange.coco import read_coco, write_table_coco
 from napari_cellclass.core.interchange.geojson import read_geojson
 from napari_cellclass.core.interchange.tile_tables import read_table_csv, read_tile_geojson, write_wsinfer_csv
@@ -35,6 +36,8 @@ from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+from napari_cellclass.core.workspace.labels import LOG, ProjectLabels
+from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.engine.networks.config_check import inspect_keras_file
 from napari_cellclass.engine.networks.weights_check import check_weights
 
@@ -171,6 +174,26 @@ def use_journal(folder: Path, path: Path) -> None:
     Annotation.restore(ImageKey("abc", "x.png"), GRID, journal)
 
 
+def use_project(folder: Path, path: Path) -> None:
+    """Open a project that came with somebody's data, add a label, and write it again."""
+    place = folder / "opened.cellproject"
+    shutil.copy(path, place)
+    with Project.open(place) as project:
+        project.missing(), project.labels.counts(), project.newest_model
+        project.labels.annotation(ImageKey("abc", "field.png"), GRID).label(1, 1)
+        project.labels.undo()
+
+
+def use_label_log(folder: Path, path: Path) -> None:
+    """Open the log of labels of a project, and undo all that it holds."""
+    journal = Journal(folder / "log")
+    (folder / "log").mkdir(exist_ok=True)
+    journal.path(LOG).write_bytes(path.read_bytes())
+    labels = ProjectLabels(journal, SCHEME)
+    while labels.undo() is not None:
+        labels.counts()
+
+
 def use_settings(path: Path) -> None:
     """Read settings and check them, as every verb does first; each names a training of this folder."""
     TrainParams.checked(**read_settings(path, TrainParams))
@@ -226,6 +249,17 @@ def good_files(folder: Path) -> dict[str, Path]:
     paths["cut"].write_text(f"{head}\nfield.png,grain,well.tif,0,0,0,0,40,56,0,w1,abc\n")
     paths["settings"] = folder / "settings.json"
     write_settings(TrainParams.checked(data=folder, out=folder / "m.cellclass", rotate="-5:5"), paths["settings"])
+    with Project.create(folder / "x.cellproject", SCHEME, 8) as project:
+        added = project.add_field(read_image(folder / "field.png"))
+        project.add_map(added.key, answers, "abc")
+        annotation = project.labels.annotation(added.image, GRID)
+        annotation.label([1, 2], [0, 1])
+        annotation.add_class("third")
+        annotation.merge_class(0, 1)
+        annotation.undo()
+    paths["project"] = project.path
+    paths["label log"] = folder / "labels.jsonl"
+    shutil.copy(project.labels.journal.path(LOG), paths["label log"])
     paths["renaming"] = folder / "renaming.json"
     moves = [["old.png", "a_0001.png"]]
     paths["renaming"].write_text(
@@ -243,6 +277,7 @@ def jobs(folder: Path) -> dict[str, Callable[[Path], Any]]:
         "points": read_points_csv, "boxes": read_boxes_csv, "list": read_tiles_csv,
         "cut": lambda path: TileOrigins([path.parent], path.name), "renaming": lambda path: use_renaming(folder, path),
         "journal": lambda path: use_journal(folder, path), "blind": use_blind, "settings": use_settings,
+        "project": lambda path: use_project(folder, path), "label log": lambda path: use_label_log(folder, path),
     }  # fmt: skip
 
 
@@ -321,7 +356,7 @@ def special_files(folder: Path) -> list[tuple[str, Path]]:
             "x.geojson",
             json.dumps({"type": "Polygon", "coordinates": [square]}).replace("8", text[:4000] or "8", 1).encode(),
         )
-        for kind in ("annotation", "coco", "renaming", "tile geojson", "journal", "settings"):
+        for kind in ("annotation", "coco", "renaming", "tile geojson", "journal", "settings", "project", "label log"):
             add(kind, "x.json", text.encode())
     million = ",".join(f"[{i % 9973},{i % 7919}]" for i in range(1_000_000))
     add("geojson", "million.geojson", f'{{"type":"Polygon","coordinates":[[{million}]]}}'.encode())

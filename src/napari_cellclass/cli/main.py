@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import napari_cellclass
 from napari_cellclass.cli.exit_codes import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, OK, SOME_FAILED
 from napari_cellclass.cli.parser import VerbParser, add_flags, checked_params
+from napari_cellclass.cli.project import add_model, is_project_name, opened_project, recorded_maps, show_project
 from napari_cellclass.cli.reporter import Reporter
 from napari_cellclass.core.common.errors import CancelledError, CellClassError
 from napari_cellclass.core.params.base import Params
@@ -41,7 +42,10 @@ def _check(params: CheckParams, reporter: Reporter) -> int:
 def _train(params: TrainParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.train import run_train
 
-    models = run_train(params, reporter.task, reporter.say)
+    with opened_project(params.data, reporter) as project:
+        models = run_train(params, reporter.task, reporter.say)
+        if project is not None:
+            add_model(project, models[0], reporter)
     reporter.event("done", models=list(map(str, models)))
     return OK
 
@@ -49,7 +53,8 @@ def _train(params: TrainParams, reporter: Reporter) -> int:
 def _classify(params: ClassifyParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.classify import run_classify
 
-    report = run_classify(params, reporter.task, reporter.say, reporter.warn, reporter.fail)
+    with opened_project(params.images[0], reporter) as project, recorded_maps(project, reporter):
+        report = run_classify(params, reporter.task, reporter.say, reporter.warn, reporter.fail)
     failed, images = len(report.failed), len(report.outcomes)
     reporter.event("done", out=params.out, images=images, failed=failed, kept=report.reused)
     if failed:
@@ -67,6 +72,8 @@ def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
 
 
 def _info(params: InfoParams, reporter: Reporter) -> int:
+    if is_project_name(str(params.model)):
+        return show_project(params)
     from napari_cellclass.cli.info import describe
     from napari_cellclass.core.models.bundle import open_bundle
 

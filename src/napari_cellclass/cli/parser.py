@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from napari_cellclass.cli.project import complete_values, is_project_name
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.params.base import Params, flag_of
 from napari_cellclass.core.params.settings_file import override_settings, read_settings
@@ -26,14 +27,14 @@ class VerbParser(argparse.ArgumentParser):
         self.required_actions: list[argparse.Action] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read ``--rotate -5:5`` as ``--rotate=-5:5``; with a settings file, nothing else is required."""
+        """Read ``--rotate -5:5`` as ``--rotate=-5:5``; with a settings file or a project, nothing else is required."""
         arguments: list[str] = []
         for word in sys.argv[1:] if args is None else args:
             if arguments and _RANGE.fullmatch(word) and re.fullmatch(r"--[a-z-]+", arguments[-1]):
                 arguments[-1] += f"={word}"
             else:
                 arguments.append(word)
-        if any(word.partition("=")[0] == SETTINGS_FLAG for word in arguments):
+        if any(word.partition("=")[0] == SETTINGS_FLAG or is_project_name(word) for word in arguments):
             for action in self.required_actions:
                 action.required = False
         return super().parse_known_args(arguments, namespace)
@@ -91,14 +92,15 @@ def _shape(annotation: Any) -> tuple[bool, tuple[str, ...], bool]:
 
 
 def checked_params(model: type[Params], values: dict[str, Any]) -> Any:
-    """Validate the parameters given, with those of a settings file where one was named."""
+    """Validate the parameters given, with those of a settings file and of a project where one was named."""
     path: Path | None = values.pop("settings", None)
     if path is None:
-        return model.checked(**values)
+        return model.checked(**complete_values(model, values, set(values)))
     if path == Path():
         raise ParamsError(f"{SETTINGS_FLAG} is empty; name a file")
+    given = set(values)
     values = override_settings(read_settings(path, model), values, model)
     try:
-        return model.checked(**values)
+        return model.checked(**complete_values(model, values, given))
     except ParamsError as error:
         raise ParamsError(f"{error} (with the settings of {path})") from error

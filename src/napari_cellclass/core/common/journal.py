@@ -39,11 +39,14 @@ class Journal:
     Parameters
     ----------
     folder
-        Folder of the files. Created with mode 0700 at the first entry, files with 0600.
+        Folder of the files, created at the first entry.
+    private
+        Whether the folder is created with mode 0700 and files with 0600; else as the user creates any other.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, private: bool = True) -> None:
         self.folder = Path(folder)
+        self.private = private
 
     def path(self, key: str) -> Path:
         """Return the file of a key; a key that is not a plain file name is hashed."""
@@ -102,9 +105,9 @@ class Journal:
             new = not path.exists()
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                self.folder.mkdir(mode=0o700)
+                self.folder.mkdir(mode=0o700 if self.private else 0o777)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-            number = os.open(path, flags, 0o600)
+            number = os.open(path, flags, 0o600 if self.private else 0o666)
         except OSError as error:
             raise output_error(path, error) from error
         try:
@@ -123,10 +126,11 @@ class JournalFile:
         self._number = number
         self._path = path
 
-    def read_since(self, position: ReadPosition) -> tuple[list[Entry], ReadPosition] | None:
-        """Read what was appended since ``position``; None where the file was replaced or truncated."""
+    def read_since(self, position: ReadPosition | None) -> tuple[list[Entry], ReadPosition] | None:
+        """Read what was appended since ``position``, all of it since None; None where the file was replaced or cut."""
         try:
             status = os.fstat(self._number)
+            position = position or ReadPosition(status.st_ino, 0)
             if status.st_ino != position.inode or status.st_size < position.offset:
                 return None
             if status.st_size == position.offset:

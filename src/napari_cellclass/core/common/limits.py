@@ -20,6 +20,7 @@ LimitName = Literal[
     "table_bytes",
     "tiles",
     "settings_bytes",
+    "project_bytes",
 ]
 DEFAULTS: dict[LimitName, int] = {
     # Pixels decoded in one go: a whole PNG or JPEG, one strip or tile of a TIFF. A TIFF of any size is read in parts.
@@ -37,6 +38,8 @@ DEFAULTS: dict[LimitName, int] = {
     "tiles": 20_000_000,
     # A file of settings, which may list the images of a plate.
     "settings_bytes": 64 << 20,
+    # A project file, with the labels of all of its fields.
+    "project_bytes": 256 << 20,
 }
 
 

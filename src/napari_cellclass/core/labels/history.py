@@ -92,6 +92,12 @@ class History:
         self.redo_stack: list[Step] = []
         self.last_number = 0
 
+    def use_tiles(self, ids: ArrayLike) -> None:
+        """Hold the labels of other tiles densely, int64 (N,) without duplicates; no label is lost."""
+        store = LabelStore(ids)
+        store.set(*self.store.labelled())
+        self.store = store
+
     def plan(self, entry: Entry) -> tuple[Direction, Step]:
         """Work out what an entry would do, without doing it.
 

@@ -22,10 +22,12 @@ class ClassifyParams(PlaneParams, ReportingParams):
     images: Annotated[list[Path], "positional"] = Field(
         min_length=1,
         description="images, folders of images, patterns in quotes such as 'plate/*.tif', or lists: .txt or .csv files "
-        "with a path per line",
+        "with a path per line; or one project, NAME.cellproject",
     )
-    model: Path = Field(description="a .cellclass model, or a Keras .keras file")
-    out: Path = Field(description="folder for the tables")
+    model: Path = Field(
+        description="a .cellclass model, or a Keras .keras file; of a project its newest when not given"
+    )
+    out: Path = Field(description="folder for the tables; of a project its maps when not given")
     overlap: float | None = Field(
         None, ge=0, le=0.95, description="overlap of tiles, as a fraction; the model's when not given"
     )

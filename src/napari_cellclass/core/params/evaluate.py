@@ -21,11 +21,15 @@ class EvaluateParams(PlaneParams, ReportingParams):
     data: Annotated[list[str], "positional"] = Field(
         min_length=1,
         description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]; "
-        "NAME=FOLDER gives a test set a name",
+        "NAME=FOLDER gives a test set a name; or a project, NAME.cellproject, of which the labelled tiles count that "
+        "the model was not trained on",
     )
-    model: Path = Field(description="a .cellclass model, or a Keras .keras file")
+    model: Path = Field(
+        description="a .cellclass model, or a Keras .keras file; of a project its newest when not given"
+    )
     out: Path = Field(
-        description="folder for evaluation.json, tiles.csv and figures; with several test sets a folder in it for each"
+        description="folder for evaluation.json, tiles.csv and figures; with several test sets a folder in it for "
+        "each; of a project one in its folder when not given"
     )
     group_by: str | None = Field(
         None, description="regular expression on the file name; its first group names the group, e.g. a well"

@@ -35,9 +35,10 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     }
 
     data: Annotated[Path, "positional"] = Field(
-        description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
+        description="folder with one sub-folder per class, TILES.csv: path,y0,x0,y1,x1,class_name[,group], or a "
+        "project, NAME.cellproject"
     )
-    out: Path = Field(description="the model to write, NAME.cellclass")
+    out: Path = Field(description="the model to write, NAME.cellclass; of a project its next version when not given")
     test: list[Path] = Field(
         [], description="test set to evaluate on after training: class folders or TILES.csv; may be repeated"
     )

@@ -44,7 +44,7 @@ def grid_layout(grid: TileGrid) -> dict[str, Any]:
     _check(grid)
     sizes = {name: [int(v) for v in getattr(grid, name)] for name in ("tile_px", "step_px", "image_shape")}
     rows, columns = int(grid.grid_shape[0]), int(grid.grid_shape[1])
-    tiles = None if len(grid) == rows * columns else _ranges(np.sort(grid.tile_id))
+    tiles = None if len(grid) == rows * columns else id_ranges(np.sort(grid.tile_id))
     return sizes | {"grid_shape": [rows, columns], "edge": grid.edge, "tiles": tiles}
 
 
@@ -151,7 +151,8 @@ def _pair(value: Sequence[int]) -> tuple[int, int]:
     return first, second
 
 
-def _ranges(ids: NDArray[np.int64]) -> list[int]:
+def id_ranges(ids: NDArray[np.int64]) -> list[int]:
+    """Return ascending tile ids as the ranges of a grid's description: a flat list start, end, start, end …."""
     breaks = np.flatnonzero(np.diff(ids) != 1)
     starts = ids[np.concatenate([[0], breaks + 1]).astype(int)] if len(ids) else ids
     ends = ids[np.concatenate([breaks, [len(ids) - 1]]).astype(int)] + 1 if len(ids) else ids

@@ -22,12 +22,14 @@ from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_setti
 from napari_cellclass.core.params.shared import PrecisionName
 from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
+from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files
 from napari_cellclass.runs.classify.field_job import FieldJob, FieldOutcome, run_job
 from napari_cellclass.runs.classify.folder_lock import locked_folder
 from napari_cellclass.runs.classify.pool import classify_in_processes, engine_threads
 from napari_cellclass.runs.common.engine_access import choose_precision
 from napari_cellclass.runs.common.engine_cache import EngineCache
+from napari_cellclass.runs.common.project_data import project_images
 
 __all__ = ["FieldOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
 
@@ -221,7 +223,6 @@ def _write(report: RunReport) -> None:
 
 
 def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FieldJob]:
-    images = find_images(params.images)
     manifest = model.manifest
     common = FieldJob(
         image="", stem="", model=str(model.path.resolve()), model_id=model.model_id, out=str(params.out.resolve()),
@@ -231,6 +232,12 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FieldJob]:
         plane=(params.t, params.z, params.scene), engine=params.engine, precision=params.precision,
         threads=_threads(params),
     )  # fmt: skip
+    if is_project(params.images[0]):
+        return [
+            replace(common, image=str(one.path), stem=one.stem, channels=one.channels, plane=one.plane)
+            for one in project_images(params.images[0])
+        ]
+    images = find_images(params.images)
     stems = output_stems(images)
     return [replace(common, image=str(path.resolve()), stem=stem) for path, stem in zip(images, stems, strict=True)]
 

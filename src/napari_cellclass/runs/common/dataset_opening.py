@@ -15,6 +15,7 @@ from napari_cellclass.core.params.prepare import CheckParams
 from napari_cellclass.core.params.shared import PlaneParams
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.brightness import check_classes_by_brightness
+from napari_cellclass.core.workspace.project_file import is_project
 
 
 def image_reader(params: PlaneParams) -> ReadImage:
@@ -33,7 +34,7 @@ def grid_maker(params: CheckParams | TrainParams) -> GridOf | None:
     """
     if params.tile_px is None and params.tile_um is None and params.tiles is None:
         return None
-    if is_tiles_csv(params.data):
+    if is_tiles_csv(params.data) or is_project(params.data):
         raise ParamsError(f"{params.data} says where each tile lies; drop --tile-px, --tile-um and --tiles")
     return params.grid
 

@@ -13,7 +13,6 @@ from napari_cellclass.core.common.errors import DatasetError, ModelError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import ReadImage
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
@@ -21,7 +20,9 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.stats.metrics import evaluate
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec, channel_mismatch
+from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.classify.field import Predictor, precision_of
+from napari_cellclass.runs.common.project_data import open_dataset, untrained_tiles
 
 __all__ = ["Evaluation", "evaluate_folder", "predict_dataset", "read_test_set"]
 
@@ -99,7 +100,7 @@ def read_test_tiles(
     data = read_test_set(folder, size, bundle.scheme.names, group_by, read, task)
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{folder}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
-    return data
+    return untrained_tiles(data, bundle, folder) if is_project(folder) else data
 
 
 def read_test_set(
@@ -127,7 +128,7 @@ def read_test_set(
         fits = source.shape[0] >= tile_px[0] and source.shape[1] >= tile_px[1]
         return TileGrid.regular(source.shape, tile_px if fits else source.shape)
 
-    return read_dataset(folder, cut, group_by, read, classes, task).without_rotated_copies()
+    return open_dataset(folder, cut, group_by, read, classes, task).without_rotated_copies()
 
 
 def predict_dataset(

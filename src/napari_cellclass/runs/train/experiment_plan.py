@@ -12,12 +12,12 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_fold, split_by_group, split_by_tile
 from napari_cellclass.core.datasets.subsampling import shuffle_training_labels, subsample_training_tiles
-from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.evaluation.repeats import short_set_names
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
+from napari_cellclass.runs.common.project_data import open_dataset
 from napari_cellclass.runs.train.parallel import Job
 from napari_cellclass.runs.train.train import copies_in_tests, read_tests
 
@@ -129,7 +129,7 @@ def plan_experiment(params: ExperimentParams, task: Task = NO_TASK) -> Experimen
     CancelledError
         The task was cancelled.
     """
-    data = read_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), None, task)
+    data = open_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), None, task)
     if params.folds is None:
         splits = [split_by_group(data, params.val_fraction)]
     else:

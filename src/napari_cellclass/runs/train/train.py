@@ -13,7 +13,6 @@ from napari_cellclass.core.common.files import check_writable, write_json
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
-from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.evaluation.repeats import short_set_names
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
@@ -26,6 +25,7 @@ from napari_cellclass.core.quality.tile_measurements import measure_tiles
 from napari_cellclass.engine.training.quantise import check_nncf_installed
 from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
 from napari_cellclass.runs.common.engine_access import open_engine
+from napari_cellclass.runs.common.project_data import open_dataset
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, read_test_set
 from napari_cellclass.runs.train.parallel import train_in_parallel
 from napari_cellclass.runs.train.repeats import RepeatedRuns, repeated_run_tables, train_or_reuse, write_table
@@ -83,7 +83,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     check_writable(params.out)
     check_nncf_installed(params)
     read = image_reader(params)
-    data = read_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
+    data = open_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
     data = split_by_group(data, params.val_fraction)
     unresolved = params
     params, about_settings = resolve_auto_settings(params, data, task)
