@@ -10,19 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.images.planes import ArrayPlane
 from napari_cellclass.core.images.source import SourceImage, as_yxc, chunk_height
+from napari_cellclass.viewer.common import metadata
+from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data, read_layer_axes
+from napari_cellclass.viewer.common.layer_relations import relation_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
 
-KEY = "napari_cellclass"
+KEY = metadata.KEY
 """Our entry in ``layer.metadata``, by which layers are recognised."""
 
 
 def is_user_layer(layer: Any) -> bool:
-    """Whether a layer is a user's: drawn by hand, or regions that were opened from a file."""
+    """Whether a layer is a user's: an image, drawn by hand, or regions that were opened from a file."""
     entry = layer.metadata.get(KEY)
-    return entry is None or (isinstance(entry, dict) and entry.get("kind") == "regions")
+    return entry is None or (isinstance(entry, dict) and entry.get("kind") in ("regions", "image"))
 
 
 def unwrap(layer: Any) -> Any:
@@ -54,15 +58,20 @@ def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = N
     ----------
     layers
         Image layers. Of a multiscale layer level 0 is used; RGB samples become three channels, alpha
-        is dropped. Further layers must have the first one's size and transform.
+        is dropped, and so does an axis of channels, see
+        :func:`~napari_cellclass.viewer.common.layer_axes.read_layer_axes`. Further layers must have the first one's
+        size and transform.
     point
         World coordinates of the viewer's sliders (``viewer.dims.point``): which plane of a stack is
         used. The last two axes of a layer are Y and X.
 
     Raises
     ------
+    UnclearChannelsError
+        An axis may be channels or planes, or layers channels or fields; see
+        :func:`~napari_cellclass.viewer.common.channels.channel_question`.
     ImageError
-        No layer, or layers that do not overlie each other.
+        No layer, layers that do not overlie each other, or that are fields of their own.
     """
     if not layers:
         raise ImageError("no image layer is chosen; open an image and pick its layer")
@@ -84,6 +93,7 @@ def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = N
             raise ImageError(
                 f"layer {layer.name!r} is not scaled, translated and rotated like {layers[0].name!r}; align them first"
             )
+    _check_relation(layers)
     return SourceImage(
         _ConcatenatedChannels([source.data for source in sources]),
         " + ".join(source.name for source in sources),
@@ -93,6 +103,15 @@ def image_from_layers(layers: Sequence[Image], point: Sequence[float] | None = N
         source_shape=(len(sources), *first.shape),
         plane=first.plane,
     )
+
+
+def _check_relation(layers: Sequence[Image]) -> None:
+    relation = relation_of(layers) if len(layers) > 1 else "channels"
+    if relation != "channels":
+        names = f"{', '.join(repr(layer.name) for layer in layers[:-1])} and {layers[-1].name!r}"
+        if relation == "fields":
+            raise ImageError(f"{names} are {len(layers)} fields; tick one of them")
+        raise UnclearChannelsError(f"{names} may be channels of one image or {len(layers)} fields; say which")
 
 
 class _ConcatenatedChannels:
@@ -109,36 +128,45 @@ class _ConcatenatedChannels:
 
 
 def _one_layer(layer: Image, point: Sequence[float] | None) -> SourceImage:
-    data = layer.data[0] if layer.multiscale else layer.data
-    axes = "YXS" if layer.rgb else "YX"
-    leading = len(data.shape) - len(axes)
-    index = _plane_index(layer, leading, data.shape, point)
-    plane = data[index] if leading else data
-    if not hasattr(plane, "transpose"):
-        plane = np.asarray(plane)
-    field = as_yxc(plane, axes)
-    names = "TZ"[-leading:] if leading <= 2 else "Q" * (leading - 2) + "TZ"
+    data, axes = layer_data(layer), read_layer_axes(layer)
+    if axes.unclear is not None:
+        length = axes.lengths[axes.unclear]
+        raise UnclearChannelsError(f"{layer.name!r} has an axis of length {length}: channels or planes? Say which")
+    plane = _plane(layer, point)
+    letters = axes.letters + ("YXS" if layer.rgb else "YX")
+    if hasattr(data, "transpose"):
+        index = tuple(plane.get(letter, slice(None)) for letter in axes.letters)
+        field = as_yxc(data[index] if index else data, "".join(letter for letter in letters if letter not in plane))
+        field = field[..., :3] if layer.rgb else field
+    else:
+        field = ArrayPlane(layer.name, data, letters, plane, drop_alpha=bool(layer.rgb))
     return SourceImage(
-        field[..., :3] if layer.rgb else field,
+        field,
         layer.name,
         pixel_size_um=pixel_size_um(layer),
+        channel_names=axes.channel_names,
         rgb=bool(layer.rgb),
-        source_axes=(names if leading else "") + axes,
+        source_axes=letters,
         source_shape=tuple(int(n) for n in data.shape),
-        plane=dict(zip(names, index, strict=True)) if leading else {},
+        plane=plane,
     )
 
 
-def _plane_index(layer: Image, leading: int, shape: Sequence[int], point: Sequence[float] | None) -> tuple[int, ...]:
-    if leading == 0:
-        return ()
-    if point is None:
-        return (0,) * leading
-    world = np.zeros(layer.ndim)
-    given = np.asarray(point, float)[-layer.ndim :]
-    world[-len(given) :] = given
-    position = np.round(layer.world_to_data(world)[:leading]).astype(int)
-    return tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(position, shape, strict=False))
+def plane_of(layers: Sequence[Any], point: Sequence[float]) -> dict[str, int]:
+    """Tell which plane of an image layer is shown, as :attr:`SourceImage.plane` does; of the first of several."""
+    return _plane(layers[0], point) if layers else {}
+
+
+def _plane(layer: Image, point: Sequence[float] | None) -> dict[str, int]:
+    axes = read_layer_axes(layer)
+    index = (0,) * len(axes.letters)
+    if point is not None and axes.letters:
+        world = np.zeros(layer.ndim)
+        given = np.asarray(point, float)[-layer.ndim :]
+        world[-len(given) :] = given
+        position = np.round(layer.world_to_data(world)[: len(index)]).astype(int)
+        index = tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(position, axes.lengths, strict=True))
+    return {letter: i for letter, i in zip(axes.letters, index, strict=True) if letter != "C"}
 
 
 def pixel_size_um(layer: Layer) -> tuple[float, float] | None:

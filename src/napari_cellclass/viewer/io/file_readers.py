@@ -23,7 +23,8 @@ from napari_cellclass.core.interchange.tile_tables import (
 from napari_cellclass.core.labels.regions import Region, Regions, bridge_holes, rectangle_bounds
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid_layout import grid_key
-from napari_cellclass.viewer.common.layers import KEY, image_from_layers, transform_of, unwrap
+from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data
+from napari_cellclass.viewer.common.layers import KEY, image_from_layers, is_user_layer, transform_of, unwrap
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, tile_layers
 
 if TYPE_CHECKING:
@@ -90,12 +91,17 @@ def _find_transform(
     from napari.layers import Image
 
     viewer = napari.current_viewer()
-    images = [] if viewer is None else [unwrap(layer) for layer in viewer.layers if KEY not in layer.metadata]
+    images = [] if viewer is None else [unwrap(layer) for layer in viewer.layers if is_user_layer(layer)]
     images = [layer for layer in images if isinstance(layer, Image)]
     chosen = [layer for layer in images if viewer is not None and unwrap(viewer.layers.selection.active) is layer]
     for layer in chosen or (images if len(images) == 1 else []):
-        source = image_from_layers([layer], viewer.dims.point)
-        fits = source.shape == extent if exact else all(a >= b for a, b in zip(source.shape, extent, strict=True))
+        source: SourceImage | None
+        try:
+            source = image_from_layers([layer], viewer.dims.point)
+            shape = source.shape
+        except UnclearChannelsError:  # its place is clear
+            source, shape = None, layer_data(layer).shape[-2:]
+        fits = shape == extent if exact else all(a >= b for a, b in zip(shape, extent, strict=True))
         if fits:
             return transform_of(layer), source
     options = {} if pixel_size_um is None else {"scale": pixel_size_um, "units": ("um", "um")}

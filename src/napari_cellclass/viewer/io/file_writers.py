@@ -150,7 +150,7 @@ def _find_selection(layers: Sequence[LayerData], with_image: bool = False) -> _S
             subjects[id(entry["annotation"])] = _Selection(annotation=entry["annotation"], source=entry.get("source"))
         elif content_kind == "regions":
             regions.append(layer)
-        elif with_image and content_kind is None and kind == "image":
+        elif with_image and content_kind in (None, "image") and kind == "image":
             images.append(layer)
         elif content_kind not in _AIDS:
             raise OutputError(
