@@ -99,6 +99,8 @@ def test_classify_maps_all_fields_with_the_newest_model_and_records_the_maps(pro
     assert all(one.path.parent == opened.maps_folder / "cells_v1" for one in opened.maps)
     again = call("classify", project)
     assert "6 of 6 images classified, 6 of them before" in again.stdout
+    settings = opened.maps_folder / "cells_v1" / "settings.json"
+    assert "6 of them before" in call("classify", "--settings", settings).stdout
     assert read(project).maps == opened.maps
     other = project.with_name("other.cellclass")
     shutil.copy(model.path, other)

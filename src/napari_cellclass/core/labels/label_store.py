@@ -63,21 +63,25 @@ class LabelStore:
 
     def get(self, ids: NDArray[np.int64]) -> NDArray[np.int16]:
         """Labels of tile ids: int16."""
+        if len(self.ids) == 0:  # all are outside, as while the labels of many fields are read
+            return np.array([self._outside.get(tile, UNLABELLED) for tile in ids.tolist()], np.int16)
         indices = self.indices_of(ids)
-        labels = self._labels[indices] if len(self.ids) else np.full(len(ids), UNLABELLED, np.int16)
+        labels = self._labels[indices]
         for i in np.flatnonzero(indices < 0).tolist():
             labels[i] = self._outside.get(int(ids[i]), UNLABELLED)
         return labels
 
     def set(self, ids: NDArray[np.int64], labels: NDArray[np.int16]) -> None:
         """Give tile ids their labels."""
-        indices = self.indices_of(ids)
-        inside = indices >= 0
-        if inside.all():
-            self._labels[indices] = labels
-            return
-        self._labels[indices[inside]] = labels[inside]
-        for tile, label in zip(ids[~inside].tolist(), labels[~inside].tolist(), strict=True):
+        if len(self.ids):
+            indices = self.indices_of(ids)
+            inside = indices >= 0
+            if inside.all():
+                self._labels[indices] = labels
+                return
+            self._labels[indices[inside]] = labels[inside]
+            ids, labels = ids[~inside], labels[~inside]
+        for tile, label in zip(ids.tolist(), labels.tolist(), strict=True):
             if label == UNLABELLED:
                 self._outside.pop(tile, None)
             else:
