@@ -15,6 +15,7 @@ from PIL import Image
 from tests._patience import PROCESS_S
 
 from napari_cellclass.core.common.errors import (
+    CancelledError,
     CellClassError,
     DatasetError,
     ImageError,
@@ -23,6 +24,7 @@ from napari_cellclass.core.common.errors import (
     ParamsError,
 )
 from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle, write_bundle
@@ -192,6 +194,24 @@ def test_an_image_is_one_field_however_often_and_from_wherever_it_is_added(proje
     first.path.unlink()
     moved = project.add_field(read_image(copy))
     assert (moved.key, moved.path, len(project.fields)) == (first.key, copy, 2)
+
+
+def test_many_images_are_added_with_one_write_or_none_of_them(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_image(tmp_path / f"{number}.png", number) for number in range(1, 6)]
+    written = []
+    change = Project._change
+    monkeypatch.setattr(Project, "_change", lambda *given, **named: (written.append(1), change(*given, **named)))
+    added = project.add_fields([read_image(path) for path in paths])
+    assert [one.path for one in added[1:]] == paths[1:]
+    assert added[0] == project.fields[1]  # of these pixels one is there
+    assert (len(project.fields), len(written)) == (6, 1)
+    with pytest.raises(CancelledError):
+        project.add_fields(
+            [read_image(write_image(tmp_path / "n.png", 9)), read_image(paths[0])], task=Task(cancelled=lambda: True)
+        )
+    assert len(opened(project).fields) == 6
 
 
 def test_a_field_that_is_removed_and_added_again_has_its_labels(project: Project) -> None:

@@ -62,22 +62,72 @@ class ProjectFields(ProjectStore):
         OutputError
             See :meth:`save`.
         """
+        added = self._field_of(source, self.fields, channels, (t, z, scene), group, condition)
+        if added not in self.fields:
+            self._change(fields=_with(self.fields, added))
+        return added
+
+    def add_fields(
+        self,
+        sources: Sequence[SourceImage],
+        *,
+        channels: Sequence[int] = (),
+        t: int = 0,
+        z: int = 0,
+        scene: int = 0,
+        task: Task = NO_TASK,
+    ) -> tuple[Field, ...]:
+        """Add many fields at once, see :meth:`add_field`; the file is written once.
+
+        Parameters
+        ----------
+        sources, channels, t, z, scene
+            See :meth:`add_field`.
+        task
+            Reports and is checked once per field.
+
+        Raises
+        ------
+        ImageError
+            The pixels of one cannot be read; then none was added.
+        CancelledError
+            The task was cancelled; none was added.
+        OutputError
+            See :meth:`save`.
+        """
+        fields, found = self.fields, []
+        for source in task.track(sources, "reading images"):
+            added = self._field_of(source, fields, channels, (t, z, scene))
+            fields = _with(fields, added)
+            found.append(added)
+        if fields != self.fields:
+            self._change(fields=fields)
+        return tuple(found)
+
+    def _field_of(
+        self,
+        source: SourceImage,
+        fields: Sequence[Field],
+        channels: Sequence[int],
+        plane: tuple[int, int, int],
+        group: str | None = None,
+        condition: str | None = None,
+    ) -> Field:
+        """Give the field with the pixels of a source, at its new place if it was moved, or a new one."""
         image_id, path = source.image_id, None if source.path is None else source.path.absolute()
-        known = self.find_field(image_id)
+        known = next((field for field in fields if field.image_id == image_id), None)
         if known is not None:
-            if path is not None and path != known.path and (known.path is None or known.is_missing):
-                return self.change_field(known.key, path=path, file_bytes=file_bytes(path))
-            return known
-        keys = {field.key for field in self.fields} | set(self.labels.fields_labelled())
-        found = checked(
+            if path is None or path == known.path or not (known.path is None or known.is_missing):
+                return known
+            return known.model_copy(update={"path": path, "file_bytes": file_bytes(path)})
+        taken = {field.key for field in fields}
+        return checked(
             Field,
-            key=image_id if image_id not in {field.key for field in self.fields} else _free(image_id, keys),
+            key=image_id if image_id not in taken else _free(image_id, taken | set(self.labels.fields_labelled())),
             image_id=image_id, name=source.name.encode("utf-8", "backslashreplace").decode(), path=path,
-            file_bytes=None if path is None else file_bytes(path), channels=tuple(channels), t=t, z=z, scene=scene,
-            group=group, condition=condition,
+            file_bytes=None if path is None else file_bytes(path), channels=tuple(channels),
+            t=plane[0], z=plane[1], scene=plane[2], group=group, condition=condition,
         )  # fmt: skip
-        self._change(fields=(*self.fields, found))
-        return found
 
     def change_field(self, key: str, **changes: Any) -> Field:
         """Change parts of a field, by their names, but for its key.
@@ -203,7 +253,7 @@ class ProjectFields(ProjectStore):
         OutputError
             See :meth:`save`.
         """
-        return self._move(find_moved(self.missing(), [self.path.parent], task))
+        return self.move_fields(find_moved(self.missing(), [self.path.parent], task))
 
     def relocate(self, key: str, path: Path, task: Task = NO_TASK) -> tuple[Field, ...]:
         """Say where the image of a field is now; all others that are missing are looked for by the same move.
@@ -231,6 +281,13 @@ class ProjectFields(ProjectStore):
         OutputError
             See :meth:`save`.
         """
+        return self.move_fields(self.places_after(key, path, task))
+
+    def places_after(self, key: str, path: Path, task: Task = NO_TASK) -> dict[str, Path]:
+        """Find where missing images are now, from where one of them is; see :meth:`relocate`.
+
+        Nothing is changed, so that it can be done beside other work; :meth:`move_fields` takes the result.
+        """
         field, path = self.field(key), path.absolute()
         if path.is_dir() and path.suffix.lower() != ".zarr":
             found = find_moved([field], [path], task)
@@ -244,9 +301,16 @@ class ProjectFields(ProjectStore):
         if field.path is not None:
             moved |= moved_likewise(others, field.path, path)
         rest = [other for other in others if other.key not in moved]
-        return self._move(moved | find_moved(rest, [path.parent], task))
+        return moved | find_moved(rest, [path.parent], task)
 
-    def _move(self, paths: Mapping[str, Path]) -> tuple[Field, ...]:
+    def move_fields(self, paths: Mapping[str, Path]) -> tuple[Field, ...]:
+        """Take the images of fields from other places, by their keys; the pixels there are not checked again.
+
+        Raises
+        ------
+        OutputError
+            See :meth:`save`.
+        """
         if not paths:
             return ()
         moved = {
@@ -255,6 +319,13 @@ class ProjectFields(ProjectStore):
         }
         self._change(fields=tuple(moved.get(field.key, field) for field in self.fields))
         return tuple(moved.values())
+
+
+def _with(fields: tuple[Field, ...], added: Field) -> tuple[Field, ...]:
+    """Add a field to others, or put it in the place of the one of its key."""
+    if any(field.key == added.key for field in fields):
+        return tuple(added if field.key == added.key else field for field in fields)
+    return (*fields, added)
 
 
 def _free(key: str, taken: set[str]) -> str:

@@ -24,6 +24,8 @@ RecordType = TypeVar("RecordType", bound=Record)
 class ProjectStore:
     """A project file with its folder, locked for this process, and written at every change.
 
+    It is for one thread: pixels are read elsewhere, by :meth:`SourceImage.identify` before a field is added.
+
     Made by :meth:`create` and :meth:`open`; :meth:`close` it, or use it as a context.
 
     Attributes
