@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 from tests._models import write_grain
-from tests._program import Call, preloaded
+from tests._patience import PROCESS_S, wait_until
+from tests._program import Call, line, preloaded
 
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -108,6 +110,25 @@ def test_classify_maps_all_fields_with_the_newest_model_and_records_the_maps(pro
     assert len(read(project).maps) == 12
 
 
+def test_classify_that_is_killed_leaves_the_finished_maps_in_the_project(project: Path) -> None:
+    with Project.open(project) as opened:
+        for number in range(40):
+            path = project.parent / "more" / f"m{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.random.default_rng(number).integers(0, 255, (480, 480), np.uint8)).save(path)
+            opened.add_field(read_image(path))
+        folder = opened.maps_folder
+    child = subprocess.Popen(line("classify", project, "--quiet"))
+    wait_until(lambda: len(list(folder.glob("**/*.run.json"))) > 2)
+    child.kill()
+    child.wait(timeout=PROCESS_S)
+    finished = {path.name.removesuffix(".run.json") for path in folder.glob("**/*.run.json")}
+    with Project.open(project) as opened:
+        assert {one.path.name.removesuffix(".tiles.csv") for one in opened.maps} == finished
+        assert opened.notes == ()
+    assert len(finished) < 46
+
+
 def test_planes_and_channels_of_a_project_are_those_of_its_fields(trained: Path, tmp_path: Path, call: Call) -> None:
     (model,) = read(trained / "cells.cellproject").models
     stack = np.random.default_rng(1).integers(0, 255, (2, 3, 48, 48), np.uint8)
@@ -168,12 +189,12 @@ def test_moved_images_are_found_before_work_begins(project: Path, call: Call) ->
 def test_info_tells_what_a_project_holds(project: Path, call: Call) -> None:
     done = call("info", project)
     assert done.returncode == 0
-    for line in (
+    for text in (
         "cells.cellproject: 6 fields, 1 models, 0 maps", "tiles     24 x 24 px, overlap 0, edge drop",
         "class     spots: 12 labelled tiles in 3 fields", "field     g0.png: 4 labelled tiles, group g0.png",
         "model     1: cells_v1.cellclass, 16 training tiles, balanced accuracy ",
     ):  # fmt: skip
-        assert line in done.stdout
+        assert text in done.stdout
     assert json.loads(call("info", project, "--json-lines").stdout)["format"] == "napari-cellclass project"
 
 

@@ -85,8 +85,10 @@ def opened_project(data: Path, reporter: Reporter) -> Iterator[Project | None]:
         yield None
         return
     from napari_cellclass.core.workspace.project import Project
+    from napari_cellclass.core.workspace.recent import Recent
 
     with Project.open(data) as project:
+        Recent().add_project(data)
         for note in project.notes:
             reporter.warn(note)
         for field in project.find_moved(reporter.task):

@@ -430,6 +430,27 @@ def test_a_second_process_is_told_may_read_and_may_wait(project: Project) -> Non
         project.save()
 
 
+def test_a_project_that_cannot_be_written_to_can_be_read(project: Project) -> None:
+    label(project, project.fields[0], [1], 1)
+    project.close()
+    (project.folder / ".lock").unlink()
+    (project.folder / ".lock").mkdir()
+    with pytest.raises(OutputError, match="open it for reading only"):
+        Project.open(project.path)
+    assert Project.open(project.path, read_only=True).labels.fields_labelled() == project.labels.fields_labelled()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes")
+def test_the_folder_is_as_open_to_others_as_any_other(project: Project) -> None:
+    label(project, project.fields[0], [1], 1)
+    plain = project.path.parent / "plain"
+    plain.mkdir()
+    (plain / "file").touch()
+    log = project.labels.journal.path("labels")
+    assert project.labels_folder.stat().st_mode == plain.stat().st_mode
+    assert log.stat().st_mode == project.path.stat().st_mode == (plain / "file").stat().st_mode
+
+
 def test_a_file_that_another_program_changed_is_not_written_over(project: Project) -> None:
     content = json.loads(project.path.read_text())
     content["rules"]["group_by"] = "^(B..)"

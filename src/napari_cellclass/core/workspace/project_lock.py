@@ -8,8 +8,7 @@ import platform
 import time
 from pathlib import Path
 
-from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.common.files import output_error
+from napari_cellclass.core.common.errors import CellClassError, OutputError
 from napari_cellclass.core.common.locks import NO_LOCKS, try_lock
 
 _LOCK = ".lock"
@@ -46,7 +45,10 @@ class ProjectLock:
             folder.mkdir(exist_ok=True)
             self._number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         except OSError as error:
-            raise output_error(path, error) from error
+            why = error.strerror or error
+            raise OutputError(
+                f"{project} cannot be changed, as {path} cannot be written: {why}; open it for reading only"
+            ) from error
         end = time.monotonic() + wait_s
         try:
             while not self._locked():
