@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests._patience import PROCESS_S
-from tests._program import alone, command
+from tests._program import alone, forking, preloaded
 
 JOBS = Path(__file__).parent / "engine"
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
@@ -96,13 +96,13 @@ def _train_ihc(folder: Path) -> None:
     write_ihc_dataset(folder / "test", grid, ihc_halves(grid)[1])
     # Its classes differ in stain colour.
     words = ["train", folder / "train", "--out", folder / "ihc.cellclass", "--standardise", "none"]
-    done = command(*words, "--group-by", r"_(c\d+)", "--epochs", 25, "--quiet")
+    done = preloaded(*words, "--group-by", r"_(c\d+)", "--epochs", 25, "--quiet")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
 def ihc_model(make_once: MakeOnce) -> Path:
-    """A small model of that field's left half, trained by the command line in its own process.
+    """A small model of that field's left half, trained by the command line.
 
     Beside it ``train`` and ``test``, the class folders of both halves.
     """
@@ -113,7 +113,7 @@ def _train_int8(folder: Path) -> None:
     words = ["train", write_grain(folder / "data", 96, 4), "--out", folder / "int8.cellclass", "--tile-px", 24]
     fast = {"NAPARI_CELLCLASS_FAST_INT8": "1"}  # it is made and used on any processor, if not fast
     words += ["--epochs", "12", "--precision", "int8", "--progress", "jsonl"]
-    done = command(*words, env=os.environ | fast)
+    done = preloaded(*words, env=os.environ | fast)
     assert done.returncode == 0, done.stderr
     (folder / "printed.jsonl").write_text(done.stdout, encoding="utf-8")
 
@@ -136,7 +136,14 @@ def ihc_model_half_um(ihc_model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def run_job(script: str, folder: Path) -> None:
-    """Run a script of ``tests/engine`` where Keras is set up oddly; add to its ``results.json`` what it printed."""
+    """Run a script of ``tests/engine``."""
+    words = forking([sys.executable, str(JOBS / script), str(folder)])
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PROCESS_S, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def run_job_alone(script: str, folder: Path) -> None:
+    """The same in a process of its own where Keras is set up oddly; add to its ``results.json`` what it printed."""
     home = folder / "home"
     (home / ".keras").mkdir(parents=True)
     strange = {"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}
@@ -158,7 +165,12 @@ def run_job(script: str, folder: Path) -> None:
 @pytest.fixture(scope="session")
 def job_folder(make_once: MakeOnce) -> Callable[[str], Path]:
     """Give the folder in which a script of ``tests/engine`` has left its results."""
-    return lambda script: make_once(script.removesuffix(".py"), lambda folder: run_job(script, folder))
+
+    def job_folder(script: str) -> Path:
+        run = run_job_alone if script == "training_job.py" else run_job
+        return make_once(script.removesuffix(".py"), lambda folder: run(script, folder))
+
+    return job_folder
 
 
 @pytest.fixture(scope="session")

@@ -68,14 +68,15 @@ def _fork_server() -> str:
 
 
 def forking(words: list[str]) -> list[str]:
-    """The command line that runs ``python -m MODULE WORDS...`` in a fork of a process that has imported TensorFlow.
+    """The command line that runs ``python WORDS...``, a module or a script, in a fork that has imported TensorFlow.
 
     For what trains or asks TensorFlow, where a test is about that and not about a process: the import alone takes
     longer than a small training. TensorFlow starts no thread before its first operation, so that it may be forked.
     """
     if sys.platform != "linux":
         return words
-    return [sys.executable, "-I", "-S", str(FORK_SERVER), _fork_server(), *words[words.index("-m") :]]
+    start = words.index("-m") if "-m" in words else 1
+    return [sys.executable, "-I", "-S", str(FORK_SERVER), _fork_server(), *words[start:]]
 
 
 def preloaded(*words: object, **options: Any) -> Done:

@@ -19,13 +19,15 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 # Each process of tests has a display of its own where that can be: windows take the focus from each other.
 _DISPLAYS = sys.platform == "linux" and shutil.which("Xvfb") is not None
 pytest_plugins = ["tests._program", "tests._models", "tests._windows"]
-# What takes longest comes first, so that no process is left with it at the end, and what makes models for others.
+# What is shared is made first; then comes what takes long and needs none of it, longest first, so that no process is
+# left with it at the end; then what uses it.
 SLOWEST = (
-    "widgets/train/", "engine/training/test_train.py", "widgets/classify/test_window.py", "cli/test_experiment.py",
-    "runs/train/", "hostile/test_privacy.py", "widgets/annotate/", "cli/test_realdata.py", "engine/",
-    "cli/test_main.py", "cli/test_transfer.py", "cli/test_train.py", "hostile/test_fuzz.py",
-    "runs/classify/test_chaos.py", "runs/classify/test_cluster.py", "cli/test_plate.py", "widgets/experiment/",
-    "widgets/evaluate/", "widgets/", "cli/", "hostile/", "runs/", "viewer/",
+    "test_shared_models.py", "widgets/train/", "cli/test_experiment.py", "hostile/test_privacy.py",
+    "cli/test_transfer.py", "runs/train/", "cli/test_realdata.py", "hostile/test_fuzz.py", "widgets/experiment/",
+    "widgets/test_label_train_map.py", "widgets/annotate/", "cli/test_train.py", "widgets/prepare/",
+    "cli/test_settings.py", "widgets/classify/test_window.py", "cli/test_main.py", "engine/",
+    "runs/classify/test_cluster.py", "runs/classify/test_chaos.py", "cli/test_plate.py", "widgets/", "cli/",
+    "hostile/", "runs/", "viewer/",
 )  # fmt: skip
 
 

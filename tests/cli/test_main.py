@@ -240,8 +240,9 @@ def test_version_and_help_name_every_verb(capsys: Any) -> None:
 
 
 @pytest.mark.training
-def test_the_demo_leaves_picture_tables_and_figures(tmp_path: Path) -> None:
-    done = command("demo", "--out", tmp_path / "demo", "--no-window", "--progress", "none")
+@pytest.mark.usefixtures("forked_children")
+def test_the_demo_leaves_picture_tables_and_figures(tmp_path: Path, call: Call) -> None:
+    done = call("demo", "--out", tmp_path / "demo", "--no-window", "--progress", "none")
     assert done.returncode == 0, done.stderr
     for name in ("overlay.png", "tiles.csv", "tiles.geojson", "evaluation.json", "demo.cellclass"):
         assert str(name) in done.stdout

@@ -127,6 +127,7 @@ def test_a_check_is_made_again_by_its_settings(classes: Path, tmp_path: Path, mo
 
 
 @pytest.mark.training
+@pytest.mark.usefixtures("forked_children")
 def test_a_model_is_made_again_by_its_settings(classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zipfile import ZipFile
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests._patience import PROCESS_S
+from tests._program import forking, preloaded
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.images.reading import read_image
@@ -144,16 +145,16 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, capsys: Any) -> None
 def test_keras_reads_what_slice_wrote(fields: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiles"
     assert run("slice", fields, "--tile-px", 16, "--out", out, "--rotate", "-1:1", "--quiet") == 0
-    script = (
+    script = tmp_path / "read.py"
+    script.write_text(
         "import sys, json, keras\n"
         "data = keras.utils.image_dataset_from_directory(sys.argv[1], image_size=(16, 16), shuffle=False,\n"
         "    batch_size=200, label_mode='int')\n"
         "x, y = next(iter(data))\n"
         "print(json.dumps([data.class_names, data.file_paths, x.numpy()[:, 3, 5].tolist(), y.numpy().tolist()]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=False, timeout=PROCESS_S
-    )
+    words = forking([sys.executable, str(script), str(out)])
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PROCESS_S)
     assert done.returncode == 0, done.stderr[-2000:]
     names, paths, pixels, labels = json.loads(done.stdout.splitlines()[-1])
     frame = pd.read_csv(out / "tiles.csv")
@@ -182,9 +183,7 @@ def test_the_chain_from_fields_to_a_model_runs_as_commands(tmp_path: Path, real_
             field = read_image(row.source)
             np.testing.assert_array_equal(tile.data[...], field.read(row.y0, row.x0, row.y1, row.x1))
     words = ["train", tiles, "--group-by", "^(...)", "--epochs", 1, "--input-px", 32, "--out", model, "--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-m", "napari_cellclass", *map(str, words)], capture_output=True, text=True, check=False
-    )
+    done = preloaded(*words)
     assert done.returncode == 0, done.stderr
     split = open_bundle(model).table("split.csv")
     assert len(split) == len(frame)

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import tifffile
 from tests._patience import PROCESS_S
-from tests._program import Done, preloaded
+from tests._program import Done, forking, preloaded
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.models.bundle import open_bundle
@@ -35,7 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras")
     (folder / "models").mkdir()
     script = Path(__file__).with_name("mobilenet_job.py")
-    subprocess.run([sys.executable, script, folder / "models" / NAME.format(96)], check=True, timeout=PROCESS_S)
+    words = [sys.executable, str(script), str(folder / "models" / NAME.format(96))]
+    subprocess.run(forking(words), check=True, timeout=PROCESS_S)
     return folder
 
 

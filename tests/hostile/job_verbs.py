@@ -1,11 +1,18 @@
-"""Run command lines one after the other and tell what left this network namespace: ``job_verbs.py LINES.json``."""
+"""Run command lines one after the other and tell what left this network namespace: ``job_verbs.py LINES.json``.
+
+Those of Python modules run in forks of one process that has imported Keras where whatever calls anybody is counted,
+too: the import takes longer than most verbs. Nothing else is imported there that could call: each verb does so itself.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+FORK_SERVER = Path(__file__).parents[1] / "_fork_server.py"
 
 
 def sent() -> dict[str, int]:
@@ -21,8 +28,16 @@ def sent() -> dict[str, int]:
 
 def main() -> None:
     """Run the lines; print exit codes, the ends of their errors, and the counts."""
+    lines = Path(sys.argv[1])
     before, ends = sent(), []
-    for line in json.loads(Path(sys.argv[1]).read_text()):
+    given: list[list[str]] = json.loads(lines.read_text())
+    if any("-m" in line for line in given):
+        socket, nothing = str(lines.with_suffix(".socket")), subprocess.DEVNULL
+        words = [sys.executable, "-P", str(FORK_SERVER), socket, "--serve-keras", str(os.getpid())]
+        subprocess.run(words, check=True, stdin=nothing, stdout=nothing, stderr=nothing)
+        fork = [sys.executable, "-I", "-S", str(FORK_SERVER), socket]
+        given = [[*fork, *line[1:]] if "-m" in line else line for line in given]
+    for line in given:
         done = subprocess.run(line, check=False, capture_output=True, text=True)
         ends.append((done.returncode, done.stderr[-500:]))
     after = sent()

@@ -248,7 +248,7 @@ def test_a_large_map_outlines_and_names_the_tiles_in_view_and_never_many(
 
 def test_nothing_of_the_size_of_a_virtual_field_is_allocated(viewer: Any, classify: Any, qtbot: Any) -> None:
     side = 100_000
-    levels = [da.zeros((side >> i, side >> i), chunks=1024, dtype=np.uint8) for i in range(0, 8)]
+    levels = [da.zeros((side >> i, side >> i), chunks=4096, dtype=np.uint8) for i in range(0, 8)]
     image = viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255), name="huge")
     viewer.reset_view()
     tracemalloc.start()

@@ -59,6 +59,7 @@ def idle(widget: Any) -> bool:
     return widget.start_button.isEnabled() and not widget.panel.running
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and_a_verdict(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable[[str], Path]
 ) -> None:

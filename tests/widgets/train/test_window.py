@@ -372,6 +372,7 @@ def test_nothing_chosen_is_told(viewer: Any, train: Any, qtbot: Any, tmp_path: P
     assert "no annotated layer is ticked" in text(train)
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_cancel_ends_the_process_and_leaves_nothing(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable
 ) -> None:
@@ -443,6 +444,7 @@ def test_closing_napari_while_training_asks_and_leaves_no_process(
     qtbot.waitUntil(lambda: not train.job.running)  # what the thread has still to say reaches no window that is gone
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_process(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
@@ -456,6 +458,7 @@ def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_proc
     assert len(open_bundle(tmp_path / "m.cellclass").table("history.csv")) < 2000
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_closing_the_dock_before_the_first_epoch_ends_the_training_at_once(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -60,6 +61,19 @@ def _hide_modules(names: tuple[str, ...]) -> Iterator[None]:
             del sys.modules[name]
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Exempt what is imported from garbage collection, now and later: all of it stays to the end of the process."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
+
+
 def import_keras() -> Any:
     """Import Keras on TensorFlow, without their messages.
 
@@ -69,8 +83,9 @@ def import_keras() -> Any:
         Keras runs on another backend in this process already.
     """
     configure_tensorflow()
+    first = "keras" not in sys.modules
     # TensorFlow logs its CPU features before it has read its log level.
-    with suppress_stderr(), _hide_modules(_NOT_NEEDED):
+    with suppress_stderr(), _hide_modules(_NOT_NEEDED), _no_garbage_collection() if first else contextlib.nullcontext():
         import keras
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")

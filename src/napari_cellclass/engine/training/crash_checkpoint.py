@@ -10,12 +10,14 @@ from napari_cellclass.engine.training.training_run import TrainingRun
 from napari_cellclass.engine.training.write_model import write_model
 
 _TIME_FRACTION = 0.2
+_SHORTEST_S = 10.0
 
 
 class Checkpoint:
     """Callback that writes the best model so far to a file beside the final one, in case training is killed.
 
-    The model of the first epoch is written at once; later ones so that writing takes at most a fifth of the time.
+    The model of the first epoch is written at once; later ones so that writing takes at most a fifth of the time. None
+    is written in the last ten seconds, as estimated: to train again takes little longer than to write.
     """
 
     def __init__(self, out: Path) -> None:
@@ -26,7 +28,7 @@ class Checkpoint:
     def __call__(self, run: TrainingRun) -> None:
         """Write the model of the best epoch, if it is new and writing is due."""
         start = time.perf_counter()
-        if run.best is None or run.best.epoch == self._epoch or start < self._due:
+        if run.best is None or run.best.epoch == self._epoch or start < self._due or run.seconds_left < _SHORTEST_S:
             return
         current = run.model.get_weights()
         run.model.set_weights(run.best.weights)

@@ -31,8 +31,24 @@ def export_network(model: Any) -> dict[str, bytes]:
         path = Path(folder)
         model.save(path / "model.keras")
         with suppress_stderr():
-            model.export(str(path / "model.xml"), format="openvino", verbose=False)
+            _export_openvino(model, path / "model.xml")
         return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
+
+
+def _export_openvino(model: Any, path: Path) -> None:
+    """Write what ``model.export(path, format="openvino")`` writes, without its search of all layers for lookup tables.
+
+    That search traces functions for hundreds of objects, which takes most of the time, to save what OpenVINO ignores.
+    """
+    import tensorflow as tf
+
+    openvino = import_openvino()
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
+    network = openvino.convert_model(tf.function(model.__call__, input_signature=signature, autograph=False))
+    for tensor, spec in zip(network.inputs, signature, strict=True):
+        tensor.get_node().set_friendly_name(spec.name)
+        tensor.tensor.set_names({spec.name})
+    openvino.serialize(network, path)
 
 
 def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, float]:

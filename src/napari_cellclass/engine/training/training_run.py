@@ -56,7 +56,8 @@ class TrainingRun:
     """State of one training: the network, its tiles, and the metrics so far.
 
     ``full_model`` is the model that is written: the network, or a model around it that averages several views or pools
-    it with texture features, see ``texture``. ``members`` describes the members of an ensemble.
+    it with texture features, see ``texture``. ``members`` describes the members of an ensemble,
+    ``seconds_left`` is the estimated time of the epochs to come.
     """
 
     model: Any
@@ -66,6 +67,7 @@ class TrainingRun:
     task: Task
     stopped: Callable[[], bool]
     started: float
+    seconds_left: float = math.inf
     best: BestEpoch | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     val_prob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -114,7 +116,7 @@ class TrainingRun:
             now = time.perf_counter()
             row = dict(zip(HISTORY, (epoch, loss, accuracy, val_loss, val_accuracy, now - start), strict=True))
             self.history.append(row)
-            left = (now - training_start) / epoch * (self.epochs - epoch)
+            left = self.seconds_left = (now - training_start) / epoch * (self.epochs - epoch)
             self.task.progress(
                 "training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left
             )
