@@ -152,6 +152,8 @@ def test_evaluate_takes_the_labelled_tiles_that_were_not_trained_on_or_says_that
     done = call("evaluate", project)
     assert done.returncode == 0, done.stderr
     assert "8 tiles of 2 groups" in done.stdout
+    assert "2 of 2 images were held out of the training of the model" in done.stdout
+    assert "are from the training of the model" not in done.stdout
     result = json.loads((project.parent / "cells_project/evaluations/cells_v1/evaluation.json").read_text())
     assert result["n"] == 8
     with Project.open(project) as opened:

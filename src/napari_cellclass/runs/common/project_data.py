@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,13 @@ def untrained_tiles(data: TileDataset, model: ModelBundle, path: Path) -> TileDa
             f"{path}: {model.path.name} was trained on all groups with labelled tiles, so there is nothing to evaluate "
             "it on; label fields of another group"
         )
-    return data.take(left)
+    kept, image = np.unique(data.image[left], return_inverse=True)
+    return replace(
+        data.take(left),
+        paths=tuple(data.paths[i] for i in kept),
+        image_ids=tuple(data.image_ids[i] for i in kept),
+        image=image.ravel().astype(np.int32),
+    )
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,14 @@ def _fields(paths: Sequence[Path]) -> list[tuple[str, bool]]:
 
 def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
     trained = training_images_in(data, bundle)
-    if trained:
+    held_out = _held_out_ids(bundle)
+    if trained and all(data.image_ids[data.paths.index(path)] in held_out for path in trained):
+        text = (
+            f"{len(trained)} of {len(data.paths)} images were held out of the training of the model: it has not "
+            "learned from them, but its epoch and its calibration were chosen by them"
+        )
+        yield Finding("note", "held-out", text, trained)
+    elif trained:
         text = (
             f"{len(trained)} of {len(data.paths)} images are from the training of the model, so the accuracy over all "
         )
@@ -154,6 +161,16 @@ def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
         if (data.split != "").any():
             text += "; alarms, shortcuts and robustness are measured on the held-out tiles only"
         yield Finding("warning", "trained-on", text, trained)
+
+
+def _held_out_ids(bundle: ModelBundle) -> set[str]:
+    """Return the content hashes of the images of a training that it validated on alone."""
+    table = bundle.table("split.csv")
+    if table.empty:
+        return set()
+    ids = {str(one["path"]): str(one["id"]) for one in bundle.manifest.data.get("images", ())}
+    trained = set(table["path"][table["split"] == TRAIN].astype(str))
+    return {ids[path] for path in set(table["path"].astype(str)) - trained if path in ids}
 
 
 def measure_robustness(
