@@ -220,7 +220,10 @@ def test_classes_are_added_renamed_merged_and_removed(
         press(viewer, qtbot, key)
     annotate.classes.table.item(0, 1).setText("nuclei")
     assert annotate.session.annotation.scheme.names[0] == "nuclei"
-    assert "1 nuclei" in viewer.canvas.overlays.text.text
+    assert ("1", "nuclei") in annotate.keys.keys
+    viewer.layers.selection.active = annotate.session.layers.map
+    viewer.update_status_from_cursor()
+    assert viewer.help.startswith("1 nuclei, 2 class 2")
     annotate.classes.table.setCurrentCell(2, 1)
     monkeypatch.setattr(QInputDialog, "getItem", lambda *a, **k: ("nuclei", True))
     qtbot.mouseClick(annotate.classes.merge, Qt.MouseButton.LeftButton)
@@ -474,7 +477,7 @@ def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
     press(viewer, qtbot, Qt.Key.Key_1)
     labels, journal = annotate.session.annotation.labels.copy(), annotate.session.journal
     annotate.parent().title.close_button.click()
-    assert not viewer.canvas.overlays.text.visible
+    assert annotate.keys.keys == ()
     press(viewer, qtbot, Qt.Key.Key_2)
     found = Annotation.restore(annotate.session.annotation.image, annotate.session.annotation.grid, journal)
     assert np.asarray(found.labels).tolist() == labels.tolist()

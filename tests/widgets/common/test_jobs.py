@@ -16,7 +16,7 @@ from tests._patience import PROCESS_S, WINDOW_S
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
+from napari_cellclass.widgets.common.jobs import INTERVAL_MS, Job, start_job, start_long_job
 
 
 def record(job: Job) -> list[tuple[str, Any]]:
@@ -84,9 +84,9 @@ def test_garbage_of_before_is_left_alone_until_the_last_long_job_has_ended(qtbot
     def work(ends: threading.Event, task: Task) -> None:
         ends.wait(WINDOW_S)
 
-    before = gc.get_freeze_count()
+    before, owner = gc.get_freeze_count(), QWidget()
     ends = [threading.Event(), threading.Event()]
-    jobs = [start_long_job(work, ends=one) for one in ends]
+    jobs = [start_long_job(work, owner=owner, ends=one) for one in ends]
     assert gc.get_freeze_count() > before + 10_000
     ends[0].set()
     qtbot.waitUntil(lambda: not jobs[0].running)
@@ -131,3 +131,52 @@ app.processEvents()
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=PROCESS_S, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def reports(events: list[tuple[str, Any]]) -> list[tuple[str, int]]:
+    return [(update.phase, update.done) for kind, update in events if kind == "progressed"]
+
+
+def test_of_a_thousand_reports_a_few_reach_the_window_and_the_last_of_each_phase_does(qtbot: Any) -> None:
+    def work(task: Task) -> float:
+        start = time.monotonic()
+        for phase in ("reading", "training"):
+            for done in range(500):
+                task.progress(phase, done + 1, 500)
+        return time.monotonic() - start
+
+    events = finish(qtbot, work)
+    seconds = next(value for kind, value in events if kind == "returned")
+    found = reports(events)
+    assert ("reading", 500) in found
+    assert found[-1] == ("training", 500)
+    assert len(found) <= 2 * (seconds * 1000 / INTERVAL_MS + 3)
+    assert [phase for phase, _ in found] == sorted(phase for phase, _ in found)
+    assert [kind for kind, _ in events][-2:] == ["returned", "finished"]
+
+
+def test_while_a_job_runs_its_latest_report_arrives_without_another(qtbot: Any) -> None:
+    ends = threading.Event()
+
+    def work(task: Task) -> None:
+        for done in range(100):
+            task.progress("reading", done + 1, 0)
+        ends.wait(WINDOW_S)
+
+    job = start_job(work)
+    events = record(job)
+    qtbot.waitUntil(lambda: ("reading", 100) in reports(events))
+    assert job.running
+    ends.set()
+    qtbot.waitUntil(lambda: not job.running)
+
+
+def test_no_report_of_a_phase_that_is_kept_is_left_out(qtbot: Any) -> None:
+    def work(task: Task) -> None:
+        for epoch in range(1, 41):
+            for batch in range(20):
+                task.progress("epoch", batch, 20)
+            task.progress("training", epoch, 40)
+
+    found = reports(finish(qtbot, work, every_report_of=frozenset({"training"})))
+    assert [done for phase, done in found if phase == "training"] == list(range(1, 41))

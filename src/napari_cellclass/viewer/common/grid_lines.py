@@ -14,7 +14,7 @@ from napari_cellclass.viewer.common.layers import lock_layer
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-_MAX_LINES = 2000  # napari takes seconds for more
+_OPACITY = 0.4
 
 
 def is_sparse(grid: TileGrid) -> bool:
@@ -22,8 +22,8 @@ def is_sparse(grid: TileGrid) -> bool:
     return grid.step_px == (1, 1) and min(grid.tile_px) > 1
 
 
-def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: str = "white") -> Shapes | None:
-    """Make a layer with the edges of all tiles; None where there would be too many.
+def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: str = "white") -> Shapes:
+    """Make a layer with the edges of all tiles, as lines of 1 px of the screen at any zoom.
 
     Parameters
     ----------
@@ -36,21 +36,31 @@ def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: 
     """
     from napari.layers import Shapes
 
-    sparse = is_sparse(grid)
-    outlines = list(grid.rects()) if sparse else _lines(grid)
-    if not 0 < len(outlines) <= _MAX_LINES:
-        return None
-    layer = Shapes(
-        outlines, shape_type="rectangle" if sparse else "line", edge_color=colour, face_color="transparent",
-        edge_width=max(0.1, 0.01 * min(grid.tile_px)), opacity=0.3, name=name, **transform,
-    )  # fmt: skip
+    from napari_cellclass.viewer.common.line_overlay import draw_lines
+
+    layer = Shapes(None, ndim=2, opacity=_OPACITY, name=name, **transform)
+    draw_lines(layer, tile_edges(grid), colour)
     lock_layer(layer)
     return layer
 
 
-def _lines(grid: TileGrid) -> list[NDArray[np.float64]]:
+def tile_edges(grid: TileGrid) -> NDArray[np.float32]:
+    """Give the edges of all tiles, each once.
+
+    Returns
+    -------
+    float32 array, shape (n, 2, 2)
+        Both ends as (y, x) in px, pixel centres on integers. Those of a grid run from its edge to its edge, tiles
+        that are centred on points have four each.
+    """
     boxes = grid.boxes - 0.5
+    if is_sparse(grid):
+        top, left, bottom, right = boxes.T
+        corners = np.stack([top, left, top, right, bottom, right, bottom, left, top, left], axis=1).reshape(-1, 5, 2)
+        return np.stack([corners[:, :-1], corners[:, 1:]], axis=2).reshape(-1, 2, 2).astype(np.float32)
+    if not len(boxes):
+        return np.zeros((0, 2, 2), np.float32)
     top, left, bottom, right = boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max()
     ys, xs = np.unique(boxes[:, [0, 2]]), np.unique(boxes[:, [1, 3]])
-    rows = [np.array([[y, left], [y, right]]) for y in ys]
-    return rows + [np.array([[top, x], [bottom, x]]) for x in xs]
+    rows = [[[y, left], [y, right]] for y in ys]
+    return np.array(rows + [[[top, x], [bottom, x]] for x in xs], np.float32)

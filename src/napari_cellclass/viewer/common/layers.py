@@ -35,11 +35,13 @@ def unwrap(layer: Any) -> Any:
 
 
 def lock_layer(layer: Layer) -> None:
-    """Keep a layer from being edited: a stray key or drag must not change a result.
+    """Keep a layer from being edited or deleted: a stray key or drag must not change a result.
 
-    napari 0.9 makes every layer editable that is added to a window, or shown in two dimensions again
-    (``QtShapesControls._on_ndisplay_changed``).
+    napari's own lock, the padlock in the list of layers, keeps a layer from being deleted until a user opens it. It
+    does not keep it from being edited, and napari 0.9 makes every layer editable that is added to a window, or shown
+    in two dimensions again (``QtShapesControls._on_ndisplay_changed``).
     """
+    layer.locked = True
     layer_ref = weakref.ref(layer)
 
     def make_uneditable(event: Any = None) -> None:

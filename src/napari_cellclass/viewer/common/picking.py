@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.key_bindings import bind_keys
+from napari_cellclass.viewer.common.key_bindings import advertise_keys, bind_keys
 from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.viewer.common.overlay import field_point
 
@@ -48,6 +48,9 @@ class TilePicker:
         for layer in layers:
             layer.mouse_drag_callbacks.append(self._click)
         bind_keys(layers, keys, lambda key: self.on_message(f"The key {key!r} belongs to no class of this map."))
+        named = zip(table.scheme.keys, table.scheme.names, strict=True)
+        classes = ", ".join(f"{key.strip()} {name}" for key, name in named if key.strip())
+        advertise_keys(layers, f"click a tile to choose it{'; then ' if classes else ''}{classes}")
 
     def _click(self, layer: Any, event: Any) -> Generator[None]:
         if event.button != 1:

@@ -13,7 +13,7 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_store import CONFLICT, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
-from napari_cellclass.viewer.common.key_bindings import Action, bind_keys
+from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys, stop_advertising
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform
@@ -79,7 +79,7 @@ class AnnotationLayers:
         self._frame = self.map._overlays["selection_box"]
         self._frame.visible = True
         lines = grid_lines(grid, f"{name} grid", self.field_layer.transform, text_colour(self.source))
-        layers: list[Any] = [self.map] if lines is None else [lines, self.map]
+        layers: list[Any] = [lines, self.map]
         for layer in layers:
             kind = "annotation" if layer is self.map else "annotation-aid"
             layer.metadata[KEY] = {"kind": kind, "annotation": self.annotation, "source": self.source}
@@ -170,6 +170,10 @@ class AnnotationLayers:
         """Bind keys on the annotation's layers, see :func:`bind_keys`."""
         bind_keys(self.layers, keys, fallback)
 
+    def advertise(self, text: str) -> None:
+        """Name the keys in the status bar, see :func:`advertise_keys`."""
+        advertise_keys(self.layers, text)
+
     def _drag(self, layer: Any, event: Any) -> Generator[None]:
         """Click: the tile becomes the current one and is painted; drag: every tile on the path."""
         if event.button != 1:
@@ -233,6 +237,7 @@ class AnnotationLayers:
         self.map.mouse_drag_callbacks.remove(self._drag)
         self.map.mouse_pan = True
         self.map.keymap.clear()
+        stop_advertising(self.layers)
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is own for own in self.layers if own is not self.map):
                 self._viewer.layers.remove(layer)

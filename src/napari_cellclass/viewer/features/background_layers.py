@@ -75,7 +75,7 @@ class BackgroundLayers:
         self._map.colormap = DirectLabelColormap(color_dict={None: clear, 0: clear, **_COLOURS})
         lock_layer(self._map)
         lines = grid_lines(grid, f"{field_layer.name} grid", field_layer.transform)
-        self._layers = [self._map] if lines is None else [lines, self._map]
+        self._layers = [lines, self._map]
         for layer in self._layers:
             layer.metadata[KEY] = {"kind": "background", "grid": grid}
             self._viewer.add_layer(layer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.viewer.common.key_bindings import Action, bind_keys, list_keys
+from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys
 from napari_cellclass.viewer.common.layers import KEY, unwrap
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ class BlindView:
         The napari viewer.
     keys
         Action of each key while a tile is shown.
-    legend
-        Description of the keys.
+    described
+        What the keys do, for the status bar.
     ignored
         Called with a letter or digit that has no action.
     """
 
-    def __init__(self, viewer: Viewer, keys: Mapping[str, Action], legend: str, ignored: Callable[[str], None]) -> None:
+    def __init__(
+        self, viewer: Viewer, keys: Mapping[str, Action], described: str, ignored: Callable[[str], None]
+    ) -> None:
         from napari.layers import Image
 
         self._viewer = viewer
@@ -43,17 +45,18 @@ class BlindView:
         active, camera, text = viewer.layers.selection.active, viewer.scene.camera, viewer.canvas.overlays.text
         self._active = None if active is None else unwrap(active)
         self._camera = (camera.center, camera.zoom, viewer.dims.current_step)
-        self._text = (text.text, text.visible, text.position, text.font_size)
+        self._text = (text.text, text.visible)
         self._title = viewer.title
         self._layer: Any = Image(np.zeros((1, 1, 3), np.uint8), rgb=True, name=_NAME, interpolation2d="linear")
         self._layer.metadata[KEY] = {"kind": "blind"}
         bind_keys([self._layer], keys, ignored)
+        advertise_keys([self._layer], described)
         viewer.add_layer(self._layer)
         for layer in list(viewer.layers):
             if unwrap(layer) is not self._layer:
                 viewer.layers.remove(layer)
         viewer.title, viewer.status = "napari", ""
-        list_keys(viewer, legend.split("\n"))
+        text.text, text.visible = "", False
 
     @property
     def hidden(self) -> int:
@@ -70,7 +73,6 @@ class BlindView:
         self._layer.data = pixels
         self._layer.scale = (_SIDE / max(pixels.shape[:2]),) * 2
         self._viewer.layers.selection.active = self._layer
-        self._viewer.help = ""  # it names keys that have another action now
         self._viewer.reset_view()
 
     def restore(self) -> None:
@@ -81,7 +83,7 @@ class BlindView:
         for layer in list(viewer.layers):
             if unwrap(layer) is self._layer:
                 viewer.layers.remove(layer)
-        text.text, text.visible, text.position, text.font_size = self._text
+        text.text, text.visible = self._text
         viewer.title = self._title
         if self._hidden_layers:
             viewer.layers.selection.active = self._active

@@ -76,7 +76,6 @@ class AnnotateSession(QObject):
             return
         if self.layers.is_in_viewer():
             self.layers.deactivate()
-        self.viewer.canvas.overlays.text.visible = False
 
     # -- labels ----------------------------------------------------------------------------------
 

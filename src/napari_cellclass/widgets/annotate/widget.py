@@ -24,7 +24,6 @@ from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.core.predictions.active_learning import Policy
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.key_bindings import list_keys
 from napari_cellclass.viewer.common.layers import image_from_layers
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.widgets.annotate.class_editor import ClassEditor
@@ -34,6 +33,7 @@ from napari_cellclass.widgets.annotate.session import PLACEHOLDERS, AnnotateSess
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.key_list import KeyList, help_text
 from napari_cellclass.widgets.common.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
@@ -87,6 +87,7 @@ class AnnotateWidget(DockedWidget):
         self.tiles["tile_px"].value = 128
         self.start_button = QPushButton("Start")
         self.message = WrappedLabel(selectable=False)  # a click must not move the keyboard focus
+        self.keys = KeyList()
         self.classes = ClassEditor(self.session)
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))
@@ -135,6 +136,7 @@ class AnnotateWidget(DockedWidget):
         whole.addLayout(top)
         whole.addWidget(self.start_button)
         whole.addWidget(self.message)
+        whole.addWidget(self.keys)
         whole.addWidget(self.tabs, 1)
         self.fill(inner)
 
@@ -281,9 +283,12 @@ class AnnotateWidget(DockedWidget):
         layers.go_to(layers.neighbour(rows, columns))
 
     def _show_key_map(self, scheme: ClassScheme) -> None:
-        keys = [f"{key.strip()} {name}" for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
-        lines = [*keys, "0 clear", "u unsure", "arrows walk", "drag paints", "Shift+drag selects", "Ctrl+Z undo"]
-        list_keys(self.viewer, lines)
+        classes = [(key.strip(), name) for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
+        keys = [*classes, ("0", "clear"), ("u", "unsure"), ("Ctrl+Z", "undo")]
+        mouse = [("arrows", "walk"), ("drag", "paints"), ("Shift+drag", "selects")]
+        self.keys.show_keys([*keys, *mouse])
+        if self.session.layers is not None:
+            self.session.layers.advertise(help_text(keys))
 
     def _show_counts(self) -> None:
         annotation = self.session.annotation
@@ -314,12 +319,12 @@ class AnnotateWidget(DockedWidget):
         )
 
     def _show_message(self, text: str, warn: bool = False) -> None:
-        self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if warn else "")
+        self.message.show_text(text, warn)
 
     def close_down(self, window_stays: bool) -> None:
         """Disconnect keys and listeners; labels are on disk already, and their layers stay."""
         self._job = None
+        self.keys.show_keys(())
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
         if window_stays:

@@ -29,6 +29,7 @@ from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
 from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.key_list import KeyList, help_text
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -68,7 +69,7 @@ class BlindWidget(DockedWidget):
     def _build(self) -> None:
         self.setup = BlindSetup()
         self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
-        self.message, self.seal = WrappedLabel(), WrappedLabel()
+        self.message, self.seal, self.keys = WrappedLabel(), WrappedLabel(), KeyList()
         self.bar = QProgressBar()
         self.class_box = QWidget()
         self._class_grid = QGridLayout(self.class_box)
@@ -84,6 +85,7 @@ class BlindWidget(DockedWidget):
         page = QVBoxLayout(self._reading_page)
         page.setContentsMargins(0, 0, 0, 0)
         page.addWidget(self.class_box)
+        page.addWidget(self.keys)
         page.addLayout(row_of(self.back_button, self.pause_button))
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -157,9 +159,11 @@ class BlindWidget(DockedWidget):
             key.strip().lower(): lambda i=i: self.answer(i) for i, key in enumerate(session.scheme.keys) if key.strip()
         }
         self._keys = keys | {"Backspace": self.back}
-        legend = [f"{key.strip()} {name}" for key, name in zip(session.scheme.keys, session.scheme.names, strict=True)]
+        named = zip(session.scheme.keys, session.scheme.names, strict=True)
+        described = [*((key.strip(), name) for key, name in named if key.strip()), ("Backspace", "back")]
+        self.keys.show_keys(described)
         self._view = BlindView(
-            self.viewer, self._keys, "\n".join([*legend, "Backspace back"]),
+            self.viewer, self._keys, help_text(described),
             lambda key: self._show_message(f"The key {key!r} belongs to no class."),
         )  # fmt: skip
         self._hide_docks()
@@ -196,6 +200,7 @@ class BlindWidget(DockedWidget):
         view, self._view = self._view, None
         if view is not None:
             view.restore()
+            self.keys.show_keys(())
             docks = [] if self._window is None else self._window.findChildren(QDockWidget)
             for dock in [dock for dock in self._docks if dock in docks]:
                 dock.setVisible(True)
@@ -335,8 +340,7 @@ class BlindWidget(DockedWidget):
             self.back_button.setEnabled(self.reading.position > 0)
 
     def _show_message(self, text: str, warn: bool = False) -> None:
-        self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if warn else "")
+        self.message.show_text(text, warn)
 
     def close_down(self, window_stays: bool) -> None:
         """Show the viewer's layers again; answers are on disk already."""

@@ -14,7 +14,7 @@ class ResampleNotice(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.notice = WrappedLabel()
-        self.notice.setStyleSheet("color: #E8743B;")
+        self.notice.set_warning(True)
         self.button = QPushButton("Rescale to the model's pixel size")
         self.button.setCheckable(True)
         column = QVBoxLayout(self)

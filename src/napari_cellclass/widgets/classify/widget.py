@@ -338,8 +338,7 @@ class ClassifyWidget(DockedWidget):
             self.bar.setRange(0, 0)
 
     def _show_message(self, text: str, warn: bool = False) -> None:
-        self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if warn else "")
+        self.message.show_text(text, warn)
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; maps stay."""

@@ -7,11 +7,21 @@ from typing import Any, ClassVar
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
+from napari_cellclass.widgets.common.wheel import keep_wheel_for_scrolling
+
 
 def main_window(widget: QWidget) -> QMainWindow | None:
     """Give the window that a widget is docked in, also where the dock floats."""
     parent: Any = widget.parent()
     while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parent()
+    return parent
+
+
+def dock_of(widget: QWidget) -> DockedWidget | None:
+    """Give the widget of ours that another one is a part of, or is."""
+    parent: Any = widget
+    while parent is not None and not isinstance(parent, DockedWidget):
         parent = parent.parent()
     return parent
 
@@ -26,7 +36,10 @@ def scrolling(page: QWidget) -> QScrollArea:
 
 
 class DockedWidget(QWidget):
-    """A widget in a dock of napari's window. It is closed down once, when its dock or the window is closed."""
+    """A widget in a dock of napari's window. It is closed down once, when its dock or the window is closed.
+
+    The wheel scrolls it, and changes a value only in a field that has the focus.
+    """
 
     display_name: ClassVar[str]
     """Its name in the manifest, by which other widgets find it."""
@@ -57,6 +70,8 @@ class DockedWidget(QWidget):
             if self.parent() is None and self._in_dock:
                 self._close_down_once(True)
             self._in_dock = self.parent() is not None
+        elif event.type() == QEvent.Type.Polish:  # once, before it is shown
+            keep_wheel_for_scrolling(self)
         return bool(super().event(event))
 
     def closeEvent(self, event: Any) -> None:

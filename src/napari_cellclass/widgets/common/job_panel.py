@@ -77,8 +77,7 @@ class JobPanel(QWidget):
 
     def show_message(self, text: str, warn: bool = False) -> None:
         """Show a message, in colour where it is a warning."""
-        self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if warn else "")
+        self.message.show_text(text, warn)
 
     def _progressed(self, update: Progress) -> None:
         self.bar.setRange(0, update.total)

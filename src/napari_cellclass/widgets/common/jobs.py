@@ -6,25 +6,87 @@ import atexit
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QThreadPool, QTimer, Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_cellclass.core.common.errors import CancelledError, CellClassError
 from napari_cellclass.core.common.files import write_crash_log
 from napari_cellclass.core.common.task import Progress, Task
+from napari_cellclass.widgets.common.task_status import TaskStatus
 
 _log = logging.getLogger(__name__)
 _running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
 _long: set[Job] = set()  # those of them during which garbage collection ignores older objects
 _EXIT_WAIT_MS = 5000
+INTERVAL_MS = 50
+"""At most one update of the window in this time."""
+_MOST_PHASES = 8  # in one update
+
+
+class _Reports(QObject):
+    """Passes reports on, each phase's latest; the last one always arrives.
+
+    Parameters
+    ----------
+    pass_on
+        Called with a report in the window's thread.
+    kept
+        Phases of which every report is passed on, such as the epochs of a training.
+    """
+
+    _waiting_some = Signal()
+
+    def __init__(self, pass_on: Callable[[Progress], None], kept: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self._pass_on, self._kept = pass_on, kept
+        self._lock = threading.Lock()
+        self._waiting: dict[Hashable, Progress] = {}
+        self._number = 0
+        self._woken = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(INTERVAL_MS)
+        self._timer.timeout.connect(self._deliver)
+        # Queued, so that a report made before anybody has connected is not lost.
+        self._waiting_some.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    def add(self, update: Progress) -> None:
+        """Take a report, in any thread."""
+        with self._lock:
+            self._number += 1
+            key: Hashable = (update.phase, self._number) if update.phase in self._kept else update.phase
+            self._waiting.pop(key, None)  # the latest report of a phase is the last in the order too
+            self._waiting[key] = update
+            others = [key for key in self._waiting if isinstance(key, str)]
+            for old in others[:-_MOST_PHASES]:
+                del self._waiting[old]
+            wake, self._woken = not self._woken, True
+        if wake:
+            self._waiting_some.emit()
+
+    def _deliver(self) -> None:
+        if self.flush():
+            self._timer.start()  # what is made meanwhile waits for it
+
+    def flush(self) -> bool:
+        """Pass on what is waiting, in the window's thread; whether there was anything."""
+        with self._lock:
+            updates = list(self._waiting.values())
+            self._waiting.clear()
+            self._woken = bool(updates)
+        for update in updates:
+            self._pass_on(update)
+        return bool(updates)
 
 
 class Job(QObject):
     """A function that is running, or was; its signals arrive in the window's thread.
 
-    Exactly one of ``returned``, ``failed`` and ``cancelled`` is sent, then ``finished``.
+    Exactly one of ``returned``, ``failed`` and ``cancelled`` is sent, then ``finished``. Of many progress reports a few
+    a second are sent, the latest of each phase, and in the end the last.
     """
 
     progressed = Signal(object)
@@ -32,20 +94,20 @@ class Job(QObject):
     failed = Signal(object)  # a CellClassError
     cancelled = Signal()
     finished = Signal()
-    _reported = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, every_report_of: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        # Queued, so that a report made before anybody has connected is not lost.
-        self._reported.connect(self.progressed.emit, Qt.ConnectionType.QueuedConnection)
+        self._reports = _Reports(self.progressed.emit, every_report_of)
         self._stop = threading.Event()
         self._done = threading.Event()
         self._worker: Any = None
+        self._status: TaskStatus | None = None
         self.running = True
 
     def cancel(self) -> None:
         """Ask the function to end; it does so when it next checks."""
         self._stop.set()
+        self._leave_list("cancelled")  # so that closing the window does not ask about it
 
     def wait(self, seconds: float) -> bool:
         """Wait for the function to end, as a window does that is being closed."""
@@ -55,15 +117,24 @@ class Job(QObject):
         """Send no more signals; the function runs to its end."""
         self.blockSignals(True)
 
+    def list_for(self, owner: QWidget) -> None:
+        """Show the job among napari's running tasks, as one of the dock that a widget is in."""
+        self._status = TaskStatus(owner, self.cancel)
+        self.progressed.connect(self._status.show_progress)
+
+    def _leave_list(self, outcome: str) -> None:
+        if self._status is not None:
+            self._status.end(outcome)
+
     def _cancelled(self) -> bool:
         # napari asks its workers to quit, and then waits for them, when its window is closed.
         return self._stop.is_set() or bool(self._worker.abort_requested)
 
     def _start(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
-        from napari.qt.threading import create_worker
+        from napari.qt.threading import FunctionWorker
 
         outcome: list[tuple[str, Any]] = []
-        task = Task(self._report, self._cancelled)
+        task = Task(self._reports.add, self._cancelled)
 
         def run() -> None:
             # Nothing may leave this function as an exception: what a thread raises is lost, or shown as a traceback.
@@ -85,7 +156,9 @@ class Job(QObject):
             self.running = False
             _running.discard(self)
             _unfreeze_garbage(self)
+            self._reports.flush()
             kind, value = outcome.pop()
+            self._leave_list(kind)
             kwargs.clear()  # Qt keeps the worker, and what it refers to
             if kind == "cancelled":
                 self.cancelled.emit()
@@ -95,16 +168,13 @@ class Job(QObject):
                 self.returned.emit(value)
             self.finished.emit()
 
-        self._worker = create_worker(run, _start_thread=False)
+        self._worker = FunctionWorker(run)  # create_worker would list it under a name for programmers
         self._worker.finished.connect(finish)
         _running.add(self)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.cancel)
         self._worker.start()
-
-    def _report(self, update: Progress) -> None:
-        self._reported.emit(update)
 
 
 @atexit.register
@@ -123,7 +193,13 @@ def _unfreeze_garbage(job: Job) -> None:
             gc.unfreeze()
 
 
-def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
+def start_job(
+    function: Callable[..., Any],
+    *,
+    owner: QObject | None = None,
+    every_report_of: frozenset[str] = frozenset(),
+    **kwargs: Any,
+) -> Job:
     """Run ``function(**kwargs, task=…)`` in a thread.
 
     Parameters
@@ -132,6 +208,8 @@ def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **k
         A plain function (no generator) that touches no widget and no layer.
     owner
         The widget that listens: once it is deleted, nothing is sent any more.
+    every_report_of
+        Phases of which no progress report is left out, such as those that are epochs of a training.
     kwargs
         Its further arguments.
 
@@ -140,20 +218,23 @@ def start_job(function: Callable[..., Any], *, owner: QObject | None = None, **k
     Job
         Connect to its signals at once: they are only sent from the window's event loop.
     """
-    job = Job()
+    job = Job(every_report_of)
     if owner is not None:
         owner.destroyed.connect(job.mute)
     job._start(function, kwargs)
     return job
 
 
-def start_long_job(function: Callable[..., Any], *, owner: QObject | None = None, **kwargs: Any) -> Job:
-    """Start a job that takes seconds to hours, and keep the window responsive until it ends.
+def start_long_job(function: Callable[..., Any], *, owner: QWidget, **kwargs: Any) -> Job:
+    """Start a job that takes seconds to hours, and keep the window responsive until it ends; see :func:`start_job`.
+
+    It is among napari's running tasks, of which a user is told before the window closes.
 
     Python's garbage collection visits all objects now and then, which with napari's 300 000 stops every thread for a
     fifth of a second. Until the job has ended it only visits objects that were made since its start.
     """
     job = start_job(function, owner=owner, **kwargs)
+    job.list_for(owner)
     if not _long:
         gc.freeze()
     _long.add(job)

@@ -6,9 +6,11 @@ import html
 import re
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QClipboard, QKeySequence
 from qtpy.QtWidgets import QApplication, QLabel, QMenu
+
+from napari_cellclass.widgets.common.warning_colour import theme_of, warning_colour
 
 _BREAK = "\u200b"  # zero-width space: a line may end here
 _LONG = re.compile(r"\S{25,}")
@@ -39,6 +41,7 @@ class WrappedLabel(QLabel):
 
     def __init__(self, text: str = "", selectable: bool = True) -> None:
         super().__init__()
+        self._warns = False
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
         flags = Qt.TextInteractionFlag
@@ -48,6 +51,27 @@ class WrappedLabel(QLabel):
     def setText(self, text: str) -> None:
         """Show a text."""
         super().setText(breakable(text))
+
+    def show_text(self, text: str, warn: bool = False) -> None:
+        """Show a text, in the colour of warnings where it is one."""
+        self.set_warning(warn)
+        self.setText(text)
+
+    def set_warning(self, warn: bool) -> None:
+        """Show what the label says, now and later, in the colour of warnings, which follows the theme."""
+        self._warns = warn
+        self._colour()
+
+    def _colour(self) -> None:
+        wanted = f"color: {warning_colour(theme_of(self))};" if self._warns else ""
+        if self.styleSheet() != wanted:
+            self.setStyleSheet(wanted)
+
+    def changeEvent(self, event: Any) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if self._warns and event.type() == QEvent.Type.StyleChange:
+            self._colour()
 
     def text(self) -> str:
         """Give the text as it was set."""

@@ -31,7 +31,6 @@ from napari_cellclass.widgets.evaluate.tables import ClassTable, ConfusionTable,
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_WARNING = "color: #E8743B;"
 _RELIABILITY_PX = 330
 
 
@@ -106,7 +105,7 @@ class EvaluationResults(QWidget):
         self.figures.setToolTip(f"95 % confidence intervals (CI): {report.interval}")
         warnings = any(alarm.severity == "warning" for alarm in one.alarms)
         self.alarms.setText("\n".join(f"{alarm.severity.capitalize()}: {alarm.text}." for alarm in one.alarms))
-        self.alarms.setStyleSheet(_WARNING if warnings else "")
+        self.alarms.set_warning(warnings)
         self.alarms.setVisible(bool(one.alarms))
         for widget in (self.figures, self.confusion, self.classes):
             widget.show_report(report)

@@ -140,7 +140,7 @@ class ExperimentWidget(DockedWidget):
         for label in (self.verdict, self.pair, self.text, self.warning):
             label.setVisible(False)
         self.verdict.setStyleSheet("font-weight: bold; font-size: 14px;")
-        self.warning.setStyleSheet("color: #E8743B;")
+        self.warning.set_warning(True)
         self.pictures = (SavedFigure(), SavedFigure())
         inner = QWidget()
         column = QVBoxLayout(inner)

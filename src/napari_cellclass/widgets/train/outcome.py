@@ -38,7 +38,7 @@ class Outcome(QWidget):
         super().__init__()
         self.trained: list[Trained] = []
         self.text, self.warning = WrappedLabel(), WrappedLabel()
-        self.warning.setStyleSheet("color: #E8743B;")
+        self.warning.set_warning(True)
         self.classify_button = QPushButton("Classify with this model")
         self.save_button = QPushButton("Save curves")
         self.save_button.setToolTip("write the curves as PNG and CSV")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _CURVES_PX = 270
+EPOCHS = frozenset({"training"})
+"""Phase whose reports are the points of the curves: none may be left out."""
 
 
 class TrainProgress(QWidget):
@@ -101,8 +103,7 @@ class TrainProgress(QWidget):
 
     def show_message(self, text: str, warn: bool = False) -> None:
         """Show a message, in colour where it is a warning."""
-        self.message.setText(text)
-        self.message.setStyleSheet("color: #E8743B;" if warn else "")
+        self.message.show_text(text, warn)
 
 
 def clock(seconds: float) -> str:

@@ -27,7 +27,7 @@ from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.train import work
 from napari_cellclass.widgets.train.outcome import Outcome
-from napari_cellclass.widgets.train.progress import TrainProgress
+from napari_cellclass.widgets.train.progress import EPOCHS, TrainProgress
 from napari_cellclass.widgets.train.split_table import SplitTable
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class TrainWidget(DockedWidget):
         self.tiles = FigureView(self.viewer, lambda width: width)
         self.histograms = FigureView(self.viewer, lambda width: _HISTOGRAMS_PX)
         self.outcome = Outcome(self.viewer)
-        self.warning.setStyleSheet("color: #E8743B; font-weight: bold;")
+        self.warning.set_warning(True)
         self.warning.setVisible(False)
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -212,7 +212,9 @@ class TrainWidget(DockedWidget):
         self.progress.begin(training=True)
         self._is_training = True
         job = self._follow_job(
-            start_long_job(work.train, owner=self, request=request, stopped=self.progress.stopped.is_set)
+            start_long_job(
+                work.train, owner=self, every_report_of=EPOCHS, request=request, stopped=self.progress.stopped.is_set
+            )
         )
         job.returned.connect(self._trained)
 
