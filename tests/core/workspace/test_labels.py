@@ -242,6 +242,9 @@ def test_tiles_with_their_boxes_are_those_of_the_grid(labels: ProjectLabels) -> 
     assert (row["class_name"], row["colour"]) == ("round", SCHEME.colours[0])
     assert len(labels.frame("one", grid_key(FINE))) == 1
     assert labels.frame("two", grid_key(FINE)).empty
+    assert grid_key(labels.grid_of("one", grid_key(FINE))) == grid_key(FINE)
+    with pytest.raises(KeyError):
+        labels.layout_of("two", grid_key(FINE))
 
 
 def test_every_step_changes_the_revision(labels: ProjectLabels) -> None:

@@ -79,15 +79,23 @@ class LabelTables:
         KeyError
             No label is on such a grid.
         """
-        found = next((g for g in self._state.histories if (g.field, g.key) == (field, key)), None)
-        if found is None:
-            raise KeyError(f"{field} has no labels on {key!r}")
         tiles = None if ids is None else id_ranges(np.asarray(ids, np.int64))
-        return grid_from_layout({**found.layout, "tiles": tiles})
+        return grid_from_layout({**self.layout_of(field, key), "tiles": tiles})
 
     def layout_of(self, field: str, key: str) -> Mapping[str, Any]:
-        """Give the description of a grid that has labels, see :func:`~napari_cellclass.core.tiles.grid_layout`."""
-        return next(g.layout for g in self._state.histories if (g.field, g.key) == (field, key))
+        """Give the description of a grid that has labels: sizes in px as [y, x], and the edge rule.
+
+        See :func:`~napari_cellclass.core.tiles.grid_layout.grid_layout`.
+
+        Raises
+        ------
+        KeyError
+            No label is on such a grid.
+        """
+        found = next((grid for grid in self._state.histories if (grid.field, grid.key) == (field, key)), None)
+        if found is None:
+            raise KeyError(f"{field} has no labels on {key!r}")
+        return found.layout
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Give all labels as JSON, without the steps that led to them."""
