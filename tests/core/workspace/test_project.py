@@ -568,7 +568,8 @@ def test_no_spoilt_value_of_the_file_breaks_opening_or_leads_out_of_its_folder(p
     label(project, project.fields[0], [1], 1)
     project.close()
     whole = json.loads(project.path.read_text())
-    spoilt = [None, 7, "x", "..", "a/b", [], {}, [{}], [[1]], {"relative": 3}, -1]
+    spoilt = [None, 7, "x", "..", "a/b", "é" * 250, [], {}, [{}], [[1]], {"relative": 3}, -1]
+    spoilt += [{"relative": text, "absolute": text} for text in ("x" * 5000, "a\0b", "/dev/null/x")]
 
     def places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
         inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -77,7 +77,7 @@ def moved_likewise(fields: Sequence[Field], old: Path, new: Path) -> dict[str, P
         places = [new.parent / field.path.name]
         if field.path.parts[: len(before)] == tuple(before):
             places.insert(0, Path(*now, *field.path.parts[len(before) :]))
-        path = next((path for path in places if path.exists() and holds(field, path)), None)
+        path = next((path for path in places if holds(field, path)), None)
         if path is not None:
             found[field.key] = path
     return found

@@ -18,7 +18,7 @@ from napari_cellclass.core.common.limits import limit
 from napari_cellclass.core.models.bundle import SUFFIX, open_bundle
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid_layout import grid_from_layout, grid_key
-from napari_cellclass.core.workspace.records import Field, MapRecord, ModelVersion
+from napari_cellclass.core.workspace.records import Field, MapRecord, ModelVersion, is_there
 
 TABLE, RECORD = ".tiles.csv", ".run.json"
 _VERSION = re.compile(rf".+_v(\d{{1,6}}){re.escape(SUFFIX)}")
@@ -136,7 +136,7 @@ def new_maps(
                 changed.add(table)
         except (*MALFORMED_JSON, CellClassError, OSError):
             continue  # of another project, or cut off
-    gone = [one for one in known if one.path in changed or not one.path.exists()]
+    gone = [one for one in known if one.path in changed or not is_there(one.path)]
     notes = [f"the map {one.path.name} is missing or was changed; classify the field again" for one in gone]
     return list(found.values()), gone, notes
 

@@ -13,7 +13,7 @@ from napari_cellclass.core.tiles.grid_layout import grid_key
 from napari_cellclass.core.workspace import outputs
 from napari_cellclass.core.workspace.project_fields import ProjectFields
 from napari_cellclass.core.workspace.project_lock import ProjectBusyError
-from napari_cellclass.core.workspace.records import MapRecord, ModelVersion
+from napari_cellclass.core.workspace.records import MapRecord, ModelVersion, is_there
 
 __all__ = ["Project", "ProjectBusyError"]
 
@@ -36,7 +36,7 @@ class Project(ProjectFields):
     @property
     def newest_model(self) -> ModelVersion | None:
         """The newest version whose file is there, or None."""
-        return next((one for one in reversed(self.models) if one.path.exists()), None)
+        return next((one for one in reversed(self.models) if is_there(one.path)), None)
 
     def model_of(self, model_id: str) -> ModelVersion | None:
         """Give the version with this model id, or None."""
@@ -85,7 +85,7 @@ class Project(ProjectFields):
 
     def maps_of(self, key: str) -> tuple[MapRecord, ...]:
         """Give the maps of a field whose files are there, the newest last."""
-        return tuple(one for one in self.maps if one.field == key and one.path.exists())
+        return tuple(one for one in self.maps if one.field == key and is_there(one.path))
 
     def add_map(self, key: str, table: TileTable, model_id: str | None = None) -> MapRecord:
         """Write the predictions for a field as ``FIELD.tiles.csv``, in place of those for the same grid.

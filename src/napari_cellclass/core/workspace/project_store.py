@@ -15,7 +15,7 @@ from napari_cellclass.core.workspace import outputs
 from napari_cellclass.core.workspace.labels import ProjectLabels
 from napari_cellclass.core.workspace.project_file import SUFFIX, ProjectContent, read_project, write_project
 from napari_cellclass.core.workspace.project_lock import ProjectLock
-from napari_cellclass.core.workspace.records import GridSettings, Record
+from napari_cellclass.core.workspace.records import GridSettings, Record, is_there
 
 _LABELS = "labels"
 RecordType = TypeVar("RecordType", bound=Record)
@@ -209,7 +209,7 @@ class ProjectStore:
                 f"{self.labels.skipped} lines of {self.labels_folder} are damaged; the labels in them are lost"
             )
         models, why = outputs.new_models(self.models_folder, content.models)
-        lost = [one for one in content.models if not one.path.exists()]
+        lost = [one for one in content.models if not is_there(one.path)]
         notes += [*why, *(f"the model {one.path.name} is missing from {one.path.parent}" for one in lost)]
         maps, gone, changed = outputs.new_maps(self.maps_folder, content.fields, content.maps)
         notes += changed
@@ -231,7 +231,7 @@ class ProjectStore:
 def _folder_of(path: Path, stored: str = "") -> Path:
     """Return the folder beside a project file: the one of its name, or the one that it says where that is missing."""
     own = path.with_name(f"{path.stem}_project")
-    return own if own.exists() or not stored or not path.with_name(stored).exists() else path.with_name(stored)
+    return own if own.exists() or not stored or not is_there(path.with_name(stored)) else path.with_name(stored)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

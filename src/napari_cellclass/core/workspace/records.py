@@ -35,7 +35,15 @@ def _read_path(value: Any, info: ValidationInfo) -> Any:
     folder: Path = (info.context or {})[FOLDER]
     relative, absolute = value["relative"], Path(str(value["absolute"]))
     beside = absolute if relative is None else Path(os.path.normpath(folder / PurePosixPath(str(relative))))
-    return beside if beside.exists() or not absolute.exists() else absolute
+    return beside if is_there(beside) or not is_there(absolute) else absolute
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path leads to something that can be looked at; a name that no file can have does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _write_path(value: Path | None, info: SerializationInfo) -> Any:
@@ -105,7 +113,7 @@ class Field(Record):
     @property
     def is_missing(self) -> bool:
         """Whether its file is not where it was."""
-        return self.path is not None and not self.path.exists()
+        return self.path is not None and not is_there(self.path)
 
     def read(self, path: Path) -> SourceImage:
         """Open the plane and channels of this field from a file.
