@@ -30,6 +30,7 @@ from napari_cellclass.widgets.annotate.class_editor import ClassEditor
 from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
 from napari_cellclass.widgets.annotate.session import PLACEHOLDERS, AnnotateSession
+from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job
@@ -83,6 +84,7 @@ class AnnotateWidget(DockedWidget):
 
     def _build(self) -> None:
         self.images = ImageChoice(self.viewer)
+        self.channels = ChannelLine(self.images)
         self.tiles = form(TileParams, ["tile_px", "overlap"])
         self.tiles["tile_px"].value = 128
         self.start_button = QPushButton("Start")
@@ -119,6 +121,7 @@ class AnnotateWidget(DockedWidget):
             text = QLabel(label)
             text.setMinimumWidth(56)
             top.addLayout(row_of(text, field))
+        top.insertWidget(1, self.channels)
         page = QWidget()
         column = QVBoxLayout(page)
         column.addWidget(self.classes)

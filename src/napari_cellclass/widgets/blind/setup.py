@@ -41,7 +41,6 @@ class BlindSetup(QWidget):
         self.listed = QPushButton("List of tiles...")
         self.listed.setToolTip("choose a TILES.csv instead of a folder")
         self.cutting = TrainForm(["tile_px", "group_by"])
-        self.cutting.fields["group_by"].native.setPlaceholderText("each field is a group; ^(...) takes 3 letters")
         self.model = FileEdit(
             filter="Models (*.cellclass *.keras)", tooltip="the network to compare with; may be empty"
         )
@@ -63,6 +62,7 @@ class BlindSetup(QWidget):
         self.sessions.currentIndexChanged.connect(self._chosen)
         self.open_button.clicked.connect(self._ask_session)
         self.listed.clicked.connect(self._ask_list)
+        self.data.changed.connect(lambda _: self.cutting.fields["group_by"].offer_data(Path(_path_text(self.data))))
         self.refresh()
 
     def refresh(self, choose: BlindSession | None = None) -> None:

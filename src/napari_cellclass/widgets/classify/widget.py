@@ -42,6 +42,7 @@ from napari_cellclass.widgets.classify.model_origin import show_origin
 from napari_cellclass.widgets.classify.relabel import RelabelPanel
 from napari_cellclass.widgets.classify.resample_notice import ResampleNotice
 from napari_cellclass.widgets.classify.results import ResultsPanel
+from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
@@ -91,6 +92,7 @@ class ClassifyWidget(DockedWidget):
 
     def _build(self) -> None:
         self.images = ImageChoice(self.viewer)
+        self.channels = ChannelLine(self.images)
         self.model_path = FileEdit(
             filter="Models (*.cellclass *.keras)",
             tooltip="a .cellclass or .keras file; may also be dropped onto the window",
@@ -108,6 +110,7 @@ class ClassifyWidget(DockedWidget):
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addLayout(_form(("image", self.images), ("model", self.model_path.native)))
+        column.addWidget(self.channels)
         column.addWidget(self.rescale)
         for label in (self.model_text, self.origin_text):
             column.addWidget(label)  # not in the form, which gives a wrapped text too much space
@@ -176,6 +179,7 @@ class ClassifyWidget(DockedWidget):
 
     def _load_model(self, keras_details: KerasDetails | None = None) -> None:
         self.model = None
+        self.channels.expect(None)
         self.origin_text.setVisible(False)
         self._requests += 1
         path = Path(self.model_path.value)
@@ -195,6 +199,7 @@ class ClassifyWidget(DockedWidget):
             f"{m.network}: {', '.join(model.scheme.names)}; tiles of {m.tile_px[1]} x {m.tile_px[0]} px, "
             f"{model.preprocess.channels} channel(s){'; also in int8' if model.has_int8 else ''}"
         )
+        self.channels.expect(model.preprocess.channels)
         self._compare_scales()
         show_origin(self.origin_text, model)
         self.tiles["overlap"].value = m.overlap

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField
 from napari_cellclass.viewer.common.layers import KEY, unwrap
+from napari_cellclass.widgets.common.choices.group_choice import GroupChoice
 from napari_cellclass.widgets.common.settings_form import TrainForm
 
 if TYPE_CHECKING:
@@ -89,7 +90,6 @@ class DataChoice(QWidget):
         self.cutting = TrainForm(["tile_px"])
         self.layers = AnnotationChoice(viewer)
         self.grouping = TrainForm(["group_by"])
-        self.grouping.fields["group_by"].native.setPlaceholderText("each field is a group; ^(...) takes 3 letters")
         buttons = QButtonGroup(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -103,7 +103,17 @@ class DataChoice(QWidget):
         self.from_folders.toggled.connect(self._chosen)
         self.folder.changed.connect(lambda _: self.changed.emit())
         self.layers.itemChanged.connect(lambda _: self.changed.emit())
+        self.changed.connect(self._offer_groups)
         self._chosen()
+
+    def _offer_groups(self) -> None:
+        """Propose groups for the images that are chosen now."""
+        groups: GroupChoice = self.grouping.fields["group_by"]
+        if self.from_layers.isChecked():
+            images = [layer.metadata[KEY]["annotation"].image for layer in self.layers.chosen()]
+            groups.offer_names([Path(image.path).name if image.path else f"{image.name}.tif" for image in images])
+        elif self._folder_name() not in ("", "."):
+            groups.offer_data(Path(self._folder_name()))
 
     def _chosen(self) -> None:
         folders = self.from_folders.isChecked()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_cellclass.viewer.common.layers import is_user_layer, unwrap
@@ -23,7 +23,12 @@ def _of_kind(viewer: Viewer, kind: str) -> list[Layer]:
 
 
 class ImageChoice(QListWidget):
-    """The viewer's image layers with a tick; several ticked layers are channels of one field."""
+    """The viewer's image layers with a tick; several ticked layers are channels of one field.
+
+    ``refreshed`` is sent when the layers have been listed again.
+    """
+
+    refreshed = Signal()
 
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,6 +66,7 @@ class ImageChoice(QListWidget):
             self.addItem(item)
         self.blockSignals(False)
         self.setFixedHeight(_ROW_PX * min(_MAX_ROWS, max(1, self.count())) + 8)
+        self.refreshed.emit()
 
     def _renamed(self, event: Any = None) -> None:
         self.blockSignals(True)  # it is not the ticks that change

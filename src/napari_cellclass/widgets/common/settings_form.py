@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBox
 from napari_cellclass.core.models.bundle import SUFFIX
 from napari_cellclass.core.params.base import Params
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.widgets.common.choices.group_choice import GroupChoice
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.layout import LABEL_PX
 
@@ -26,7 +27,7 @@ _LABELS = {
     "input_px": "input (px)", "tile_px": "tile size (px)", "tiles": "into N tiles", "augment": "augmentation",
     "range": "grey-value range", "rotate": "rotation (degrees)",
     "background_limit": "background limit", "class_name": "class", "force": "overwrite",
-    "error_rate": "error rate",
+    "error_rate": "error rate", "group_by": "groups",
     "null": "shuffled labels", "curve": "learning curve", "pair": "single tiles", "repeats": "repeats of each",
 }  # fmt: skip
 _AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "no"}
@@ -95,7 +96,10 @@ class TrainForm(QWidget):
             text = QLabel(field.label)
             text.setMinimumWidth(LABEL_PX)
             text.setToolTip(field.tooltip or "")
-            if name in _STARTS:
+            if name == "group_by":
+                self.fields[name] = GroupChoice(field.tooltip or "")
+                rows.addRow(text, self.fields[name])
+            elif name in _STARTS:
                 if name in _FINE_STEPS:
                     field.step = _FINE_STEPS[name]
                 field.value = _STARTS[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -26,7 +26,12 @@ _ROW_PX, _MAX_ROWS = 24, 5
 
 
 class SetList(QWidget):
-    """Test sets: folders with a sub-folder per class, or lists of tiles."""
+    """Test sets: folders with a sub-folder per class, or lists of tiles.
+
+    ``changed`` is sent with their paths when one is added or removed.
+    """
+
+    changed = Signal(list)
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +104,7 @@ class SetList(QWidget):
         rows = max(2, min(_MAX_ROWS, self.table.rowCount()))
         self.table.setFixedHeight(self.table.horizontalHeader().sizeHint().height() + _ROW_PX * rows + 6)
         self.remove_button.setEnabled(self.table.rowCount() > 0)
+        self.changed.emit([Path(self.table.item(i, _PATH).text()) for i in range(self.table.rowCount())])
 
     def _ask_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "A test set: a folder with one sub-folder per class")

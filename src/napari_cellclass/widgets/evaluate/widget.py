@@ -69,6 +69,7 @@ class EvaluateWidget(DockedWidget):
         self.model.line_edit.native.setPlaceholderText("that of Classify field, or the last trained")
         self.sets = SetList()
         self.form = TrainForm(_SETTINGS, EvaluateParams)
+        self.sets.changed.connect(lambda paths: self.form.fields["group_by"].offer_data(*paths))
         self.run_button = QPushButton("Run")
         self.results = EvaluationResults(self.viewer)
         self.panel = JobPanel([self.run_button, self.results.save_button])

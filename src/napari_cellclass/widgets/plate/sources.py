@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.viewer.common.channels import propose_fields
+from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError
 from napari_cellclass.viewer.common.layers import image_from_layers, is_user_layer, unwrap
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
@@ -90,7 +92,7 @@ class PlateSources(QWidget):
         Raises
         ------
         ParamsError
-            Nothing is chosen.
+            Nothing is chosen, or an axis of a layer may be channels or planes.
         """
         if self.from_files.isChecked():
             files = [Path(self.files.item(i).text()) for i in range(self.files.count())]
@@ -103,7 +105,11 @@ class PlateSources(QWidget):
         # Several layers of one file are its channels.
         files = [Path(path) for path in dict.fromkeys(layer.source.path for layer in layers if layer.source.path)]
         loose = [layer for layer in layers if not layer.source.path]
-        return files, [image_from_layers([layer], self._viewer.dims.point) for layer in loose]
+        fields = propose_fields(loose)
+        try:
+            return files, [image_from_layers(field.layers, self._viewer.dims.point) for field in fields]
+        except UnclearChannelsError as error:
+            raise ParamsError(f"{error}, in Classify field") from error
 
     def _chosen(self) -> None:
         for widget in (self.files, self._buttons):

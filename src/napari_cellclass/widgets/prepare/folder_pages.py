@@ -139,7 +139,6 @@ class CheckPage(_FolderPage):
     def __init__(self) -> None:
         super().__init__("a folder with one sub-folder of images per class, or a list of tiles")
         self.form = TrainForm(["tile_px", "group_by"], CheckParams)
-        self.form.fields["group_by"].native.setPlaceholderText("each field is a group; ^(...) takes 3 letters")
         self.check_button = QPushButton("Check")
         self.show_button, self.train_button = QPushButton("Show the tiles"), QPushButton("Train on them")
         self.panel = JobPanel([self.check_button, self.show_button, self.train_button])
@@ -157,6 +156,7 @@ class CheckPage(_FolderPage):
         column.addLayout(row_of(self.show_button, self.train_button))
         column.addStretch(0)
         self.check_button.clicked.connect(self.check)
+        self.folder.changed.connect(lambda path: self.form.fields["group_by"].offer_data(Path(path)))
         self.show_button.clicked.connect(lambda: self._with_folder(self.show_tiles.emit))
         self.train_button.clicked.connect(lambda: self._with_folder(lambda f: self.train.emit(f, self.form.values())))
         self.findings.itemDoubleClicked.connect(self._double_clicked)

@@ -1,0 +1,1 @@
+"""What a user chooses from what was recognised: groups of images, channels."""
