@@ -198,4 +198,4 @@ def test_contradictions_are_a_line(folders: Path, tmp_path: Path, capsys: Any) -
     assert "--sizes '0.5,2': give fractions between 0 and 1" in capsys.readouterr().err
     assert main([*words, "--runs", "1"]) == 2
     assert main([*words, "--tile-px", "16", "--folds", "9"]) == 2
-    assert "class 'grain' has 4 group(s), too few for 9 folds; use --folds 4" in capsys.readouterr().err
+    assert "class 'grain' has 4 groups, too few for 9 folds; use --folds 4" in capsys.readouterr().err

@@ -173,7 +173,7 @@ def test_info_tells_layers_classes_data_and_scores(capsys: Any, ihc_model: Path)
     for part in (
         "compact",
         "stained (#",
-        "32 x 32 px, 3 channel(s)",
+        "32 x 32 px, 3 channels",
         "Conv2D",
         "32 x 32 x 16",
         "balanced_accuracy",
@@ -276,7 +276,7 @@ def test_a_grey_image_for_a_colour_model_is_refused(tmp_path: Path, ihc_model: P
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "g.png")
     line = refused(capsys, "classify", tmp_path / "g.png", "--model", ihc_model, "--out", tmp_path, "--quiet")
     assert "g.png" in line
-    assert "trained on 3 channel(s), but the image has 1" in line
+    assert "trained on 3 channels, but the image has 1" in line
 
 
 def test_a_tile_larger_than_the_image_is_refused(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:

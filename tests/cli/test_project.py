@@ -192,7 +192,7 @@ def test_info_tells_what_a_project_holds(project: Path, call: Call) -> None:
     done = call("info", project)
     assert done.returncode == 0
     for text in (
-        "cells.cellproject: 6 fields, 1 models, 0 maps", "tiles     24 x 24 px, overlap 0, edge drop",
+        "cells.cellproject: 6 fields, 1 model, 0 maps", "tiles     24 x 24 px, overlap 0, edge drop",
         "class     spots: 12 labelled tiles in 3 fields", "field     g0.png: 4 labelled tiles, group g0.png",
         "model     1: cells_v1.cellclass, 16 training tiles, balanced accuracy ",
     ):  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari_cellclass.cli.exit_codes import BAD_INPUT, OK
 from napari_cellclass.cli.reporter import Reporter
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.prepare import CheckParams
 from napari_cellclass.core.params.settings_file import save_settings, settings_beside
 
@@ -24,7 +25,8 @@ def run_check(params: CheckParams, reporter: Reporter) -> int:
         reporter.say(f"{params.data} cannot be trained on as it is")
     else:
         reporter.say(
-            f"{params.data} can be trained on: {len(report.data):,} tiles of {len(report.data.paths):,} images"
+            f"{params.data} can be trained on: {counted(len(report.data), 'tile')} of "
+            f"{counted(len(report.data.paths), 'image')}"
         )
     if params.out is not None:
         write_json(params.out, report.to_json())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.params.classify import ClassifyParams
 
@@ -46,7 +47,8 @@ def run_classify(
         fail(outcome.error)
     done = len(report.outcomes) - len(report.failed)
     reused = f", {report.reused} of them before" if report.reused else ""
-    say(f"{done} of {len(report.outcomes)} images classified{reused}; tables and report.json are in {params.out}")
+    images = counted(len(report.outcomes), "image")
+    say(f"{done} of {images} classified{reused}; tables and report.json are in {params.out}")
     if figure:
-        say(f"{len(report.wells)} wells are in wells.csv and {PLATE_FIGURE}")
+        say(f"{counted(len(report.wells), 'well')} in wells.csv and {PLATE_FIGURE}")
     return report

@@ -12,6 +12,7 @@ from PIL import Image
 
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.common.files import atomic_write, write_json
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -51,7 +52,7 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     write_ihc_dataset(out / "test", grid, test)
     with atomic_write(out / "ihc.png") as temporary:
         Image.fromarray(field.data).save(temporary)
-    say(f"Training on the {int(train.sum())} tiles of its left half ...")
+    say(f"Training on the {counted(int(train.sum()), 'tile')} of its left half ...")
     # The classes differ in stain colour, so tiles are not standardised.
     settings = {"standardise": "none", "group_by": _GROUP_BY, "epochs": 30}
     training = TrainParams.checked(data=out / "train", out=out / "demo.cellclass", **settings)
@@ -66,7 +67,7 @@ def run_demo(params: DemoParams, task: Task, say: Callable[[str], None]) -> int:
     write_json(out / "evaluation.json", evaluation.to_json())
     save_settings(params, out / SETTINGS_FILE)
     report = evaluation.report
-    say(f"Right half, held out: {report.n} tiles, balanced accuracy {report.balanced_accuracy}.")
+    say(f"Right half, held out: {counted(report.n, 'tile')}, balanced accuracy {report.balanced_accuracy}.")
     say("(One field of one slide: this shows how the program works, not how well it would do on another slide.)")
     names = ("overlay.png", "tiles.csv", "tiles.geojson", "evaluation.json", "demo.cellclass")
     say("\n".join([f"Written to {out.resolve()}:", *(f"  {name}" for name in names)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.params.evaluate import EvaluateParams
@@ -57,6 +58,9 @@ def _lines(sets: Sequence[EvaluatedSet]) -> list[str]:
         lines += [f"skipped: {path}: {reason}" for path, reason in one.evaluation.data.skipped]
         report = one.report
         name = "" if len(sets) == 1 else f"{one.name}: "
-        lines.append(f"{name}{report.n} tiles of {report.groups} groups: balanced accuracy {report.balanced_accuracy}")
+        lines.append(
+            f"{name}{counted(report.n, 'tile')} of {counted(report.groups, 'group')}: "
+            f"balanced accuracy {report.balanced_accuracy}"
+        )
         lines += [f"  {alarm.severity}: {alarm.text}" for alarm in one.alarms]
     return lines

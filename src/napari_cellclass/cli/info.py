@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from napari_cellclass.core.common.errors import escape_controls
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels, describe_origin
 from napari_cellclass.core.models.texture_decision import TextureHead
@@ -29,7 +30,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield "classes   " + ", ".join(
         f"{name} ({colour})" for name, colour in zip(bundle.scheme.names, bundle.scheme.colours, strict=True)
     )
-    yield f"tiles     {m.tile_px[1]} x {m.tile_px[0]} px, {pre.channels} channel(s), edge {m.edge}"
+    yield f"tiles     {m.tile_px[1]} x {m.tile_px[0]} px, {counted(pre.channels, 'channel')}, edge {m.edge}"
     yield f"input     {pre.input_px[1]} x {pre.input_px[0]} px, {pre.describe()}"
     if m.pixel_size_um is not None:
         yield f"pixel     {m.pixel_size_um[1]:g} x {m.pixel_size_um[0]:g} µm"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cellclass.cli.exit_codes import OK
 from napari_cellclass.cli.reporter import Reporter
 from napari_cellclass.core.common.errors import ParamsError, escape_controls
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.base import Params
 from napari_cellclass.core.params.evaluate import name_and_path
 from napari_cellclass.core.params.info import InfoParams
@@ -130,13 +131,16 @@ def show_project(params: InfoParams) -> int:
 
 
 def _lines(project: Project) -> Iterator[str]:
-    counts = f"{len(project.fields):,} fields, {len(project.models):,} models, {len(project.maps):,} maps"
+    counts = ", ".join(
+        counted(len(some), one)
+        for some, one in ((project.fields, "field"), (project.models, "model"), (project.maps, "map"))
+    )
     yield f"{project.path.name}: {counts}"
     tile = project.grid.tile_px
     size = "not chosen yet" if tile is None else f"{tile[1]} x {tile[0]} px"
     yield f"tiles     {size}, overlap {project.grid.overlap:g}, edge {project.grid.edge}"
     for name, tiles, fields in project.labels.counts().itertuples(index=False):
-        yield f"class     {name}: {tiles:,} labelled tiles in {fields:,} fields"
+        yield f"class     {name}: {counted(tiles, 'labelled tile')} in {counted(fields, 'field')}"
     groups = "each image" if project.rules.group_by is None else project.rules.group_by
     yield f"groups    {groups}"
     if project.rules.condition_by is not None:
@@ -147,9 +151,10 @@ def _lines(project: Project) -> Iterator[str]:
         condition = project.condition_of(field)
         where = f", condition {condition}" if condition else ""
         tiles = sum(labelled.get(field.key, {}).values())
-        yield f"field     {field.name}: {tiles:,} labelled tiles, group {project.group_of(field)}{where}{missing}"
+        group = project.group_of(field)
+        yield f"field     {field.name}: {counted(tiles, 'labelled tile')}, group {group}{where}{missing}"
     for model in project.models:
         score = "no score" if model.score is None else f"balanced accuracy {model.score}"
-        yield f"model     {model.version}: {model.path.name}, {model.tiles:,} training tiles, {score}"
+        yield f"model     {model.version}: {model.path.name}, {counted(model.tiles, 'training tile')}, {score}"
     for note in project.notes:
         yield f"note      {note}"

@@ -6,6 +6,7 @@ import sys
 
 from napari_cellclass.cli.exit_codes import BAD_INPUT, OK, SOME_FAILED
 from napari_cellclass.cli.reporter import Reporter
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.prepare import SliceParams
 
 
@@ -32,10 +33,10 @@ def _rename(params: SliceParams, reporter: Reporter) -> int:
     folder = params.images[0]
     if params.undo:
         done = undo_renaming(folder, reporter.task)
-        reporter.say(f"{len(done.moves)} files of {folder} have their previous names again")
+        reporter.say(f"{counted(len(done.moves), 'previous name')} restored in {folder}")
     else:
         done = rename_images(folder, params.prefix, reporter.task)
         text = "; slice FOLDER --undo restores the old names" if done.moves else ""
-        reporter.say(f"{len(done.moves)} files of {folder} renamed{text}")
+        reporter.say(f"{counted(len(done.moves), 'file')} of {folder} renamed{text}")
     reporter.event("done", renamed=len(done.moves))
     return OK

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.params.train import TrainParams
 
@@ -45,7 +46,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
         say(f"  warning: {warning}")
     say(f"  split: {result.data.split_rule}")
     for name, evaluation in result.tests.items():
-        say(f"  {name}, {evaluation.report.n} tiles: {_accuracy(evaluation.to_json())}")
+        say(f"  {name}, {counted(evaluation.report.n, 'tile')}: {_accuracy(evaluation.to_json())}")
     for line in describe_spread(result.tables["spread"]) if result.tables else ():
         say(f"  {line}")
     return [model.path for model in result.models]
@@ -57,7 +58,8 @@ def _lines(model: ModelBundle) -> Iterator[str]:
 
     validation = model.evaluation().get("validation", {})
     if validation:
-        yield f"validation, {validation['n']} tiles of {validation['groups']} groups: {_accuracy(validation)}"
+        size = f"{counted(validation['n'], 'tile')} of {counted(validation['groups'], 'group')}"
+        yield f"validation, {size}: {_accuracy(validation)}"
     texture = TextureHead.of(model.manifest.training)
     if texture is not None and texture.joined:
         yield texture.brief()

@@ -97,7 +97,7 @@ def test_unreadable_and_inconsistent_images_are_left_out_and_named(plate: Path) 
     data = read_folders(plate, cut)
     reasons = {path.name: reason for path, reason in data.skipped}
     assert set(reasons) == {"broken.png", "rgb.png", "deep.png"}
-    assert "3 channel(s)" in reasons["rgb.png"]
+    assert "3 channels" in reasons["rgb.png"]
     assert "uint16" in reasons["deep.png"]
     assert len(data) == 64
 
@@ -163,5 +163,5 @@ def test_an_invalid_group_pattern_is_reported(pattern: str, text: str) -> None:
 def test_a_class_too_small_to_split_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.png")
     write(tmp_path / "b" / "1.png")
-    with pytest.raises(DatasetError, match=r"class 'a' has no tile to train on: its 1 tile\(s\) cannot be split"):
+    with pytest.raises(DatasetError, match=r"class 'a' has no tile to train on: its 1 tile cannot be split"):
         split_by_group(read_folders(tmp_path))

@@ -76,7 +76,7 @@ def test_tiles_that_overlap_across_listed_groups_are_left_out_and_counted() -> N
     data = dataset(boxes, [0] * len(boxes), labels, [f"row {y0 // 16}" for y0 in boxes[:, 0]])
     split = split_by_group(data)
     assert (split.split == "").any()
-    assert f"{(split.split == '').sum()} training tile(s) that overlap held-out ones are left out" in split.split_rule
+    assert f"{(split.split == '').sum()} training tiles that overlap held-out ones left out" in split.split_rule
     assert overlapping(split) == 0
 
 

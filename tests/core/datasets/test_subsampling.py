@@ -87,7 +87,7 @@ def test_folds_hold_out_every_well_once_and_train_on_all_the_others(folds: int) 
 
 
 def test_more_folds_than_wells_of_a_class_are_an_error_that_says_how_many_fit() -> None:
-    with pytest.raises(DatasetError, match=r"class 'a' has 4 group\(s\), too few for 5 folds; use --folds 4"):
+    with pytest.raises(DatasetError, match="class 'a' has 4 groups, too few for 5 folds; use --folds 4"):
         split_by_fold(wells(), 0, 5)
 
 

@@ -147,7 +147,7 @@ def test_physical_units_and_offsets_are_respected(tmp_path: Path) -> None:
         ('{"type": "Point", "coordinates": [NaN, 1]}', "it contains NaN"),
         ('{"type": "Point", "coordinates": [1e999, 1]}', "feature 1: a coordinate is beyond"),
         ('{"type": "Point", "coordinates": ["1", 1]}', "feature 1: ['1', 1] is not a position"),
-        ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 0]]]}', "an outline has 2 corner(s), but needs 3"),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 0]]]}', "an outline has 2 corners, but needs 3"),
         ('{"type": "Circle", "coordinates": [1, 1]}', "'Circle' is not one of GeoJSON's"),
         ("[1]", "feature 1 is not an object"),
         ('"text"', "contains no features"),

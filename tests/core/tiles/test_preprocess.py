@@ -50,7 +50,7 @@ def test_the_fixed_range_becomes_zero_to_one(dtype: object) -> None:
 
 def test_wrong_channels_are_reported_with_both_numbers() -> None:
     spec = PreprocessSpec(channels=3, input_px=(4, 4))
-    with pytest.raises(ModelError, match=r"trained on 3 channel\(s\), but the image has 1"):
+    with pytest.raises(ModelError, match="trained on 3 channels, but the image has 1"):
         spec.apply(np.zeros((1, 4, 4, 1), np.uint8))
 
 

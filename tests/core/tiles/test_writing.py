@@ -70,7 +70,7 @@ def test_a_png_opens_in_pillow_with_its_depth(tmp_path: Path) -> None:
 
 
 def test_a_png_that_cannot_hold_the_pixels_is_refused() -> None:
-    with pytest.raises(ParamsError, match=r"4 channel\(s\) of float32; use --format tiff"):
+    with pytest.raises(ParamsError, match="4 channels of float32; use --format tiff"):
         tile_suffix(SourceImage(pixels("f4", 4)), "png")
 
 

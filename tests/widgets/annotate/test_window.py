@@ -376,7 +376,7 @@ def test_two_annotators_are_merged_and_their_quarrels_shown(
     press(viewer, qtbot, Qt.Key.Key_0)
     annotate.files.merge(tmp_path / "other.tiles.json")
     assert annotate.session.annotation.labels[:3].tolist() == [0, CONFLICT, 0]
-    assert "1 are in conflict" in annotate.files.report.text()
+    assert "1 is in conflict" in annotate.files.report.text()
     annotate.session.layers.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_2)
     assert annotate.session.annotation.labels[1] == 1, "a key settles it"
@@ -524,4 +524,4 @@ def test_annotations_of_qupath_become_labels(
     inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
     np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
     assert "11 tiles were labelled" in annotate.files.report.text()
-    assert "1 regions without a class were ignored" in annotate.files.report.text()
+    assert "1 region without a class was ignored" in annotate.files.report.text()

@@ -322,7 +322,7 @@ def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (np.zeros((64, 64), np.uint8), "trained on 3 channel(s), but the image has 1"),
+        (np.zeros((64, 64), np.uint8), "trained on 3 channels, but the image has 1"),
         (np.zeros((20, 20, 3), np.uint8), "larger than the field of 20 x 20 px"),
     ],
 )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.blind.container import encode_png
 from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.images.display import stretch_contrast, to_rgb
@@ -25,7 +26,9 @@ def sample_tiles(data: TileDataset, tiles: int, rng: np.random.Generator) -> NDA
         There are fewer tiles.
     """
     if len(data) < tiles:
-        raise ParamsError(f"there are {len(data)} test tiles, but {tiles} are to be read; ask for at most {len(data)}")
+        raise ParamsError(
+            f"{tiles} tiles are to be read of {counted(len(data), 'test tile')}; ask for at most {len(data)}"
+        )
     order = rng.permutation(len(data))
     names = np.array([f"{label} {group}" for label, group in zip(data.labels, data.groups, strict=True)])
     order = order[np.argsort(_occurrence(names[order]), kind="stable")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cellclass.core.common.errors import CellClassError, DatasetError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tile_provenance import TileOrigin, TileOrigins
 from napari_cellclass.core.images.reading import is_image_name, list_images
@@ -113,7 +114,7 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[st
     if len(found) < (2 if classes is None else 1):
         names = ", ".join(found) or "none"
         loose = sum(is_image_name(entry.name) for entry in folder.iterdir())
-        hint = f"; its {loose} loose images belong in such folders" if loose else ""
+        hint = f"; its {counted(loose, 'loose image belongs', 'loose images belong')} in such folders" if loose else ""
         raise DatasetError(
             f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
         )
@@ -208,7 +209,8 @@ def same_format(entries: list[ImageEntry]) -> tuple[list[ImageEntry], list[tuple
             inconsistent.append(
                 (
                     entry.path,
-                    f"{entry.path.name} has {kind[0]} channel(s) of {kind[1]}, unlike most: {channels} of {dtype}",
+                    f"{entry.path.name} has {counted(kind[0], 'channel')} of {kind[1]}, "
+                    f"unlike most: {channels} of {dtype}",
                 )
             )
     return kept, inconsistent

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 
 
@@ -102,7 +103,8 @@ def _with_gap(data: TileDataset) -> TileDataset:
                 dropped += 1
     if not dropped:
         return data
-    rule = f"{data.split_rule}; {dropped} training tile(s) that overlap held-out ones are left out"
+    overlapping = counted(dropped, "training tile that overlaps", "training tiles that overlap")
+    rule = f"{data.split_rule}; {overlapping} held-out ones left out"
     return replace(data, split_rule=rule)
 
 
@@ -127,7 +129,8 @@ def split_by_fold(data: TileDataset, fold: int, folds: int) -> TileDataset:
         groups = sorted({str(group) for group in data.groups[data.labels == label]}, key=_rank)
         if len(groups) < folds:
             raise DatasetError(
-                f"class {name!r} has {len(groups)} group(s), too few for {folds} folds; use --folds {len(groups)} or "
+                f"class {name!r} has {counted(len(groups), 'group')}, too few for {folds} folds; "
+                f"use --folds {len(groups)} or "
                 "less, add fields, or choose another --group-by"
             )
         # A group of several classes is assigned with the first of them.
@@ -206,6 +209,6 @@ def _check_split(data: TileDataset) -> None:
         for part, use in ((TRAIN, "train on"), (VALIDATION, "validate on")):
             if not (mine == part).any():
                 raise DatasetError(
-                    f"class {name!r} has no tile to {use}: its {len(mine)} tile(s) cannot be split by group "
+                    f"class {name!r} has no tile to {use}: its {counted(len(mine), 'tile')} cannot be split by group "
                     f"({data.split_rule}); add images, cut smaller tiles, or choose another --group-by"
                 )

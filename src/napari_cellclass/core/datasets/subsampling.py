@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import unrotated_tile_ids
 
@@ -58,7 +59,9 @@ def subsample_training_tiles(data: TileDataset, fraction: float, seed: int) -> T
         mine = np.unique(units[train[data.labels[train] == label]])
         count = round(fraction * len(mine))
         if count < 1:
-            raise DatasetError(f"class {name!r} has {len(mine)} training tile(s), so {fraction:g} of them is none")
+            raise DatasetError(
+                f"class {name!r} has {counted(len(mine), 'training tile')}, so {fraction:g} of them is none"
+            )
         dropped = mine[np.argsort(rank[mine])][count:]
         split[train[np.isin(units[train], dropped)]] = ""
     return replace(data, split=split, split_rule=f"{data.split_rule}; {fraction:g} of the training tiles, seed {seed}")

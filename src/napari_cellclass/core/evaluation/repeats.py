@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.stats.agreement import contingency_tables
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import EvalReport, GroupedMetrics, evaluate
@@ -220,7 +221,8 @@ def epochs_to_reach(histories: pd.DataFrame, accuracy: float) -> pd.Series:
 def describe_spread(spread: pd.DataFrame) -> list[str]:
     """Describe in a line per test set how the runs and their ensemble performed."""
     return [
-        f"{row.test}: {row.runs} runs, mean balanced accuracy {Estimate(row.mean, row.lo, row.hi)} over seeds; their "
+        f"{row.test}: {counted(row.runs, 'run')}, mean balanced accuracy {Estimate(row.mean, row.lo, row.hi)} "
+        "over seeds; their "
         f"ensemble {row.ensemble_balanced_accuracy:.3f}; {row.tiles_that_flip} of {row.tiles} tiles flip between runs"
         for row in spread.itertuples()
     ]

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.repeats import epochs_to_reach, mean_interval
 from napari_cellclass.core.stats.intervals import Estimate
 
@@ -166,7 +167,8 @@ def judge(evidence: Evidence) -> Verdict:
 def _sentences(evidence: Evidence, fraction: float | None) -> list[str]:
     held, groups = evidence.held_out, f"{evidence.groups} group{'' if evidence.groups == 1 else 's'}"
     found = [
-        f"balanced accuracy {_percent(held)} on {evidence.tiles} tiles of {groups} held out ({evidence.where}), "
+        f"balanced accuracy {_percent(held)} on {counted(evidence.tiles, 'tile')} of {groups} held out "
+        f"({evidence.where}), "
         f"{_percent(evidence.training, False)} on the training tiles; chance is "
         f"{100 * evidence.chance:.0f} %; mean of {evidence.runs} training{'' if evidence.runs == 1 else 's'}"
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.images.planes import (
     ArrayPlane,
     choose_plane,
@@ -203,7 +204,7 @@ def read_plugin(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
     images = [layer for layer in layers if len(layer) < 3 or layer[2] == "image"]
     images = [layer for layer in images if layer and layer[0] is not None]
     if not 0 <= scene < len(images):
-        have = f"{len(images)} image(s)" if images else "no image layer"
+        have = counted(len(images), "image") if images else "no image layer"
         raise ImageError(f"cannot read image {scene} of {path.name}: the reader plugin gave {have}")
     array = images[scene][0]
     meta = dict(images[scene][1] or {}) if len(images[scene]) > 1 else {}

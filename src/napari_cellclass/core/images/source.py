@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.content_hash import RowHash
 
@@ -146,7 +147,9 @@ class SourceImage:
         """
         missing = [channel for channel in channels if not 0 <= channel < self.channels]
         if missing:
-            raise ImageError(f"{self.name} has no channel {missing[0]}; its {self.channels} channel(s) count from 0")
+            raise ImageError(
+                f"{self.name} has no channel {missing[0]}; it has {counted(self.channels, 'channel')}, counted from 0"
+            )
         names = tuple(self.channel_names[channel] for channel in channels) if self.channel_names else ()
         return replace(self, data=_Channels(self.data, tuple(channels)), channel_names=names, rgb=False)
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.common.errors import MALFORMED_JSON, DatasetError
 from napari_cellclass.core.common.files import write_text
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.interchange.geojson import load_geojson
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes
@@ -136,5 +137,7 @@ def _image(images: Sequence[Any], image_name: str | None, path: Path) -> Any:
     ]
     if not found:
         known = ", ".join(str(row["file_name"]) for row in images[:3])
-        raise DatasetError(f"{path} has no image {image_name or 'alone'}; its {len(images)} images are {known} …")
+        raise DatasetError(
+            f"{path} has no image {image_name or 'alone'}; it lists {counted(len(images), 'image')}: {known} …"
+        )
     return found[0]

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.files import write_text
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.labels.regions import Region, Regions, Ring, signed_area
 
@@ -204,7 +205,7 @@ def _ring(listed: Any, to_image: FileCoordinates) -> Ring:
     if len(xy) > 1 and (xy[0] == xy[-1]).all():
         xy = xy[:-1]
     if len(xy) < 3:
-        raise ValueError(f"an outline has {len(xy)} corner(s), but needs 3")
+        raise ValueError(f"an outline has {counted(len(xy), 'corner')}, but needs 3")
     return to_image.to_px(xy)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import platformdirs
 
 from napari_cellclass.core.common.errors import escape_controls
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
 
 FILE = "known-models.txt"
@@ -37,8 +38,8 @@ def describe_origin(bundle: ModelBundle) -> str:
 def _data(data: dict[str, Any], training: dict[str, Any]) -> str:
     images = data.get("images")
     counts = [n for n in (data.get("n_train"), data.get("n_validation")) if isinstance(n, int)]
-    parts = [f"{sum(counts):,} tiles"] if counts else []
-    parts += [f"{len(images):,} images"] if isinstance(images, list) and images else []
+    parts = [counted(sum(counts), "tile")] if counts else []
+    parts += [counted(len(images), "image")] if isinstance(images, list) and images else []
     path = str(training.get("data") or "")
     name = (PureWindowsPath if "\\" in path else PurePosixPath)(path).name
     return (" of ".join(parts) or "unknown data") + (f" in {name!r}" if name else "")

@@ -202,7 +202,7 @@ def _balance(data: TileDataset) -> Iterator[Finding]:
     counts = np.bincount(data.labels, minlength=len(data.scheme))
     if counts.min() and counts.max() > _MAX_IMBALANCE * counts.min():
         most, least = data.scheme.names[int(counts.argmax())], data.scheme.names[int(counts.argmin())]
-        text = f"class {most!r} has {counts.max():,} tiles, {least!r} only {counts.min():,}"
+        text = f"class {most!r} has {counted(int(counts.max()), 'tile')}, {least!r} only {counts.min():,}"
         yield Finding("note", "unbalanced", f"{text}; use the balanced accuracy, and see the recall of {least!r}")
 
 

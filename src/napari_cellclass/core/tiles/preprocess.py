@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 
@@ -211,10 +212,11 @@ def _two_percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> 
 
 def channel_mismatch(model: int, image: int) -> str:
     """Describe that an image has the wrong number of channels for a model, and what to do."""
-    advice = "pick the channels it was trained on"
+    advice = "pick the channels it was trained on (of one layer: right-click it, Split Stack)"
     if model > image:
-        advice = "pick one layer per channel (of a layer with a slider for them: right-click it, Split Stack)"
-    return f"the model was trained on {model} channel(s), but the image has {image}; {advice} or use another model"
+        advice = "pick one layer per channel"
+    trained = counted(model, "channel")
+    return f"the model was trained on {trained}, but the image has {image}; {advice} or use another model"
 
 
 def grey_range(dtype: np.dtype, sample: NDArray[Any] | None = None) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.files import atomic_write
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.images.source import SourceImage
 
 TileFormat = Literal["auto", "png", "tiff"]
@@ -38,7 +39,8 @@ def tile_suffix(source: SourceImage, wanted: TileFormat = "auto") -> str:
         return ".png" if (kind, source.channels) in {("u1", 1), ("u1", 3), ("u2", 1)} else ".tif"
     if wanted == "png" and (kind not in _PNG or source.channels not in (1, 3)):
         raise ParamsError(
-            f"{source.name}: a PNG cannot hold {source.channels} channel(s) of {source.dtype}; use --format tiff"
+            f"{source.name}: a PNG cannot hold {counted(source.channels, 'channel')} of {source.dtype}; "
+            "use --format tiff"
         )
     return ".png" if wanted == "png" else ".tif"
 

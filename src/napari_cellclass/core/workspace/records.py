@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic import Field as Constrained
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.label_file import ImageKey
@@ -193,7 +194,7 @@ class Score(Record):
 
     def __str__(self) -> str:
         bounds = "" if self.lo is None or self.hi is None else f" ({self.lo:.2f} to {self.hi:.2f})"
-        return f"{self.value:.2f}{bounds}, {self.n:,} tiles of {self.groups:,} groups"
+        return f"{self.value:.2f}{bounds}, {counted(self.n, 'tile')} of {counted(self.groups, 'group')}"
 
 
 class ModelVersion(Record):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import napari_cellclass
 from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import Manifest, write_bundle
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
@@ -148,7 +149,7 @@ def _predict(path: Path, model: Any, x: NDArray[np.float32]) -> NDArray[np.float
     except Exception as error:  # layers raise errors of any type where a shape does not fit
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{path} cannot take tiles of {x.shape[2]} x {x.shape[1]} px and {x.shape[3]} channel(s): {reason}"
+            f"{path} cannot take tiles of {x.shape[2]} x {x.shape[1]} px and {counted(x.shape[3], 'channel')}: {reason}"
         ) from error
     if outputs.ndim != 2:
         raise ModelError(f"{path} outputs {outputs.shape[1:]} per tile; a classifier outputs one value per class")

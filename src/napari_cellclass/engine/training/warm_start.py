@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.params.train import TrainParams
@@ -37,7 +38,8 @@ def open_initial_model(params: TrainParams, data: TileDataset) -> ModelBundle | 
         )
     if bundle.preprocess.channels != data.channels:
         raise ModelError(
-            f"{bundle.path.name} takes {bundle.preprocess.channels} channel(s), but the tiles have {data.channels}; "
+            f"{bundle.path.name} takes {counted(bundle.preprocess.channels, 'channel')}, but the tiles have "
+            f"{data.channels}; "
             f"start from another model, {_WITHOUT_INITIAL}"
         )
     if bundle.manifest.network != params.network:

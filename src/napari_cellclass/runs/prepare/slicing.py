@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import CancelledError, CellClassError
 from napari_cellclass.core.common.files import check_writable
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.tile_provenance import COLUMNS, TILE_LIST, write_tile_list
 from napari_cellclass.core.images.source import SourceImage
@@ -77,10 +78,10 @@ class SliceReport:
         """Say in a sentence what was written."""
         tiles, copies, dropped = (sum(getattr(o, n) for o in self.outcomes) for n in ("tiles", "copies", "dropped"))
         done = len(self.outcomes) - len(self.failed)
-        made = [f"{tiles:,} tiles"] if tiles or not copies else []
+        made = [counted(tiles, "tile")] if tiles or not copies else []
         made += [f"{copies:,} rotated copies"] if copies else []
-        text = f"{done} of {len(self.outcomes)} images made into {' and '.join(made)}"
-        text += f", {dropped:,} tiles of background dropped" if dropped else ""
+        text = f"{done} of {counted(len(self.outcomes), 'image')} made into {' and '.join(made)}"
+        text += f", {counted(dropped, 'tile')} of background dropped" if dropped else ""
         return text + (f"; they are in {self.out}, listed in {TILE_LIST}" if tiles or copies else "; none was written")
 
 

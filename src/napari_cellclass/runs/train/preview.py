@@ -82,7 +82,7 @@ class TrainingPreview:
             f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
             f"{self.table[VALIDATION].sum():,} of {counted(held_out, 'group')} are held out for validation."
         )
-        return text + (f" {self.skipped} file(s) cannot be used and are left out." if self.skipped else "")
+        return text + (f" {counted(self.skipped, 'file')} left out as unusable." if self.skipped else "")
 
 
 @dataclass(frozen=True, eq=False)

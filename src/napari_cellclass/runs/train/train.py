@@ -10,6 +10,7 @@ import pandas as pd
 
 from napari_cellclass.core.common.errors import DatasetError, OutputError, ParamsError
 from napari_cellclass.core.common.files import check_writable, write_json
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
@@ -123,7 +124,8 @@ def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path,
         )
         if found[folder].channels != data.channels:
             raise DatasetError(
-                f"{folder} has {found[folder].channels} channel(s), but {params.data} has {data.channels}; test on "
+                f"{folder} has {counted(found[folder].channels, 'channel')}, but {params.data} has "
+                f"{data.channels}; test on "
                 "images like those trained on"
             )
     return found

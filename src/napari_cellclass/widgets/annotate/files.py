@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.interchange.geojson import FileCoordinates, read_geojson
 from napari_cellclass.core.labels.annotation import Annotation, open_annotation
 from napari_cellclass.core.labels.annotator_agreement import compare_annotators, merge_annotations
@@ -164,7 +165,8 @@ class FilesPanel(QWidget):
         self._add_labels(
             *labels_from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours()
         )
-        notes = [f"{found.unclassified} regions without a class were ignored."] if found.unclassified else []
+        ignored = counted(found.unclassified, "region without a class was", "regions without a class were")
+        notes = [f"{ignored} ignored."] if found.unclassified else []
         self.report.setText("\n".join([self.report.text(), *notes, *found.skipped[:_MAX_LISTED]]))
 
     def _import_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
@@ -197,7 +199,7 @@ class FilesPanel(QWidget):
         conflicts = (
             f"; {len(found.conflicts)} are claimed by two classes and stay unlabelled" if found.conflicts else ""
         )
-        self.report.setText(f"{int((labels >= 0).sum()):,} tiles were labelled{conflicts}.")
+        self.report.setText(f"{counted(int((labels >= 0).sum()), 'tile was', 'tiles were')} labelled{conflicts}.")
 
     def open(self, path: Path) -> None:
         """Open an annotation file of this image."""
@@ -221,7 +223,9 @@ class FilesPanel(QWidget):
         tile_indices = np.flatnonzero(labels != annotation.labels)
         self._session.apply(lambda a: a.label(tile_indices, labels[tile_indices]))
         self._session.announce_classes()
-        self.report.setText(f"{len(tile_indices):,} tiles changed, {len(conflicts)} are in conflict.")
+        self.report.setText(
+            f"{counted(len(tile_indices), 'tile')} changed, {counted(len(conflicts), 'is', 'are')} in conflict."
+        )
 
     def compare(self, path: Path) -> None:
         """Compare with another annotator's file of the same image."""
@@ -237,6 +241,6 @@ class FilesPanel(QWidget):
         ]
         lines += ["..."] * (len(result.differing) > _MAX_LISTED)
         self.report.setText(
-            f"{result.n} tiles are labelled in both: agreement {result.agreement:.1%}, "
+            f"{counted(result.n, 'tile is', 'tiles are')} labelled in both: agreement {result.agreement:.1%}, "
             f"Cohen's kappa {result.kappa:.2f}, {len(result.differing)} differ.\n" + "\n".join(lines)
         )

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPushButton, QVBox
 
 from napari_cellclass.core.blind.session import BlindSession, list_sessions, user_session_folder
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.widgets.blind.work import BlindRequest
 from napari_cellclass.widgets.common.forms import form
@@ -172,7 +173,7 @@ def _in_words(session: BlindSession) -> str:
         else f"{reading.reader} {len(reading.responses)} of {session.total}"
         for reading in _readings(session)
     ]
-    return f"{when:%d %b %H:%M}, {session.tiles} tiles: " + (", ".join(states) or "not read yet")
+    return f"{when:%d %b %H:%M}, {counted(session.tiles, 'tile')}: " + (", ".join(states) or "not read yet")
 
 
 def _path_text(field: FileEdit) -> str:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_cellclass.core.blind.results import BlindResult
 from napari_cellclass.core.blind.session import BlindSession, Reading
 from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.viewer.features.blind_view import BlindView
 from napari_cellclass.widgets.blind import work
@@ -288,7 +289,8 @@ class BlindWidget(DockedWidget):
         self.results.show_result(result)
         self.results.setVisible(True)
         self.setup.refresh(self.setup.session())
-        self._show_message(f"{len(result.tiles)} tiles of {result.groups} groups, with 95 % confidence intervals.")
+        read = f"{counted(len(result.tiles), 'tile')} of {counted(result.groups, 'group')}"
+        self._show_message(f"{read}, with 95 % confidence intervals.")
 
     def _ask_export(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Export the results", "blinded-reading.json", "JSON (*.json)")

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -197,7 +198,7 @@ class ClassifyWidget(DockedWidget):
         m = model.manifest
         self.model_text.setText(
             f"{m.network}: {', '.join(model.scheme.names)}; tiles of {m.tile_px[1]} x {m.tile_px[0]} px, "
-            f"{model.preprocess.channels} channel(s){'; also in int8' if model.has_int8 else ''}"
+            f"{counted(model.preprocess.channels, 'channel')}{'; also in int8' if model.has_int8 else ''}"
         )
         self.channels.expect(model.preprocess.channels)
         self._compare_scales()
@@ -326,7 +327,7 @@ class ClassifyWidget(DockedWidget):
         self.relabel.show_map(self._source)
         self.relabel.setVisible(True)
         seconds = f"{result.seconds:.2g}" if result.seconds < 10 else f"{result.seconds:,.0f}"
-        done = f"{len(table):,} tiles in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
+        done = f"{counted(len(table), 'tile')} in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
         if not result.complete:
             done = f"Cancelled: the {len(table):,} tiles that were finished are shown."
         done = f"{self._source.name}: {done}"

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import EvalReport
 from napari_cellclass.widgets.common.text import plain_tip
@@ -142,9 +143,8 @@ class ConfusionTable(QTableWidget):
                 item.setBackground(_shade(fraction[i, j]))
                 item.setForeground(QColor("white" if fraction[i, j] > 0.5 else "#202020"))
                 predicted = f"predicted as {report.classes[j]}"
-                item.setToolTip(
-                    plain_tip(f"{counts[i, j]:,} tiles of {report.classes[i]} are {predicted}; click to see them")
-                )
+                tiles = counted(int(counts[i, j]), "tile")
+                item.setToolTip(plain_tip(f"{tiles} of {report.classes[i]} {predicted}; click to see"))
                 self.setItem(i, j, item)
         bar = self.horizontalScrollBar().sizeHint().height() if k > _MAX_COLUMNS else 4
         height = self.horizontalHeader().sizeHint().height()

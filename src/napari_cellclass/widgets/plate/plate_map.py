@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.plates.tables import classes_in_table
 from napari_cellclass.core.plates.wells import Well, parse_well, plate_format, row_name
 
@@ -110,7 +111,7 @@ class PlateView(QWidget):
         lines = [f"{row['well']}: fields {row['fields']}{missing}"]
         if row["fields"]:
             fractions = [f"{name} {row[f'fraction_{name}']:.1%}" for name in classes_in_table(row.to_frame().T)]
-            lines += [*fractions, f"{int(row['tiles']):,} tiles; double-click to open a field"]
+            lines += [*fractions, f"{counted(int(row['tiles']), 'tile')}; double-click to open a field"]
         return "\n".join(lines)
 
     # -- painting ------------------------------------------------------------------------------

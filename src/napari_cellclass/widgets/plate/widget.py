@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.viewer.features.plate_layers import PlateLayers
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
@@ -136,7 +137,7 @@ class PlateWidget(DockedWidget):
         lines += [f"Warning: {text}." for text in report.warnings]
         lines += [outcome.error for outcome in report.failed[:_SHOWN_FAILURES]]
         if len(report.failed) > _SHOWN_FAILURES:
-            lines.append(f"{len(report.failed):,} images failed in all; each is named in report.json.")
+            lines.append(f"{counted(len(report.failed), 'image')} failed in all; each is named in report.json.")
         self.panel.show_message("\n".join(lines), warn=bool(report.failed))
 
     # -- fields --------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ class PlateWidget(DockedWidget):
     def _opened(self, found: work.FieldInView) -> None:
         picture = found.picture
         self.layers.show(picture.source, picture.pixels, picture.step, found.new)
-        self.panel.show_message(f"{picture.source.name} with its map: {len(found.new.table):,} tiles.")
+        self.panel.show_message(f"{picture.source.name} with its map: {counted(len(found.new.table), 'tile')}.")
 
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QPushButton, QRadioButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.tiles.background import default_limit, foreground_tiles
 from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
@@ -217,13 +218,13 @@ class SlicePage(QWidget):
         kept, values = self._kept(), self.keep.values()
         name, total, dropped = self._preview.source.name, len(kept), int((~kept).sum())
         if values["background"] == "none":
-            self.panel.show_message(f"{name}: {total:,} tiles; no background rule is chosen, so all are kept.")
+            self.panel.show_message(f"{name}: {counted(total, 'tile')}; no background rule is chosen, so all are kept.")
             return
         limit = values["background_limit"]
         limit = default_limit(self._preview.scores, values["background"]) if limit is None else limit
         self.panel.show_message(
-            f"{name}: {dropped:,} of {total:,} tiles are dropped as background ({values['background']} below "
-            f"{limit:.3g}), {total - dropped:,} are kept."
+            f"{name}: {dropped:,} of {counted(total, 'tile is', 'tiles are')} dropped as background "
+            f"({values['background']} below {limit:.3g}), {total - dropped:,} are kept."
         )
 
     def _preview_again(self) -> None:

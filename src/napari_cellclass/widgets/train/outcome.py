@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.report.evaluation_figures import draw_calibration
@@ -142,7 +143,7 @@ def _calibration_caveat(calibration: Calibration) -> str:
 
 def _tiles(report: Mapping[str, Any], kind: str) -> str:
     groups = report["groups"]
-    return f"{report['n']:,} {kind} tiles of {groups:,} group{'' if groups == 1 else 's'}"
+    return f"{counted(report['n'], f'{kind} tile')} of {counted(groups, 'group')}"
 
 
 def _estimate(validation: dict[str, Any]) -> str:
