@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.grid_lines import grid_lines, tile_edges
 from napari_cellclass.viewer.common.key_bindings import advertise_keys, bind_keys, stop_advertising
-from napari_cellclass.viewer.common.layers import transform_of
+from napari_cellclass.viewer.common.layers import lock_layer, transform_of
 from napari_cellclass.viewer.common.line_overlay import lines_of
 
 _SEEN = 12  # grey values by which a line differs from what is behind it
@@ -197,3 +197,15 @@ def test_a_grid_stays_when_it_is_deleted_by_hand_and_cannot_be_edited(
     assert not lines.editable
     assert isinstance(viewer.layers["field"], Image)
     assert not viewer.layers["field"].locked
+
+
+def test_a_locked_map_of_labels_comes_without_tools_for_drawing(viewer: Any) -> None:
+    """They cannot be used on it, and take napari half a second to prepare."""
+    layer = viewer.add_labels(np.zeros((4, 4), np.uint8))
+    ours = Labels(np.zeros((4, 4), np.uint8))
+    lock_layer(ours)
+    viewer.add_layer(ours)
+    drawn(viewer)
+    made = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
+    assert {type(overlay).__name__ for overlay in made[layer]} >= {"LabelsPolygonOverlay"}
+    assert not {type(overlay).__name__ for overlay in made[ours]} & {"LabelsPolygonOverlay", "LabelsBrushStrokeOverlay"}

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QApplication, QWidget
 from tests._patience import PROCESS_S, WINDOW_S
 
 from napari_cellclass.core.common.errors import CellClassError
@@ -180,3 +181,39 @@ def test_no_report_of_a_phase_that_is_kept_is_left_out(qtbot: Any) -> None:
 
     found = reports(finish(qtbot, work, every_report_of=frozenset({"training"})))
     assert [done for phase, done in found if phase == "training"] == list(range(1, 41))
+
+
+def test_what_is_shown_in_steps_leaves_the_window_its_turn_and_ends_the_job_with_the_last(qtbot: Any) -> None:
+    job = start_job(lambda task: 3)
+    order: list[str] = []
+
+    def show(steps: int) -> Iterator[None]:
+        for step in range(steps):
+            QTimer.singleShot(0, lambda step=step: order.append(f"window {step}"))
+            order.append(f"step {step}")
+            yield
+
+    job.returned.connect(lambda steps: job.show_in_steps(show(steps)))
+    job.finished.connect(lambda: order.append("finished"))
+    qtbot.waitUntil(lambda: "step 0" in order)
+    assert job.running
+    qtbot.waitUntil(lambda: "finished" in order)
+    assert not job.running
+    assert order == ["step 0", "window 0", "step 1", "window 1", "step 2", "window 2", "finished"]
+
+
+def test_a_job_whose_listener_is_gone_shows_nothing_more(qtbot: Any) -> None:
+    owner, order = QWidget(), []
+    job = start_job(lambda task: 1, owner=owner)
+
+    def show() -> Iterator[None]:
+        order.append("first")
+        owner.deleteLater()
+        yield
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        yield
+        order.append("last")
+
+    job.returned.connect(lambda _: job.show_in_steps(show()))
+    qtbot.waitUntil(lambda: not job.running)
+    assert order == ["first"]

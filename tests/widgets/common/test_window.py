@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,12 @@ from qtpy.QtWidgets import (
     QTabBar,
     QWidget,
 )
+from tests._patience import WINDOW_S
 from tests.widgets.common.test_docks import widget_classes
 
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.job_panel import ProgressBar
+from napari_cellclass.widgets.common.jobs import start_long_job
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.common.warning_colour import MIN_CONTRAST, contrast, readable
 from napari_cellclass.widgets.common.wheel import takes_the_wheel
@@ -195,3 +199,52 @@ def test_the_list_of_keys_covers_no_part_of_the_canvas(
     screenshot("key-list-light")
     viewer.window.remove_dock_widget(dock)
     assert dock.keys.keys == ()
+
+
+def test_letters_for_maps_are_drawn_while_nothing_waits_for_them(viewer: Any, qtbot: Any) -> None:
+    open_dock(viewer, "Classify field")
+    info = viewer.window._qt_viewer.canvas.font_info()
+    font = info.font_manager.get_font(info.face)
+    qtbot.waitUntil(lambda: set("0123456789%abcxyzABC") <= set(font._glyphs))
+
+
+def test_the_progress_of_a_job_is_named_when_napari_is_closed_and_gone_when_it_is_cancelled(
+    viewer: Any, qtbot: Any
+) -> None:
+    ends = threading.Event()
+
+    def work(task: Any) -> None:
+        task.progress("slicing", 3, 10)
+        ends.wait(WINDOW_S)
+
+    dock = open_dock(viewer, "Prepare tiles")
+    tasks = viewer.window._qt_window._window._task_status_manager
+    job = start_long_job(work, owner=dock)
+    qtbot.waitUntil(lambda: tasks.get_status() == ["Cell Class: Prepare tiles: slicing, 30 %"])
+    job.cancel()
+    assert not tasks.is_busy()
+    ends.set()
+    qtbot.waitUntil(lambda: not job.running)
+    assert not tasks.is_busy()
+
+
+def test_a_progress_bar_waits_for_the_next_frame_to_be_painted(viewer: Any, qtbot: Any) -> None:
+    painted: list[int] = []
+
+    class Bar(ProgressBar):
+        def paintEvent(self, event: Any) -> None:
+            painted.append(self.value())
+            super().paintEvent(event)
+
+    bar = Bar()
+    qtbot.addWidget(bar)
+    bar.setRange(0, 100)
+    bar.show()
+    qtbot.waitUntil(lambda: bool(painted))
+    painted.clear()
+    for value in range(1, 101):
+        bar.setValue(value)
+        bar.setRange(0, 100)
+    assert painted == []
+    qtbot.waitUntil(lambda: painted[-1:] == [100])
+    assert len(painted) < 5

@@ -12,7 +12,7 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.layers import lock_layer
 
 if TYPE_CHECKING:
-    from napari.layers import Shapes
+    from napari.layers import Vectors
 
 _OPACITY = 0.4
 
@@ -22,7 +22,7 @@ def is_sparse(grid: TileGrid) -> bool:
     return grid.step_px == (1, 1) and min(grid.tile_px) > 1
 
 
-def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: str = "white") -> Shapes:
+def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: str = "white") -> Vectors:
     """Make a layer with the edges of all tiles, as lines of 1 px of the screen at any zoom.
 
     Parameters
@@ -34,12 +34,16 @@ def grid_lines(grid: TileGrid, name: str, transform: Mapping[str, Any], colour: 
     colour
         Black on a bright field, see :func:`~napari_cellclass.viewer.common.visible_tiles.text_colour`.
     """
-    from napari.layers import Shapes
+    from napari.layers import Vectors
 
     from napari_cellclass.viewer.common.line_overlay import draw_lines
 
-    layer = Shapes(None, ndim=2, opacity=_OPACITY, name=name, **transform)
-    draw_lines(layer, tile_edges(grid), colour)
+    # Of the kinds of layers the one that napari adds fastest; its own lines would have a width in px of the field.
+    # One of them has to be there, invisible: napari cannot change a layer without any to three dimensions.
+    edges = tile_edges(grid)
+    vector = np.array([[[-0.5, -0.5], [1.0, 1.0]]])
+    layer = Vectors(vector, edge_color="transparent", opacity=_OPACITY, name=name, **transform)
+    draw_lines(layer, edges, colour)
     lock_layer(layer)
     return layer
 

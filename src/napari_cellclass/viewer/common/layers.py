@@ -42,6 +42,9 @@ def lock_layer(layer: Layer) -> None:
     in two dimensions again (``QtShapesControls._on_ndisplay_changed``).
     """
     layer.locked = True
+    for name in ("polygon", "brush_stroke"):  # tools for drawing labels, which take napari half a second to prepare
+        if name in layer._overlays:
+            layer._overlays[name].visible = False
     layer_ref = weakref.ref(layer)
 
     def make_uneditable(event: Any = None) -> None:

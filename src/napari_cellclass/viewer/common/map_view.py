@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,14 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
-from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, restyle, tile_layers, update_predictions
+from napari_cellclass.viewer.common.overlay import (
+    MAX_SHAPES,
+    OverlayStyle,
+    restyle,
+    tile_layers,
+    update_in_steps,
+    update_predictions,
+)
 from napari_cellclass.viewer.common.picking import TilePicker
 from napari_cellclass.viewer.common.visible_tiles import (
     count_text_lines,
@@ -178,7 +186,8 @@ def warm_up() -> None:
     scheme, grid = ClassScheme(("a", "b")), TileGrid.regular((2, 1), 1)
     table = TileTable(grid, scheme, np.full((2, 2), 0.5, np.float32))
     for planned in (0, MAX_SHAPES + 1):
-        tile_layers(table, transform, "warm-up", OverlayStyle(), planned)
+        for layer in tile_layers(table, transform, "warm-up", OverlayStyle(), planned):
+            layer._update_thumbnail()  # compiles how napari colours labels
 
 
 class MapView:
@@ -206,18 +215,25 @@ class MapView:
 
     def show(self, new: BuiltMap) -> None:
         """Add a map to the viewer; it replaces an earlier one of the same field."""
+        for _ in self.show_in_steps(new):
+            pass
+
+    def show_in_steps(self, new: BuiltMap) -> Iterator[None]:
+        """Add a map as :meth:`show` does, a layer at a time: each takes napari some ten ms, and as long to draw."""
         self.style = self.style.for_scheme(new.table.scheme)
         self.current = new
         if not new.layers and self.is_in_viewer():
             for layer in self.layers:
-                update_predictions(layer, new.table, self.style)
+                yield from update_in_steps(layer, new.table, self.style)
         else:
-            self._add(new)
+            yield from self._add(new)
         self.select()
+        yield
         self.refresh_view()
 
-    def _add(self, new: BuiltMap) -> None:
+    def _add(self, new: BuiltMap) -> Iterator[None]:
         self._remove_maps_of(new)
+        yield
         name = f"{new.field_layer.name} classes"
         self.layers = list(new.layers or tile_layers(new.table, new.field_layer.transform, name, self.style))
         self._text = text_layer(new.table, new.field_layer.transform, f"{new.field_layer.name} text", new.text_colour)
@@ -230,6 +246,7 @@ class MapView:
             layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.field_layer.layer_id}
             register_layer(layer)
             self._viewer.add_layer(layer)
+            yield
         self.picker.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
 
     def select(self) -> None:

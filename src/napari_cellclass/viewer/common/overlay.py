@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -224,23 +224,39 @@ def grid_transform(grid: TileGrid, own: Mapping[str, Any]) -> dict[str, Any]:
 
 def update_predictions(layer: Layer, table: TileTable, style: OverlayStyle) -> None:
     """Show other predictions for the same tiles in a map's layer."""
+    for _ in update_in_steps(layer, table, style):
+        pass
+
+
+def update_in_steps(layer: Layer, table: TileTable, style: OverlayStyle) -> Iterator[None]:
+    """Show other predictions as :func:`update_predictions` does, in steps."""
     layer.metadata[KEY] = {**layer.metadata[KEY], "table": table}
     kind = type(layer).__name__
     if kind == "Shapes":
         layer.features = table_features(table)
     elif kind == "Image":
         layer.data = _confidence_pixels(table)
-    restyle(layer, style)
+    yield
+    yield from _restyle_in_steps(layer, style)
 
 
 def restyle(layer: Layer, style: OverlayStyle) -> None:
     """Show a map's layer in another style; nothing is recomputed."""
+    for _ in _restyle_in_steps(layer, style):
+        pass
+
+
+def _restyle_in_steps(layer: Layer, style: OverlayStyle) -> Iterator[None]:
     entry = layer.metadata[KEY]
     table: TileTable = entry["table"]
     layer.metadata[KEY] = {**entry, "style": style}
     kind = type(layer).__name__
     if kind == "Shapes":
-        layer.face_color, layer.edge_color = tile_colours(table, style)
+        face, edge = tile_colours(table, style)
+        for name, colours in (("face_color", face), ("edge_color", edge)):
+            if not np.array_equal(getattr(layer, name), colours):  # napari needs 0.1 s for a thousand tiles
+                setattr(layer, name, colours)
+                yield
     elif kind == "Labels":
         layer.data = _class_pixels(table, style)
 

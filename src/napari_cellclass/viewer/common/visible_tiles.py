@@ -80,6 +80,8 @@ def text_layer(table: TileTable, transform: Mapping[str, Any], name: str, colour
         features={"label": np.zeros(0, object)},
         text={"string": "{label}", "color": colour, "size": 9, "anchor": "center"},
         size=0.001,
+        face_color="transparent",  # only the text is visible
+        border_color="transparent",
         opacity=1.0,
         name=name,
         **transform,
@@ -119,11 +121,18 @@ def write_texts(layer: Points, table: TileTable, tile_indices: NDArray[np.int64]
     names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in tile_indices]
     confidences = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in tile_indices]
     labels = [name + text for name, text in zip(names, confidences, strict=True)]
-    visible, layer.visible = layer.visible, True  # on a hidden layer napari would look up the points of before
-    layer.data = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
-    layer.face_color = layer.border_color = "transparent"  # only the text is visible
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
+    entry, written = layer.metadata[KEY], (centres.tobytes(), labels)
+    if entry.get("written", (b"", [])) == written:
+        return  # each change of the layer costs some ten ms
+    layer.metadata[KEY] = {**entry, "written": written}
+    hidden = not layer.visible
+    if hidden:
+        layer.visible = True  # on a hidden layer napari would look up the points of before
+    layer.data = centres
     layer.features = pd.DataFrame({"label": np.array(labels, object)})
-    layer.visible = visible
+    if hidden:
+        layer.visible = False
 
 
 def outline_layer(table: TileTable, transform: Mapping[str, Any], name: str) -> Shapes:
@@ -144,8 +153,12 @@ def tiles_with_outline(table: TileTable, view: NDArray[Any]) -> NDArray[np.int64
 
 def write_outlines(layer: Shapes, table: TileTable, style: OverlayStyle, tile_indices: NDArray[np.int64]) -> None:
     """Outline some tiles in the colours of their classes, with their columns as features."""
+    entry = layer.metadata[KEY]
+    same = entry.get("outlined") is table and entry.get("style") == style
+    if same and np.array_equal(entry["places"], tile_indices):
+        return  # as after a zoom between two tiles
     chosen = table.take(tile_indices)
-    layer.metadata[KEY] = {**layer.metadata[KEY], "table": table, "places": tile_indices}
+    layer.metadata[KEY] = {**entry, "table": chosen, "places": tile_indices, "outlined": table, "style": style}
     with layer.events.data.blocker():
         layer.data = []
     if len(tile_indices):

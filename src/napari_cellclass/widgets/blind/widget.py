@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QMainWindow,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -29,6 +28,7 @@ from napari_cellclass.widgets.blind import work
 from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
+from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.key_list import KeyList, help_text
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
@@ -71,7 +71,7 @@ class BlindWidget(DockedWidget):
         self.setup = BlindSetup()
         self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
         self.message, self.seal, self.keys = WrappedLabel(), WrappedLabel(), KeyList()
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.class_box = QWidget()
         self._class_grid = QGridLayout(self.class_box)
         self._class_grid.setContentsMargins(0, 0, 0, 0)

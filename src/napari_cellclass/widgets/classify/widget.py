@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QFormLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -46,6 +46,7 @@ from napari_cellclass.widgets.classify.results import ResultsPanel
 from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
+from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 from napari_cellclass.widgets.common.layer_choice import ImageChoice, RegionChoice
@@ -103,7 +104,7 @@ class ClassifyWidget(DockedWidget):
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
         self.rescale = ResampleNotice()
         self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.message = WrappedLabel()
         self.results = ResultsPanel(self.map, self._show_message)
         self.relabel = RelabelPanel(self.viewer, self.map, self._show_message)
@@ -318,10 +319,14 @@ class ClassifyWidget(DockedWidget):
             self._show_message("Classifying …")
 
     def _finished(self, found: tuple[FieldResult, BuiltMap]) -> None:
-        result, new = found
+        assert self.job is not None
+        self.job.show_in_steps(self._show_found(*found))
+
+    def _show_found(self, result: FieldResult, new: BuiltMap) -> Iterator[None]:
         table = result.table
-        self.map.show(new)
+        yield from self.map.show_in_steps(new)
         self._end_live()
+        yield
         assert self._source is not None
         self.results.show_map(self._source, self._calibration)
         self.relabel.show_map(self._source)

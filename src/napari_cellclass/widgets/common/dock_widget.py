@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
+from napari_cellclass.widgets.common.first_use import pay_first_uses
 from napari_cellclass.widgets.common.wheel import keep_wheel_for_scrolling
 
 
@@ -14,14 +15,6 @@ def main_window(widget: QWidget) -> QMainWindow | None:
     """Give the window that a widget is docked in, also where the dock floats."""
     parent: Any = widget.parent()
     while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parent()
-    return parent
-
-
-def dock_of(widget: QWidget) -> DockedWidget | None:
-    """Give the widget of ours that another one is a part of, or is."""
-    parent: Any = widget
-    while parent is not None and not isinstance(parent, DockedWidget):
         parent = parent.parent()
     return parent
 
@@ -72,6 +65,8 @@ class DockedWidget(QWidget):
             self._in_dock = self.parent() is not None
         elif event.type() == QEvent.Type.Polish:  # once, before it is shown
             keep_wheel_for_scrolling(self)
+        elif event.type() == QEvent.Type.Show:
+            pay_first_uses(self)
         return bool(super().event(event))
 
     def closeEvent(self, event: Any) -> None:

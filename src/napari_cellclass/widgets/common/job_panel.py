@@ -13,6 +13,29 @@ from napari_cellclass.widgets.common.jobs import Job, start_long_job
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 
+class ProgressBar(QProgressBar):
+    """A progress bar that is painted with the window's next frame.
+
+    Qt's own paints itself, and with it the canvas below its window, within each call that changes it.
+    """
+
+    def setRange(self, minimum: int, maximum: int) -> None:
+        """Set both ends."""
+        self.setUpdatesEnabled(False)
+        super().setRange(minimum, maximum)
+        self.setUpdatesEnabled(True)
+
+    def setMaximum(self, maximum: int) -> None:
+        """Set the upper end."""
+        self.setRange(self.minimum(), maximum)
+
+    def setValue(self, value: int) -> None:
+        """Set the value."""
+        self.setUpdatesEnabled(False)
+        super().setValue(value)
+        self.setUpdatesEnabled(True)
+
+
 class JobPanel(QWidget):
     """Runs one job at a time; its buttons are disabled while it runs.
 
@@ -26,7 +49,7 @@ class JobPanel(QWidget):
         super().__init__()
         self._buttons = buttons
         self.job: Job | None = None
-        self.bar, self.message, self.cancel_button = QProgressBar(), WrappedLabel(), QPushButton("Cancel")
+        self.bar, self.message, self.cancel_button = ProgressBar(), WrappedLabel(), QPushButton("Cancel")
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
         row.addWidget(self.cancel_button)

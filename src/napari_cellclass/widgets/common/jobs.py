@@ -6,7 +6,7 @@ import atexit
 import gc
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThreadPool, QTimer, Signal
@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _running: set[Job] = set()  # a job outlives the dock that started it, until its thread has ended
 _long: set[Job] = set()  # those of them during which garbage collection ignores older objects
 _EXIT_WAIT_MS = 5000
+_BETWEEN_STEPS_MS = 5  # for the window to draw
 INTERVAL_MS = 50
 """At most one update of the window in this time."""
 _MOST_PHASES = 8  # in one update
@@ -102,6 +103,11 @@ class Job(QObject):
         self._done = threading.Event()
         self._worker: Any = None
         self._status: TaskStatus | None = None
+        self._steps: Iterator[None] | None = None
+        self._next_step = QTimer(self)
+        self._next_step.setSingleShot(True)
+        self._next_step.setInterval(_BETWEEN_STEPS_MS)
+        self._next_step.timeout.connect(self._go_on)
         self.running = True
 
     def cancel(self) -> None:
@@ -114,8 +120,41 @@ class Job(QObject):
         return self._done.wait(seconds)
 
     def mute(self) -> None:
-        """Send no more signals; the function runs to its end."""
+        """Send no more signals, and show nothing more; the function runs to its end."""
         self.blockSignals(True)
+        self._steps = None
+
+    def show_in_steps(self, steps: Iterator[None]) -> None:
+        """Let what ``returned`` is connected to go on in steps; the window draws and takes keys between them.
+
+        Until the last step is done the job counts as running, and ``finished`` is not sent. An error in a step is one
+        of the program, and goes where Qt's slots let it go.
+
+        Parameters
+        ----------
+        steps
+            A generator that does a part of the work each time it is asked for the next value.
+        """
+        self._steps, self.running = steps, True
+
+    def _go_on(self) -> None:
+        try:
+            if self._steps is not None:
+                next(self._steps)
+                self._next_step.start()
+                return
+        except StopIteration:
+            pass
+        except BaseException:
+            self._end()
+            raise
+        self._end()
+
+    def _end(self) -> None:
+        self.running, self._steps = False, None
+        _running.discard(self)
+        self.finished.emit()
+        _unfreeze_garbage(self)  # not before: napari collects garbage with each layer that is removed
 
     def list_for(self, owner: QWidget) -> None:
         """Show the job among napari's running tasks, as one of the dock that a widget is in."""
@@ -154,10 +193,9 @@ class Job(QObject):
 
         def finish() -> None:
             self.running = False
-            _running.discard(self)
-            _unfreeze_garbage(self)
             self._reports.flush()
             kind, value = outcome.pop()
+            self._steps = None
             self._leave_list(kind)
             kwargs.clear()  # Qt keeps the worker, and what it refers to
             if kind == "cancelled":
@@ -166,7 +204,7 @@ class Job(QObject):
                 self.failed.emit(value)
             else:
                 self.returned.emit(value)
-            self.finished.emit()
+            self._go_on()
 
         self._worker = FunctionWorker(run)  # create_worker would list it under a name for programmers
         self._worker.finished.connect(finish)
@@ -191,6 +229,11 @@ def _unfreeze_garbage(job: Job) -> None:
         _long.discard(job)
         if not _long:
             gc.unfreeze()
+
+
+def is_any_job_running() -> bool:
+    """Whether a job of any window is running."""
+    return bool(_running)
 
 
 def start_job(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cellclass.core.common.task import Progress
-from napari_cellclass.widgets.common.dock_widget import dock_of, main_window
 
 _PROVIDER = "Cell Class"
 
@@ -25,9 +24,14 @@ class TaskStatus:
     """
 
     def __init__(self, owner: QWidget, cancel: Callable[[], None]) -> None:
-        self._window: Any = getattr(main_window(owner), "_window", None)
-        dock = dock_of(owner)
-        self._name = "" if dock is None else f"{dock.display_name}: "
+        self._window: Any = None
+        self._name = ""
+        parent: Any = owner
+        while parent is not None:
+            self._name = self._name or getattr(parent, "display_name", "")
+            self._window = getattr(parent, "_window", self._window) if isinstance(parent, QMainWindow) else self._window
+            parent = parent.parent()
+        self._name += ": " if self._name else ""
         self._text = f"{self._name}starting"
         self._id: Any = None
         if self._window is not None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.report.curves import best_epoch, draw_curves
 from napari_cellclass.widgets.common.figure_view import FigureView
+from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
@@ -36,7 +37,7 @@ class TrainProgress(QWidget):
         self.stop_button, self.cancel_button = QPushButton("Stop and keep best"), QPushButton("Cancel")
         self.stop_button.setToolTip("end after this epoch, and keep the one that was best on the held-out tiles")
         self.cancel_button.setToolTip("end at once; nothing is written")
-        self.bar, self.message = QProgressBar(), WrappedLabel()
+        self.bar, self.message = ProgressBar(), WrappedLabel()
         self.curves = FigureView(viewer, lambda width: _CURVES_PX)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
