@@ -323,16 +323,28 @@ def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
     ("data", "text"),
     [
         (np.zeros((64, 64), np.uint8), "trained on 3 channels, but the image has 1"),
+        (np.zeros((2, 64, 64), np.uint8), "'field' has an axis of length 2: channels or planes? Say which"),
         (np.zeros((20, 20, 3), np.uint8), "larger than the field of 20 x 20 px"),
     ],
 )
 def test_an_image_that_does_not_fit_is_told_in_the_widget(
     viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, data: np.ndarray, text: str
 ) -> None:
-    viewer.add_image(data, rgb=data.ndim == 3)
+    viewer.add_image(data, name="field", rgb=data.shape[-1] == 3)
     load(qtbot, classify, ihc_model)
     run(qtbot, classify)
     assert text in classify.message.text()
+    assert not maps(viewer)
+
+
+def test_a_model_never_runs_on_one_of_several_channels_alone(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    viewer.add_image(np.zeros((2, 64, 64), np.uint8), axis_labels=("c", "y", "x"))
+    load(qtbot, classify, ihc_model)
+    assert classify.channels.text.text() == "2 channels; the model takes 3 channels"
+    run(qtbot, classify)
+    assert "trained on 3 channels, but the image has 2" in classify.message.text()
     assert not maps(viewer)
 
 

@@ -124,7 +124,7 @@ def _from_file(layer: Image, lengths: tuple[int, ...]) -> tuple[str, tuple[str, 
     if layer not in _files or _files[layer][0] != path:
         _files[layer] = path, _read_file(path)
     letters, shape, names = _files[layer][1]
-    sizes = [(letter, n) for letter, n in zip(letters, shape, strict=True) if letter not in "YXS" and n > 1]
+    sizes = [(letter, n) for letter, n in zip(letters, shape, strict=False) if letter not in "YXS" and n > 1]
     if [n for _, n in sizes] != [n for n in lengths if n > 1]:
         return None
     rest = iter(sizes)
