@@ -15,7 +15,7 @@ from napari.plugins import _initialize_plugins
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.reading import read_image
-from napari_cellclass.viewer.common.channels import channel_question, describe_layers, propose_fields
+from napari_cellclass.viewer.common.channels import channel_question, describe_layers, field_of, propose_fields
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, answer_axis, read_layer_axes
 from napari_cellclass.viewer.common.layers import image_from_layers, is_user_layer, plane_of
 
@@ -181,6 +181,8 @@ def test_the_layers_of_a_channel_axis_are_one_field(viewer: ViewerModel) -> None
     assert one.layers == tuple(layers)
     assert one.reason == "they were opened together, each in its colour"
     assert (alone.layers, alone.reason) == ((other,), "")
+    assert field_of(layers[1], viewer.layers) == tuple(layers)
+    assert field_of(other, viewer.layers) == (other,)
 
 
 def test_layers_whose_names_differ_by_channel_are_one_field_with_these_channels(viewer: ViewerModel) -> None:

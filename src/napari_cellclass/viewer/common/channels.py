@@ -112,6 +112,14 @@ def propose_fields(layers: Sequence[Image]) -> tuple[FieldLayers, ...]:
     )
 
 
+def field_of(layer: Image, layers: Sequence[Image]) -> tuple[Any, ...]:
+    """Give the layers of :func:`propose_fields` that belong to one field with a layer, among them itself."""
+    layer = unwrap(layer)
+    others = [one for one in map(unwrap, layers) if one is layer or why_one_image([one, layer])]
+    fields = (field.layers for field in propose_fields(others))
+    return next((field for field in fields if any(one is layer for one in field)), (layer,))
+
+
 def _overlie(one: Image, other: Image) -> bool:
     data = layer_data(one), layer_data(other)
     return (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
 
+from napari_cellclass.viewer.common.channels import field_of
 from napari_cellclass.viewer.common.layers import is_user_layer, unwrap
 from napari_cellclass.widgets.common.text import plain_tip
 
@@ -45,17 +46,21 @@ class ImageChoice(QListWidget):
         self._ticked_by_user = True
 
     def refresh(self) -> None:
-        """Follow the viewer's layer list; a new image is ticked by itself, until a user has ticked one."""
+        """Follow the viewer's layer list; a new image is ticked by itself, until a user has ticked one.
+
+        With it are ticked the layers of its other channels.
+        """
         there = [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
         layers = _of_kind(self._viewer, "Image")
         new = [layer for layer in map(unwrap, layers) if all(layer is not other for other in there)]
-        ticked = {id(layer) for layer in (new[-1:] if new and there and not self._ticked_by_user else self.chosen())}
+        follow = new and there and not self._ticked_by_user
+        ticked = {id(layer) for layer in (field_of(new[-1], layers) if follow else self.chosen())}
         self.blockSignals(True)
         self.clear()
         if not any(id(unwrap(layer)) in ticked for layer in layers) and layers:
             active = self._viewer.layers.selection.active
             first = active if any(active is layer for layer in layers) else layers[-1]
-            ticked = {id(unwrap(first))}
+            ticked = {id(layer) for layer in field_of(first, layers)}
         for layer in map(unwrap, layers):
             layer.events.name.connect(self._renamed)
             item = QListWidgetItem(layer.name)

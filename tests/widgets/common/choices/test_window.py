@@ -177,6 +177,15 @@ def test_an_unclear_axis_is_asked_once_with_a_button_for_each_answer(
     assert image_from_layers([layer]).channels == channels
 
 
+def test_the_layers_of_all_channels_are_ticked_together(viewer: Any, line: ChannelLine) -> None:
+    viewer.add_image(np.zeros((20, 30), np.uint8), name="before")
+    layers = viewer.add_image(np.zeros((2, 20, 30), np.uint8), channel_axis=0, name=["cells GFP", "cells DNA"])
+    assert line._images.chosen() == layers
+    assert line.text.text() == "channels: GFP, DNA (of one image: their names differ by channel alone)"
+    other = viewer.add_image(np.zeros((20, 30), np.uint8), name="after")
+    assert line._images.chosen() == [other]
+
+
 def test_a_model_of_other_channels_is_told_in_one_line(viewer: Any, line: ChannelLine) -> None:
     viewer.add_image(np.zeros((2, 20, 30), np.uint8), axis_labels=("c", "y", "x"))
     line.expect(1)
