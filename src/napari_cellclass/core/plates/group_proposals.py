@@ -74,9 +74,10 @@ def propose_groups(names: Sequence[str]) -> tuple[GroupProposal, ...]:
     """
     found: list[GroupProposal] = []
     divisions = set()
+    paths = [Path(name) for name in names]
     for pattern, noun in _candidates(names):
         try:
-            groups = tuple(group_name(Path(name), pattern) for name in names)
+            groups = tuple(group_name(path, pattern) for path in paths)
         except DatasetError:
             continue
         numbers = {group: i for i, group in enumerate(dict.fromkeys(groups))}
@@ -139,7 +140,7 @@ class _Columns:
         rows = [_TOKEN.findall(_TILE_END.sub("", _stem(name))) for name in names]
         values = []
         for column in zip(*rows, strict=False):
-            if len({_kind(text) for text in column}) > 1:
+            if len({_kind(text) for text in set(column)}) > 1:
                 break
             values.append(column)
         return cls(tuple(values))
@@ -199,9 +200,7 @@ def _kind(text: str) -> str:
 
 
 def _stem(name: str) -> str:
-    while is_image_name(name) and Path(name).stem != name:
-        name = Path(name).stem
-    return name.removesuffix(".ome")
+    return (name.rpartition(".")[0] if is_image_name(name) else name).removesuffix(".ome")
 
 
 def _listed(groups: Sequence[str]) -> str:
@@ -212,9 +211,11 @@ def _listed(groups: Sequence[str]) -> str:
 def _sizes(names: Sequence[str], groups: Sequence[str], noun: str) -> str:
     """Say how many images there are of each group."""
     sizes = Counter(groups).values()
-    sites = {(group, site_in_name(name)) for group, name in zip(groups, names, strict=True)}
-    one = (
-        "site" if noun == "wells" and len(sites) == len(names) and None not in {site for _, site in sites} else "image"
-    )
+    one = "site" if noun == "wells" and _differ_by_site(names, groups) else "image"
     least, most = min(sizes), max(sizes)
     return f"{counted(most, one)} each" if least == most else f"{least} to {counted(most, one)} each"
+
+
+def _differ_by_site(names: Sequence[str], groups: Sequence[str]) -> bool:
+    sites = {(group, site_in_name(name)) for group, name in zip(groups, names, strict=True)}
+    return len(sites) == len(names) and all(site is not None for _, site in sites)
