@@ -16,6 +16,8 @@ from napari_cellclass.viewer.common.layers import image_from_layers, same_transf
 if TYPE_CHECKING:
     from napari.layers import Image
 
+_SAME_PLACE = 0.5  # px; a quick test before that of the whole transform
+
 
 @dataclass(frozen=True, eq=False)
 class ChannelQuestion:
@@ -126,6 +128,7 @@ def _overlie(one: Image, other: Image) -> bool:
         data[0].shape == data[1].shape
         and data[0].dtype == data[1].dtype
         and not (one.rgb or other.rgb)
+        and abs(one.translate[-2:] - other.translate[-2:]).max() <= _SAME_PLACE * abs(one.scale[-2:]).max()
         and same_transform(one, other)
     )
 
