@@ -12,6 +12,7 @@ from napari_cellclass.core.images.channel_names import channel_in_name, describe
 from napari_cellclass.viewer.common.layer_axes import answer_axis, layer_data, read_layer_axes
 from napari_cellclass.viewer.common.layer_relations import answer_relation, base_name, relation_of, why_one_image
 from napari_cellclass.viewer.common.layers import image_from_layers, same_transform, unwrap
+from napari_cellclass.viewer.common.metadata import forget, remembered
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -55,6 +56,17 @@ def channel_question(layers: Sequence[Image]) -> ChannelQuestion | None:
             partial(answer_relation, layers),
         )
     return None
+
+
+def forget_answers(layers: Sequence[Image]) -> None:
+    """Drop what was answered about the chosen layers, so that it is asked again."""
+    for layer in layers:
+        forget(unwrap(layer))
+
+
+def has_answers(layers: Sequence[Image]) -> bool:
+    """Return whether something was answered about the chosen layers."""
+    return any(remembered(unwrap(layer)) for layer in layers)
 
 
 def describe_layers(layers: Sequence[Image]) -> str:

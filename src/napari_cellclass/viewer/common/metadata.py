@@ -20,3 +20,9 @@ def remembered(layer: Layer) -> Mapping[str, Any]:
 def remember(layer: Layer, **answers: Any) -> None:
     """Keep answers about a user's image layer in its metadata, which sends its event ``metadata``."""
     layer.metadata = {**layer.metadata, KEY: {**remembered(layer), "kind": "image", **answers}}
+
+
+def forget(layer: Layer) -> None:
+    """Drop the answers about a user's image layer, so that it is asked again."""
+    if remembered(layer):
+        layer.metadata = {key: value for key, value in layer.metadata.items() if key != KEY}

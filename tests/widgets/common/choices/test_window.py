@@ -177,6 +177,18 @@ def test_an_unclear_axis_is_asked_once_with_a_button_for_each_answer(
     assert image_from_layers([layer]).channels == channels
 
 
+def test_a_wrong_answer_can_be_changed(viewer: Any, qtbot: Any, line: ChannelLine) -> None:
+    layer = viewer.add_image(np.zeros((2, 20, 30), np.uint8), name="cells", metadata={"mine": 1})
+    assert not line.again.isVisible()
+    click(qtbot, line.buttons[0])
+    click(qtbot, line.again)
+    assert line.question is not None
+    assert not line.again.isVisible()
+    assert layer.metadata == {"mine": 1}
+    click(qtbot, line.buttons[1])
+    assert line.text.text() == "1 channel"
+
+
 def test_the_layers_of_all_channels_are_ticked_together(viewer: Any, line: ChannelLine) -> None:
     viewer.add_image(np.zeros((20, 30), np.uint8), name="before")
     layers = viewer.add_image(np.zeros((2, 20, 30), np.uint8), channel_axis=0, name=["cells GFP", "cells DNA"])

@@ -8,7 +8,13 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
-from napari_cellclass.viewer.common.channels import ChannelQuestion, channel_question, describe_layers
+from napari_cellclass.viewer.common.channels import (
+    ChannelQuestion,
+    channel_question,
+    describe_layers,
+    forget_answers,
+    has_answers,
+)
 from napari_cellclass.viewer.common.layers import image_from_layers
 from napari_cellclass.widgets.common.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -42,6 +48,10 @@ class ChannelLine(QWidget):
         for number, button in enumerate(self.buttons):
             row.addWidget(button)
             button.clicked.connect(lambda _, number=number: self._answer(number))
+        self.again = QPushButton("ask again")
+        self.again.setToolTip("change what was answered about these layers")
+        row.addWidget(self.again)
+        self.again.clicked.connect(lambda: forget_answers(self._images.chosen()))
         column.addLayout(row)
         images.itemChanged.connect(lambda _: self.refresh())
         images.refreshed.connect(self.refresh)
@@ -67,6 +77,7 @@ class ChannelLine(QWidget):
         self.text.setVisible(bool(text))
         for button in self.buttons:
             button.setVisible(self.question is not None)
+        self.again.setVisible(self.question is None and has_answers(layers))
 
     def _described(self, layers: list[Any]) -> tuple[str, bool]:
         text = describe_layers(layers)
