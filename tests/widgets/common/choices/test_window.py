@@ -88,6 +88,7 @@ def test_groups_are_chosen_from_sentences_and_a_regular_expression_comes_last(
     pick(qtbot, groups.combo, WELLS)
     assert data.values()["group_by"] == r"^([A-P]\d+)"
     assert not groups.native.isVisible()
+    assert WELLS in groups.combo.toolTip()
     pick(qtbot, groups.combo, "regular expression …")
     qtbot.waitUntil(groups.native.isVisible)
     qtbot.keyClicks(groups.native, "f(..)")

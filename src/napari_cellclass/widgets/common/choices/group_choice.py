@@ -16,6 +16,8 @@ from napari_cellclass.widgets.common.text import plain_tip
 
 _OWN = "regular expression …"
 _ALONE = "each image by itself"
+_WHAT_FOR = "images of one group stay together when tiles are split into trained on and held out"
+_MARGIN_PX = 24
 
 
 class GroupChoice(QWidget):
@@ -35,7 +37,6 @@ class GroupChoice(QWidget):
         self.native.setPlaceholderText("^(...) takes 3 letters")
         self.native.setToolTip(tooltip)
         self.combo = QComboBox()
-        self.combo.setToolTip("images of one group stay together when tiles are split into trained on and held out")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(10)
         column = QVBoxLayout(self)
@@ -101,6 +102,8 @@ class GroupChoice(QWidget):
         self._add(_ALONE, None)
         self._add(_OWN, None)
         self.combo.setCurrentIndex(self.combo.count() - 2)
+        # The closed list may be too narrow for its sentences; the open one is not.
+        self.combo.view().setMinimumWidth(self.combo.view().sizeHintForColumn(0) + _MARGIN_PX)
 
     def _add(self, text: str, pattern: str | None) -> None:
         self.combo.addItem(text, pattern)
@@ -120,6 +123,8 @@ class GroupChoice(QWidget):
 
     def _show_field(self) -> None:
         self.native.setVisible(self.combo.currentText() == _OWN)
+        chosen = self.combo.itemData(self.combo.currentIndex(), Qt.ItemDataRole.ToolTipRole)
+        self.combo.setToolTip(f"{chosen}\n{_WHAT_FOR}")
 
 
 def _propose(data: Sequence[Path], task: Task) -> tuple[GroupProposal, ...]:
