@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from qtpy.QtWidgets import QApplication
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.grid_lines import grid_lines, tile_edges
 from napari_cellclass.viewer.common.key_bindings import advertise_keys, bind_keys, stop_advertising
-from napari_cellclass.viewer.common.layers import lock_layer, transform_of
+from napari_cellclass.viewer.common.layers import lock_layer, remove_layers, transform_of
 from napari_cellclass.viewer.common.line_overlay import lines_of
 
 _SEEN = 12  # grey values by which a line differs from what is behind it
@@ -209,3 +210,20 @@ def test_a_locked_map_of_labels_comes_without_tools_for_drawing(viewer: Any) -> 
     made = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
     assert {type(overlay).__name__ for overlay in made[layer]} >= {"LabelsPolygonOverlay"}
     assert not {type(overlay).__name__ for overlay in made[ours]} & {"LabelsPolygonOverlay", "LabelsBrushStrokeOverlay"}
+
+
+def test_layers_are_removed_together_and_garbage_of_before_is_not_visited(
+    viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [viewer.add_image(np.zeros((8, 8)), name=f"{i}") for i in range(4)]
+    visited: list[int] = []
+    monkeypatch.setattr("napari._vispy.canvas.gc.collect", lambda: visited.append(len(gc.get_objects())))
+    frozen = gc.get_freeze_count() > 0
+    assert len(gc.get_objects()) + gc.get_freeze_count() > 100_000
+    remove_layers(viewer, [*layers[1:], Image(np.zeros((2, 2)))])
+    assert list(viewer.layers) == layers[:1]
+    assert len(visited) == 1
+    assert visited[0] < 20_000
+    assert (gc.get_freeze_count() > 0) == frozen
+    remove_layers(viewer, layers)
+    assert list(viewer.layers) == []

@@ -127,6 +127,7 @@ def test_a_plate_by_clicks_is_that_of_the_command_and_a_well_opens_its_field(
     qtbot.mouseClick(results.table.viewport(), Qt.MouseButton.LeftButton, pos=second)
     click(qtbot, results.open_button)
     qtbot.waitUntil(lambda: [layer.name for layer in ours(viewer, "plate-field")] == ["A03f1.png"])
+    ended(qtbot, plate)
     assert len(ours(viewer, "map")) == 1, "the field before was taken away"
     ended(qtbot, plate)
 

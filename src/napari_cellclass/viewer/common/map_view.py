@@ -13,7 +13,7 @@ import numpy as np
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
+from napari_cellclass.viewer.common.layers import KEY, remove_layers, transform_of, unwrap
 from napari_cellclass.viewer.common.overlay import (
     MAX_SHAPES,
     OverlayStyle,
@@ -261,16 +261,16 @@ class MapView:
     def _remove_maps_of(self, new: BuiltMap) -> None:
         """Remove maps of the same field: of the same image layer, or of one that was removed."""
         present = {str(layer.unique_id) for layer in self._viewer.layers} - {new.field_layer.layer_id}
-        for layer in list(self._viewer.layers):
+        others = []
+        for layer in self._viewer.layers:
             entry = layer.metadata.get(KEY, {})
             if is_own_layer(layer) and entry.get("field") == new.field and entry.get("over") not in present:
-                self._viewer.layers.remove(layer)
+                others.append(layer)
+        remove_layers(self._viewer, others)
 
     def remove(self) -> None:
         """Remove the map from the viewer."""
-        own_layers = [*self.layers, *([] if self._text is None else [self._text])]
-        for layer in [one for one in self._viewer.layers if any(unwrap(one) is other for other in own_layers)]:
-            self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, [*self.layers, *([] if self._text is None else [self._text])])
         self.current, self.layers, self._text = None, [], None
 
     def is_in_viewer(self) -> bool:

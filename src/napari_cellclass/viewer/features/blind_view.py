@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys
-from napari_cellclass.viewer.common.layers import KEY, unwrap
+from napari_cellclass.viewer.common.layers import KEY, remove_layers, unwrap
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -52,9 +52,7 @@ class BlindView:
         bind_keys([self._layer], keys, ignored)
         advertise_keys([self._layer], described)
         viewer.add_layer(self._layer)
-        for layer in list(viewer.layers):
-            if unwrap(layer) is not self._layer:
-                viewer.layers.remove(layer)
+        remove_layers(viewer, self._hidden_layers)
         viewer.title, viewer.status = "napari", ""
         text.text, text.visible = "", False
 
@@ -80,9 +78,7 @@ class BlindView:
         viewer, text = self._viewer, self._viewer.canvas.overlays.text
         for layer in self._hidden_layers:
             viewer.add_layer(layer)
-        for layer in list(viewer.layers):
-            if unwrap(layer) is self._layer:
-                viewer.layers.remove(layer)
+        remove_layers(viewer, [self._layer])
         text.text, text.visible = self._text
         viewer.title = self._title
         if self._hidden_layers:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, unwrap
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.features.background_layers import add_field_layers
 
@@ -117,9 +117,7 @@ class EvaluatedLayers:
         return any(unwrap(one) is unwrap(layer) for one in self._viewer.layers)
 
     def _remove(self, *layers: Layer) -> None:
-        for layer in layers:
-            for one in [one for one in self._viewer.layers if unwrap(one) is unwrap(layer)]:
-                self._viewer.layers.remove(one)
+        remove_layers(self._viewer, layers)
 
 
 def sheet_pixels(tiles: Sequence[PanelTile]) -> tuple[NDArray[np.uint8], tuple[int, int]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, unwrap
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, register_layer
 from napari_cellclass.viewer.common.overlay import (
     MapAxes,
@@ -151,7 +151,7 @@ class LiveMap:
         """Remove the layer, and show what was hidden for it."""
         if self.layer is not None and self._added and self.is_in_viewer():
             was_selected = unwrap(self._viewer.layers.selection.active) is self.layer
-            self._viewer.layers.remove(self.layer)
+            remove_layers(self._viewer, [self.layer])
             if was_selected:
                 self._view.select()
         present = [unwrap(layer) for layer in self._viewer.layers]

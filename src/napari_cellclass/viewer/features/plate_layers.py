@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.viewer.common.layers import KEY, transform_of, unwrap
+from napari_cellclass.viewer.common.layers import KEY, remove_layers, transform_of
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView
 from napari_cellclass.viewer.features.background_layers import add_field_layers
 
@@ -40,13 +41,18 @@ class PlateLayers:
 
     def show(self, source: SourceImage, pixels: NDArray[Any], step: int, new: BuiltMap) -> None:
         """Show every ``step``-th pixel of a field, and its map."""
+        for _ in self.show_in_steps(source, pixels, step, new):
+            pass
+
+    def show_in_steps(self, source: SourceImage, pixels: NDArray[Any], step: int, new: BuiltMap) -> Iterator[None]:
+        """Show a field as :meth:`show` does, in steps that each take napari some ten ms."""
         self.map.remove()
-        for layer in self._field:
-            for one in [one for one in self._viewer.layers if unwrap(one) is unwrap(layer)]:
-                self._viewer.layers.remove(one)
+        remove_layers(self._viewer, self._field)
+        yield
         self._field, _ = add_field_layers(self._viewer, source, pixels, step)
         for layer in self._field:
             layer.metadata[KEY] = {"kind": "plate-field", "path": str(source.path)}
-        self.map.show(new)
+        yield
+        yield from self.map.show_in_steps(new)
         self._viewer.reset_view()
         self.map.refresh_view()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from npe2 import PluginManager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
@@ -16,11 +18,16 @@ from napari_cellclass.widgets.common.jobs import is_any_job_running, start_job
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+_PLUGIN = "napari-cellclass"
 _PAUSE_MS = 30  # between two steps, for what a user does meanwhile
 
 
 def _warm_up(task: Task) -> None:
     warm_up()
+    commands = PluginManager.instance().get_manifest(_PLUGIN).contributions.commands or []
+    for command in task.track(commands, "importing"):  # the other docks, so that they open at once
+        if command.python_name is not None:
+            import_module(str(command.python_name).partition(":")[0])
 
 
 class _IdleSteps(QTimer):

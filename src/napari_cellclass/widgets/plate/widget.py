@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,8 +155,12 @@ class PlateWidget(DockedWidget):
         self.panel.run(work.open_field, self._opened, params=params, image=row["image"], stem=row["stem"])
 
     def _opened(self, found: work.FieldInView) -> None:
+        assert self.panel.job is not None
+        self.panel.job.show_in_steps(self._show_field(found))
+
+    def _show_field(self, found: work.FieldInView) -> Iterator[None]:
         picture = found.picture
-        self.layers.show(picture.source, picture.pixels, picture.step, found.new)
+        yield from self.layers.show_in_steps(picture.source, picture.pixels, picture.step, found.new)
         self.panel.show_message(f"{picture.source.name} with its map: {counted(len(found.new.table), 'tile')}.")
 
     def _view_moved(self, event: Any = None) -> None:
