@@ -11,7 +11,14 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.stats.metrics import evaluate
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.report.figures import confusion_figure, overlay_figure, save_overlay, thumbnail
+from napari_cellclass.report.figures import (
+    confusion_figure,
+    new_figure,
+    overlay_figure,
+    render_for_dock,
+    save_overlay,
+    thumbnail,
+)
 
 
 def make(channels: int = 1) -> tuple[SourceImage, TileTable]:
@@ -51,3 +58,22 @@ def test_the_confusion_matrix_shows_its_counts() -> None:
     )
     texts = [text.get_text().split("\n")[0] for text in confusion_figure(report).axes[0].texts]
     assert texts == [str(v) for row in report.confusion for v in row]
+
+
+@pytest.mark.parametrize("text", ["#F0F1F2", "#3B3A39"])
+def test_a_figure_for_a_dock_is_transparent_and_has_the_colour_of_its_text(text: str) -> None:
+    figure = new_figure(4, 3)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="black", label="line")
+    axes.bar([0.5], [0.5], color="#D55E00")
+    axes.set_xlabel("epoch")
+    axes.legend()
+    pixels = render_for_dock(figure, 400, text)
+    assert pixels.shape[1] == 400
+    assert (pixels[..., 3] == 0).mean() > 0.5
+    opaque = pixels[pixels[..., 3] == 255][:, :3].astype(int)
+    named = np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)])
+    assert (np.abs(opaque - named).max(axis=1) <= 2).sum() > 200
+    assert (np.abs(opaque - [0xD5, 0x5E, 0x00]).max(axis=1) <= 2).sum() > 200
+    for other in ((0, 0, 0), (255, 255, 255)):
+        assert not (np.abs(opaque - other).max(axis=1) <= 2).any()

@@ -71,16 +71,28 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
     return pixels[..., :3], step
 
 
-def render_on_white(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[np.uint8]:
-    """Draw a figure that is made for a file on white, laid out again to be ``width`` px wide.
+def render_for_dock(figure: Figure, width: int, text: str, ratio: float = 1.0) -> NDArray[np.uint8]:
+    """Draw a figure that is made for a file, laid out again to be ``width`` px wide, on a transparent background.
+
+    Parameters
+    ----------
+    figure
+        The figure; its colours are changed.
+    width
+        In px of the window.
+    text
+        Colour of what is black or grey in the file: text, axes, lines; ``"#RRGGBB"``.
+    ratio
+        Device pixels per px of the window.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 4)
-        RGBA in device pixels, of which there are ``ratio`` per px of the window.
+        RGBA in device pixels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    _recolour(figure, text)
     figure.set_size_inches(width / _DOCK_DPI, figure.get_figheight())
     figure.set_dpi(ratio * _DOCK_DPI)
     canvas = FigureCanvasAgg(figure)
@@ -88,8 +100,41 @@ def render_on_white(figure: Figure, width: int, ratio: float = 1.0) -> NDArray[n
     return np.array(canvas.buffer_rgba(), np.uint8)
 
 
-def height_on_white(inches: float) -> int:
-    """Return the height in px of the window that :func:`render_on_white` gives a figure of a height in inches."""
+def _recolour(figure: Figure, text: str) -> None:
+    """Make backgrounds transparent, and what is dark and without hue of another colour."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+    from matplotlib.spines import Spine
+    from matplotlib.text import Text
+
+    figure.patch.set_alpha(0.0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0.0)
+        axes.tick_params(which="both", color=text, labelcolor=text)
+    found: list[Any] = figure.findobj(lambda one: isinstance(one, Text | Line2D | Spine | Legend))
+    for artist in found:
+        if isinstance(artist, Legend):
+            artist.get_frame().set_alpha(0.0)
+        elif _is_dark_grey(artist.get_edgecolor() if isinstance(artist, Spine) else artist.get_color()):
+            artist.set_color(text)
+        edge = artist.get_markeredgecolor() if isinstance(artist, Line2D) else "none"
+        if str(edge) != "none" and _is_dark_grey(edge):  # the caps of error bars are markers
+            artist.set_markeredgecolor(text)
+    drawn: list[Any] = figure.findobj(LineCollection)
+    for lines in drawn:
+        lines.set_color([text if _is_dark_grey(colour) else colour for colour in lines.get_color()])
+
+
+def _is_dark_grey(colour: Any) -> bool:
+    from matplotlib.colors import to_rgb
+
+    channels = to_rgb(colour)
+    return max(channels) - min(channels) < 0.08 and max(channels) < 0.67
+
+
+def height_in_dock(inches: float) -> int:
+    """Return the height in px of the window that :func:`render_for_dock` gives a figure of a height in inches."""
     return round(_DOCK_DPI * inches)
 
 

@@ -15,7 +15,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.report.curves import FigureStyle
 from napari_cellclass.report.evaluation_figures import draw_fields, draw_reliability, fields_height
-from napari_cellclass.report.figures import height_on_white, render_on_white
+from napari_cellclass.report.figures import height_in_dock, render_for_dock
 from napari_cellclass.report.trust_figures import (
     perturbation_figure,
     perturbation_figure_inches,
@@ -55,8 +55,8 @@ class EvaluationResults(QWidget):
         self.panel = PanelView(viewer)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
         self.fields = FigureView(viewer, lambda width: fields_height(self.shown.report))
-        self.shortcuts = FigureView(viewer, lambda width: self._white_figure_height("shortcuts"))
-        self.stress = FigureView(viewer, lambda width: self._white_figure_height("robustness"))
+        self.shortcuts = FigureView(viewer, lambda width: self._figure_height("shortcuts"))
+        self.stress = FigureView(viewer, lambda width: self._figure_height("robustness"))
         self.save_button = QPushButton("Save kit …")
         self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
         column = QVBoxLayout(self)
@@ -120,12 +120,12 @@ class EvaluationResults(QWidget):
             if table is None:
                 view.clear_figure()
             else:
-                view.show_figure(partial(_render_on_white, partial(draw, table, k)))
+                view.show_figure(partial(_render_for_dock, partial(draw, table, k)))
 
-    def _white_figure_height(self, name: str) -> int:
+    def _figure_height(self, name: str) -> int:
         table = getattr(self.shown, name)
         inches = {"shortcuts": shortcut_figure_inches, "robustness": perturbation_figure_inches}[name]
-        return 1 if table is None else height_on_white(inches(table))
+        return 1 if table is None else height_in_dock(inches(table))
 
     def _cell_clicked(self, truth: int, predicted: int) -> None:
         self.panel.show_cell((truth, predicted))
@@ -138,5 +138,5 @@ class EvaluationResults(QWidget):
             view.close_down()
 
 
-def _render_on_white(figure: Callable[[], Any], style: FigureStyle) -> NDArray[np.uint8]:
-    return render_on_white(figure(), style.width, style.ratio)
+def _render_for_dock(figure: Callable[[], Any], style: FigureStyle) -> NDArray[np.uint8]:
+    return render_for_dock(figure(), style.width, style.text, style.ratio)
