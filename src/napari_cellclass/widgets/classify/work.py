@@ -26,6 +26,7 @@ from napari_cellclass.runs.common.engine_access import KerasDetails, choose_prec
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, build_map, warm_up
 from napari_cellclass.viewer.common.overlay import OverlayStyle
+from napari_cellclass.viewer.common.preferences import cpu_threads
 from napari_cellclass.viewer.features.live import LiveMap
 
 
@@ -91,7 +92,7 @@ def prepare(
     if engine != "tensorflow":
         with contextlib.suppress(CellClassError):
             resolved = choose_precision(model, precision, engine)[0]
-            engines.prepare(EngineKey(model.model_id, engine, resolved), lambda: model)
+            engines.prepare(EngineKey(model.model_id, engine, resolved, cpu_threads()), lambda: model)
 
 
 def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Task) -> tuple[FieldResult, BuiltMap]:
@@ -113,7 +114,7 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     if request.centre is not None:
         grid = grid.rows_ordered_from(request.centre[0])
     live.create_layer(grid, request.model.scheme)
-    key = EngineKey(request.model.model_id, request.engine, precision)
+    key = EngineKey(request.model.model_id, request.engine, precision, cpu_threads())
     with engines.use(key, lambda: request.model) as (model, engine):
         result = classify_field(request.source, model, engine, grid, task, live.add)
     result = replace(result, table=result.table.take(np.argsort(result.table.grid.tile_id)))
