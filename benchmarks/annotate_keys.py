@@ -61,23 +61,24 @@ def main() -> None:
 
         viewer = napari.Viewer()
         viewer.add_image(checkerboard_field(_TILE_PX, _SIDE, _SIDE)[0], name="field")
-        _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
-        widget.tiles["tile_px"].value = _TILE_PX
-        widget.start()
-        wait(lambda: widget.session.annotation is not None)
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+        dock.header.set_tile_px(_TILE_PX)
+        work = dock.workspace
+        wait(lambda: not dock.header.opening and work.annotation is not None)
         native = viewer.window._qt_viewer.canvas.native
         keys = (Qt.Key.Key_1, Qt.Key.Key_2)
         timed(lambda i: QTest.keyClick(native, keys[i % 2]), 20)
         ours = timed(lambda i: QTest.keyClick(native, keys[i % 2]), _PRESSES)
-        assert (widget.session.annotation.labels >= 0).sum() == _PRESSES + 20
+        assert (work.annotation.labels >= 0).sum() == _PRESSES + 20
+        work.set_brush(True)
         width, height = native.width(), native.height()
         move(native, 20, height / 2, QMouseEvent.Type.MouseButtonPress)
         drag = timed(
             lambda i: move(native, 20 + (width - 40) * i / _MOVES, height / 2, QMouseEvent.Type.MouseMove), _MOVES
         )
         move(native, width - 20, height / 2, QMouseEvent.Type.MouseButtonRelease)
-        widget.session.layers.remove()
-        plain = Shapes(list(widget.session.annotation.grid.rects()), shape_type="rectangle", edge_width=0)
+        work.layers.remove()
+        plain = Shapes(list(work.annotation.grid.rects()), shape_type="rectangle", edge_width=0)
         viewer.add_layer(plain)
         QApplication.processEvents()
         colours = np.random.default_rng(0).random((_SIDE * _SIDE, 4)).astype(np.float32)

@@ -42,7 +42,8 @@ def main() -> None:
         field = next(iter(separable_plate(1))).pixels
         side = _SIDE_TILES * _TILE_PX
         viewer.add_image(np.tile(field, (-(-side // 512), -(-side // 512)))[:side, :side], name="field")
-        _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+        widget = dock.show_page("Classify field")
         widget.set_model(model)
         wait(lambda: widget.model is not None)
         for name in ("first run, model being opened", "second run", "third run", "fourth run"):

@@ -49,7 +49,8 @@ def one(model: Path) -> dict[str, float]:
     times = -(-_SIDE_TILES * tile // _FIELD_PX)
     pixels = np.tile(field, (times, times))[: _SIDE_TILES * tile, : _SIDE_TILES * tile]
     viewer.add_image(pixels if channels == 1 else np.stack([(pixels / 16).astype(np.uint8)] * 3, -1), name="field")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    widget = dock.show_page("Classify field")
     wait(widget.isVisible)
     start = time.perf_counter()
     widget.set_model(model)

@@ -80,7 +80,6 @@ class Bench:
         self.widget.map.show(build_map(table, self.source, self.field_layer, self.widget.map.style, shown))
         self.widget._source = self.source
         self.widget.results.show_map(self.source)
-        self.widget.relabel.show_map(self.source)
 
     def clear(self) -> None:
         """Take all but the image away."""
@@ -159,16 +158,17 @@ class Bench:
 
     def relabelling(self) -> Row:
         """Press a class's key on a clicked tile, from the event to the label drawn; it is on disk then."""
-        picking = self.widget.map.picker
-        picking.pick(5)
-        picking.on_key(5, 1)
-        wait(lambda: "tile is labelled" in self.widget.message.text())
-        QApplication.processEvents()
+        work = self.widget.workspace
+        wait(lambda: work.annotation is not None)
+        work.watch_map(self.widget.map.layers)
+        keys = work.keys()
 
         def label(i: int) -> None:
-            picking.pick(10 + i)
-            picking.on_key(10 + i, i % 3)
+            work.go_to(10 + i, follow=False)
+            keys[str(1 + i % 2)]()
 
+        label(0)
+        QApplication.processEvents()
         return self.name, "a tile clicked and relabelled", timed(label, 4 * self.n), "", None
 
     def painting(self, table: TileTable, setting: np.ndarray) -> Row:
@@ -200,7 +200,8 @@ def main() -> None:
         import napari
 
         viewer = napari.Viewer()
-        _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+        widget = dock.show_page("Classify field")
         warm_up()
         rows = [row for side in given.sides for row in Bench(viewer, widget, side, given.n).rows()]
         empty = timed(lambda i: setattr(viewer.scene.camera, "center", (0, i, i)), 20)

@@ -115,14 +115,16 @@ def soak_window(model: Path, times: int) -> Held:
     viewer = napari.Viewer()
     rng = np.random.default_rng(2)
     image = viewer.add_image(rng.integers(0, 256, (640, 640)).astype(np.uint8), name="field")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    widget = dock.show_page("Classify field")
     widget.set_model(model)
     wait(lambda: widget.model is not None)
     held = Held()
     for _ in range(times):
         widget.run()
         wait(lambda: not widget.job.running)
-        made = [layer for layer in viewer.layers if layer is not image]
+        labels = dock.workspace.layers.layers if dock.workspace.layers is not None else []
+        made = [layer for layer in viewer.layers if layer is not image and layer not in labels]
         if not made:
             raise SystemExit(f"no map: {widget.message.text()}")
         for layer in made:

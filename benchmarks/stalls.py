@@ -87,15 +87,20 @@ class Flows:
 
     def labelling(self) -> None:
         """Start, the first label, further labels, zooming."""
-        widget = self.dock("Annotate tiles")
-        widget.tiles["tile_px"].value = _TILE_PX
-        self.timed("first Start", lambda: click(widget.start_button), lambda: widget.session.annotation is not None)
+        widget = self.dock("Cell Class")
+        work, header = widget.workspace, widget.header
+
+        def opened() -> bool:
+            grid = None if work.annotation is None else work.annotation.grid
+            return not header.opening and grid is not None and grid.tile_px[0] == _TILE_PX
+
+        self.timed("another tile size", lambda: header.set_tile_px(_TILE_PX), opened)
         canvas = self.viewer.window._qt_viewer.canvas.native
-        self.timed("first label", lambda: key(canvas, "1"), lambda: widget.session.annotation.labels[0] >= 0)
+        self.timed("first label", lambda: key(canvas, "1"), lambda: work.annotation.labels[0] >= 0)
         self.timed("further labels", lambda: [key(canvas, k) for k in "12121212"])
         self.timed("zooming", self._zoom)
-        self.timed("Gallery", lambda: widget.tabs.setCurrentIndex(1))
-        self.timed("undo", lambda: [widget.session.undo() for _ in range(3)])
+        self.timed("Gallery", lambda: widget.label.tabs.setCurrentIndex(1))
+        self.timed("undo", lambda: [work.undo() for _ in range(3)])
         self.close(widget)
 
     def _zoom(self) -> None:
@@ -105,7 +110,8 @@ class Flows:
 
     def maps(self) -> None:
         """Time the first map, further ones, other settings of the map, a label from the map."""
-        widget = self.dock("Classify field")
+        dock = self.dock("Cell Class")
+        widget = dock.show_page("Classify field")
         self.timed("choose a model", lambda: widget.set_model(self.model), lambda: widget.model is not None)
         look(_LOOKS_S)
         for name in ("first map", "second map", "third map"):
@@ -118,12 +124,13 @@ class Flows:
         for name in ("first map of 1 600 tiles", "second map of 1 600 tiles"):
             self.timed(name, lambda: click(widget.run_button), lambda: not running(widget.job))
         self.timed("zooming on 1 600 tiles", self._zoom)
-        self.close(widget)
+        self.close(dock)
         self.viewer.layers.remove("mosaic")
 
     def training(self) -> None:
         """Preview and epochs."""
-        widget = self.dock("Train")
+        dock = self.dock("Cell Class")
+        widget = dock.show_page("Train")
         self._choose(widget)
         widget.form.fields["epochs"].value = 12
         widget.out.value = self.folder / "new.cellclass"
@@ -132,7 +139,7 @@ class Flows:
             "training of 12 epochs", lambda: click(widget.train_button),
             lambda: not widget.training and len(widget.outcome.trained) > 0,
         )  # fmt: skip
-        self.close(widget)
+        self.close(dock)
 
     def _choose(self, widget: Any) -> None:
         widget.data.from_folders.click()

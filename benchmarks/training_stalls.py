@@ -26,7 +26,8 @@ def main() -> None:
         write_plate(folder / "plate", separable_plate(0, wells_per_class=3, sites_per_well=1))
         viewer = napari.Viewer()
         viewer.add_image(next(iter(separable_plate(1))).pixels, name="field")
-        _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+        widget = dock.show_page("Train")
         widget.data.folder.value = folder / "plate"
         widget.data.cutting.fields["tile_px"].value = _TILE_PX
         widget.form.fields["epochs"].value = _EPOCHS

@@ -248,10 +248,25 @@ def _named(callback: Any) -> str:
 
 
 @pytest.fixture
-def classify(viewer: Any) -> Any:
-    """The Classify widget, docked as a user gets it from the Plugins menu."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+def dock(viewer: Any) -> Any:
+    """The dock Cell Class, as a user gets it from the Plugins menu."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
     return widget
+
+
+@pytest.fixture
+def classify(dock: Any) -> Any:
+    """The page Map of that dock."""
+    return dock.show_page("Classify field")
+
+
+def open_field(dock: Any, qtbot: Any, tile_px: int | None = None) -> None:
+    """Wait until the chosen image lies under its grid, of tiles of a size where one is given."""
+    if tile_px is not None:
+        dock.header.tile_px.setValue(tile_px)
+        dock.header._size_changed(tile_px)  # also where it has this value already
+    qtbot.waitUntil(lambda: not dock.header.opening)
+    assert dock.workspace.annotation is not None, dock.header.message.text()
 
 
 @pytest.fixture

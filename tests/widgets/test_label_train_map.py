@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication
+from tests._windows import open_field
 
 from napari_cellclass.core.labels.annotation import Annotation, open_annotation
 from napari_cellclass.core.labels.label_store import UNLABELLED
@@ -30,21 +31,9 @@ def field() -> tuple[np.ndarray, np.ndarray]:
     return pixels.clip(0, 4095).astype(np.uint16), truth
 
 
-def dock(viewer: Any, name: str) -> Any:
-    return viewer.window.add_plugin_dock_widget("napari-cellclass", name)[1]
-
-
-def open_field(annotate: Any, qtbot: Any) -> None:
-    """Press Start, and wait until earlier labels have been looked for."""
-    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(annotate.start_button.isEnabled)
-
-
 def begin(viewer: Any, qtbot: Any) -> Any:
-    widget = dock(viewer, "Annotate tiles")
-    widget.tiles["tile_px"].value = TILE
-    open_field(widget, qtbot)
-    assert widget.session.annotation is not None, widget.message.text()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    open_field(widget, qtbot, TILE)
     return widget
 
 
@@ -52,11 +41,11 @@ def press(viewer: Any, qtbot: Any, label: int) -> None:
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, (Qt.Key.Key_1, Qt.Key.Key_2)[label])
 
 
-def paint(viewer: Any, annotate: Any, qtbot: Any, first: int, last: int) -> None:
+def paint(viewer: Any, dock: Any, qtbot: Any, first: int, last: int) -> None:
     native = viewer.window._qt_viewer.canvas.native
 
     def at(place: int) -> QPointF:
-        box = annotate.session.annotation.grid.boxes[place]
+        box = dock.workspace.annotation.grid.boxes[place]
         world = np.array([(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5])
         camera, size = viewer.scene.camera, np.array(viewer.canvas.size)
         y, x = (world - np.array(camera.center[-2:])) * camera.zoom + size / 2
@@ -81,15 +70,13 @@ def train(qtbot: Any, widget: Any, out: Path) -> None:
     assert out.is_file(), widget.progress.message.text()
 
 
-def check_training_set(model: Path, annotate: Any, tmp_path: Path) -> None:
+def check_training_set(model: Path, dock: Any, tmp_path: Path) -> None:
     """Labels equal the journal equal the saved file equal the training set."""
-    a = annotate.session.annotation
+    a = dock.workspace.annotation
     labels = np.asarray(a.labels)
-    np.testing.assert_array_equal(Annotation.restore(a.image, a.grid, annotate.session.journal).labels, labels)
+    np.testing.assert_array_equal(Annotation.restore(a.image, a.grid, dock.workspace.journal).labels, labels)
     a.save(tmp_path / "saved.tiles.json")
-    np.testing.assert_array_equal(
-        open_annotation(tmp_path / "saved.tiles.json", annotate.session.journal).labels, labels
-    )
+    np.testing.assert_array_equal(open_annotation(tmp_path / "saved.tiles.json", dock.workspace.journal).labels, labels)
     bundle = open_bundle(model)
     assert bundle.scheme.colours == a.scheme.colours, "colours go with the classes"
     split = bundle.table("split.csv").sort_values(["y0", "x0"])
@@ -105,58 +92,58 @@ def test_label_restart_train_classify_correct_and_train_again(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     pixels, truth = field()
     viewer.add_image(pixels, name="field")
-    annotate = begin(viewer, qtbot)
+    dock = begin(viewer, qtbot)
     viewer.reset_view()
     for i in range(200):
         press(viewer, qtbot, int(truth[i]))
-    np.testing.assert_array_equal(annotate.session.annotation.labels[:200], truth[:200])
+    np.testing.assert_array_equal(dock.workspace.annotation.labels[:200], truth[:200])
     # paint 50: rows 10 to 12, each with its class
     for first, last, label in ((200, 219, 0), (220, 239, 1), (240, 249, 0)):
-        annotate._active = label
-        paint(viewer, annotate, qtbot, first, last)
-    np.testing.assert_array_equal(annotate.session.annotation.labels[:250], truth[:250])
+        dock.workspace.set_active(label)
+        dock.workspace.set_brush(True)
+        paint(viewer, dock, qtbot, first, last)
+    np.testing.assert_array_equal(dock.workspace.annotation.labels[:250], truth[:250])
+    dock.workspace.set_brush(False)
     for _ in range(10):
-        qtbot.mouseClick(annotate.undo_button, Qt.MouseButton.LeftButton)
-    kept = np.array(annotate.session.annotation.labels)
+        qtbot.mouseClick(dock.label.undo_button, Qt.MouseButton.LeftButton)
+    kept = np.array(dock.workspace.annotation.labels)
     assert 180 <= (kept != UNLABELLED).sum() < 250
 
     # restart: another widget on a viewer that knows nothing
     viewer.window.remove_dock_widget("all")
     viewer.layers.clear()
     viewer.add_image(pixels, name="the same field again")
-    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
-    annotate = begin(viewer, qtbot)
-    np.testing.assert_array_equal(annotate.session.annotation.labels, kept)
+    dock = begin(viewer, qtbot)
+    np.testing.assert_array_equal(dock.workspace.annotation.labels, kept)
 
-    trainer = dock(viewer, "Train")
+    trainer = dock.show_page("Train")
     assert trainer.data.from_layers.isChecked()
     first = tmp_path / "first.cellclass"
     train(qtbot, trainer, first)
-    check_training_set(first, annotate, tmp_path)
+    check_training_set(first, dock, tmp_path)
 
-    classify = dock(viewer, "Classify field")
-    if classify.model is None:
-        classify.set_model(first)
-        qtbot.waitUntil(lambda: classify.model is not None)
-    qtbot.mouseClick(classify.run_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: annotate.session.predictions() is not None)
+    # the map becomes the new model's by itself
+    classify = dock.show_page("Classify field")
+    qtbot.waitUntil(lambda: dock.workspace.predictions() is not None)
     qtbot.waitUntil(classify.run_button.isEnabled)
+    dock.show_page("Annotate tiles")
 
     # correct 20: the least certain tiles that have no label yet
-    annotate.policy.setCurrentText("least certain")
-    viewer.layers.selection.active = annotate.session.layers.map
-    queue = annotate._queue()
-    confidence = annotate.session.predictions().confidence
+    dock.label.policy.setCurrentText("least certain")
+    viewer.layers.selection.active = dock.workspace.layers.map
+    queue = dock.workspace.queue()
+    confidence = dock.workspace.predictions().confidence
     assert (np.diff(confidence[queue]) >= 0).all()
-    annotate.session.layers.go_to(int(queue[0]))
+    dock.workspace.go_to(int(queue[0]))
     for _ in range(20):
-        press(viewer, qtbot, int(truth[annotate.session.layers.current]))
-    assert (annotate.session.annotation.labels != UNLABELLED).sum() == (kept != UNLABELLED).sum() + 20
-    labelled = np.asarray(annotate.session.annotation.labels) != UNLABELLED
-    np.testing.assert_array_equal(annotate.session.annotation.labels[labelled], truth[labelled])
+        press(viewer, qtbot, int(truth[dock.workspace.layers.current]))
+    assert (dock.workspace.annotation.labels != UNLABELLED).sum() == (kept != UNLABELLED).sum() + 20
+    labelled = np.asarray(dock.workspace.annotation.labels) != UNLABELLED
+    np.testing.assert_array_equal(dock.workspace.annotation.labels[labelled], truth[labelled])
     screenshot("loop")
 
+    dock.show_page("Train")
     second = tmp_path / "second.cellclass"
     train(qtbot, trainer, second)
-    check_training_set(second, annotate, tmp_path)
+    check_training_set(second, dock, tmp_path)
     assert "tensorflow" not in sys.modules

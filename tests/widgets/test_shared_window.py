@@ -16,7 +16,7 @@ from napari_cellclass.widgets.common.dock_widget import DockedWidget
 def test_what_a_test_may_do_is_taken_away(window: SharedWindow) -> None:
     viewer = window.viewer()
     viewer.add_image(np.zeros((8, 8, 8)), name="left")
-    viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
+    viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
     viewer.theme = "light"
     viewer.dims.ndisplay = 3
     assert window.left_over() == []

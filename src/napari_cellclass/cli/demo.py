@@ -105,7 +105,8 @@ def show(out: Path, model: ModelBundle, grid: TileGrid) -> None:
         edge_color="white",
         edge_width=2,
     )
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    widget = dock.show_page("Classify field")
     widget.region.choose(region)
     viewer.reset_view()
     widget.run_when_ready(model.path)

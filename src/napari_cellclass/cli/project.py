@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,9 +87,18 @@ def opened_project(data: Path, reporter: Reporter) -> Iterator[Project | None]:
         yield None
         return
     from napari_cellclass.core.workspace.project import Project
+    from napari_cellclass.core.workspace.project_lock import ProjectBusyError
     from napari_cellclass.core.workspace.recent import Recent
+    from napari_cellclass.engine.common.parent_process import LISTEN_VARIABLE
 
-    with Project.open(data) as project:
+    try:
+        opened = Project.open(data)
+    except ProjectBusyError:
+        if not os.environ.get(LISTEN_VARIABLE):
+            raise
+        yield None  # the program that has started this one has the project open, and takes up what is made for it
+        return
+    with opened as project:
         Recent().add_project(data)
         for note in project.notes:
             reporter.warn(note)

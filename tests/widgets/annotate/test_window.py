@@ -1,4 +1,4 @@
-"""The widget Annotate tiles, driven by real keys and mouse events in a real window."""
+"""Labelling in the dock Cell Class, driven by real keys and mouse events in a real window."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox, QScrollArea
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QScrollArea
 from tests._patience import PROCESS_S
+from tests._windows import open_field
 
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.labels.annotation import Annotation
@@ -32,19 +33,6 @@ def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-@pytest.fixture
-def annotate(viewer: Any) -> Any:
-    """The Annotate widget, docked as a user gets it from the Plugins menu."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
-    return widget
-
-
-def open_field(annotate: Any, qtbot: Any) -> None:
-    """Press Start, and wait until earlier labels have been looked for."""
-    qtbot.mouseClick(annotate.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(annotate.start_button.isEnabled)
-
-
 def canvas(viewer: Any) -> Any:
     return viewer.window._qt_viewer.canvas.native
 
@@ -53,21 +41,19 @@ def press(viewer: Any, qtbot: Any, key: Any, modifier: Any = Qt.KeyboardModifier
     qtbot.keyClick(canvas(viewer), key, modifier)
 
 
-def start(viewer: Any, annotate: Any, qtbot: Any, rows: int = 15, cols: int = 20, tile: int = 16, **place: Any) -> Any:
+def start(viewer: Any, dock: Any, qtbot: Any, rows: int = 15, cols: int = 20, tile: int = 16, **place: Any) -> Any:
     pixels, _ = checkerboard_field(tile, rows, cols)
     layer = viewer.add_image(pixels, name="field", **place)
-    annotate.tiles["tile_px"].value = tile
-    open_field(annotate, qtbot)
-    assert annotate.session.annotation is not None, annotate.message.text()
+    open_field(dock, qtbot, tile)
     canvas(viewer).setFocus()
     return layer
 
 
-def where(viewer: Any, annotate: Any, place: int) -> QPoint:
+def where(viewer: Any, dock: Any, place: int) -> QPoint:
     """Canvas position of a tile's centre."""
-    box = annotate.session.annotation.grid.boxes[place]
+    box = dock.workspace.annotation.grid.boxes[place]
     world = np.asarray(
-        annotate.session.layers._px_to_world(np.array([[(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5]]))
+        dock.workspace.layers._px_to_world(np.array([[(box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5]]))
     )[0]
     camera, (height, width) = viewer.scene.camera, viewer.canvas.size
     y, x = (world - np.array(camera.center[-2:])) * camera.zoom + np.array([height, width]) / 2
@@ -88,11 +74,9 @@ def drag(viewer: Any, qtbot: Any, points: list[QPoint], modifier: Any = Qt.Keybo
     qtbot.mouseRelease(native, Qt.MouseButton.LeftButton, modifier, points[-1])
 
 
-def journal_labels(annotate: Any) -> np.ndarray:
+def journal_labels(dock: Any) -> np.ndarray:
     """What a fresh process would restore."""
-    found = Annotation.restore(
-        annotate.session.annotation.image, annotate.session.annotation.grid, annotate.session.journal
-    )
+    found = Annotation.restore(dock.workspace.annotation.image, dock.workspace.annotation.grid, dock.workspace.journal)
     return np.asarray(found.labels)
 
 
@@ -102,93 +86,98 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable, path: tup
     assert any("Annotate tiles" in text for text in menu_texts(*path))
 
 
-def test_one_key_labels_and_goes_to_the_next(viewer: Any, annotate: Any, qtbot: Any, screenshot: Callable) -> None:
-    start(viewer, annotate, qtbot)
+def test_one_key_labels_and_goes_to_the_next(viewer: Any, dock: Any, qtbot: Any, screenshot: Callable) -> None:
+    start(viewer, dock, qtbot)
     for i in range(40):
         press(viewer, qtbot, Qt.Key.Key_1 if i % 3 else Qt.Key.Key_2)
     expected = [0 if i % 3 else 1 for i in range(40)]
-    assert annotate.session.annotation.labels[:40].tolist() == expected
-    assert (annotate.session.annotation.labels[40:] == UNLABELLED).all()
-    assert annotate.session.layers.current == 40
-    assert journal_labels(annotate).tolist() == annotate.session.annotation.labels.tolist()
-    qtbot.waitUntil(lambda: "40 of 300 labelled" in annotate.status.text())
+    assert dock.workspace.annotation.labels[:40].tolist() == expected
+    assert (dock.workspace.annotation.labels[40:] == UNLABELLED).all()
+    assert dock.workspace.layers.current == 40
+    assert journal_labels(dock).tolist() == dock.workspace.annotation.labels.tolist()
+    qtbot.waitUntil(lambda: "40 of 300 labelled" in dock.label.status.text())
     screenshot("annotate")
 
 
-def test_keys_walk_clear_doubt_undo_and_redo(viewer: Any, annotate: Any, qtbot: Any) -> None:
-    start(viewer, annotate, qtbot)
+def test_keys_walk_clear_doubt_undo_and_redo(viewer: Any, dock: Any, qtbot: Any) -> None:
+    start(viewer, dock, qtbot)
     press(viewer, qtbot, Qt.Key.Key_Right)
     press(viewer, qtbot, Qt.Key.Key_Down)
-    assert annotate.session.layers.current == 21
+    assert dock.workspace.layers.current == 21
     press(viewer, qtbot, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
-    assert annotate.session.layers.current == 31
+    assert dock.workspace.layers.current == 31
     press(viewer, qtbot, Qt.Key.Key_U)
-    assert annotate.session.annotation.labels[31] == UNSURE
-    annotate.session.layers.go_to(31)
+    assert dock.workspace.annotation.labels[31] == UNSURE
+    dock.workspace.go_to(31)
     press(viewer, qtbot, Qt.Key.Key_1)
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert annotate.session.annotation.labels[31] == UNSURE
+    assert dock.workspace.annotation.labels[31] == UNSURE
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert annotate.session.annotation.labels[31] == UNLABELLED
+    assert dock.workspace.annotation.labels[31] == UNLABELLED
     both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
     press(viewer, qtbot, Qt.Key.Key_Z, both)
     press(viewer, qtbot, Qt.Key.Key_Z, both)
-    assert annotate.session.annotation.labels[31] == 0
-    annotate.session.layers.go_to(31)
+    assert dock.workspace.annotation.labels[31] == 0
+    dock.workspace.go_to(31)
     press(viewer, qtbot, Qt.Key.Key_0)
-    assert annotate.session.annotation.labels[31] == UNLABELLED
-    assert journal_labels(annotate).tolist() == annotate.session.annotation.labels.tolist()
+    assert dock.workspace.annotation.labels[31] == UNLABELLED
+    assert journal_labels(dock).tolist() == dock.workspace.annotation.labels.tolist()
 
 
 @pytest.mark.parametrize("place", [{}, {"scale": (2, 2), "translate": (30, -10)}, {"rotate": 25}])
-def test_a_drag_paints_every_tile_on_its_way(viewer: Any, annotate: Any, qtbot: Any, place: dict) -> None:
-    start(viewer, annotate, qtbot, **place)
+def test_a_drag_paints_every_tile_on_its_way(viewer: Any, dock: Any, qtbot: Any, place: dict) -> None:
+    start(viewer, dock, qtbot, **place)
     viewer.reset_view()
     QApplication.processEvents()
-    annotate._active = 1
+    dock.workspace.set_active(1)
+    dock.workspace.set_brush(True)
     path = [45, 46, 50, 54]  # jumps: a quick drag leaves no gap
-    drag(viewer, qtbot, [where(viewer, annotate, p) for p in path])
-    assert np.flatnonzero(annotate.session.annotation.labels == 1).tolist() == list(range(45, 55))
+    drag(viewer, qtbot, [where(viewer, dock, p) for p in path])
+    assert np.flatnonzero(dock.workspace.annotation.labels == 1).tolist() == list(range(45, 55))
     camera = viewer.scene.camera.center
-    drag(viewer, qtbot, [where(viewer, annotate, p) for p in (105, 108, 148)], Qt.KeyboardModifier.ShiftModifier)
-    assert "12 tiles are selected" in annotate.message.text() or place.get("rotate")
+    corners = [where(viewer, dock, p) for p in (105, 108, 148)]
+    corners = [corners[0] - QPoint(2, 2), corners[1], corners[2] + QPoint(2, 2)]
+    drag(viewer, qtbot, corners, Qt.KeyboardModifier.ShiftModifier)
+    assert "12 tiles are selected" in dock.header.message.text() or place.get("rotate")
+    dock.workspace.set_brush(False)
     press(viewer, qtbot, Qt.Key.Key_2)
     boxed = {r * 20 + c for r in (5, 6, 7) for c in (5, 6, 7, 8)}
     if not place.get("rotate"):
-        assert set(np.flatnonzero(annotate.session.annotation.labels == 1)) == boxed | set(range(45, 55))
+        assert set(np.flatnonzero(dock.workspace.annotation.labels == 1)) == boxed | set(range(45, 55))
     assert viewer.scene.camera.center == camera, "painting does not pan"
 
 
-def test_a_click_before_any_key_moves_and_labels_nothing(viewer: Any, annotate: Any, qtbot: Any) -> None:
-    start(viewer, annotate, qtbot)
+def test_a_click_makes_a_tile_the_current_one_and_labels_nothing(viewer: Any, dock: Any, qtbot: Any) -> None:
+    start(viewer, dock, qtbot)
     viewer.reset_view()
     QApplication.processEvents()
-    drag(viewer, qtbot, [where(viewer, annotate, 64)] * 2)
-    assert annotate.session.layers.current == 64
-    assert (annotate.session.annotation.labels == UNLABELLED).all()
     press(viewer, qtbot, Qt.Key.Key_1)
-    drag(viewer, qtbot, [where(viewer, annotate, 130)] * 2)
-    assert np.flatnonzero(annotate.session.annotation.labels == 0).tolist() == [64, 130]
+    viewer.reset_view()
+    for layer in viewer.layers:  # the image, the grid and the labels
+        for place in (64, 130):
+            viewer.layers.selection.active = layer
+            drag(viewer, qtbot, [where(viewer, dock, place)] * 2)
+            assert dock.workspace.current_tile == place
+            assert dock.workspace.active == 0
+    assert np.flatnonzero(dock.workspace.annotation.labels == 0).tolist() == [0]
 
 
-def test_a_small_light_window_shows_the_widget_whole(
-    viewer: Any, annotate: Any, qtbot: Any, screenshot: Callable
-) -> None:
+def test_a_small_light_window_shows_the_widget_whole(viewer: Any, dock: Any, qtbot: Any, screenshot: Callable) -> None:
     viewer.theme = "light"
     viewer.window._qt_window.resize(800, 560)
-    start(viewer, annotate, qtbot)
+    start(viewer, dock, qtbot)
     press(viewer, qtbot, Qt.Key.Key_1)
     screenshot("annotate-small-light")
-    annotate.tabs.setCurrentWidget(annotate.files)
+    dock.label.tabs.setCurrentWidget(dock.label.files)
     screenshot("annotate-files-small-light")
-    inner = annotate.findChild(QScrollArea)
+    inner = dock.label.findChild(QScrollArea)
     assert inner.widget().width() <= inner.viewport().width() + 1, "nothing is cut off at the side"
 
 
-def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, annotate: Any, qtbot: Any) -> None:
-    start(viewer, annotate, qtbot)
+def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, dock: Any, qtbot: Any) -> None:
+    start(viewer, dock, qtbot)
     count = len(viewer.layers)
-    for layer in annotate.session.layers.layers:
+    for layer in dock.workspace.layers.layers:
         viewer.layers.selection.active = layer
         for mode in type(layer)._modeclass if hasattr(type(layer), "_modeclass") else ["pan_zoom"]:
             try:
@@ -205,56 +194,61 @@ def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, annotate: A
                 for one, other in zip(before, layer.data, strict=True):
                     np.testing.assert_array_equal(one, other)
     assert len(viewer.layers) == count
-    assert set(np.unique(annotate.session.layers.map.data)) <= {0, 2, 3, 4}
+    assert set(np.unique(dock.workspace.layers.map.data)) <= {0, 2, 3, 4}
+
+
+def choose(dock: Any, index: int, entry: str, monkeypatch: pytest.MonkeyPatch, question: str, answer: str) -> None:
+    """Choose an entry of a class's menu, and answer what it asks."""
+    monkeypatch.setattr(QInputDialog, question, lambda *a, **k: (answer, True))
+    next(action for action in dock.header.chips.menu(index).actions() if action.text() == entry).trigger()
 
 
 def test_classes_are_added_renamed_merged_and_removed(
-    viewer: Any, annotate: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    viewer: Any, dock: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start(viewer, annotate, qtbot)
+    start(viewer, dock, qtbot)
     monkeypatch.setattr(QInputDialog, "getText", lambda *a, **k: ("debris", True))
-    qtbot.mouseClick(annotate.classes.add, Qt.MouseButton.LeftButton)
-    assert annotate.session.annotation.scheme.names == ("class 1", "class 2", "debris")
+    qtbot.mouseClick(dock.header.chips.add, Qt.MouseButton.LeftButton)
+    assert dock.workspace.annotation.scheme.names == ("class 1", "class 2", "debris")
     canvas(viewer).setFocus()
     for key in (Qt.Key.Key_1, Qt.Key.Key_3, Qt.Key.Key_2):
         press(viewer, qtbot, key)
-    annotate.classes.table.item(0, 1).setText("nuclei")
-    assert annotate.session.annotation.scheme.names[0] == "nuclei"
-    assert ("1", "nuclei") in annotate.keys.keys
-    viewer.layers.selection.active = annotate.session.layers.map
+    choose(dock, 0, "Rename …", monkeypatch, "getText", "nuclei")
+    assert dock.workspace.annotation.scheme.names[0] == "nuclei"
+    assert dock.header.chips.chips[0].text() == "1 nuclei · 1"
+    assert ("1", "nuclei") in dock.label.keys.keys
+    viewer.layers.selection.active = dock.workspace.layers.map
     viewer.update_status_from_cursor()
     assert viewer.help.startswith("1 nuclei, 2 class 2")
-    annotate.classes.table.setCurrentCell(2, 1)
-    monkeypatch.setattr(QInputDialog, "getItem", lambda *a, **k: ("nuclei", True))
-    qtbot.mouseClick(annotate.classes.merge, Qt.MouseButton.LeftButton)
-    assert annotate.session.annotation.scheme.names == ("nuclei", "class 2")
-    assert annotate.session.annotation.labels[:3].tolist() == [0, 0, 1]
-    annotate.classes.table.item(1, 1).setText("nuclei")
-    assert annotate.session.annotation.scheme.names == ("nuclei", "class 2"), "a doubled name is refused"
-    assert "twice" in annotate.message.text()
+    choose(dock, 2, "Merge into …", monkeypatch, "getItem", "nuclei")
+    assert dock.workspace.annotation.scheme.names == ("nuclei", "class 2")
+    assert dock.workspace.annotation.labels[:3].tolist() == [0, 0, 1]
+    choose(dock, 1, "Rename …", monkeypatch, "getText", "nuclei")
+    assert dock.workspace.annotation.scheme.names == ("nuclei", "class 2"), "a doubled name is refused"
+    assert "twice" in dock.header.message.text()
 
 
-def test_labels_come_back_after_a_restart(
-    viewer: Any, annotate: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start(viewer, annotate, qtbot)
+def test_labels_come_back_after_a_restart(viewer: Any, dock: Any, qtbot: Any) -> None:
+    pixels = start(viewer, dock, qtbot).data
     for _ in range(7):
         press(viewer, qtbot, Qt.Key.Key_2)
-    before = np.array(annotate.session.annotation.labels)
-    asked: list[str] = []
-    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: asked.append(a[2]) or QMessageBox.StandardButton.Yes)
-    open_field(annotate, qtbot)
-    assert "There are 7 earlier labels of this image" in asked[0]
-    np.testing.assert_array_equal(annotate.session.annotation.labels, before)
+    before = np.array(dock.workspace.annotation.labels)
+    viewer.window.remove_dock_widget("all")
+    viewer.layers.clear()
+    viewer.add_image(pixels, name="the same field again")
+    _, again = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    open_field(again, qtbot)
+    assert again.header.note.text() == "16 px tiles, as they were labelled before. 7 earlier labels are shown."
+    np.testing.assert_array_equal(again.workspace.annotation.labels, before)
     canvas(viewer).setFocus()
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert (annotate.session.annotation.labels != UNLABELLED).sum() == 6, "undo reaches over the restart"
+    assert (again.workspace.annotation.labels != UNLABELLED).sum() == 6, "undo reaches over the restart"
 
 
 def test_labels_are_taken_from_shapes_points_and_paint(
-    viewer: Any, annotate: Any, qtbot: Any, screenshot: Callable
+    viewer: Any, dock: Any, qtbot: Any, screenshot: Callable
 ) -> None:
-    image = start(viewer, annotate, qtbot, scale=(2, 2), rotate=10)
+    image = start(viewer, dock, qtbot, scale=(2, 2), rotate=10)
     field_layer = {"scale": (2, 2), "rotate": 10}
     shapes = viewer.add_shapes(name="drawn", **field_layer)
     shapes.add_rectangles(
@@ -264,13 +258,13 @@ def test_labels_are_taken_from_shapes_points_and_paint(
         ]
     )
     shapes.features = {"class_name": ["cells", "debris"]}
-    annotate.files.refresh()
-    annotate.files.layer.setCurrentText("drawn")
-    annotate.tabs.setCurrentWidget(annotate.files)
-    qtbot.mouseClick(annotate.files.layer_button, Qt.MouseButton.LeftButton)
-    names = annotate.session.annotation.scheme.names
+    dock.label.files.refresh()
+    dock.label.files.layer.setCurrentText("drawn")
+    dock.label.tabs.setCurrentWidget(dock.label.files)
+    qtbot.mouseClick(dock.label.files.layer_button, Qt.MouseButton.LeftButton)
+    names = dock.workspace.annotation.scheme.names
     assert {"cells", "debris"} <= set(names)
-    cells = np.flatnonzero(annotate.session.annotation.labels == names.index("cells"))
+    cells = np.flatnonzero(dock.workspace.annotation.labels == names.index("cells"))
     assert cells.tolist() == [0, 1, 2, 3, 20, 21, 22, 23]
     screenshot("annotate-files")
     viewer.add_points(
@@ -279,41 +273,39 @@ def test_labels_are_taken_from_shapes_points_and_paint(
         features={"class": ["cells", "debris", "debris"]},
         **field_layer,
     )
-    annotate.files.refresh()
-    annotate.files.layer.setCurrentText("spots")
-    qtbot.mouseClick(annotate.files.layer_button, Qt.MouseButton.LeftButton)
-    assert annotate.session.annotation.labels[annotate.session.annotation.grid.tile_at(100, 100)] == CONFLICT
-    assert annotate.session.annotation.labels[annotate.session.annotation.grid.tile_at(200, 200)] == names.index(
-        "debris"
-    )
-    assert "1 are claimed by two classes" in annotate.files.report.text()
+    dock.label.files.refresh()
+    dock.label.files.layer.setCurrentText("spots")
+    qtbot.mouseClick(dock.label.files.layer_button, Qt.MouseButton.LeftButton)
+    assert dock.workspace.annotation.labels[dock.workspace.annotation.grid.tile_at(100, 100)] == CONFLICT
+    assert dock.workspace.annotation.labels[dock.workspace.annotation.grid.tile_at(200, 200)] == names.index("debris")
+    assert "1 are claimed by two classes" in dock.label.files.report.text()
     mask = np.zeros(image.data.shape, np.uint8)
     mask[160:176, 0:32] = 5
     viewer.add_labels(mask, name="paint", **field_layer)
-    annotate.files.refresh()
-    annotate.files.layer.setCurrentText("paint")
-    qtbot.mouseClick(annotate.files.layer_button, Qt.MouseButton.LeftButton)
+    dock.label.files.refresh()
+    dock.label.files.layer.setCurrentText("paint")
+    qtbot.mouseClick(dock.label.files.layer_button, Qt.MouseButton.LeftButton)
     assert (
-        annotate.session.annotation.labels[[200, 201]].tolist()
-        == [annotate.session.annotation.scheme.names.index("paint 5")] * 2
+        dock.workspace.annotation.labels[[200, 201]].tolist()
+        == [dock.workspace.annotation.scheme.names.index("paint 5")] * 2
     )
 
 
-def test_saved_files_open_again_and_compare(viewer: Any, annotate: Any, qtbot: Any, tmp_path: Path) -> None:
-    start(viewer, annotate, qtbot)
+def test_saved_files_open_again_and_compare(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    start(viewer, dock, qtbot)
     for key in (Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_1):
         press(viewer, qtbot, key)
     path = tmp_path / "one.tiles.json"
-    annotate.session.annotation.save(path)
-    saved = np.array(annotate.session.annotation.labels)
+    dock.workspace.annotation.save(path)
+    saved = np.array(dock.workspace.annotation.labels)
     assert json.loads(path.read_text())
-    annotate.session.layers.go_to(1)
+    dock.workspace.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_1)
-    annotate.files.compare(path)
-    assert "3 tiles are labelled in both: agreement 66.7%" in annotate.files.report.text()
-    assert "r0 c1: class 1 / class 2" in annotate.files.report.text()
-    annotate.files.open(path)
-    np.testing.assert_array_equal(annotate.session.annotation.labels, saved)
+    dock.label.files.compare(path)
+    assert "3 tiles are labelled in both: agreement 66.7%" in dock.label.files.report.text()
+    assert "r0 c1: class 1 / class 2" in dock.label.files.report.text()
+    dock.label.files.open(path)
+    np.testing.assert_array_equal(dock.workspace.annotation.labels, saved)
 
 
 CHILD = """
@@ -324,10 +316,9 @@ from qtpy.QtWidgets import QApplication
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 viewer = napari.Viewer()
 viewer.add_image(checkerboard_field(16, 15, 20)[0], name="field")
-_, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Annotate tiles")
-widget.tiles["tile_px"].value = 16
-widget.start()
-while widget.session.annotation is None:
+_, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+widget.header.set_tile_px(16)
+while widget.workspace.annotation is None or widget.header.opening:
     QApplication.processEvents()
 native = viewer.window._qt_viewer.canvas.native
 for i in range(200):
@@ -339,7 +330,7 @@ for i in range(200):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_napari_has_lost_at_most_the_label_in_flight(
-    viewer: Any, annotate: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    viewer: Any, dock: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -348,69 +339,66 @@ def test_a_killed_napari_has_lost_at_most_the_label_in_flight(
             os.kill(child.pid, signal.SIGKILL)
             break
     child.wait(PROCESS_S)
-    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
-    start(viewer, annotate, qtbot)
-    restored = int((annotate.session.annotation.labels == 0).sum())
+    start(viewer, dock, qtbot)
+    restored = int((dock.workspace.annotation.labels == 0).sum())
     assert 100 <= restored <= 101
 
 
-def test_labelling_keeps_up_with_the_keys(viewer: Any, annotate: Any, qtbot: Any) -> None:
-    start(viewer, annotate, qtbot, 100, 100, 8)
+def test_labelling_keeps_up_with_the_keys(viewer: Any, dock: Any, qtbot: Any) -> None:
+    start(viewer, dock, qtbot, 100, 100, 8)
     begin = time.perf_counter()
     for _ in range(100):
         press(viewer, qtbot, Qt.Key.Key_1)
-    assert (annotate.session.annotation.labels[:100] == 0).all()
+    assert (dock.workspace.annotation.labels[:100] == 0).all()
     print(f"{10 * (time.perf_counter() - begin):.1f} ms a key on 10 000 tiles")
 
 
-def test_two_annotators_are_merged_and_their_quarrels_shown(
-    viewer: Any, annotate: Any, qtbot: Any, tmp_path: Path
-) -> None:
-    start(viewer, annotate, qtbot)
+def test_two_annotators_are_merged_and_their_quarrels_shown(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    start(viewer, dock, qtbot)
     for key in (Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_1):
         press(viewer, qtbot, key)
-    annotate.session.annotation.save(tmp_path / "other.tiles.json")
-    annotate.session.layers.go_to(1)
+    dock.workspace.annotation.save(tmp_path / "other.tiles.json")
+    dock.workspace.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_1)
-    annotate.session.layers.go_to(2)
+    dock.workspace.go_to(2)
     press(viewer, qtbot, Qt.Key.Key_0)
-    annotate.files.merge(tmp_path / "other.tiles.json")
-    assert annotate.session.annotation.labels[:3].tolist() == [0, CONFLICT, 0]
-    assert "1 is in conflict" in annotate.files.report.text()
-    annotate.session.layers.go_to(1)
+    dock.label.files.merge(tmp_path / "other.tiles.json")
+    assert dock.workspace.annotation.labels[:3].tolist() == [0, CONFLICT, 0]
+    assert "1 is in conflict" in dock.label.files.report.text()
+    dock.workspace.go_to(1)
     press(viewer, qtbot, Qt.Key.Key_2)
-    assert annotate.session.annotation.labels[1] == 1, "a key settles it"
+    assert dock.workspace.annotation.labels[1] == 1, "a key settles it"
 
 
 def test_the_gallery_finds_mistakes_and_labels_many(
-    viewer: Any, annotate: Any, qtbot: Any, ihc_model: Path, screenshot: Callable
+    viewer: Any, dock: Any, qtbot: Any, ihc_model: Path, screenshot: Callable
 ) -> None:
     from napari_cellclass.core.samples.realfield import ihc_field
 
     viewer.add_image(ihc_field().data, name="ihc", rgb=True)
-    annotate.tiles["tile_px"].value = 32
-    open_field(annotate, qtbot)
-    _, classify = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+    open_field(dock, qtbot, 32)
+    classify = dock.show_page("Classify field")
     classify.run_when_ready(ihc_model)
-    qtbot.waitUntil(lambda: annotate.session.predictions() is not None)
-    table = annotate.session.predictions()
-    annotate.tabs.setCurrentWidget(annotate.files)
-    qtbot.mouseClick(annotate.files.map_button, Qt.MouseButton.LeftButton)
-    names = annotate.session.annotation.scheme.names
+    qtbot.waitUntil(lambda: dock.workspace.predictions() is not None)
+    dock.show_page("Annotate tiles")
+    table = dock.workspace.predictions()
+    dock.label.tabs.setCurrentWidget(dock.label.files)
+    qtbot.mouseClick(dock.label.files.map_button, Qt.MouseButton.LeftButton)
+    names = dock.workspace.annotation.scheme.names
     assert names == table.scheme.names, "the classes to begin with have gone"
-    assert annotate.session.annotation.scheme.colours == table.scheme.colours
-    assert [key.strip() for key in annotate.session.annotation.scheme.keys] == ["1", "2"]
+    assert dock.workspace.annotation.scheme.colours == table.scheme.colours
+    assert [key.strip() for key in dock.workspace.annotation.scheme.keys] == ["1", "2"]
     said = np.array([names.index(name) for name in table.class_name])
-    np.testing.assert_array_equal(annotate.session.annotation.labels, said)
+    np.testing.assert_array_equal(dock.workspace.annotation.labels, said)
     wrong = np.flatnonzero(table.class_name == "stained")[:5]
-    annotate.session.label(wrong, names.index("unstained"))
-    annotate.tabs.setCurrentWidget(annotate.gallery)
-    annotate.gallery.sort.setCurrentText("suspected mistakes")
-    qtbot.mouseClick(annotate.gallery.show_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: annotate.gallery.list.count() == 5)
+    dock.workspace.label(wrong, names.index("unstained"))
+    dock.label.tabs.setCurrentWidget(dock.label.gallery)
+    dock.label.gallery.sort.setCurrentText("suspected mistakes")
+    qtbot.mouseClick(dock.label.gallery.show_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.label.gallery.list.count() == 5)
     screenshot("annotate-gallery")
-    qtbot.mouseClick(annotate.gallery.accept_button, Qt.MouseButton.LeftButton)
-    np.testing.assert_array_equal(annotate.session.annotation.labels, said)
+    qtbot.mouseClick(dock.label.gallery.accept_all_button, Qt.MouseButton.LeftButton)
+    np.testing.assert_array_equal(dock.workspace.annotation.labels, said)
 
 
 def real_fields(real_data: Path, kind: str) -> list[Path]:
@@ -428,35 +416,35 @@ def real_fields(real_data: Path, kind: str) -> list[Path]:
 @pytest.mark.training
 @pytest.mark.parametrize("kind", ["points", "boxes", "painted"])
 def test_real_labels_become_a_training_set_and_train(
-    viewer: Any, annotate: Any, qtbot: Any, real_data: Path, tmp_path: Path, kind: str, screenshot: Callable
+    viewer: Any, dock: Any, qtbot: Any, real_data: Path, tmp_path: Path, kind: str, screenshot: Callable
 ) -> None:
     frames = []
-    annotate.tiles["tile_px"].value = 64
+    dock.header.tile_px.setValue(64)
     for path in real_fields(real_data, kind):
         source = read_image(path)
         layer = viewer.add_image(source.read(0, 0, *source.shape).squeeze(), name=path.name, rgb=source.rgb)
-        annotate.images.choose([layer])
-        open_field(annotate, qtbot)
+        dock.header.images.choose([layer])
+        open_field(dock, qtbot)
         if kind == "painted":
             mask = np.zeros(source.shape, np.uint8)
             mask[:256], mask[256:] = 1, 2
             paint = viewer.add_labels(mask, name="paint")
-            annotate.files.refresh()
-            annotate.files.layer.setCurrentText("paint")
-            annotate.files.import_layer()
+            dock.label.files.refresh()
+            dock.label.files.layer.setCurrentText("paint")
+            dock.label.files.import_layer()
             viewer.layers.remove(paint)
         else:
-            annotate.files.centred.setChecked(True)
-            getattr(annotate.files, f"import_{kind}")(path.parents[1] / "labels.csv")
+            dock.label.files.centred.setChecked(True)
+            getattr(dock.label.files, f"import_{kind}")(path.parents[1] / "labels.csv")
         # two classes are enough to train on
         keep = {"points": ("normal", "target"), "boxes": ("RBC", "WBC"), "painted": ("paint 1", "paint 2")}[kind]
-        for name in annotate.session.annotation.scheme.names:
-            if name not in keep and len(annotate.session.annotation.scheme) > 2:
-                annotate.session.apply(lambda a, name=name: a.remove_class(a.scheme.index(name)))
-        frames.append(annotate.session.annotation.frame())
-        assert len(frames[-1]) >= 5, annotate.files.report.text()
+        for name in dock.workspace.annotation.scheme.names:
+            if name not in keep and len(dock.workspace.annotation.scheme) > 2:
+                dock.workspace.apply(lambda a, name=name: a.remove_class(a.scheme.index(name)))
+        frames.append(dock.workspace.annotation.frame())
+        assert len(frames[-1]) >= 5, dock.label.files.report.text()
     screenshot(f"annotate-{kind}")
-    _, train = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+    train = dock.show_page("Train")
     assert train.data.layers.count() == 3
     train.form.fields["epochs"].tick.setChecked(False)
     train.form.fields["epochs"].field.value = 1
@@ -471,35 +459,34 @@ def test_real_labels_become_a_training_set_and_train(
 
 
 def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
-    viewer: Any, annotate: Any, qtbot: Any
+    viewer: Any, dock: Any, qtbot: Any
 ) -> None:
-    start(viewer, annotate, qtbot)
+    start(viewer, dock, qtbot)
     press(viewer, qtbot, Qt.Key.Key_1)
-    labels, journal = annotate.session.annotation.labels.copy(), annotate.session.journal
-    annotate.parent().title.close_button.click()
-    assert annotate.keys.keys == ()
+    labels, journal = dock.workspace.annotation.labels.copy(), dock.workspace.journal
+    dock.parent().title.close_button.click()
+    assert dock.label.keys.keys == ()
     press(viewer, qtbot, Qt.Key.Key_2)
-    found = Annotation.restore(annotate.session.annotation.image, annotate.session.annotation.grid, journal)
+    found = Annotation.restore(dock.workspace.annotation.image, dock.workspace.annotation.grid, journal)
     assert np.asarray(found.labels).tolist() == labels.tolist()
     assert any("labels" in layer.name for layer in viewer.layers)
 
 
-def test_a_queue_that_needs_a_map_says_so(viewer: Any, annotate: Any, qtbot: Any) -> None:
-    start(viewer, annotate, qtbot)
-    annotate.policy.setCurrentText("least certain")
+def test_a_queue_that_needs_a_map_says_so(viewer: Any, dock: Any, qtbot: Any) -> None:
+    start(viewer, dock, qtbot)
+    dock.label.policy.setCurrentText("least certain")
     press(viewer, qtbot, Qt.Key.Key_1)
-    assert "No map of these tiles is there" in annotate.message.text()
+    assert "No map of these tiles is there" in dock.header.message.text()
 
 
 @pytest.mark.parametrize("micrometres", [False, True])
 def test_annotations_of_qupath_become_labels(
-    viewer: Any, annotate: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micrometres: bool
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micrometres: bool
 ) -> None:
     viewer.add_image(
         checkerboard_field(16, 6, 8)[0], name="field", scale=(0.5, 0.5), translate=(20, 30), units=("um", "um")
     )
-    annotate.tiles["tile_px"].value = 16
-    open_field(annotate, qtbot)
+    open_field(dock, qtbot, 16)
     unit = 0.5 if micrometres else 1
     outline, hole = ([[x * unit, y * unit] for x, y in ring] for ring in (
         [(0, 0), (64, 0), (64, 48), (0, 48), (0, 0)], [(16, 16), (16, 32), (32, 32), (32, 16), (16, 16)],
@@ -515,13 +502,13 @@ def test_annotations_of_qupath_become_labels(
     path = tmp_path / "q.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
-    annotate.files.in_um.setChecked(micrometres)
-    annotate.files.regions_button.click()
-    scheme, grid = annotate.session.annotation.scheme, annotate.session.annotation.grid
+    dock.label.files.in_um.setChecked(micrometres)
+    dock.label.files.regions_button.click()
+    scheme, grid = dock.workspace.annotation.scheme, dock.workspace.annotation.grid
     tumor = scheme.index("Tumor")
     assert scheme.colours[tumor] == "#C80000"
-    labelled = np.flatnonzero(annotate.session.annotation.labels == tumor)
+    labelled = np.flatnonzero(dock.workspace.annotation.labels == tumor)
     inside = (grid.row < 3) & (grid.col < 4) & ~((grid.row == 1) & (grid.col == 1))
     np.testing.assert_array_equal(labelled, np.flatnonzero(inside))
-    assert "11 tiles were labelled" in annotate.files.report.text()
-    assert "1 region without a class was ignored" in annotate.files.report.text()
+    assert "11 tiles were labelled" in dock.label.files.report.text()
+    assert "1 region without a class was ignored" in dock.label.files.report.text()

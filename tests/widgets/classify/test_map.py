@@ -14,6 +14,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
+from tests import _windows as windows
 from tests._patience import WINDOW_S
 
 from napari_cellclass.core.images.source import SourceImage
@@ -25,7 +26,7 @@ from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.viewer.common.map_view import FieldLayer, build_map
 from napari_cellclass.viewer.common.visible_tiles import MAX_OUTLINES, MAX_TEXTS
 from napari_cellclass.viewer.features.live import LiveMap
-from napari_cellclass.widgets.annotate.widget import AnnotateWidget
+from napari_cellclass.widgets.workspace.widget import CellClassWidget
 
 # Times the real field is repeated per side, and the overlap of its tiles: 6 561 tiles, and 16 129.
 SIZES = {"shapes": (1, 0.8), "pixels": (4, 0.5)}
@@ -44,9 +45,12 @@ def open_field(viewer: Any, classify: Any, qtbot: Any, model: Path, size: str) -
     times, overlap = SIZES[size]
     image = viewer.add_image(np.tile(ihc_field().data, (times, times, 1)), name="field", rgb=True, scale=(0.5, 0.5))
     viewer.reset_view()
-    classify.model_path.line_edit.native.setText(str(model))
+    classify.model_choice.path.line_edit.native.setText(str(model))
     qtbot.waitUntil(lambda: classify.model is not None)
     classify.tiles["overlap"].value = overlap
+    dock = next(one for one in viewer.window._qt_window.findChildren(CellClassWidget))
+    dock.header.overlap.setValue(overlap)
+    windows.open_field(dock, qtbot, 32)
     return image
 
 
@@ -158,30 +162,26 @@ def test_hover_click_keys_threshold_and_ticks_work_the_same_at_any_size(
 
     # hovering and clicking
     assert f"{table.class_name[place]} {table.confidence[place]:.1%}" in status_at(viewer, image, y, x)
-    assert not classify.relabel.button.isEnabled()
+    workspace = classify.workspace
     click_tile(viewer, qtbot, image, table, place)
-    assert classify.map.picker.tile_index == place
-    assert f"{table.class_name[place]} {table.confidence[place]:.1%}" in classify.relabel.tile.text()
+    assert workspace.current_tile == place
+    assert f"{table.class_name[place]} {table.confidence[place]:.1%}" in classify.state.tile.text()
     screenshot(f"map-clicked-{size}")
 
-    # accepting by the button opens the annotation; correcting another tile by its key is a label there too
-    said = int(table.class_index[place])
-    qtbot.mouseClick(classify.relabel.button, Qt.MouseButton.LeftButton)
-    annotate = viewer.window._qt_window.findChild(AnnotateWidget)
-    qtbot.waitUntil(lambda: annotate.session.annotation is not None)
-    qtbot.waitUntil(lambda: "Accepted" in classify.message.text())
-    assert annotate.session.annotation.labels[place] == said
-    assert classify.isVisible(), "the other widget stays behind"
+    # accepting by the button labels the tile; correcting another one by its key is a label too
+    predicted = str(table.class_name[place])
+    qtbot.mouseClick(classify.state.accept_button, Qt.MouseButton.LeftButton)
+    assert workspace.scheme.names[workspace.annotation.labels[place]] == predicted
     assert viewer.layers.selection.active is layer, "the next click is meant for the map"
     other = place + 3 if place < len(table) - 3 else place - 3
     click_tile(viewer, qtbot, image, table, other)
-    wrong = 1 - int(table.class_index[other])
+    wrong = 1 - workspace.scheme.index(str(table.class_name[other]))
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, (Qt.Key.Key_1, Qt.Key.Key_2)[wrong])
-    assert annotate.session.annotation.labels[other] == wrong
-    assert (np.asarray(annotate.session.annotation.labels) >= 0).sum() == 2
-    assert f"labelled {table.scheme.names[wrong]}" in classify.relabel.tile.text()
-    assert annotate.session.layers.map.data[table.grid.row[other], table.grid.col[other]] == 3 + wrong
-    annotate.session.layers.remove()
+    assert workspace.annotation.labels[other] == wrong
+    assert (np.asarray(workspace.annotation.labels) >= 0).sum() == 2
+    workspace.go_to(other)
+    assert f"labelled {workspace.scheme.names[wrong]}" in classify.state.tile.text()
+    assert workspace.layers.map.data[table.grid.row[other], table.grid.col[other]] == 3 + wrong
 
     # threshold and ticks
     def shown() -> np.ndarray:

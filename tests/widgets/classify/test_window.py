@@ -27,9 +27,11 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.engine.inference import precision
+from napari_cellclass.viewer.common.layers import is_user_layer
 from napari_cellclass.viewer.common.map_view import is_own_layer
 from napari_cellclass.widgets.common import jobs
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
+from napari_cellclass.widgets.workspace.widget import CellClassWidget
 
 
 def click(qtbot: Any, widget: Any) -> None:
@@ -45,7 +47,7 @@ def maps(viewer: Any) -> list[Any]:
 
 
 def load(qtbot: Any, widget: Any, model: Path) -> None:
-    widget.model_path.line_edit.native.setText(str(model))
+    widget.model_choice.path.line_edit.native.setText(str(model))
     qtbot.waitUntil(lambda: widget.model is not None)
 
 
@@ -256,9 +258,8 @@ def test_a_map_that_was_deleted_is_freed_and_can_be_made_again(
     for _ in range(3):
         run(qtbot, classify)
         made += [weakref.ref(layer) for layer in maps(viewer)]
-        for layer in [layer for layer in viewer.layers if is_own_layer(layer)]:
-            viewer.layers.remove(layer)
-        del layer
+        viewer.layers.remove(maps(viewer)[0])
+        qtbot.waitUntil(lambda: not any(is_own_layer(layer) for layer in viewer.layers))  # its text goes with it
     assert len(made) == 3
     gc.collect()
     assert sum(map_of() is not None for map_of in made) <= 1  # the last one may still be told of
@@ -286,11 +287,12 @@ def test_a_model_dropped_onto_the_window_is_chosen(viewer: Any, qtbot: Any, ihc_
         QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     )
     viewer.window._qt_viewer.dropEvent(event)
-    docks = viewer.window.dock_widgets
-    widget = next(w for name, w in docks.items() if "Classify field" in name)
-    qtbot.waitUntil(lambda: widget.model is not None)
-    assert widget.model.path == ihc_model
-    assert len(viewer.layers) == 1
+    (dock,) = viewer.window._qt_window.findChildren(CellClassWidget)
+    assert dock.pages.currentWidget() is dock.map
+    qtbot.waitUntil(lambda: dock.map.model is not None)
+    assert dock.map.model.path == ihc_model
+    assert not maps(viewer)
+    assert [layer.name for layer in viewer.layers if is_user_layer(layer)] == ["ihc"]
 
 
 def test_rescaling_is_offered_and_the_map_lies_on_the_layer(
@@ -362,19 +364,19 @@ def test_a_long_file_name_does_not_push_the_widget_out_of_its_window(
     path = tmp_path / f"{'20240312_Snap29-RNAi_wellB03_site2_w1GFP_' * 4}final.cellclass"
     path.write_bytes(b"nothing")
     viewer.window._qt_window.resize(800, 560)
-    least = classify.model_text.parentWidget().minimumSizeHint().width()
-    classify.model_path.line_edit.native.setText(str(path))
-    qtbot.waitUntil(lambda: "is not a .cellclass model" in classify.model_text.text())
-    assert path.name in classify.model_text.text()
-    assert classify.model_text.parentWidget().minimumSizeHint().width() == least
+    least = classify.model_choice.text.parentWidget().minimumSizeHint().width()
+    classify.model_choice.path.line_edit.native.setText(str(path))
+    qtbot.waitUntil(lambda: "is not a .cellclass model" in classify.model_choice.text.text())
+    assert path.name in classify.model_choice.text.text()
+    assert classify.model_choice.text.parentWidget().minimumSizeHint().width() == least
     screenshot("classify-long-name")
 
 
 def test_a_file_that_is_no_model_is_told(viewer: Any, classify: Any, qtbot: Any, tmp_path: Path) -> None:
     path = tmp_path / "bad.cellclass"
     path.write_bytes(b"nothing")
-    classify.model_path.line_edit.native.setText(str(path))
-    qtbot.waitUntil(lambda: "is not a .cellclass model" in classify.model_text.text())
+    classify.model_choice.path.line_edit.native.setText(str(path))
+    qtbot.waitUntil(lambda: "is not a .cellclass model" in classify.model_choice.text.text())
     assert classify.model is None
 
 
@@ -415,15 +417,46 @@ def test_closing_the_window_while_classifying_leaves_nothing_running(
 
 
 def test_closing_the_dock_while_classifying_ends_the_run_and_takes_its_layer_away(
-    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+    viewer: Any, dock: Any, classify: Any, qtbot: Any, ihc_model: Path
 ) -> None:
     run_on_a_large_field(viewer, classify, qtbot, ihc_model)
-    qtbot.waitUntil(lambda: len(viewer.layers) > 1)
+    qtbot.waitUntil(lambda: any(layer.name == "large being classified" for layer in viewer.layers))
     job = classify.job
-    classify.parent().title.close_button.click()
+    dock.parent().title.close_button.click()
     assert_ends_soon(job, 2)
     qtbot.waitUntil(lambda: not job.running)  # what it has still to say arrives
-    assert [layer.name for layer in viewer.layers] == ["large"]
+    assert not [layer.name for layer in viewer.layers if "classif" in layer.name or "classes" in layer.name]
+
+
+@pytest.mark.parametrize("answer", ["Go on", "Stop and keep what is finished", "Cancel it and close"])
+def test_closing_the_dock_while_classifying_asks(
+    viewer: Any, dock: Any, classify: Any, qtbot: Any, ihc_model: Path, answer: str
+) -> None:
+    run_on_a_large_field(viewer, classify, qtbot, ihc_model)
+    qtbot.waitUntil(lambda: classify.bar.maximum() > 0 and classify.bar.value() > 0.02 * classify.bar.maximum())
+    asked: list[str] = []
+
+    def press() -> None:
+        box = QApplication.activeModalWidget()
+        if box is None:
+            QTimer.singleShot(20, press)
+            return
+        asked.append(box.text())
+        next(one for one in box.buttons() if one.text() == answer).click()
+
+    QTimer.singleShot(20, press)
+    job = classify.job
+    qtbot.mouseClick(dock.parent().title.close_button, Qt.MouseButton.LeftButton)
+    assert asked == ["The classification of a field is running."]
+    if answer == "Go on":
+        assert job.running
+        assert dock.isVisible()
+        classify.cancel()
+        qtbot.waitUntil(lambda: not job.running)
+        return
+    qtbot.waitUntil(lambda: not viewer.window._wrapped_dock_widgets)
+    assert not job.running
+    assert bool(maps(viewer)) == answer.startswith("Stop")
 
 
 def test_a_map_cannot_be_edited_and_is_selected_after_every_run(
@@ -514,7 +547,7 @@ def test_a_path_that_is_no_model_forgets_the_model_before(
     classify.set_model(tmp_path)
     qtbot.waitUntil(lambda: not jobs._running)
     assert classify.model is None
-    assert "no model chosen" in classify.model_text.text()
+    assert "no model chosen" in classify.model_choice.text.text()
 
 
 def test_an_export_needs_a_known_suffix_in_any_case(
@@ -536,7 +569,8 @@ from qtpy.QtCore import QTimer
 from napari_cellclass.core.samples.realfield import ihc_field
 viewer = napari.Viewer()
 viewer.add_image(np.tile(ihc_field().data, (6, 6, 1)), rgb=True)
-_, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
+_, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+widget = dock.show_page("Classify field")
 widget.tiles["overlap"].value = 0.9
 def close():
     if widget.bar.value() > 0:
@@ -569,7 +603,7 @@ def test_a_model_new_on_this_machine_is_marked_until_it_was_used(
     digest = hashlib.sha256(ihc_model.read_bytes()).hexdigest()
     viewer.add_image(ihc_field().data[:96, :96], name="ihc", rgb=True)
     load(qtbot, classify, ihc_model)
-    line = classify.origin_text
+    line = classify.model_choice.origin_text
     assert line.isVisible()
     assert line.text().startswith("New on this machine: trained 20")
     assert f"sha256 {digest[:12]}" in line.text()
@@ -591,7 +625,7 @@ def test_int8_is_offered_used_and_told_where_it_is_not(
     pixels = np.asarray(Image.open(int8_model.parent / "data" / "spots" / "s0.png"))
     viewer.add_image(np.tile(pixels, (5, 5)))
     load(qtbot, classify, int8_model)
-    assert classify.model_text.text().endswith("; also in int8")
+    assert classify.model_choice.text.text().endswith("; also in int8")
 
     def used() -> str:
         run(qtbot, classify)

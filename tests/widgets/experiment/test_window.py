@@ -38,9 +38,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def train(viewer: Any) -> Iterator[Any]:
-    """The Train widget, docked as a user gets it from the Plugins menu."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+def train(dock: Any) -> Iterator[Any]:
+    """The page Train of the dock Cell Class."""
+    widget = dock.show_page("Train")
     yield widget
     assert not children()
     assert "tensorflow" not in sys.modules

@@ -141,9 +141,9 @@ def test_the_chain_of_clicks_gives_what_the_commands_give(
     assert not page.findings.findItems("rename.json", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive)
     screenshot("prepare-check")
     click(qtbot, page.train_button)
-    from napari_cellclass.widgets.train.widget import TrainWidget
+    from napari_cellclass.widgets.train.widget import TrainPage
 
-    train = viewer.window._qt_window.findChild(TrainWidget)
+    train = viewer.window._qt_window.findChild(TrainPage)
     qtbot.waitUntil(lambda: train.train_button.isEnabled() and train.split.isVisible())
     assert {train.groups.item(i, 0).text() for i in range(train.groups.rowCount())} == {
         "alpha/alpha2.png", "alpha/alpha10.png", "beta/beta2.png", "beta/beta10.png",

@@ -73,9 +73,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def train(viewer: Any) -> Iterator[Any]:
-    """The Train widget, docked as a user gets it from the Plugins menu."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+def train(dock: Any) -> Iterator[Any]:
+    """The page Train of the dock Cell Class."""
+    widget = dock.show_page("Train")
     yield widget
     widget._cancel_and_wait()  # so that a test that has failed does not wait for an answer
     assert "tensorflow" not in sys.modules
@@ -168,11 +168,17 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[
 
 @pytest.mark.usefixtures("forked_children")
 def test_from_class_folders_to_a_classified_field(
-    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable, monkeypatch: Any
+    viewer: Any,
+    dock: Any,
+    train: Any,
+    qtbot: Any,
+    folders: Path,
+    tmp_path: Path,
+    screenshot: Callable,
+    monkeypatch: Any,
 ) -> None:
-    _, classify = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field", tabify=True)
+    classify = dock.map
     viewer.add_image(field(9)[0], name="new field")
-    train.parent().raise_()
     out = tmp_path / "first.cellclass"
     choose(train, folders, out, epochs=4)
 
@@ -390,7 +396,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(
 
 
 def test_a_killed_training_is_told_in_one_sentence_and_the_next_one_keeps_its_best_epoch_at_stop(
-    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+    viewer: Any, dock: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     started(qtbot, train, 3).kill()
@@ -406,7 +412,7 @@ def test_a_killed_training_is_told_in_one_sentence_and_the_next_one_keeps_its_be
     assert "of 2000 epochs; the best" in train.outcome.text.text()
 
 
-def answer_with(button: Any, seen: list[str]) -> None:
+def answer_with(button: str, seen: list[str]) -> None:
     """Press a button of the question that comes up next."""
 
     def press() -> None:
@@ -415,7 +421,7 @@ def answer_with(button: Any, seen: list[str]) -> None:
             QTimer.singleShot(20, press)
             return
         seen.append(box.text())
-        box.button(button).click()
+        next(one for one in box.buttons() if one.text() == button).click()
 
     QTimer.singleShot(20, press)
 
@@ -424,19 +430,20 @@ def test_closing_napari_while_training_asks_and_leaves_no_process(
     own_viewer: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
     viewer = own_viewer
-    _, train = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    train = dock.show_page("Train")
     qtbot.waitUntil(train.train_button.isVisible)
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     child = started(qtbot, train)
     window = viewer.window._qt_window
     seen: list[str] = []
-    answer_with(QMessageBox.StandardButton.No, seen)
+    answer_with("Go on", seen)
     window.close()
     assert window.isVisible()
     assert child.is_running()
-    answer_with(QMessageBox.StandardButton.Yes, seen)
+    answer_with("Cancel it and close", seen)
     window.close()
-    assert not window.isVisible()
+    qtbot.waitUntil(lambda: not window.isVisible())
     assert len(seen) == 2
     assert "A training is running" in seen[0]
     assert not children()
@@ -446,13 +453,13 @@ def test_closing_napari_while_training_asks_and_leaves_no_process(
 
 @pytest.mark.usefixtures("forked_children")
 def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_process(
-    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+    viewer: Any, dock: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     started(qtbot, train)
     qtbot.waitUntil(lambda: len(train.progress.history) > 1)
     job = train.job
-    train.parent().title.close_button.click()
+    dock.parent().title.close_button.click()
     qtbot.waitUntil(lambda: not job.running)
     assert not children()
     assert len(open_bundle(tmp_path / "m.cellclass").table("history.csv")) < 2000
@@ -460,13 +467,13 @@ def test_closing_the_dock_while_training_keeps_the_best_epoch_and_leaves_no_proc
 
 @pytest.mark.usefixtures("forked_children")
 def test_closing_the_dock_before_the_first_epoch_ends_the_training_at_once(
-    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+    viewer: Any, dock: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:
     choose(train, folders, tmp_path / "m.cellclass", epochs=2000)
     click(qtbot, train.train_button)
     qtbot.waitUntil(lambda: bool(children()))
     assert not train.progress.history
-    train.parent().title.close_button.click()
+    dock.parent().title.close_button.click()
     qtbot.waitUntil(lambda: not children())
     assert not (tmp_path / "m.cellclass").exists()
 

@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_cellclass.core.common.errors import ImageError, ParamsError
 from napari_cellclass.core.common.journal import Entry, Journal, JournalFile, ReadPosition
-from napari_cellclass.core.common.task import NO_TASK, Task
-from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels import class_edits
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.history import History, LabelChange, Step
@@ -93,6 +91,11 @@ class Annotation:
     def labels(self) -> NDArray[np.int16]:
         """int16, shape (N,): label of each tile of the grid; a read-only view that follows changes."""
         return self.history.store.labels
+
+    @property
+    def undo_depth(self) -> int:
+        """Number of steps that can be undone."""
+        return len(self.history.undo_stack)
 
     def labels_of(self, tile_ids: ArrayLike) -> NDArray[np.int16]:
         """Labels of tile ids, int16, in the grid or outside its region."""
@@ -348,22 +351,3 @@ def open_annotation(path: Path, journal: Journal, image: ImageKey | None = None)
     annotation = Annotation(image or file.image, file.grid, file.scheme, journal)
     annotation.history.store.set(file.ids, file.labels)
     return annotation
-
-
-def restore_annotation(
-    source: SourceImage,
-    grid: TileGrid,
-    journal: Journal,
-    task: Task = NO_TASK,
-) -> tuple[ImageKey, Annotation | None]:
-    """Identify an image by its content, and restore its last annotation, or None.
-
-    Every pixel is read to identify the image, and a long journal takes a while: not for a window's thread.
-
-    Raises
-    ------
-    ImageError, DatasetError
-        The image or the journal cannot be read.
-    """
-    image = ImageKey(source.image_id, source.name, source.path)
-    return image, Annotation.restore(image, grid, journal)

@@ -92,3 +92,41 @@ def last_session(entries: Sequence[Entry], grid: TileGrid) -> tuple[str, History
             except (*MALFORMED_JSON, CellClassError):
                 continue  # a damaged start; an earlier session may be intact
     return None
+
+
+def labels_of_other_grids(entries: Sequence[Entry], grid: TileGrid) -> dict[tuple[int, int], int]:
+    """Count the labels of an image's sessions with other tiles than a grid's, which are not shown with it.
+
+    Returns
+    -------
+    dict
+        Number of labelled tiles by the side of a tile, (height, width) in px; of the last session of each grid.
+    """
+    found: dict[str, tuple[tuple[int, int], int]] = {}
+    for session_entries in entries_by_session(entries).values():
+        start = session_entries[0]
+        try:
+            ids, _ = replay_session(session_entries, ()).store.labelled()
+            height, width = (int(n) for n in start["grid"]["tile_px"])
+            found[str(start["key"])] = (height, width), len(ids)
+        except (*MALFORMED_JSON, CellClassError):
+            continue  # damaged
+    found.pop(grid_key(grid), None)
+    counts: dict[tuple[int, int], int] = {}
+    for side, n in found.values():
+        if n:
+            counts[side] = counts.get(side, 0) + n
+    return counts
+
+
+def last_tile_px(entries: Sequence[Entry]) -> tuple[int, int] | None:
+    """Give the side of the tiles, (height, width) in px, of the regular grid that was labelled last; None for none."""
+    for session_entries in reversed(entries_by_session(entries).values()):
+        try:
+            layout = session_entries[0]["grid"]
+            height, width = (int(n) for n in layout["tile_px"])
+            if tuple(layout["step_px"]) != (1, 1):  # else the tiles are centred on points
+                return height, width
+        except MALFORMED_JSON:
+            continue  # damaged
+    return None

@@ -62,6 +62,11 @@ class FieldAnnotation(Annotation):
         self.project_labels = labels
         self.owner = owner
 
+    @property
+    def undo_depth(self) -> int:
+        """Number of steps of the project that can be undone."""
+        return self.project_labels.undo_depth
+
     def undo(self) -> LabelChange | None:
         """Undo the last step of the project, of whichever field; see :meth:`ProjectLabels.undo`."""
         return self._change_of_all(self.project_labels.undo)
@@ -138,9 +143,14 @@ class ProjectLabels(LabelTables):
         return self._state.revision
 
     @property
+    def undo_depth(self) -> int:
+        """Number of steps that can be undone."""
+        return len(self._state.undo_stack)
+
+    @property
     def can_undo(self) -> bool:
         """Whether there is a step to undo."""
-        return bool(self._state.undo_stack)
+        return self.undo_depth > 0
 
     @property
     def can_redo(self) -> bool:

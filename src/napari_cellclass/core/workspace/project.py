@@ -9,6 +9,7 @@ from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.datasets.naming import safe_prefix
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_key
 from napari_cellclass.core.workspace import outputs
 from napari_cellclass.core.workspace.project_fields import ProjectFields
@@ -112,19 +113,26 @@ class Project(ProjectFields):
         named = model_id or (table.record.get("model") or {}).get("id")
         if not named:
             raise ParamsError(f"the map of {field.name} does not say which model made it; classify the field again")
-        own = {one.path: one for one in self.maps if one.field == key and one.path.parent == self.maps_folder}
-        grid = grid_key(table.grid)
-        path = next((path for path, one in own.items() if one.grid_key == grid), None)
-        if path is None:
-            plain = safe_prefix(Path(field.name).stem)[:100]
-            taken = {one.path.name.removesuffix(outputs.TABLE).casefold() for one in self.maps}
-            names = (f"{plain}_{number}" if number > 1 else plain for number in itertools.count(1))
-            stem = next(name for name in names if name.casefold() not in taken)
-        else:
-            stem = path.name.removesuffix(outputs.TABLE)
+        stem = self.map_stem(key, table.grid)
         record = outputs.write_map(self.maps_folder, stem, table, field, named)
         self._change(maps=(*(one for one in self.maps if one.path != record.path), record))
         return record
+
+    def map_stem(self, key: str, grid: TileGrid) -> str:
+        """Return what the files of a field's map are called, those of the map of the same grid where there is one.
+
+        With :func:`~napari_cellclass.core.workspace.outputs.write_map` a map is written in another thread;
+        :meth:`take_up_maps` then takes it up.
+        """
+        own = {one.path: one for one in self.maps if one.field == key and one.path.parent == self.maps_folder}
+        named = grid_key(grid)
+        path = next((path for path, one in own.items() if one.grid_key == named), None)
+        if path is not None:
+            return path.name.removesuffix(outputs.TABLE)
+        plain = safe_prefix(Path(self.field(key).name).stem)[:100]
+        taken = {one.path.name.removesuffix(outputs.TABLE).casefold() for one in self.maps}
+        names = (f"{plain}_{number}" if number > 1 else plain for number in itertools.count(1))
+        return next(name for name in names if name.casefold() not in taken)
 
     def take_up_maps(self) -> tuple[MapRecord, ...]:
         """Take up maps that were written to the folder of maps by ``classify``, and give them."""

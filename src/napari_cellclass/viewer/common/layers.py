@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 KEY = metadata.KEY
 """Our entry in ``layer.metadata``, by which layers are recognised."""
+
+
+FILE_KEY = "napari_cellclass_file"
+"""Our entry in the metadata of an image layer that was read from a file here, with its path."""
 
 
 def is_user_layer(layer: Any) -> bool:
@@ -178,6 +183,13 @@ def _one_layer(layer: Image, point: Sequence[float] | None) -> SourceImage:
         source_shape=tuple(int(n) for n in data.shape),
         plane=plane,
     )
+
+
+def file_of(layers: Sequence[Any]) -> Path | None:
+    """Give the file that napari, or this program, has read layers from; None where it is none, or not one."""
+    paths = {str(layer.metadata.get(FILE_KEY) or getattr(layer.source, "path", None) or "") for layer in layers}
+    found = Path(paths.pop()) if len(paths) == 1 else Path()
+    return found if found.is_file() or (found.is_dir() and found.suffix == ".zarr") else None
 
 
 def plane_of(layers: Sequence[Any], point: Sequence[float]) -> dict[str, int]:

@@ -22,7 +22,6 @@ from napari_cellclass.viewer.common.overlay import (
     update_in_steps,
     update_predictions,
 )
-from napari_cellclass.viewer.common.picking import TilePicker
 from napari_cellclass.viewer.common.visible_tiles import (
     count_text_lines,
     outline_layer,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_cellclass.core.images.source import SourceImage
 
+_OUTDATED = " (outdated)"
 # A layer that a user duplicated has our metadata too; only the object made here is our own.
 _made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -206,7 +206,6 @@ class MapView:
         self.layers: list[Layer] = []
         self._text: Points | None = None
         self._outlines: Shapes | None = None  # of a map of pixels
-        self.picker = TilePicker(lambda: self.table)
 
     @property
     def table(self) -> TileTable | None:
@@ -247,12 +246,24 @@ class MapView:
             register_layer(layer)
             self._viewer.add_layer(layer)
             yield
-        self.picker.attach([layer for layer in self.all_layers() if layer is not self._text], self._text)
 
     def select(self) -> None:
         """Make the map the selected layer: only that one gets clicks and describes itself in the status bar."""
         if self.is_in_viewer():
             self._viewer.layers.selection.active = self.layers[-1]
+
+    @property
+    def text_layer(self) -> Points | None:
+        """The layer with the text of the tiles in view."""
+        return self._text
+
+    def mark_outdated(self, outdated: bool) -> None:
+        """Let the names of the layers say whether the map belongs to what is chosen now."""
+        if self.is_in_viewer():
+            for layer in self.layers:
+                name = layer.name.removesuffix(_OUTDATED)
+                if layer.name != name + _OUTDATED * outdated:
+                    layer.name = name + _OUTDATED * outdated
 
     def all_layers(self) -> list[Layer]:
         """Give the map's layers with those that follow the view, lowest first."""
@@ -270,8 +281,8 @@ class MapView:
 
     def remove(self) -> None:
         """Remove the map from the viewer."""
-        remove_layers(self._viewer, [*self.layers, *([] if self._text is None else [self._text])])
-        self.current, self.layers, self._text = None, [], None
+        remove_layers(self._viewer, self.all_layers())
+        self.current, self.layers, self._text, self._outlines = None, [], None, None
 
     def is_in_viewer(self) -> bool:
         """Whether the map is still in the viewer."""

@@ -1,8 +1,7 @@
-"""An annotation in a viewer: the label map, grid lines, the current tile, keys and mouse. No Qt."""
+"""An annotation in a viewer: the label map, grid lines and the frame of the current tile. No Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_store import CONFLICT, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
-from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys, stop_advertising
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
 
 # Values of the map's pixels: 0 no label, then these, then the classes.
 _CONFLICT_VALUE, _UNSURE_VALUE, _FIRST_CLASS = 1, 2, 3
+MIN_TILE_SCREEN_PX = 48
+"""Smallest side of the current tile on the screen."""
 _MARGIN = 0.2  # fraction of half the view at its edge in which the camera follows the current tile
 
 
@@ -61,9 +61,6 @@ class AnnotationLayers:
         side = max(1, min(grid.tile_px) // 4) if is_sparse(grid) else 1
         self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
         self.current = 0
-        self.on_paint: Callable[[NDArray[np.int64]], None] = lambda tile_indices: None
-        self.on_selected: Callable[[NDArray[np.int64]], None] = lambda tile_indices: None
-        self.on_moved: Action = lambda: None
         self._make_layers()
         self.go_to(0, follow=False)
 
@@ -86,8 +83,6 @@ class AnnotationLayers:
             lock_layer(layer)
             self._viewer.add_layer(layer)
         self.layers = layers
-        self.map.mouse_drag_callbacks.append(self._drag)
-        self.map.mouse_pan = False
         self._viewer.layers.selection.active = self.map
 
     def _pixels(self) -> NDArray[np.uint8]:
@@ -127,14 +122,18 @@ class AnnotationLayers:
             self.map.data_setitem(where, values)  # uploads these pixels only
 
     def go_to(self, tile_index: int, follow: bool = True) -> None:
-        """Make a tile the current one; the camera follows when it is near or beyond the edge of the view."""
+        """Make a tile the current one, and frame it.
+
+        With ``follow`` the camera follows where it is near or beyond the edge of the view, and goes nearer where a
+        tile measures less than ``MIN_TILE_SCREEN_PX``: nobody can judge it then.
+        """
         self.current = int(tile_index)
         grid = self.annotation.grid
         self._frame_cells(grid.row[[self.current]], grid.col[[self.current]])
         if follow:
             box = grid.boxes[self.current].astype(float)
-            self._follow(self._px_to_world(np.array([(box[:2] + box[2:]) / 2 - 0.5]))[0])
-        self.on_moved()
+            nearer = self._zoom_in()
+            self._follow(self._px_to_world(np.array([(box[:2] + box[2:]) / 2 - 0.5]))[0], nearer)
 
     def _frame_cells(self, rows: NDArray[np.int32], cols: NDArray[np.int32]) -> None:
         grid = self.annotation.grid
@@ -146,11 +145,20 @@ class AnnotationLayers:
         matrix = matrix_of(self.field_layer.transform)
         return points @ matrix[:2, :2].T + matrix[:2, 2]
 
-    def _follow(self, centre: NDArray[np.float64]) -> None:
+    def _zoom_in(self) -> bool:
+        grid, camera = self.annotation.grid, self._viewer.scene.camera
+        matrix = matrix_of(self.field_layer.transform)[:2, :2]
+        side = min(n * float(np.linalg.norm(matrix[:, i])) for i, n in enumerate(grid.tile_px))
+        if side * camera.zoom >= MIN_TILE_SCREEN_PX:
+            return False
+        camera.zoom = MIN_TILE_SCREEN_PX / side
+        return True
+
+    def _follow(self, centre: NDArray[np.float64], centred: bool) -> None:
         camera = self._viewer.scene.camera
         half = np.array(self._viewer.canvas.size) / 2 / camera.zoom
         middle = np.array(camera.center[-2:], float)
-        if (np.abs(centre - middle) > half * (1 - _MARGIN)).any():
+        if centred or (np.abs(centre - middle) > half * (1 - _MARGIN)).any():
             camera.center = (*camera.center[:-2], *centre)
 
     def neighbour(self, rows: int, columns: int) -> int:
@@ -166,61 +174,23 @@ class AnnotationLayers:
             row, col = row + step[0], col + step[1]
         return self.current
 
-    def bind(self, keys: Mapping[str, Action], fallback: Callable[[str], None]) -> None:
-        """Bind keys on the annotation's layers, see :func:`bind_keys`."""
-        bind_keys(self.layers, keys, fallback)
+    def frame_tiles(self, tile_indices: NDArray[np.int64]) -> None:
+        """Frame several tiles in one box, until the current tile moves."""
+        grid = self.annotation.grid
+        self._frame_cells(grid.row[tile_indices], grid.col[tile_indices])
 
-    def advertise(self, text: str) -> None:
-        """Name the keys in the status bar, see :func:`advertise_keys`."""
-        advertise_keys(self.layers, text)
-
-    def _drag(self, layer: Any, event: Any) -> Generator[None]:
-        """Click: the tile becomes the current one and is painted; drag: every tile on the path."""
-        if event.button != 1:
-            return
-        last: tuple[float, float] | None = None
-        selecting = "Shift" in event.modifiers
-        start = self._field_point(event.position)
-        if not selecting:
-            last = self._paint_to(start, start)
-        yield
-        while event.type == "mouse_move":
-            if not selecting:
-                last = self._paint_to(last or start, self._field_point(event.position))
-            yield
-        end = self._field_point(event.position)
-        if selecting:
-            self.select(self.tiles_in_box(start, end))
-        elif last is not None and end != last:  # a busy window gets the release event, but not all movements before
-            self._paint_to(last, end)
-
-    def _field_point(self, world: Any) -> tuple[float, float]:
+    def field_point(self, world: Any) -> tuple[float, float]:
+        """Convert a point of the world to (y, x) in px of the field."""
         grid = self.annotation.grid
         row, col = np.asarray(self.map.world_to_data(world), float)[-2:]
         return row * grid.step_px[0] + (grid.tile_px[0] - 1) / 2, col * grid.step_px[1] + (grid.tile_px[1] - 1) / 2
 
-    def _paint_to(self, start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
-        """Paint the tiles between two points, so that a fast drag leaves no gap."""
-        grid = self.annotation.grid
-        length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
-        steps = 1 + int(length / (min(grid.step_px) / 2))
-        points = np.linspace(start, end, steps + 1)
-        tile_indices = dict.fromkeys(grid.tile_at(y, x) for y, x in points)
-        tile_indices.pop(-1, None)
-        if tile_indices:
-            self.go_to(list(tile_indices)[-1], follow=False)
-            self.on_paint(np.array(list(tile_indices), np.int64))
-        return end
-
-    def select(self, tile_indices: NDArray[np.int64]) -> None:
-        """Frame several tiles; the next key labels all of them."""
-        if len(tile_indices):
-            grid = self.annotation.grid
-            self._frame_cells(grid.row[tile_indices], grid.col[tile_indices])
-        self.on_selected(tile_indices)
+    def is_visible(self) -> bool:
+        """Whether a label that is given now would be seen: the layer of labels is there and shown."""
+        return self.is_in_viewer() and bool(self.map.visible) and self.map.opacity > 0
 
     def tiles_in_box(self, one: tuple[float, float], other: tuple[float, float]) -> NDArray[np.int64]:
-        """Find the tiles whose centre is between two corners."""
+        """Find the tiles whose centre is between two corners, in px of the field."""
         boxes = self.annotation.grid.boxes
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
         low, high = np.minimum(one, other), np.maximum(one, other)
@@ -231,13 +201,8 @@ class AnnotationLayers:
         return any(unwrap(layer) is self.map for layer in self._viewer.layers)
 
     def deactivate(self) -> None:
-        """Leave the labels in the viewer, for training, without key and mouse bindings."""
-        self.on_paint, self.on_moved = (lambda tile_indices: None), (lambda: None)
+        """Leave the labels in the viewer, for training, without frame and grid lines."""
         self._frame.visible = False
-        self.map.mouse_drag_callbacks.remove(self._drag)
-        self.map.mouse_pan = True
-        self.map.keymap.clear()
-        stop_advertising(self.layers)
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is own for own in self.layers if own is not self.map):
                 self._viewer.layers.remove(layer)

@@ -1,1 +1,1 @@
-"""The Annotate tiles widget."""
+"""The page Label of the dock Cell Class."""

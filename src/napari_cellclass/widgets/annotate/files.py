@@ -21,8 +21,9 @@ from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, r
 from napari_cellclass.core.labels.regions import labels_from_regions
 from napari_cellclass.core.labels.tile_labels import grid_around_points, labels_from_csv, labels_from_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
-from napari_cellclass.widgets.annotate.session import AnnotateSession
-from napari_cellclass.widgets.common.layer_choice import LayerRef
+from napari_cellclass.viewer.workspace.label_import import accept_predictions, add_labels, add_missing_classes
+from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.common.choices.layer_choice import LayerRef
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
@@ -34,13 +35,13 @@ class FilesPanel(QWidget):
 
     Parameters
     ----------
-    session
+    workspace
         Holds the annotation.
     """
 
-    def __init__(self, session: AnnotateSession) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__()
-        self._session = session
+        self._workspace = workspace
         self.layer = QComboBox()
         self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.layer.setToolTip("Shapes or Points with a class in their features, or a painted Labels layer")
@@ -78,7 +79,7 @@ class FilesPanel(QWidget):
         self.cover.valueChanged.connect(lambda value: self.cover_text.setText(f"{value} %"))
         for button, action in (
             (self.layer_button, self.import_layer),
-            (self.map_button, lambda: session.accept_predictions(None)),
+            (self.map_button, lambda: accept_predictions(workspace, None)),
             (self.points_button, lambda: self._ask("Points", self.import_points)),
             (self.boxes_button, lambda: self._ask("Boxes", self.import_boxes)),
             (self.regions_button, lambda: self._ask("Regions", self.import_regions)),
@@ -93,7 +94,7 @@ class FilesPanel(QWidget):
         """Follow the viewer's layer list."""
         chosen = self.layer.currentText()
         self.layer.clear()
-        for layer in layers_with_labels(self._session.viewer):
+        for layer in layers_with_labels(self._workspace.viewer):
             self.layer.addItem(layer.name, LayerRef(layer))
         self.layer.setCurrentText(chosen)
 
@@ -110,7 +111,7 @@ class FilesPanel(QWidget):
             action(Path(name))
 
     def _ask_save(self) -> None:
-        annotation = self._session.annotation
+        annotation = self._workspace.annotation
         assert annotation is not None
         name, _ = QFileDialog.getSaveFileName(
             self, "Save annotation", f"{Path(annotation.image.name).stem}.tiles.json", "Annotation (*.tiles.json)"
@@ -122,55 +123,55 @@ class FilesPanel(QWidget):
 
     def import_layer(self) -> None:
         """Import labels from the chosen layer; missing classes are added."""
-        session = self._session
-        assert session.annotation is not None
-        assert session.layers is not None
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        assert workspace.layers is not None
         if self.layer.currentData() is None:
             self.report.setText("There is no Shapes, Points or Labels layer with classes.")
             return
         layer = self.layer.currentData().layer
         if self.centred.isChecked() and type(layer).__name__ == "Points":
-            points, labels, names = points_of_layer(layer, session.layers.field_layer)
+            points, labels, names = points_of_layer(layer, workspace.layers.field_layer)
             self._open_centred(points, labels, names)
             return
         found, names = labels_from_layer(
-            layer, session.annotation.grid, session.layers.field_layer, self.cover.value() / 100
+            layer, workspace.annotation.grid, workspace.layers.field_layer, self.cover.value() / 100
         )
         self._add_labels(found, names)
 
     def import_points(self, path: Path) -> None:
         """Import labels from the points of a CSV file."""
-        session = self._session
-        assert session.annotation is not None
-        found = read_points_csv(path, session.annotation.image.name)
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        found = read_points_csv(path, workspace.annotation.image.name)
         self._import_csv(found, found.points)
 
     def import_boxes(self, path: Path) -> None:
         """Import labels from the boxes of a CSV file."""
-        session = self._session
-        assert session.annotation is not None
-        found = read_boxes_csv(path, session.annotation.image.name)
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        found = read_boxes_csv(path, workspace.annotation.image.name)
         self._import_csv(found, found.centres())
 
     def import_regions(self, path: Path) -> None:
         """Import labels from the annotations of a GeoJSON file, as QuPath exports them."""
-        session = self._session
-        assert session.annotation is not None
-        assert session.source is not None
-        size = session.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        assert workspace.source is not None
+        size = workspace.source.pixel_size_um if self.in_um.isChecked() else (1.0, 1.0)
         if size is None:
-            self.report.setText(f"{session.source.name} has no pixel size, so µm have no meaning in it.")
+            self.report.setText(f"{workspace.source.name} has no pixel size, so µm have no meaning in it.")
             return
         found = read_geojson(path, FileCoordinates(size))
         self._add_labels(
-            *labels_from_regions(session.annotation.grid, found, self.cover.value() / 100), found.colours()
+            *labels_from_regions(workspace.annotation.grid, found, self.cover.value() / 100), found.colours()
         )
         ignored = counted(found.unclassified, "region without a class was", "regions without a class were")
         notes = [f"{ignored} ignored."] if found.unclassified else []
         self.report.setText("\n".join([self.report.text(), *notes, *found.skipped[:_MAX_LISTED]]))
 
     def _import_csv(self, found: CsvPoints | CsvBoxes, centres: NDArray[np.float64]) -> None:
-        annotation = self._session.annotation
+        annotation = self._workspace.annotation
         assert annotation is not None
         if self.centred.isChecked():
             names = tuple(sorted(set(found.names)))
@@ -180,22 +181,22 @@ class FilesPanel(QWidget):
 
     def _open_centred(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
         """Start an annotation whose tiles are centred on points, labelled with the points' classes."""
-        session = self._session
-        assert session.annotation is not None
-        assert session.layers is not None
-        assert session.source is not None
-        before = session.annotation
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        assert workspace.layers is not None
+        assert workspace.source is not None
+        before = workspace.annotation
         grid = grid_around_points(before.grid.image_shape, points, before.grid.tile_px)
         scheme = ClassScheme(names) if len(names) > 1 else before.scheme
-        session.open(
-            Annotation(before.image, grid, scheme, session.journal), session.source, session.layers.field_layer
+        workspace.open(
+            Annotation(before.image, grid, scheme, workspace.journal), workspace.source, workspace.layers.field_layer
         )
         self._add_labels(labels_from_points(grid, points, classes), names)
 
     def _add_labels(self, found: Any, names: tuple[str, ...], colours: Mapping[str, str] | None = None) -> None:
         tile_indices = np.flatnonzero(found.labels != -1)
         labels = found.labels[tile_indices]
-        self._session.add_labels(tile_indices, labels, names, colours)
+        add_labels(self._workspace, tile_indices, labels, names, colours)
         conflicts = (
             f"; {len(found.conflicts)} are claimed by two classes and stay unlabelled" if found.conflicts else ""
         )
@@ -203,37 +204,37 @@ class FilesPanel(QWidget):
 
     def open(self, path: Path) -> None:
         """Open an annotation file of this image."""
-        session = self._session
-        opened = open_annotation(path, session.journal)
-        if session.annotation is None or opened.image.image_id != session.annotation.image.image_id:
+        workspace = self._workspace
+        opened = open_annotation(path, workspace.journal)
+        if workspace.annotation is None or opened.image.image_id != workspace.annotation.image.image_id:
             self.report.setText(f"{path.name} belongs to the image {opened.image.name}, not to the one shown.")
             return
-        assert session.source is not None
-        assert session.layers is not None
-        session.open(opened, session.source, session.layers.field_layer)
+        assert workspace.source is not None
+        assert workspace.layers is not None
+        workspace.open(opened, workspace.source, workspace.layers.field_layer)
         self.report.setText(f"Opened {path.name}.")
 
     def merge(self, path: Path) -> None:
         """Merge the labels of another annotator's file; where both differ, the tile is in conflict."""
-        annotation = self._session.annotation
+        annotation = self._workspace.annotation
         assert annotation is not None
-        other = open_annotation(path, self._session.journal)
-        self._session.add_missing_classes(other.scheme.names)
+        other = open_annotation(path, self._workspace.journal)
+        add_missing_classes(annotation, other.scheme.names)
         labels, conflicts = merge_annotations(annotation, other)
         tile_indices = np.flatnonzero(labels != annotation.labels)
-        self._session.apply(lambda a: a.label(tile_indices, labels[tile_indices]))
-        self._session.announce_classes()
+        self._workspace.apply(lambda a: a.label(tile_indices, labels[tile_indices]))
+        self._workspace.announce_classes()
         self.report.setText(
             f"{counted(len(tile_indices), 'tile')} changed, {counted(len(conflicts), 'is', 'are')} in conflict."
         )
 
     def compare(self, path: Path) -> None:
         """Compare with another annotator's file of the same image."""
-        session = self._session
-        assert session.annotation is not None
-        other = open_annotation(path, session.journal)
-        result = compare_annotators(session.annotation, other)
-        ours, grid = session.annotation, session.annotation.grid
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        other = open_annotation(path, workspace.journal)
+        result = compare_annotators(workspace.annotation, other)
+        ours, grid = workspace.annotation, workspace.annotation.grid
         theirs = other.labels_of(grid.tile_id)
         lines = [
             f"r{grid.row[i]} c{grid.col[i]}: {ours.scheme.names[ours.labels[i]]} / {other.scheme.names[theirs[i]]}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -22,7 +22,8 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.widgets.annotate.session import AnnotateSession
+from napari_cellclass.viewer.workspace.label_import import accept_predictions
+from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -47,13 +48,13 @@ class Gallery(QWidget):
 
     Parameters
     ----------
-    session
+    workspace
         Holds the annotation, the field and its predictions.
     """
 
-    def __init__(self, session: AnnotateSession) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__()
-        self._session = session
+        self._workspace = workspace
         self._job: Job | None = None
         self._requests = 0
         self.sort = QComboBox()
@@ -68,27 +69,34 @@ class Gallery(QWidget):
         self.list.setIconSize(QSize(_ICON_PX, _ICON_PX))
         self.list.setMinimumHeight(260)
         self.status = WrappedLabel("Press Show.", selectable=False)
-        self.label_as = QComboBox()
-        self.label_button = QPushButton("Label selected")
-        self.accept_button = QPushButton("Accept predictions")
-        self.accept_button.setToolTip("give every selected tile, or all shown, the class that the model predicts")
+        self.accept_button = QPushButton("Accept selected predictions")
+        self.accept_button.setToolTip("give every selected tile the class that the map predicts")
+        self.accept_all_button = QPushButton("Accept all shown")
+        self.accept_all_button.setToolTip("give every tile shown here the class that the map predicts")
         column = QVBoxLayout(self)
         column.addLayout(row_of(self.sort, self.show_button))
         column.addWidget(self.list, 1)
         column.addWidget(self.status)
-        column.addLayout(row_of(self.label_as, self.label_button))
-        column.addWidget(self.accept_button)
+        column.addLayout(row_of(self.accept_button, self.accept_all_button))
         self.show_button.clicked.connect(self.show_page)
-        self.label_button.clicked.connect(self._label)
-        self.accept_button.clicked.connect(self._accept)
-        self.list.itemDoubleClicked.connect(self._go_to)
+        self.accept_button.clicked.connect(lambda: self._accept(self.selected()))
+        self.accept_all_button.clicked.connect(lambda: self._accept(self.shown()))
+        self.list.currentItemChanged.connect(lambda item, _: self._go_to(item))
+        self.list.installEventFilter(self)
+        workspace.labels_changed.connect(self._labels_changed)
+
+    def clear(self) -> None:
+        """Show nothing: another field was opened."""
+        self._requests += 1
+        self.list.clear()
+        self.status.setText("Press Show.")
 
     def order(self) -> NDArray[np.int64]:
         """Give the indices of the tiles in the chosen order."""
-        annotation = self._session.annotation
+        annotation = self._workspace.annotation
         assert annotation is not None
         labels = np.asarray(annotation.labels)
-        table, ids = self._session.predictions(), annotation.grid.tile_id
+        table, ids = self._workspace.predictions(), annotation.grid.tile_id
         sort: Any = self.sort.currentText()
         if sort == "by class":
             labelled = np.flatnonzero(labels != -1)
@@ -99,19 +107,17 @@ class Gallery(QWidget):
             confidence = dict(zip(table.grid.tile_id.tolist(), table.confidence.tolist(), strict=True))
             known = np.array([i for i, t in enumerate(ids.tolist()) if t in confidence], np.int64)
             return known[np.argsort([-confidence[int(ids[i])] for i in known], kind="stable")]
-        return self._session.rank_tiles(sort)
+        return self._workspace.rank_tiles(sort)
 
     def show_page(self) -> None:
         """Read and show the first page of the chosen order."""
-        annotation, source = self._session.annotation, self._session.source
+        annotation, source = self._workspace.annotation, self._workspace.source
         if annotation is None or source is None:
             return
         tile_indices = self.order()
         shown = tile_indices[:_PAGE]
-        self.label_as.clear()
-        self.label_as.addItems(list(annotation.scheme.names))
         if len(tile_indices) == 0:
-            needs = self.sort.currentText() != "by class" and self._session.predictions() is None
+            needs = self.sort.currentText() != "by class" and self._workspace.predictions() is None
             self.list.clear()
             self.status.setText(
                 "Classify this field with the same tile size first." if needs else "There are no such tiles."
@@ -134,7 +140,7 @@ class Gallery(QWidget):
             self.list.addItem(item)
 
     def _icon(self, tile_index: int, pixels: NDArray[np.uint8]) -> QIcon:
-        annotation = self._session.annotation
+        annotation = self._workspace.annotation
         assert annotation is not None
         height, width = pixels.shape[:2]
         image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
@@ -147,7 +153,7 @@ class Gallery(QWidget):
         return QIcon(pixmap)
 
     def _caption(self, tile_index: int) -> str:
-        annotation, table = self._session.annotation, self._session.predictions()
+        annotation, table = self._workspace.annotation, self._workspace.predictions()
         assert annotation is not None
         label = int(annotation.labels[tile_index])
         label_name = annotation.scheme.names[label] if label >= 0 else {-2: "unsure", -3: "conflict"}.get(label, "")
@@ -158,34 +164,47 @@ class Gallery(QWidget):
         """Give the indices of the selected tiles."""
         return np.array([item.data(_INDEX_ROLE) for item in self.list.selectedItems()], np.int64)
 
-    def _label(self) -> None:
-        annotation, tile_indices = self._session.annotation, self.selected()
-        if annotation is None or len(tile_indices) == 0:
-            self.status.setText("Select tiles first; Ctrl and Shift select several.")
-            return
-        if self._session.label(tile_indices, annotation.scheme.index(self.label_as.currentText())):
-            self._update_captions()
+    def shown(self) -> NDArray[np.int64]:
+        """Give the indices of all tiles on the page."""
+        return np.array([self.list.item(i).data(_INDEX_ROLE) for i in range(self.list.count())], np.int64)
 
-    def _accept(self) -> None:
-        """Label the selected tiles, or all shown, with the predicted class."""
-        annotation, table = self._session.annotation, self._session.predictions()
-        if annotation is None or table is None:
-            self.status.setText("There is no map of these tiles, so no predictions to accept.")
-            return
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Let the key of a class label the selected tiles, and undo and redo work as on the canvas."""
+        if event is None or event.type() != QEvent.Type.KeyPress or watched is not self.list:
+            return False
+        key: Any = event
+        label = self._workspace.label_of_key(key.text().lower()) if not key.modifiers() else None
         tile_indices = self.selected()
+        if label is None:
+            return False
         if len(tile_indices) == 0:
-            tile_indices = np.array([self.list.item(i).data(_INDEX_ROLE) for i in range(self.list.count())], np.int64)
-        self._session.accept_predictions(tile_indices)
-        self._update_captions()
+            self.status.setText("Select tiles first; Ctrl and Shift select several.")
+            return True
+        self._workspace.set_active(label)
+        self._workspace.label(tile_indices, label)
+        return True
+
+    def _accept(self, tile_indices: NDArray[np.int64]) -> None:
+        """Label tiles with the predicted class."""
+        if self._workspace.predictions() is None:
+            self.status.setText("There is no map of these tiles, so no predictions to accept.")
+        elif len(tile_indices) == 0:
+            self.status.setText("Select tiles first; Ctrl and Shift select several.")
+        else:
+            accept_predictions(self._workspace, tile_indices)
+
+    def _labels_changed(self, change: object) -> None:
+        if self.isVisible():
+            self._update_captions()
 
     def _update_captions(self) -> None:
         for i in range(self.list.count()):
             item = self.list.item(i)
             item.setText(self._caption(item.data(_INDEX_ROLE)))
 
-    def _go_to(self, item: QListWidgetItem) -> None:
-        if self._session.layers is not None:
-            self._session.layers.go_to(item.data(_INDEX_ROLE))
+    def _go_to(self, item: QListWidgetItem | None) -> None:
+        if item is not None:
+            self._workspace.go_to(item.data(_INDEX_ROLE))
 
 
 def _prediction_text(table: TileTable | None, tile_id: int) -> str:

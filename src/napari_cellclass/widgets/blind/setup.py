@@ -15,9 +15,9 @@ from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.widgets.blind.work import BlindRequest
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.forms import form
 from napari_cellclass.widgets.common.layout import labelled
-from napari_cellclass.widgets.common.settings_form import TrainForm
 
 _NEW = "new session"
 

@@ -27,13 +27,14 @@ from napari_cellclass.viewer.features.blind_view import BlindView
 from napari_cellclass.widgets.blind import work
 from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
-from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.key_list import KeyList, help_text
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
+from napari_cellclass.widgets.common.window_parts import main_window
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

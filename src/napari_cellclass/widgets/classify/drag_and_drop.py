@@ -1,4 +1,4 @@
-"""A model dropped onto napari goes to the widget *Classify field*."""
+"""A model dropped onto napari goes to the page *Map*."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.widgets.common.docks import open_cell_class
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]] | None:
@@ -28,6 +29,6 @@ def use_model(path: str | list[str]) -> list[tuple[None]]:
     viewer = napari.current_viewer()
     if viewer is None:
         raise ModelError(f"{first} is a model, not an image; open it in a napari window")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Classify field")
-    widget.set_model(first)
+    page: Any = open_cell_class(viewer).show_page("Classify field")
+    page.set_model(first)
     return [(None,)]

@@ -99,9 +99,10 @@ class ResultsPanel(QWidget):
         table, rate = self._map.table, self.error_rate.currentData()
         if table is not None and rate != table.error_rate:
             self._map.update_predictions(table.with_error_rate(rate, self._calibration))
-        self._show_counts()
+        self.show_counts()
 
-    def _show_counts(self) -> None:
+    def show_counts(self) -> None:
+        """Show the counts of the map, or of the tiles of one that is being painted."""
         table, style = self._map.table, self._map.style
         if self._live is not None:
             counted = self._live.counts(style.min_confidence)
@@ -116,7 +117,7 @@ class ResultsPanel(QWidget):
         for box in (self.error_rate, *self.exports.values()):
             box.setEnabled(live is None)
         if live is not None and (first or live.done <= _MAX_COUNTED):
-            self._show_counts()
+            self.show_counts()
             self.setVisible(True)
 
     def _restyle(self) -> None:
@@ -127,7 +128,7 @@ class ResultsPanel(QWidget):
     def _threshold_moved(self) -> None:
         self._threshold_text.setText(f"{self.threshold.value()} %")
         self._restyle()
-        self._show_counts()
+        self.show_counts()
 
     def _ask_and_export(self, kind: str) -> None:
         assert self._source is not None

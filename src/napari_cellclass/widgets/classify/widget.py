@@ -1,20 +1,17 @@
-"""The widget *Classify field*: image, model, Run, and the map with its legend."""
+"""The page *Map* of the dock *Cell Class*: model, Run, and the map with its legend."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from magicgui.widgets import FileEdit
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
-    QDialog,
-    QFormLayout,
-    QLabel,
-    QPushButton,
+    QCheckBox,
     QVBoxLayout,
     QWidget,
 )
@@ -23,11 +20,11 @@ from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.runs.classify.field import FieldResult
-from napari_cellclass.runs.common.engine_access import KerasDetails, KerasDetailsError
 from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.viewer.common.layers import (
     image_from_layers,
@@ -38,20 +35,24 @@ from napari_cellclass.viewer.common.layers import (
 )
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView
 from napari_cellclass.viewer.features.live import LiveMap
+from napari_cellclass.viewer.workspace.map_origin import MapOrigin
+from napari_cellclass.viewer.workspace.opening import OpenedField
+from napari_cellclass.viewer.workspace.project_session import ProjectImage
+from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.classify import work
-from napari_cellclass.widgets.classify.model_origin import show_origin
-from napari_cellclass.widgets.classify.relabel import RelabelPanel
+from napari_cellclass.widgets.classify.map_state import MapState
+from napari_cellclass.widgets.classify.model_choice import ModelChoice
+from napari_cellclass.widgets.classify.model_classes import ModelClasses
 from napari_cellclass.widgets.classify.resample_notice import ResampleNotice
 from napari_cellclass.widgets.classify.results import ResultsPanel
+from napari_cellclass.widgets.classify.run_controls import RunControls
+from napari_cellclass.widgets.classify.saved_maps import SavedMaps
 from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
+from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice, RegionChoice
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.forms import form
-from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
-from napari_cellclass.widgets.common.keras_dialog import KerasDialog
-from napari_cellclass.widgets.common.layer_choice import ImageChoice, RegionChoice
-from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
-from napari_cellclass.widgets.common.layout import row_of
+from napari_cellclass.widgets.common.layout import labelled
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 if TYPE_CHECKING:
@@ -59,82 +60,78 @@ if TYPE_CHECKING:
 
 _VIEW_SETTLES_MS = 120
 _POLL_MS, _PAINT_INTERVAL_S = 30, 0.25
-_LABEL_PX = 56
 
 
-class ClassifyWidget(DockedWidget):
+class MapPage(DockedWidget):
     """Classify the tiles of a field and show classes and confidences as a layer.
+
+    ``tile_px_wanted`` is sent with the side of a model's tiles, where no tile is labelled yet.
 
     Parameters
     ----------
-    napari_viewer
-        The viewer; napari finds the parameter by this name.
+    viewer, workspace
+        The viewer, and the work in it.
+    images, channels
+        The image layers that are ticked, and the line that names their channels.
     """
 
     display_name = "Classify field"
+    tile_px_wanted = Signal(int)
 
-    def __init__(self, napari_viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, workspace: Workspace, images: ImageChoice, channels: ChannelLine) -> None:
         super().__init__()
-        self.viewer = napari_viewer
-        fix_layer_removal(self, napari_viewer)
-        self.map = MapView(napari_viewer)
-        self.model: ModelBundle | None = None
+        self.viewer, self.workspace, self.images, self.channels = viewer, workspace, images, channels
+        self.map = MapView(viewer)
         self.job: Job | None = None
         self._source: SourceImage | None = None
-        self._calibration: Calibration | None = None
-        self._requests = 0
+        self._running: tuple[ModelBundle, Path] | None = None
         self._run_when_ready = False
         self._live: LiveMap | None = None
         self._painted = 0.0
         self._engines = EngineCache()
         self._build()
         self._connect()
-        self._busy(False)
+        self.controls.set_busy(False)
         self._show_message("Open an image, choose a model, and press Run.")
 
     def _build(self) -> None:
-        self.images = ImageChoice(self.viewer)
-        self.channels = ChannelLine(self.images)
-        self.model_path = FileEdit(
-            filter="Models (*.cellclass *.keras)",
-            tooltip="a .cellclass or .keras file; may also be dropped onto the window",
-        )
-        self.model_text, self.origin_text = WrappedLabel("no model chosen"), WrappedLabel()
+        self.model_choice = ModelChoice()
         self.region = RegionChoice(self.viewer)
         self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
         self.rescale = ResampleNotice()
-        self.run_button, self.cancel_button = QPushButton("Run"), QPushButton("Cancel")
-        self.bar = ProgressBar()
+        self.controls = RunControls()
+        self.run_button, self.cancel_button, self.bar = self.controls.run, self.controls.cancel, self.controls.bar
         self.message = WrappedLabel()
         self.results = ResultsPanel(self.map, self._show_message)
-        self.relabel = RelabelPanel(self.viewer, self.map, self._show_message)
+        self.state = MapState(self.workspace, self.map)
+        self.keep_map = QCheckBox("keep the map when a new model is trained")
+        self.classes = ModelClasses(self.workspace)
+        self.saved = SavedMaps(self, self.workspace)
         settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.addLayout(_form(("image", self.images), ("model", self.model_path.native)))
-        column.addWidget(self.channels)
+        column.addWidget(self.model_choice)
         column.addWidget(self.rescale)
-        for label in (self.model_text, self.origin_text):
-            column.addWidget(label)  # not in the form, which gives a wrapped text too much space
-        column.addLayout(_form(*settings))
-        column.addLayout(row_of(self.run_button, self.cancel_button))
-        column.addWidget(self.bar)
+        column.addWidget(self.classes)
+        self.controls.settings.setLayout(labelled(*settings))
+        column.addWidget(self.controls)
         column.addWidget(self.message)
+        column.addWidget(self.state)
         column.addWidget(self.results)
-        column.addWidget(self.relabel)
+        column.addWidget(self.keep_map)
         column.addStretch(1)
         self.fill(inner)
         self.results.setVisible(False)
-        self.relabel.setVisible(False)
 
     def _connect(self) -> None:
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.connect(self._layers_changed)
-        self.model_path.changed.connect(lambda _: self._load_model())
+        self.model_choice.ready.connect(self._model_ready)
         self.images.itemChanged.connect(lambda _: self._compare_scales())
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
+        self.workspace.classes_changed.connect(self._follow_classes)
         self._view_timer = QTimer(self)
         self._view_timer.setSingleShot(True)
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
@@ -156,7 +153,13 @@ class ClassifyWidget(DockedWidget):
         self._compare_scales()
         if not self.map.is_in_viewer() and self._live is None:
             self.results.setVisible(False)
-        self.relabel.setVisible(self._live is None and self.map.is_in_viewer() and not self.results.isHidden())
+            QTimer.singleShot(0, self._clear_deleted_map)  # not while napari is changing its list
+        self.state.follow()
+
+    def _clear_deleted_map(self) -> None:
+        """Remove the text of a map that a user has deleted."""
+        if not self.map.is_in_viewer() and self._live is None and not self.closed_down:
+            self.map.remove()
 
     def _compare_scales(self) -> None:
         """Offer resampling where the pixel sizes of image and model differ."""
@@ -169,44 +172,27 @@ class ClassifyWidget(DockedWidget):
 
     # -- model ---------------------------------------------------------------------------------
 
+    @property
+    def model(self) -> ModelBundle | None:
+        """The model that is open, or None."""
+        return self.model_choice.model
+
     def chosen_model(self) -> Path | None:
         """Give the file that was chosen, of a ``.keras`` file not what it was converted to; None where none is open."""
-        return None if self.model is None else Path(self.model_path.value)
+        return None if self.model is None else Path(self.model_choice.path.value)
 
     def set_model(self, path: Path | str) -> None:
         """Choose a model, as if its path had been typed."""
-        if Path(self.model_path.value) == Path(path):
-            self._load_model()  # the same file may hold another model by now
-        self.model_path.value = Path(path)
-
-    def _load_model(self, keras_details: KerasDetails | None = None) -> None:
-        self.model = None
-        self.channels.expect(None)
-        self.origin_text.setVisible(False)
-        self._requests += 1
-        path = Path(self.model_path.value)
-        if path.is_dir() or not path.name:
-            self.model_text.setText("no model chosen")
-            return
-        number = self._requests
-        self.model_text.setText("opening …")
-        job = start_job(work.load, owner=self, path=path, keras_details=keras_details)
-        job.returned.connect(lambda model: self._model_ready(model) if number == self._requests else None)
-        job.failed.connect(lambda error: self._model_failed(error, path) if number == self._requests else None)
+        self.model_choice.choose(path)
 
     def _model_ready(self, model: ModelBundle) -> None:
-        self.model = model
-        m = model.manifest
-        self.model_text.setText(
-            f"{m.network}: {', '.join(model.scheme.names)}; tiles of {m.tile_px[1]} x {m.tile_px[0]} px, "
-            f"{counted(model.preprocess.channels, 'channel')}{'; also in int8' if model.has_int8 else ''}"
-        )
+        self.classes.compare(model.scheme.names)
+        self._follow_model_tiles(model.manifest.tile_px)
+        self.state.set_model(model)
         self.channels.expect(model.preprocess.channels)
         self._compare_scales()
-        show_origin(self.origin_text, model)
-        self.tiles["overlap"].value = m.overlap
-        self.tiles["edge"].value = m.edge
-        self._busy(self.job is not None and self.job.running)
+        self.tiles["overlap"].value = model.manifest.overlap
+        self.tiles["edge"].value = model.manifest.edge
         if self._run_when_ready:
             self._run_when_ready = False
             self.run()
@@ -214,16 +200,55 @@ class ClassifyWidget(DockedWidget):
             how = {name: self.tiles[name].value for name in ("engine", "precision")}
             start_job(work.prepare, model=model, engines=self._engines, **how)
 
-    def _model_failed(self, error: CellClassError, path: Path) -> None:
-        if isinstance(error, KerasDetailsError):
-            dialog = KerasDialog(error.info, path.name, self)
-            if dialog.exec() == QDialog.DialogCode.Accepted:
-                self._load_model(dialog.details())
-                return
-            self.model_text.setText("no model chosen: its classes are not named")
+    def model_trained(self, path: Path) -> None:
+        """Choose a model that has just been trained; the map becomes its map, unless the user keeps the one shown."""
+        if self.keep_map.isChecked() or not self.images.chosen():
+            self.set_model(path)
         else:
-            self.model_text.setText(str(error))
-        self._busy(self.job is not None and self.job.running)
+            self.run_when_ready(path)
+
+    def _follow_model_tiles(self, tile_px: tuple[int, int]) -> None:
+        annotation = self.workspace.annotation
+        if tile_px[0] == tile_px[1] and (annotation is None or (annotation.labels == UNLABELLED).all()):
+            self.tile_px_wanted.emit(tile_px[0])
+
+    def show_saved(self, image: ProjectImage) -> None:
+        """Show the map of a field of a project, once the field has been opened."""
+        self.saved.wait_for(image)
+
+    def field_opened(self, found: OpenedField) -> None:
+        """Follow a field that has been opened for labelling."""
+        self.saved.build(found.source, self.images.chosen(), self.map.style, self._show_built)
+
+    def _show_built(self, built: BuiltMap, source: SourceImage, origin: MapOrigin) -> None:
+        self._source = source
+        self.map.show(built)
+        self._show_results(origin, None)
+
+    def _show_results(self, origin: MapOrigin, calibration: Calibration | None) -> None:
+        self.state.show_origin(origin)
+        self.workspace.watch_map([layer for layer in self.map.all_layers() if layer is not self.map.text_layer])
+        assert self._source is not None
+        self.results.show_map(self._source, calibration)
+
+    # -- what the map says of the workspace -------------------------------------------------------
+
+    def show_no_field(self, reason: str) -> None:
+        """Show no counts and no export of the field before: another one is chosen that cannot be opened."""
+        if self.job is None or not self.job.running:
+            self.results.setVisible(False)
+            self._show_message(reason, warn=True)
+
+    def _follow_classes(self) -> None:
+        """Give the map's classes the colours that the labels' have."""
+        table = self.map.table
+        if table is not None and self.map.is_in_viewer():
+            scheme = work.recoloured(table.scheme, self.workspace.colours())
+            if scheme != table.scheme:
+                self.map.update_predictions(replace(table, scheme=scheme))
+                self.results.show_counts()
+        if self.model is not None:
+            self.classes.compare(self.model.scheme.names)
 
     # -- run -----------------------------------------------------------------------------------
 
@@ -237,8 +262,9 @@ class ClassifyWidget(DockedWidget):
         except CellClassError as error:
             self._show_message(str(error), warn=True)
             return
-        self._source, self._calibration = request.source, request.model.manifest.calibration
-        self._busy(True)
+        self._source = request.source
+        self._running = request.model, Path(self.model_choice.path.value)
+        self.controls.set_busy(True)
         self._live = LiveMap(self.viewer, self.map, request.field_layer)
         self._painted = 0.0
         self._paint_timer.start()
@@ -260,7 +286,7 @@ class ClassifyWidget(DockedWidget):
 
     def _ended(self) -> None:
         self._end_live()
-        self._busy(False)
+        self.controls.set_busy(False)
 
     def _end_live(self) -> None:
         self._paint_timer.stop()
@@ -277,7 +303,7 @@ class ClassifyWidget(DockedWidget):
 
     def _request(self) -> work.ClassifyRequest:
         if self.model is None:
-            raise CellClassError(f"no model to run: {self.model_text.text()}")
+            raise CellClassError(f"no model to run: {self.model_choice.text.text()}")
         layers = self.images.chosen()
         source = image_from_layers(layers, self.viewer.dims.point)
         region = self.region.chosen()
@@ -294,6 +320,7 @@ class ClassifyWidget(DockedWidget):
             self.tiles["precision"].value,
             self.rescale.wanted,
             self._centre(layers[0]),
+            self.workspace.colours(),
         )
 
     def _centre(self, layer: Any) -> tuple[float, float]:
@@ -309,14 +336,9 @@ class ClassifyWidget(DockedWidget):
             self.job.cancel()
 
     def _progressed(self, update: Progress) -> None:
-        self.bar.setMaximum(update.total)
-        self.bar.setValue(update.done)
-        if update.total == 0:
-            self._show_message(f"{update.phase[:1].upper()}{update.phase[1:]} …")
-        elif "tiles_per_s" in update.metrics:
-            left = update.metrics["seconds_left"]
-            self.bar.setFormat(f"%v of %m tiles, {update.metrics['tiles_per_s']:,.0f} tiles/s, {left:,.0f} s left")
-            self._show_message("Classifying …")
+        text = self.controls.show_progress(update)
+        if text:
+            self._show_message(text)
 
     def _finished(self, found: tuple[FieldResult, BuiltMap]) -> None:
         assert self.job is not None
@@ -324,13 +346,15 @@ class ClassifyWidget(DockedWidget):
 
     def _show_found(self, result: FieldResult, new: BuiltMap) -> Iterator[None]:
         table = result.table
+        assert self._source is not None
+        assert self._running is not None
         yield from self.map.show_in_steps(new)
         self._end_live()
         yield
-        assert self._source is not None
-        self.results.show_map(self._source, self._calibration)
-        self.relabel.show_map(self._source)
-        self.relabel.setVisible(True)
+        model, path = self._running
+        origin = MapOrigin.of(model, path, new, dict(self._source.plane), self._source.image_id)
+        self._show_results(origin, model.manifest.calibration)
+        self.saved.keep(table, model.model_id)
         seconds = f"{result.seconds:.2g}" if result.seconds < 10 else f"{result.seconds:,.0f}"
         done = f"{counted(len(table), 'tile')} in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
         if not result.complete:
@@ -340,20 +364,23 @@ class ClassifyWidget(DockedWidget):
             " ".join([done, *(f"Warning: {text}." for text in result.warnings)]), warn=bool(result.warnings)
         )
 
-    def _busy(self, busy: bool) -> None:
-        self.run_button.setEnabled(not busy)
-        self.cancel_button.setEnabled(busy)
-        self.bar.setVisible(busy)
-        if busy:
-            self.bar.setFormat("%p%")
-            self.bar.setRange(0, 0)
-
     def _show_message(self, text: str, warn: bool = False) -> None:
         self.message.show_text(text, warn)
 
+    def running_work(self) -> str:
+        """Name the classification, while one is running."""
+        return "The classification of a field" if self.job is not None and self.job.running else ""
+
+    def stop_work(self, keep: bool) -> None:
+        """End the run; with ``keep`` the finished tiles become a map."""
+        if self.job is not None and self.job.running:
+            if not keep:
+                self.job.mute()
+            self.cancel()
+
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; maps stay."""
-        self._requests += 1
+        self.model_choice.forget()
         if self.job is not None and self.job.running:
             self.job.mute()
             self.job.cancel()
@@ -361,13 +388,3 @@ class ClassifyWidget(DockedWidget):
         self._end_live()
         self._disconnect()
         self._engines.close()
-
-
-def _form(*rows: tuple[str, QWidget]) -> QFormLayout:
-    form = QFormLayout()
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for text, field in rows:
-        label = QLabel(text)
-        label.setMinimumWidth(_LABEL_PX)
-        form.addRow(label, field)
-    return form

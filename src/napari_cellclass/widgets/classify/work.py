@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.coco import SUFFIX as COCO_SUFFIX
 from napari_cellclass.core.interchange.coco import write_table_coco
 from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
+from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
+from napari_cellclass.core.workspace.outputs import write_map
+from napari_cellclass.core.workspace.records import Field, MapRecord
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid
 from napari_cellclass.runs.common.engine_access import KerasDetails, choose_precision, load_model
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
@@ -52,6 +56,8 @@ class ClassifyRequest:
         Whether the tiles are to cover what those of the model did, where the field has another pixel size.
     centre
         (y, x) of the view's centre in px of the field: the tiles there come first; None for no preference.
+    colours
+        Colours of classes by name, where they differ from the model's.
     """
 
     source: SourceImage
@@ -66,6 +72,7 @@ class ClassifyRequest:
     precision: PrecisionName = "f32"
     rescale: bool = False
     centre: tuple[float, float] | None = None
+    colours: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(path: Path, keras_details: KerasDetails | None, task: Task) -> ModelBundle:
@@ -113,16 +120,49 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     KnownModels().remember(request.model)
     if request.centre is not None:
         grid = grid.rows_ordered_from(request.centre[0])
-    live.create_layer(grid, request.model.scheme)
+    scheme = recoloured(request.model.scheme, request.colours)
+    live.create_layer(grid, scheme)
     key = EngineKey(request.model.model_id, request.engine, precision, cpu_threads())
     with engines.use(key, lambda: request.model) as (model, engine):
         result = classify_field(request.source, model, engine, grid, task, live.add)
-    result = replace(result, table=result.table.take(np.argsort(result.table.grid.tile_id)))
+    table = replace(result.table, scheme=scheme)
+    result = replace(result, table=table.take(np.argsort(table.grid.tile_id)))
     result = replace(result, warnings=(warning, *result.warnings)) if warning else result
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")
     new = build_map(result.table, request.source, request.field_layer, request.style, request.shown, len(grid))
     return result, new
+
+
+def keep_in_project(folder: Path, stem: str, table: TileTable, field: Field, model_id: str, task: Task) -> MapRecord:
+    """Write a map into a project's folder.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    task.progress("writing the map")
+    return write_map(folder, stem, table, field, model_id)
+
+
+def build_saved(
+    table: TileTable,
+    source: SourceImage,
+    field_layer: FieldLayer,
+    style: OverlayStyle,
+    colours: Mapping[str, str],
+    task: Task,
+) -> BuiltMap:
+    """Make the layers of a map that was read from a file."""
+    task.progress("drawing the map")
+    table = replace(table, scheme=recoloured(table.scheme, colours))
+    return build_map(table, source, field_layer, style)
+
+
+def recoloured(scheme: ClassScheme, colours: Mapping[str, str]) -> ClassScheme:
+    """Give classes the colours that those of the same name have elsewhere, so that a colour means one class."""
+    return replace(scheme, colours=tuple(map(colours.get, scheme.names, scheme.colours)))
 
 
 def export(

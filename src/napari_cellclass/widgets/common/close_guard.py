@@ -1,53 +1,99 @@
-"""Asks before napari is closed while a training runs."""
+"""Asks before a dock or napari is closed while something runs: go on, stop and keep, or cancel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QPushButton, QWidget
 
-from napari_cellclass.widgets.common.dock_widget import main_window
+Answer = Literal["go on", "keep", "cancel"]
+_POLL_MS = 50
 
-_TEXT = "A training is running. Stop it and close napari? The epochs so far are lost."
+
+class Running(Protocol):
+    """A widget with work that may be running."""
+
+    def running_work(self) -> str:
+        """Name what is running, '' where nothing is."""
+
+    def lasting_work(self) -> str:
+        """Name what is running and takes long to do again, '' for nothing: asked also where a program closes napari."""
+
+    def stop_work(self, keep: bool) -> None:
+        """Stop it; with ``keep`` what is finished is kept."""
 
 
 class CloseGuard(QObject):
-    """Watches the main window that a widget is docked in.
+    """Watches the window that a widget is docked in, and the button that closes its dock.
 
     Parameters
     ----------
-    widget
-        The widget.
-    busy
-        Whether something would be lost now.
-    end
-        Ends it, and returns when it has ended.
+    widget, work
+        The widget, and what it runs.
     """
 
-    def __init__(self, widget: QWidget, busy: Callable[[], bool], end: Callable[[], None]) -> None:
+    def __init__(self, widget: QWidget, work: Running) -> None:
         super().__init__(widget)
-        self._widget, self._busy, self._end = widget, busy, end
-        self._watched: QMainWindow | None = None
+        self._widget, self._work = widget, work
+        self._watched: list[QObject] = []
 
     def watch(self) -> None:
-        """Find the main window and watch it from now on."""
-        window = main_window(self._widget)
-        if window is not None and window is not self._watched:
-            self._watched = window
-            window.installEventFilter(self)
+        """Find window and button, which are others once the dock was moved, and watch them from now on."""
+        parent: Any = self._widget.parent()
+        while parent is not None:
+            found: Any = None
+            if isinstance(parent, QMainWindow):
+                found = parent
+            elif isinstance(parent, QDockWidget):
+                found = getattr(parent.titleBarWidget(), "close_button", None)
+            if found is not None and not any(found is one for one in self._watched):
+                found.installEventFilter(self)
+                self._watched.append(found)
+            parent = parent.parent()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask before the window closes; keep it open where the user says no."""
-        if event is None or event.type() != QEvent.Type.Close or watched is not self._watched or not self._busy():
+        """Ask before window or dock close while something runs."""
+        if event is None or not self._work.running_work():
             return False
-        buttons = QMessageBox.StandardButton
-        button: Any = QMessageBox.question(
-            self._widget, "napari-cellclass", _TEXT, buttons.Yes | buttons.No, buttons.No
-        )
-        if button != buttons.Yes:
+        if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
+            if not event.spontaneous() and not self._work.lasting_work():
+                return False
             event.ignore()
-            return True
-        self._end()
+            return self._ask_and_stop(watched.close)
+        if event.type() == QEvent.Type.MouseButtonRelease and isinstance(watched, QPushButton):
+            watched.setDown(False)
+            return self._ask_and_stop(watched.click)
         return False
+
+    def _ask_and_stop(self, close: Callable[[], Any]) -> bool:
+        """Keep it open, and close it once what runs has ended, if that is wanted."""
+        answer = ask(self._widget, self._work.running_work())
+        if answer != "go on":
+            self._work.stop_work(answer == "keep")
+            self._close_when_idle(close)
+        return True
+
+    def _close_when_idle(self, close: Callable[[], Any]) -> None:
+        """Close once what runs has come to its end, without keeping the window waiting."""
+        if self._work.running_work():
+            QTimer.singleShot(_POLL_MS, lambda: self._close_when_idle(close))
+        else:
+            close()
+
+
+def ask(parent: QWidget, work: str) -> Answer:
+    """Ask what to do with what is running."""
+    box = QMessageBox(parent)
+    box.setWindowTitle("napari-cellclass")
+    box.setText(f"{work} is running.")
+    answers: dict[Any, Answer] = {
+        box.addButton("Go on", QMessageBox.ButtonRole.RejectRole): "go on",
+        box.addButton("Stop and keep what is finished", QMessageBox.ButtonRole.AcceptRole): "keep",
+        box.addButton("Cancel it and close", QMessageBox.ButtonRole.DestructiveRole): "cancel",
+    }
+    box.setDefaultButton(next(iter(answers)))
+    box.setEscapeButton(next(iter(answers)))
+    box.exec()
+    return answers.get(box.clickedButton(), "go on")

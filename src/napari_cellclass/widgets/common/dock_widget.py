@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
+from napari_cellclass.widgets.common.close_guard import CloseGuard
 from napari_cellclass.widgets.common.first_use import pay_first_uses
+from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.wheel import keep_wheel_for_scrolling
-
-
-def main_window(widget: QWidget) -> QMainWindow | None:
-    """Give the window that a widget is docked in, also where the dock floats."""
-    parent: Any = widget.parent()
-    while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parent()
-    return parent
+from napari_cellclass.widgets.common.window_parts import holding_dock, main_window
 
 
 def scrolling(page: QWidget) -> QScrollArea:
@@ -36,9 +31,10 @@ class DockedWidget(QWidget):
 
     display_name: ClassVar[str]
     """Its name in the manifest, by which other widgets find it."""
-    _in_dock = _closed_down = False
+    _in_dock = closed_down = False
+    _guard: CloseGuard | None = None
 
-    def fill(self, page: QWidget, width: int = 360) -> QScrollArea:
+    def fill(self, page: QWidget, width: int = 400) -> QScrollArea:
         """Show a page, or what holds pages, at least ``width`` px wide."""
         scroll = scrolling(page)
         column = QVBoxLayout(self)
@@ -57,24 +53,66 @@ class DockedWidget(QWidget):
         """
         raise NotImplementedError
 
+    def running_work(self) -> str:
+        """Name what is running, '' where nothing is; closing then asks first."""
+        return self.display_name if any(panel.running for panel in self.findChildren(JobPanel)) else ""
+
+    def lasting_work(self) -> str:
+        """Name what is running and takes long to do again, '' for nothing."""
+        return ""
+
+    def stop_work(self, keep: bool) -> None:
+        """Stop what is running; with ``keep`` what is finished is kept."""
+        for panel in self.findChildren(JobPanel):
+            panel.cancel()
+
+    def showEvent(self, event: Any) -> None:
+        """Ask from now on before the dock is closed while something runs."""
+        super().showEvent(event)
+        if self._guard is None:
+            self._guard = CloseGuard(self, self)
+        self._guard.watch()
+
     def event(self, event: Any) -> bool:
         """Notice that the dock is closed: napari then only takes the widget out of it, without closing it."""
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is None and self._in_dock:
-                self._close_down_once(True)
+                self.close_down_once(True)
             self._in_dock = self.parent() is not None
+            if self._in_dock:
+                QTimer.singleShot(0, self._join_tabs)
         elif event.type() == QEvent.Type.Polish:  # once, before it is shown
             keep_wheel_for_scrolling(self)
         elif event.type() == QEvent.Type.Show:
             pay_first_uses(self)
         return bool(super().event(event))
 
+    def _join_tabs(self) -> None:
+        """Become a tab beside the plugin's other docks in this area: below each other none had room enough."""
+        try:
+            dock, window = holding_dock(self), main_window(self)
+        except RuntimeError:  # it was closed at once
+            return
+        if dock is None or window is None or dock.isFloating():
+            return
+        docks = [holding_dock(one) for one in window.findChildren(DockedWidget) if one is not self]
+        area = window.dockWidgetArea(dock)
+        beside = [
+            one for one in docks
+            if one is not None and one is not dock and not one.isFloating() and window.dockWidgetArea(one) == area
+        ]  # fmt: skip
+        if beside and dock not in window.tabifiedDockWidgets(beside[0]):
+            window.tabifyDockWidget(beside[0], dock)
+            dock.show()
+            dock.raise_()
+
     def closeEvent(self, event: Any) -> None:
         """Leave no job running."""
-        self._close_down_once(False)
+        self.close_down_once(False)
         super().closeEvent(event)
 
-    def _close_down_once(self, window_stays: bool) -> None:
-        if not self._closed_down:
-            self._closed_down = True
+    def close_down_once(self, window_stays: bool) -> None:
+        """Close down, unless that was done; for a widget that holds this one as a page."""
+        if not self.closed_down:
+            self.closed_down = True
             self.close_down(window_stays)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cellclass.viewer.common.layers import unwrap
-from napari_cellclass.widgets.common.dock_widget import DockedWidget, main_window
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.window_parts import main_window
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
 
-    from napari_cellclass.core.common.journal import Journal
-    from napari_cellclass.core.images.source import SourceImage
-    from napari_cellclass.core.labels.annotation import Annotation
-    from napari_cellclass.viewer.common.map_view import FieldLayer
-    from napari_cellclass.widgets.common.data_choice import DataChoice
-    from napari_cellclass.widgets.common.settings_form import TrainForm
+    from napari_cellclass.widgets.common.choices.data_choice import DataChoice
+    from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 
 
 class ClassifyDock(Protocol):
@@ -31,6 +28,9 @@ class ClassifyDock(Protocol):
 
     def set_model(self, path: Path) -> None:
         """Choose a model."""
+
+    def model_trained(self, path: Path) -> None:
+        """Choose a model that has just been trained; the map becomes its map, unless the user keeps the one shown."""
 
     def run_when_ready(self, path: Path) -> None:
         """Choose a model, and classify once as soon as it is open."""
@@ -56,23 +56,14 @@ class ExperimentDock(Protocol):
         """Train by group and by tile, and nothing else."""
 
 
-class LabelSession(Protocol):
-    """The labels that *Annotate tiles* shows, for other widgets to add to."""
+class CellClassDock(Protocol):
+    """What other widgets use of the dock *Cell Class*."""
 
-    journal: Journal
-    annotation: Annotation | None
+    def show_page(self, display_name: str) -> QWidget:
+        """Show a page by its name in napari's menus, and give it."""
 
-    def open(self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
-        """Show an annotation in the viewer."""
-
-    def label_as(self, tile_index: int, name: str, colour: str) -> bool:
-        """Give a tile a class by its name; False where that could not be written to disk."""
-
-
-class AnnotateDock(Protocol):
-    """What other widgets use of *Annotate tiles*."""
-
-    session: LabelSession
+    def open_project(self, path: Path) -> None:
+        """Open a project as it was left."""
 
 
 D = TypeVar("D")
@@ -105,16 +96,22 @@ class Dock(Generic[D]):
         return cast("D", found)
 
 
-CLASSIFY: Dock[ClassifyDock] = Dock("Classify field")
-TRAIN: Dock[TrainDock] = Dock("Train")
+class Page(Dock[D]):
+    """A page of the dock *Cell Class*, by its name in the manifest."""
+
+    def open(self, owner: QWidget, viewer: Viewer) -> D:
+        """Give the page, and open its dock where it is not open yet."""
+        return self.find(owner) or cast("D", open_cell_class(viewer).show_page(self.display_name))
+
+
+def open_cell_class(viewer: Viewer) -> CellClassDock:
+    """Open the dock *Cell Class*, or bring it forward."""
+    dock, widget = unwrap(viewer).window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    dock.show()
+    dock.raise_()
+    return cast("CellClassDock", widget)
+
+
+CLASSIFY: Page[ClassifyDock] = Page("Classify field")
+TRAIN: Page[TrainDock] = Page("Train")
 EXPERIMENT: Dock[ExperimentDock] = Dock("Experiment")
-ANNOTATE: Dock[AnnotateDock] = Dock("Annotate tiles")
-
-
-def bring_forward(widget: QWidget) -> None:
-    """Raise the dock of a widget above the others in the same group of tabs."""
-    parent: Any = widget.parent()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parent()
-    if parent is not None:
-        parent.raise_()

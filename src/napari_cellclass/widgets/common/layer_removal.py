@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cellclass.viewer.common.layers import unwrap
-from napari_cellclass.widgets.common.dock_widget import main_window
+from napari_cellclass.widgets.common.window_parts import main_window
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

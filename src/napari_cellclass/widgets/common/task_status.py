@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cellclass.core.common.task import Progress
+from napari_cellclass.widgets.common.window_parts import main_window, page_name
 
 _PROVIDER = "Cell Class"
 
@@ -24,14 +25,9 @@ class TaskStatus:
     """
 
     def __init__(self, owner: QWidget, cancel: Callable[[], None]) -> None:
-        self._window: Any = None
-        self._name = ""
-        parent: Any = owner
-        while parent is not None:
-            self._name = self._name or getattr(parent, "display_name", "")
-            self._window = getattr(parent, "_window", self._window) if isinstance(parent, QMainWindow) else self._window
-            parent = parent.parent()
-        self._name += ": " if self._name else ""
+        self._window: Any = getattr(main_window(owner), "_window", None)
+        name = page_name(owner)
+        self._name = f"{name}: " if name else ""
         self._text = f"{self._name}starting"
         self._id: Any = None
         if self._window is not None:

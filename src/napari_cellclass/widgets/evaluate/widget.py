@@ -15,6 +15,7 @@ from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CLASSIFY, TRAIN
 from napari_cellclass.widgets.common.figure_view import warm_up
@@ -22,7 +23,6 @@ from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layout import labelled
-from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.evaluate import work
 from napari_cellclass.widgets.evaluate.results import EvaluationResults
 from napari_cellclass.widgets.evaluate.sets import SetList

@@ -14,12 +14,11 @@ from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.widgets.common.close_guard import CloseGuard
-from napari_cellclass.widgets.common.data_choice import DataChoice
+from napari_cellclass.widgets.common.choices.data_choice import DataChoice
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
-from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.experiment import work
 
@@ -107,7 +106,6 @@ class ExperimentWidget(DockedWidget):
         self._more: dict[str, Any] = {}
         self._suggested = ""
         self._build()
-        self._close_guard = CloseGuard(self, lambda: self.panel.running, self.panel.close_down)
         self.data.changed.connect(self._data_changed)
         self.start_button.clicked.connect(self.start)
         self.pair_button.clicked.connect(self.start_pair)
@@ -225,10 +223,9 @@ class ExperimentWidget(DockedWidget):
 
     # -- window --------------------------------------------------------------------------------
 
-    def showEvent(self, event: Any) -> None:
-        """Watch the window that the widget is docked in."""
-        super().showEvent(event)
-        self._close_guard.watch()
+    def lasting_work(self) -> str:
+        """Name the experiment, while one is running."""
+        return self.running_work()
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; finished trainings are on disk."""

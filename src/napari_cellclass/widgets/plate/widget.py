@@ -15,13 +15,13 @@ from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.viewer.features.plate_layers import PlateLayers
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CLASSIFY
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import labelled
-from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.plate import work
 from napari_cellclass.widgets.plate.results import PlateResults
 from napari_cellclass.widgets.plate.sources import PlateSources

@@ -16,9 +16,9 @@ from napari_cellclass.core.params.prepare import CheckParams, SliceParams
 from napari_cellclass.core.quality.dataset_check import DataReport
 from napari_cellclass.runs.prepare.checking import check_data
 from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
-from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.prepare import work
 

@@ -18,10 +18,10 @@ from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
 from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.features.background_layers import BackgroundLayers, add_field_layers
+from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.job_panel import JobPanel
-from napari_cellclass.widgets.common.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.layout import labelled, row_of
-from napari_cellclass.widgets.common.settings_form import TrainForm
 from napari_cellclass.widgets.prepare import work
 
 if TYPE_CHECKING:

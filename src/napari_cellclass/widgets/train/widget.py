@@ -1,4 +1,4 @@
-"""The widget *Train*: labelled tiles in, a model out, with previews of both."""
+"""The page *Train* of the dock *Cell Class*: labelled tiles in, a model out, with previews of both."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
@@ -16,14 +17,13 @@ from napari_cellclass.report.curves import draw_tiles, tiles_height
 from napari_cellclass.report.histograms import draw_histograms
 from napari_cellclass.runs.train.annotated_fields import TrainRequest
 from napari_cellclass.runs.train.preview import TrainingPreview, preview_training
-from napari_cellclass.widgets.common.close_guard import CloseGuard
-from napari_cellclass.widgets.common.data_choice import DataChoice
+from napari_cellclass.widgets.common.choices.data_choice import DataChoice
+from napari_cellclass.widgets.common.choices.settings_form import StartChoice, TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CLASSIFY, EXPERIMENT, ExperimentDock
 from napari_cellclass.widgets.common.figure_view import FigureView, warm_up
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import labelled, row_of
-from napari_cellclass.widgets.common.settings_form import StartChoice, TrainForm
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.train import work
 from napari_cellclass.widgets.train.outcome import Outcome
@@ -32,6 +32,8 @@ from napari_cellclass.widgets.train.split_table import SplitTable
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari_cellclass.core.workspace.project import Project
 
 _SETTINGS = ["network", "standardise", "epochs", "augment", "as_published"]
 _MORE = [
@@ -51,26 +53,29 @@ _CANCEL_WAIT_S = 3.0
 _HISTOGRAMS_PX = 150
 
 
-class TrainWidget(DockedWidget):
-    """Train a network on class folders or annotated layers.
+class TrainPage(DockedWidget):
+    """Train a network on class folders, annotated layers or a project.
+
+    ``trained`` is sent with the path of a model that has been trained.
 
     Parameters
     ----------
-    napari_viewer
-        The viewer; napari finds the parameter by this name.
+    viewer
+        The viewer.
     """
 
     display_name = "Train"
+    trained = Signal(object)
 
-    def __init__(self, napari_viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.viewer = napari_viewer
+        self.viewer = viewer
         self.job: Job | None = None
         self._request: TrainRequest | None = None
         self._preview: TrainingPreview | None = None
         self._train_after_preview = self._is_training = False
         self._suggested = ""
-        self._close_guard = CloseGuard(self, lambda: self.training, self._cancel_and_wait)
+        self._project: Project | None = None
         self._build()
         self._connect()
         self._data_changed()
@@ -145,8 +150,17 @@ class TrainWidget(DockedWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.data.refresh()
 
+    def set_project(self, project: Project | None) -> None:
+        """Train on the labels of a project from now on, for its next version; None where none is open any more."""
+        self._project = project
+        self.data.set_project(None if project is None else project.path)
+        self._data_changed()
+
     def _data_changed(self) -> None:
-        if str(self.out.value) in (self._suggested, ".", ""):
+        if self._project is not None and self.data.from_project.isChecked():
+            self._suggested = str(self._project.next_model_path())
+            self.out.value = self._suggested
+        elif str(self.out.value) in (self._suggested, ".", ""):
             self._suggested = work.suggest_out(self.data.suggestion(), self.data.folder_above())
             self.out.value = self._suggested
 
@@ -257,9 +271,10 @@ class TrainWidget(DockedWidget):
         self._data_changed()
         epoch = trained.model.manifest.training["epoch_kept"]
         self.progress.show_message(f"Trained; epoch {epoch} is in {path}.")
+        self.trained.emit(path)
         classify = CLASSIFY.find(self)
         if classify is not None:
-            classify.set_model(path)
+            classify.model_trained(path)
 
     def last_model(self) -> Path | None:
         """Give the model that was trained last in this window, or None."""
@@ -290,10 +305,21 @@ class TrainWidget(DockedWidget):
         if self.job is not None:
             self.job.wait(_CANCEL_WAIT_S)
 
-    def showEvent(self, event: Any) -> None:
-        """Watch the window that the widget is docked in."""
-        super().showEvent(event)
-        self._close_guard.watch()
+    def running_work(self) -> str:
+        """Name the training, while one is running or about to start."""
+        return "A training" if self.training else ""
+
+    def lasting_work(self) -> str:
+        """Name the training, as :meth:`running_work` does."""
+        return self.running_work()
+
+    def stop_work(self, keep: bool) -> None:
+        """End the training: with this epoch, of which the best one is written, or at once."""
+        if keep and self.progress.has_epochs:
+            self._train_after_preview = False
+            self.progress.stopped.set()
+        else:
+            self._cancel_and_wait()
 
     def enterEvent(self, event: Any) -> None:
         """Follow labels that were added since."""

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from tests._windows import open_field
 
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.labels.annotation import Annotation
@@ -18,9 +19,9 @@ from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.layers import image_from_layers
 from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
+from napari_cellclass.widgets.common.choices.data_choice import DataChoice
 from napari_cellclass.widgets.common.choices.group_choice import GroupChoice
-from napari_cellclass.widgets.common.data_choice import DataChoice
-from napari_cellclass.widgets.common.layer_choice import ImageChoice
+from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice
 
 WELLS = "3 wells: O05, O07, O12; 2 sites each"
 
@@ -216,12 +217,16 @@ def test_two_ticked_fields_are_asked_about(viewer: Any, qtbot: Any, line: Channe
     assert line.text.text() == "channels: O05f00, O05f01 (of one image: they lie on each other)"
 
 
-@pytest.mark.parametrize("name", ["Classify field", "Annotate tiles"])
-def test_every_form_that_takes_an_image_asks_about_an_unclear_axis(viewer: Any, qtbot: Any, name: str) -> None:
+def test_the_dock_asks_about_an_unclear_axis_and_opens_the_field_once_it_is_answered(
+    viewer: Any, dock: Any, qtbot: Any
+) -> None:
     viewer.add_image(np.zeros((3, 40, 40), np.uint8), name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", name)
-    line = widget.findChild(ChannelLine)
+    line = dock.header.channels
     qtbot.waitUntil(line.isVisible)
     assert line.text.text() == "The axis of length 3 of cells: channels or planes?"
+    qtbot.waitUntil(lambda: not dock.header.opening)
+    assert dock.workspace.annotation is None
     click(qtbot, line.buttons[0])
     assert line.text.text() == "3 channels"
+    open_field(dock, qtbot)
+    assert dock.workspace.source.channels == 3

@@ -1,1 +1,1 @@
-"""What a user chooses from what was recognised: groups of images, channels."""
+"""What a user chooses: layers and their channels, data and groups, the settings of a verb."""

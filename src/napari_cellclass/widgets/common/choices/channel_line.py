@@ -16,7 +16,7 @@ from napari_cellclass.viewer.common.channels import (
     has_answers,
 )
 from napari_cellclass.viewer.common.layers import image_from_layers
-from napari_cellclass.widgets.common.layer_choice import ImageChoice
+from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 

@@ -21,7 +21,7 @@ from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField
 from napari_cellclass.viewer.common.layers import KEY, unwrap
 from napari_cellclass.widgets.common.choices.group_choice import GroupChoice
-from napari_cellclass.widgets.common.settings_form import TrainForm
+from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -76,7 +76,7 @@ class AnnotationChoice(QListWidget):
 
 
 class DataChoice(QWidget):
-    """Class folders or annotated layers.
+    """Class folders, annotated layers, or the labelled fields of the project that is open.
 
     ``changed`` is sent when other tiles are chosen.
     """
@@ -86,6 +86,9 @@ class DataChoice(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.from_folders, self.from_layers = QRadioButton("class folders"), QRadioButton("annotated layers")
+        self.from_project = QRadioButton("all labelled fields of the project")
+        self.from_project.setVisible(False)
+        self._project: Path | None = None
         self.folder = FileEdit(mode="d", tooltip="a folder with one sub-folder of images per class")
         self.cutting = TrainForm(["tile_px"])
         self.layers = AnnotationChoice(viewer)
@@ -93,14 +96,16 @@ class DataChoice(QWidget):
         buttons = QButtonGroup(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.from_folders, self.from_layers):
+        for widget in (self.from_folders, self.from_layers, self.from_project):
             buttons.addButton(widget)
         for widget in (
-            self.from_folders, self.folder.native, self.cutting, self.from_layers, self.layers, self.grouping,
+            self.from_folders, self.folder.native, self.cutting, self.from_layers, self.layers, self.from_project,
+            self.grouping,
         ):  # fmt: skip
             column.addWidget(widget)
         (self.from_layers if self.layers.count() else self.from_folders).setChecked(True)
-        self.from_folders.toggled.connect(self._chosen)
+        for button in (self.from_folders, self.from_project):
+            button.toggled.connect(self._chosen)
         self.folder.changed.connect(lambda _: self.changed.emit())
         self.layers.itemChanged.connect(lambda _: self.changed.emit())
         self.changed.connect(self._offer_groups)
@@ -119,7 +124,7 @@ class DataChoice(QWidget):
         folders = self.from_folders.isChecked()
         self.folder.native.setVisible(folders)
         self.cutting.setVisible(folders)
-        self.layers.setVisible(not folders)
+        self.layers.setVisible(self.from_layers.isChecked())
         self.changed.emit()
 
     def refresh(self) -> None:
@@ -132,6 +137,15 @@ class DataChoice(QWidget):
             self.from_layers.setChecked(True)
         elif self.layers.count() != had:
             self.changed.emit()
+
+    def set_project(self, path: Path | None) -> None:
+        """Offer the labelled fields of a project, and choose them; None where no project is open any more."""
+        self._project = path
+        self.from_project.setVisible(path is not None)
+        if path is not None:
+            self.from_project.setChecked(True)
+        elif self.from_project.isChecked():
+            self.from_layers.setChecked(True)
 
     def choose_folder(self, folder: Path, tile_px: int | None, group_by: str | None) -> None:
         """Choose class folders, and how they are cut and grouped."""
@@ -147,7 +161,9 @@ class DataChoice(QWidget):
         self.layers.refresh()
         for i in range(min(self.layers.count(), other.layers.count())):
             self.layers.item(i).setCheckState(other.layers.item(i).checkState())
-        (self.from_folders if other.from_folders.isChecked() else self.from_layers).setChecked(True)
+        self.set_project(other._project if other.from_project.isChecked() else None)
+        if not other.from_project.isChecked():
+            (self.from_folders if other.from_folders.isChecked() else self.from_layers).setChecked(True)
         self.folder.line_edit.value = other.folder.line_edit.value
         self.changed.emit()
 
@@ -163,6 +179,8 @@ class DataChoice(QWidget):
             No folder or layer is chosen.
         """
         values = self.grouping.values()
+        if self.from_project.isChecked() and self._project is not None:
+            return values | {"data": self._project}
         if self.from_layers.isChecked():
             if not self.layers.chosen():
                 raise ParamsError("no annotated layer is ticked; label tiles with Annotate tiles, or use class folders")
@@ -173,13 +191,15 @@ class DataChoice(QWidget):
 
     def fields(self) -> tuple[AnnotatedField, ...]:
         """Copy the labels of the ticked layers as they are now; empty for class folders."""
-        if self.from_folders.isChecked():
+        if not self.from_layers.isChecked():
             return ()
         records = [layer.metadata[KEY] for layer in self.layers.chosen()]
         return tuple(AnnotatedField.of(one["source"], one["annotation"]) for one in records)
 
     def suggestion(self) -> str:
         """Give a name for the model."""
+        if self.from_project.isChecked() and self._project is not None:
+            return self._project.stem
         if self.from_layers.isChecked():
             chosen = self.layers.chosen()
             return chosen[0].metadata[KEY]["annotation"].image.name if chosen else ""

@@ -1,0 +1,83 @@
+"""The lines under a map: whether it belongs to what is shown now, and what it says of the current tile."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.viewer.common.map_view import MapView
+from napari_cellclass.viewer.workspace.current_tile import describe_current_tile
+from napari_cellclass.viewer.workspace.label_import import accept_predictions
+from napari_cellclass.viewer.workspace.map_origin import MapOrigin
+from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.common.layout import row_of
+from napari_cellclass.widgets.common.text import WrappedLabel
+
+
+class MapState(QWidget):
+    """Marks a map that is outdated, and accepts its prediction for the current tile.
+
+    Parameters
+    ----------
+    workspace, map_view
+        The work in the viewer, and the map in it.
+    """
+
+    def __init__(self, workspace: Workspace, map_view: MapView) -> None:
+        super().__init__()
+        self._workspace, self._map = workspace, map_view
+        self._origin: MapOrigin | None = None
+        self._model: ModelBundle | None = None
+        self.outdated, self.tile = WrappedLabel(), WrappedLabel(selectable=False)
+        self.outdated.set_warning(True)
+        self.accept_button = QPushButton("Accept prediction")
+        self.accept_button.setToolTip("label the tile in the frame with the class that the map predicts")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.outdated)
+        column.addLayout(row_of(self.tile, self.accept_button))
+        self.accept_button.clicked.connect(self.accept_current)
+        workspace.field_changed.connect(self.follow)
+        workspace.tile_changed.connect(self._show_tile)
+        workspace.classes_changed.connect(self._show_tile)
+        workspace.labels_changed.connect(self._labels_changed)
+        self.follow()
+
+    def show_origin(self, origin: MapOrigin) -> None:
+        """Follow a map that has just been put into the viewer."""
+        self._origin = origin
+        self.follow()
+
+    def set_model(self, model: ModelBundle) -> None:
+        """Follow the model that is chosen."""
+        self._model = model
+        self.follow()
+
+    def follow(self) -> None:
+        """Mark a map that does not belong to what is shown and chosen now."""
+        text, outdated = "", False
+        if self._origin is not None and self._map.is_in_viewer():
+            text = self._origin.why_outdated(self._workspace, self._model)
+            outdated = bool(text)
+            if not outdated and self._origin.trained_on:
+                text = "The model was trained on tiles of this field: it looks better here than elsewhere."
+            self._map.mark_outdated(outdated)
+        self.outdated.setText(text)
+        self.outdated.setVisible(bool(text))
+        self._show_tile()
+
+    def _labels_changed(self, change: object) -> None:
+        self._show_tile()
+
+    def _show_tile(self) -> None:
+        shown = self._map.is_in_viewer() and self._workspace.predictions() is not None
+        self.tile.setVisible(shown)
+        self.accept_button.setVisible(shown)
+        if shown:
+            self.tile.setText(describe_current_tile(self._workspace))
+
+    def accept_current(self) -> None:
+        """Label the current tile with the class that the map predicts."""
+        if self._workspace.current_tile is not None:
+            accept_predictions(self._workspace, np.array([self._workspace.current_tile]))

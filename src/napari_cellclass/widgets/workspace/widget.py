@@ -1,0 +1,155 @@
+"""The dock *Cell Class*: label, train, map and check, under one header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.annotate.widget import LabelPage
+from napari_cellclass.widgets.classify.widget import MapPage
+from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.docks import open_cell_class
+from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
+from napari_cellclass.widgets.train.widget import TrainPage
+from napari_cellclass.widgets.workspace.canvas_focus import CanvasFocus
+from napari_cellclass.widgets.workspace.check_page import CheckPage
+from napari_cellclass.widgets.workspace.header import Header
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class CellClassWidget(DockedWidget):
+    """The one dock for a field: a header that says what is worked on, and pages that are views on it.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    display_name = "Cell Class"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = unwrap(napari_viewer)
+        fix_layer_removal(self, napari_viewer)
+        self.workspace = Workspace(self.viewer)
+        self.header = Header(self.viewer, self.workspace)
+        self.label = LabelPage(self.viewer, self.workspace)
+        self.train = TrainPage(self.viewer)
+        self.map = MapPage(self.viewer, self.workspace, self.header.images, self.header.channels)
+        self.check = CheckPage(self.viewer, self.workspace)
+        self.pages = QTabWidget()
+        self.pages.setDocumentMode(True)
+        for name, page in (("Label", self.label), ("Train", self.train), ("Map", self.map), ("Check", self.check)):
+            self.pages.addTab(page, name)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.header)
+        column.addWidget(self.pages, 1)
+        self.setMinimumWidth(400)
+        self._focus = CanvasFocus(self, self.viewer)
+        self.header.failed.connect(self.map.show_no_field)
+        self.header.field_shown.connect(self.map.show_saved)
+        self.header.opened.connect(self.map.field_opened)
+        self.header.project.opened.connect(lambda: self.train.set_project(self.workspace.session.project))
+        self.train.trained.connect(self._take_up_model)
+        self.map.tile_px_wanted.connect(self.header.suggest_tile_px)
+
+    def open_project(self, path: Path) -> None:
+        """Open a project as it was left."""
+        self.header.project.open(path)
+
+    def _take_up_model(self, path: Path) -> None:
+        try:
+            text = self.workspace.session.take_up_model(path)
+        except CellClassError as error:
+            self.workspace.message.emit(str(error), True)
+            return
+        if text:
+            self.workspace.message.emit(text, False)
+
+    def show_page(self, display_name: str) -> QWidget:
+        """Show the page that has a name in napari's menus, and give it."""
+        page = next(one for one in self._pages() if one.display_name == display_name)
+        self.pages.setCurrentWidget(page)
+        return page
+
+    def _pages(self) -> list[DockedWidget]:
+        return [self.label, self.train, self.map, self.check]
+
+    def running_work(self) -> str:
+        """Name what is running on any page."""
+        return next((work for page in self._pages() if (work := page.running_work())), "")
+
+    def lasting_work(self) -> str:
+        """Name the training that is running."""
+        return self.train.lasting_work()
+
+    def stop_work(self, keep: bool) -> None:
+        """Stop what is running on the pages."""
+        for page in self._pages():
+            page.stop_work(keep)
+
+    def close_down(self, window_stays: bool) -> None:
+        """Leave no job running and no key bound; labels are on disk, their layers and maps stay."""
+        for page in self._pages():
+            page.close_down_once(window_stays)
+        self.header.disconnect_viewer()
+        self.workspace.close()
+
+
+class PageOpener(QWidget):
+    """An entry of napari's menus that opens a page of the dock; its own dock goes away at once.
+
+    napari docks what an entry makes, so that three entries cannot have one dock.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari finds the parameter by this name.
+    """
+
+    display_name: ClassVar[str]
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = unwrap(napari_viewer)
+        self.page = open_cell_class(self._viewer).show_page(self.display_name)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Take the empty dock away once napari has made it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is not None:
+            QTimer.singleShot(0, self._remove_dock)
+        return bool(super().event(event))
+
+    def _remove_dock(self) -> None:
+        if self.parent() is not None:
+            self._viewer.window.remove_dock_widget(self)
+            self.deleteLater()
+
+
+class ClassifyFieldOpener(PageOpener):
+    """The entry *Classify field*."""
+
+    display_name = "Classify field"
+
+
+class AnnotateTilesOpener(PageOpener):
+    """The entry *Annotate tiles*."""
+
+    display_name = "Annotate tiles"
+
+
+class TrainOpener(PageOpener):
+    """The entry *Train*."""
+
+    display_name = "Train"
