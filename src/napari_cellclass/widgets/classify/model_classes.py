@@ -57,6 +57,7 @@ class ModelClasses(QWidget):
         self.setVisible(bool(unmatched))
 
     def _answer(self) -> None:
-        for name, choice in self.choices.items():
-            match_class(self._workspace, name, choice.currentText() if choice.currentIndex() > 0 else None)
+        chosen = {name: box.currentText() if box.currentIndex() > 0 else None for name, box in self.choices.items()}
+        for name, ours in chosen.items():  # each may change the rows that are left
+            match_class(self._workspace, name, ours)
         self.setVisible(False)
