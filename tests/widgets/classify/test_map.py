@@ -214,10 +214,11 @@ def show_table(viewer: Any, classify: Any, source: SourceImage, image: Any, tile
 
 
 def test_a_large_map_outlines_and_names_the_tiles_in_view_and_never_many(
-    viewer: Any, classify: Any, qtbot: Any, screenshot: Callable
+    viewer: Any, dock: Any, classify: Any, qtbot: Any, screenshot: Callable
 ) -> None:
     pixels = np.zeros((2000, 3000), np.uint8)
     image = viewer.add_image(pixels, name="field", scale=(2, 2), rotate=10)
+    windows.open_field(dock, qtbot)  # it moves the view to its first tile
     table = show_table(viewer, classify, SourceImage(pixels[..., None]), image, 10)
     viewer.reset_view()
     (outlines,), (text,) = of_kind(viewer, "in-view"), of_kind(viewer, "text")

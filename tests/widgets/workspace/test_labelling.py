@@ -113,6 +113,17 @@ def test_a_key_means_the_class_of_its_chip_whatever_order_a_model_has(
         assert table.scheme.colours[table.scheme.index(name)] == scheme.colours[scheme.index(name)]
 
 
+def test_a_field_without_labels_gets_the_classes_of_the_model_that_is_chosen(
+    viewer: Any, dock: Any, qtbot: Any, mapped: Any, ihc_model: Path
+) -> None:
+    dock.map.set_model(ihc_model)
+    qtbot.waitUntil(lambda: dock.map.model is not None)
+    assert dock.workspace.scheme.names == ("stained", "unstained")
+    assert dock.header.chips.chips[0].text() == "1 stained · 0"
+    assert not dock.map.classes.isVisible()
+    assert dock.workspace.current_tile == 0
+
+
 def test_what_does_not_match_by_name_is_asked_before_a_prediction_is_accepted(
     viewer: Any, dock: Any, qtbot: Any, mapped: Any, ihc_model: Path
 ) -> None:

@@ -35,6 +35,7 @@ from napari_cellclass.viewer.common.layers import (
 )
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView
 from napari_cellclass.viewer.features.live import LiveMap
+from napari_cellclass.viewer.workspace.class_matching import adopt_classes
 from napari_cellclass.viewer.workspace.map_origin import MapOrigin
 from napari_cellclass.viewer.workspace.opening import OpenedField
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
@@ -186,6 +187,7 @@ class MapPage(DockedWidget):
         self.model_choice.choose(path)
 
     def _model_ready(self, model: ModelBundle) -> None:
+        adopt_classes(self.workspace, model.scheme)
         self.classes.compare(model.scheme.names)
         self._follow_model_tiles(model.manifest.tile_px)
         self.state.set_model(model)
@@ -218,6 +220,8 @@ class MapPage(DockedWidget):
 
     def field_opened(self, found: OpenedField) -> None:
         """Follow a field that has been opened for labelling."""
+        if self.model is not None:
+            adopt_classes(self.workspace, self.model.scheme)
         self.saved.build(found.source, self.images.chosen(), self.map.style, self._show_built)
 
     def _show_built(self, built: BuiltMap, source: SourceImage, origin: MapOrigin) -> None:

@@ -58,6 +58,7 @@ class ProjectBar(QWidget):
         self.button, self.fields = QToolButton(), QComboBox()
         self.button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.button.setMenu(QMenu(self.button))
+        self.button.setStyleSheet("QToolButton { padding-right: 18px; }")  # room for the arrow
         self.button.menu().aboutToShow.connect(self.fill_menu)
         self.fields.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.fields.setMinimumContentsLength(12)
@@ -66,6 +67,7 @@ class ProjectBar(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.button)
         row.addWidget(self.fields, 1)
+        row.addStretch(0)
         self.fields.activated.connect(lambda _: self.show_field(self.fields.currentData()))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
