@@ -20,8 +20,8 @@ help: ## this list
 demo: venv-test ## a tour of the plugin: a window, or files in demo/ without a display
 	$(BIN)/napari-cellclass demo --out demo
 
-test: venv-test ## the whole test-suite, in six processes with a virtual display each; ARGS="-m gui -k name" for a part
-	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest --numprocesses 6 --no-loadscope-reorder --durations=20 $(ARGS)
+test: venv-test ## the whole test-suite, in four processes with a virtual display each; ARGS="-m gui -k name" for a part
+	$(VIRTUAL_DISPLAY) $(BIN)/python -m pytest --numprocesses 4 --no-loadscope-reorder --durations=20 $(ARGS)
 
 lint: venv-dev ## ruff, ruff format --check, mypy, and who may import whom
 	$(BIN)/ruff check .

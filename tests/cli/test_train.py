@@ -17,6 +17,7 @@ from tests._program import Done, preloaded
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.models.paths import partial_path
 
 pytestmark = pytest.mark.training
 
@@ -37,11 +38,14 @@ def weights(path: Path) -> bytes:
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(folders: Path, tmp_path: Path) -> None:
     made = []
+    left = partial_path(tmp_path / "a.cellclass")
+    left.write_bytes(b"what a training has left that was killed")
     for name in ("a", "b"):
         done = train(folders, tmp_path / f"{name}.cellclass", "--rotate", "-5:5")
         assert done.returncode == 0, done.stderr
         made.append(open_bundle(tmp_path / f"{name}.cellclass"))
     a, b = made
+    assert not left.exists()
     assert weights(a.path) == weights(b.path)
     assert a.manifest.data["hash"] == b.manifest.data["hash"]
     told = a.manifest.training

@@ -40,7 +40,10 @@ class Checkpoint:
         end = time.perf_counter()
         self._due = end + (end - start) * (1 / _TIME_FRACTION - 1)
 
-    def remove(self) -> None:
-        """Delete the file: training has ended, and its result was reported."""
-        if self._epoch:
+    def remove(self, finished: bool) -> None:
+        """Delete the file: training has ended, and its result was reported.
+
+        Where its model was written, one that an earlier training has left when it was killed goes too.
+        """
+        if self._epoch or finished:
             self.path.unlink(missing_ok=True)

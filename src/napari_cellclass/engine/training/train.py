@@ -86,15 +86,17 @@ def train(
     if initial is not None:
         copy_weights(model, initial)
     run = TrainingRun(model, data, pixels, params, task, stopped or stop_requested.is_set, started)
-    checkpoint = Checkpoint(out)
+    checkpoint, finished = Checkpoint(out), False
     try:
         run.fit(after_epoch=checkpoint)
         epoch = run.choose_epoch()
         join_texture(run)
         task.check("cancelled before the model was written; nothing was written")
-        return write_model(run, epoch, run.val_prob, out)
+        written = write_model(run, epoch, run.val_prob, out)
+        finished = True
+        return written
     except tf.errors.OpError as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(f"TensorFlow has failed: {reason}; use a smaller --batch-size or --input-px") from error
     finally:
-        checkpoint.remove()
+        checkpoint.remove(finished)
