@@ -62,7 +62,7 @@ def main() -> None:
         viewer = napari.Viewer()
         viewer.add_image(checkerboard_field(_TILE_PX, _SIDE, _SIDE)[0], name="field")
         _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
-        dock.header.set_tile_px(_TILE_PX)
+        dock.header.tile_px.setValue(_TILE_PX)
         work = dock.workspace
         wait(lambda: not dock.header.opening and work.annotation is not None)
         native = viewer.window._qt_viewer.canvas.native

@@ -94,7 +94,7 @@ class Flows:
             grid = None if work.annotation is None else work.annotation.grid
             return not header.opening and grid is not None and grid.tile_px[0] == _TILE_PX
 
-        self.timed("another tile size", lambda: header.set_tile_px(_TILE_PX), opened)
+        self.timed("another tile size", lambda: header.tile_px.setValue(_TILE_PX), opened)
         canvas = self.viewer.window._qt_viewer.canvas.native
         self.timed("first label", lambda: key(canvas, "1"), lambda: work.annotation.labels[0] >= 0)
         self.timed("further labels", lambda: [key(canvas, k) for k in "12121212"])

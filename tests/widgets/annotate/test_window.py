@@ -317,7 +317,7 @@ from napari_cellclass.core.samples.synthetic import checkerboard_field
 viewer = napari.Viewer()
 viewer.add_image(checkerboard_field(16, 15, 20)[0], name="field")
 _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
-widget.header.set_tile_px(16)
+widget.header.tile_px.setValue(16)
 while widget.workspace.annotation is None or widget.header.opening:
     QApplication.processEvents()
 native = viewer.window._qt_viewer.canvas.native

@@ -89,7 +89,7 @@ folder = Path(sys.argv[1])
 viewer = napari.Viewer()
 viewer.open(str(folder / "field.tif"), plugin="napari")
 _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
-dock.header.set_tile_px(32)
+dock.header.tile_px.setValue(32)
 while dock.workspace.annotation is None or dock.header.opening:
     QApplication.processEvents()
 dock.header.project.create(folder / "study.cellproject")

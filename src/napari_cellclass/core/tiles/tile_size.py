@@ -139,7 +139,7 @@ def _measure(source: SourceImage) -> tuple[float, int] | str:
             (_, diameter), channel = max(peaks)
             return diameter, channel
     if not any(spectrum.power.any() for spectrum in spectra):
-        return "all pixels looked at have one grey value"
+        return "all sampled pixels have one grey value"
     return "nothing that could be cells or spots stands out from noise and background"
 
 

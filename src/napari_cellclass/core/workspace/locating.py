@@ -74,10 +74,10 @@ def moved_likewise(fields: Sequence[Field], old: Path, new: Path) -> dict[str, P
     for field in fields:
         if field.path is None:
             continue
-        places = [new.parent / field.path.name]
+        paths = [new.parent / field.path.name]
         if field.path.parts[: len(before)] == tuple(before):
-            places.insert(0, Path(*now, *field.path.parts[len(before) :]))
-        path = next((path for path in places if holds(field, path)), None)
+            paths.insert(0, Path(*now, *field.path.parts[len(before) :]))
+        path = next((path for path in paths if holds(field, path)), None)
         if path is not None:
             found[field.key] = path
     return found

@@ -8,7 +8,7 @@ from napari_cellclass.viewer.workspace.workspace import Workspace
 
 
 def describe_current_tile(workspace: Workspace) -> str:
-    """Describe the current tile: its place, its prediction where there is a map of these tiles, and its label."""
+    """Describe the current tile: its position, its prediction where there is a map of these tiles, and its label."""
     annotation, tile = workspace.annotation, workspace.current_tile
     if annotation is None or tile is None:
         return ""

@@ -24,7 +24,7 @@ PLACEHOLDERS = ("class 1", "class 2")
 
 
 @dataclass(frozen=True)
-class FilePlace:
+class FileLocation:
     """The file, channels and plane that hold a field; no channels are all of them."""
 
     path: Path
@@ -43,14 +43,14 @@ class OpenedField:
         The field, and its labels with grid and classes.
     notes
         Sentences for the user: why the tiles have this size, which labels came back, which are hidden.
-    place
+    location
         Where the field can be read from again; None where that was not asked for, or it is in no file.
     """
 
     source: SourceImage
     annotation: Annotation
     notes: tuple[str, ...]
-    place: FilePlace | None = None
+    location: FileLocation | None = None
 
 
 def open_field(
@@ -77,7 +77,7 @@ def open_field(
     scheme
         The classes of the work so far, which a field without labels gets.
     path
-        The file in which the field is looked for, to be read from again; None not to look.
+        The file in which the field is searched, to be read from again; None not to search.
     usual_px
         Side of a tile where none was given and none was labelled, such as that of the model that is chosen.
 
@@ -109,20 +109,20 @@ def open_field(
         n = int((annotation.labels != UNLABELLED).sum())
         notes.append(f"{n:,} earlier {'label is' if n == 1 else 'labels are'} shown.")
     notes += describe_hidden(labels_of_other_grids(entries, grid))
-    place = None if path is None else find_place(source, path)
-    return OpenedField(source, annotation, tuple(notes), place)
+    location = None if path is None else locate_in_file(source, path)
+    return OpenedField(source, annotation, tuple(notes), location)
 
 
-def find_place(source: SourceImage, path: Path) -> FilePlace | None:
+def locate_in_file(source: SourceImage, path: Path) -> FileLocation | None:
     """Find which channels and plane of a file a field is, by its pixels; None where it is none of them."""
     t, z = source.plane.get("T", 0), source.plane.get("Z", 0)
     try:
         whole = read_image(path, t=t, z=z)
         if whole.image_id == source.image_id:
-            return FilePlace(path, (), t, z)
+            return FileLocation(path, (), t, z)
         for channel in range(whole.channels if whole.channels > 1 and source.channels == 1 else 0):
             if whole.select((channel,)).image_id == source.image_id:
-                return FilePlace(path, (channel,), t, z)
+                return FileLocation(path, (channel,), t, z)
     except CellClassError:
         return None
     return None

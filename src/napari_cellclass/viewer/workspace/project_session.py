@@ -161,16 +161,19 @@ class ProjectSession:
 
     def _field_of(self, project: Project, found: OpenedField) -> tuple[Field, list[str]]:
         """Give the project's field of an image, which is added where it is new, and what is to be said of it."""
-        known, source, place = project.find_field(found.source.image_id), found.source, found.place
+        known, source, location = project.find_field(found.source.image_id), found.source, found.location
         if known is not None or project.read_only:
             if known is None:
                 raise OutputError(f"{source.name} is no field of {project.name}, which is open for reading only")
             return known, []
-        if place is None:
+        if location is None:
             text = f"{source.name} is in no file that it can be read from again; save it as an image and open that."
             return project.add_field(source), [text]
         added = project.add_field(
-            replace(source, path=place.path, name=place.path.name), channels=place.channels, t=place.t, z=place.z
+            replace(source, path=location.path, name=location.path.name),
+            channels=location.channels,
+            t=location.t,
+            z=location.z,
         )
         return added, [f"{source.name} is a field of {project.name} now."]
 

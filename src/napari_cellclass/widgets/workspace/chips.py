@@ -38,7 +38,7 @@ class ClassChips(QWidget):
         self.add.setToolTip("add a class")
         self.add.clicked.connect(self._add)
         self.unsure.clicked.connect(lambda: self._choose(UNSURE))
-        self.unsure.setToolTip("tiles that cannot be told, which are not trained on; key U")
+        self.unsure.setToolTip("tiles whose class is unclear, which are not trained on; key U")
         self._flow = FlowLayout(self)
         policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)

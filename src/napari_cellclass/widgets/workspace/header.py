@@ -120,10 +120,6 @@ class Header(QWidget):
 
     # -- what is chosen ----------------------------------------------------------------------------
 
-    def set_tile_px(self, tile_px: int) -> None:
-        """Choose the size of the tiles, as if it had been typed."""
-        self.tile_px.setValue(tile_px)
-
     def suggest_tile_px(self, tile_px: int) -> None:
         """Take the size of a model's tiles, unless a user has chosen one."""
         self._usual_px = tile_px
