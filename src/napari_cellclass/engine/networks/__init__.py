@@ -1,1 +1,1 @@
-"""Architectures, the graph of texture features, checked loading of Keras files."""
+"""Architectures, checked loading of Keras files."""

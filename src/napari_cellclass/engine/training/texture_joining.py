@@ -15,8 +15,9 @@ from napari_cellclass.core.models.texture_decision import (
     pool_probabilities,
     skip_texture,
 )
+from napari_cellclass.engine.features.texture import SMALLEST_PX
+from napari_cellclass.engine.features.texture_network import texture_model, with_texture
 from napari_cellclass.engine.networks.loading import predictor
-from napari_cellclass.engine.networks.texture_graph import SMALLEST_PX, texture_model, with_texture
 from napari_cellclass.engine.training.training_run import TrainingRun
 
 _BATCH = 32

@@ -12,8 +12,8 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.engine.features.texture_network import without_texture
 from napari_cellclass.engine.networks.loading import load_network
-from napari_cellclass.engine.networks.texture_graph import without_texture
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
 _WITHOUT_INITIAL = "or train afresh, without --initial"

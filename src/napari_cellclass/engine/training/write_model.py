@@ -21,8 +21,8 @@ from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarm
 from napari_cellclass.core.stats.calibration import Calibration, calibrate
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
 from napari_cellclass.engine.common.parent_process import writing_lock
+from napari_cellclass.engine.features.texture_network import texture_layers
 from napari_cellclass.engine.networks.architectures import layer_table, peak_learning_rate
-from napari_cellclass.engine.networks.texture_graph import texture_layers
 from napari_cellclass.engine.networks.transfer import weights_record
 from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, export_network, package_versions
 from napari_cellclass.engine.training.quantise import Int8Network, quantise

@@ -115,6 +115,7 @@ def test_the_graph_of_texture_is_exported_exactly_and_pools_by_the_formula(textu
     graph = textured["graph"]
     assert graph["sizes"] == {"3x3x1": [12, True], "5x40x2": [24, True], "37x53x3": [54, True], "64x64x1": [18, True]}
     assert max(graph["difference"]) < 2e-5
+    assert max(graph["openvino"]) < 1e-4
     assert max(graph["pool"]) < 2e-5
     assert graph["inside"] == [True] * 6
 

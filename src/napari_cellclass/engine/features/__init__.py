@@ -1,0 +1,1 @@
+"""Features of tiles: what a network or a linear model is given instead of pixels."""
