@@ -42,7 +42,24 @@ def networks() -> dict[str, Any]:
     found["layers"] = layer_table(build_network("deep-50", (256, 256), 3, 2))
     alexnets = [build_network("alexnet", (67, 67), 1, 2, as_published=published) for published in (False, True)]
     found["dropout"] = [sum("dropout" in layer.name for layer in model.layers) for model in alexnets]
-    return found | standardising()
+    return found | standardising() | backbones()
+
+
+def backbones() -> dict[str, Any]:
+    """Run the pretrained backbone in Keras, also beyond the grey-value range; its features are saved."""
+    from napari_cellclass.engine.common.environment import import_keras
+    from napari_cellclass.engine.features.backbone import build_keras
+
+    keras = import_keras()
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, size, channels in (("one channel", 128, 1), ("two channels", 50, 2), ("colour", 64, 3)):
+        tiles = rng.uniform(-0.2, 1.4, (3, size, size, channels)).astype(np.float32)
+        entrance = keras.Input(tiles.shape[1:])
+        model = keras.Model(entrance, build_keras(entrance, name == "colour"))
+        np.savez(Path(sys.argv[1]) / f"backbone {name}.npz", tiles=tiles, features=model.predict(tiles, verbose=0))
+        found[name] = {"trainable": len(model.trainable_weights)}
+    return {"backbone": found}
 
 
 def standardising() -> dict[str, Any]:

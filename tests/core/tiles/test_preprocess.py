@@ -11,6 +11,7 @@ from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.preprocess import (
     PreprocessSpec,
+    channel_ranges,
     field_levels,
     grey_range,
     resize_tiles,
@@ -69,6 +70,27 @@ def test_the_range_of_a_new_model_fits_its_pixels() -> None:
     assert 4000 < high < 4096
     low, high = grey_range(np.dtype(np.float32), np.append(rng.normal(0, 1, 10_000), np.nan))
     assert -4 < low < -2 < 2 < high < 4
+
+
+def test_each_channel_can_have_a_range_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    tiles = (rng.gamma(2, (10, 400), (5, 8, 8, 2)) + np.array([20_000.3, 0])).astype(np.float32)
+    ranges = channel_ranges(tiles, (0, 100))
+    spec = PreprocessSpec(channels=2, input_px=(8, 8), low=0, high=1, channel_ranges=ranges)
+    out = spec.apply(tiles)
+    np.testing.assert_allclose(out.min(axis=(0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(out.max(axis=(0, 1, 2)), 1, atol=1e-6)
+    assert spec.whole_range == (tiles.min(), tiles.max())
+    assert PreprocessSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert channel_ranges(np.array([[7.0, np.nan], [7.0, np.inf]])) == ((7, 8), (0, 1))
+
+
+def test_a_spec_without_ranges_of_channels_is_written_as_before() -> None:
+    text = PreprocessSpec(channels=1, input_px=(8, 8), high=4095).model_dump_json()
+    assert text == (
+        '{"channels":1,"input_px":[8,8],"normalisation":"range","low":0.0,"high":4095.0,"percentiles":null,'
+        '"resize":"antialias"}'
+    )
 
 
 def percentiles_spec(low: float = 1, high: float = 99, channels: int = 2) -> PreprocessSpec:
@@ -141,6 +163,11 @@ def test_a_manifest_that_says_nothing_of_normalisation_means_a_fixed_range() -> 
         {"percentiles": (1, 99)},
         {"normalisation": "percentiles", "percentiles": (99, 1), "low": 0, "high": 1},
         {"normalisation": "percentiles", "percentiles": (1, 99), "low": 0, "high": 255},
+        {"channel_ranges": ((0, 10),)},
+        {"channel_ranges": ((0, 10), (0, 10)), "low": 0, "high": 1},
+        {"channel_ranges": ((10, 10),), "low": 0, "high": 1},
+        {"channel_ranges": ((0, np.inf),), "low": 0, "high": 1},
+        {"channel_ranges": ((0, 9),), "normalisation": "percentiles", "percentiles": (1, 99), "low": 0, "high": 1},
     ],
 )
 def test_a_range_that_contradicts_itself_is_an_error(values: dict) -> None:

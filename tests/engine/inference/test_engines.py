@@ -101,14 +101,17 @@ def test_tiles_of_another_size_are_resized(openvino: Engine, tiles: NDArray[np.u
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64", ">u2"])
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (48, 40), (16, 20)])
-@pytest.mark.parametrize("percentiles", [False, True])
-def test_the_graph_agrees_with_the_preprocessing(dtype: str, size: tuple[int, int], percentiles: bool) -> None:
+@pytest.mark.parametrize("scaling", ["range", "range of each channel", "percentiles"])
+def test_the_graph_agrees_with_the_preprocessing(dtype: str, size: tuple[int, int], scaling: str) -> None:
     rng = np.random.default_rng(3)
     offset = 0 if dtype == "uint8" else 20_000
     tiles = (offset + rng.gamma(2, 30, (9, *size, 2)).clip(0, 255)).astype(dtype)
     spec = PreprocessSpec(channels=2, input_px=(32, 32), low=offset, high=offset + 200.0)
     levels = None
-    if percentiles:
+    if scaling == "range of each channel":
+        ranges = ((offset + 3.3, offset + 211.7), (0, offset + 150.2))
+        spec = PreprocessSpec(channels=2, input_px=(32, 32), low=0, high=1, channel_ranges=ranges)
+    elif scaling == "percentiles":
         spec = PreprocessSpec(
             channels=2, input_px=(32, 32), normalisation="percentiles", percentiles=(1, 99), low=0, high=1
         )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.findings import counted
@@ -37,6 +37,9 @@ class PreprocessSpec(BaseModel):
         1 then. Values past the range are not clipped.
     low, high
         The fixed range, in grey values.
+    channel_ranges
+        A fixed range of its own, (low, high), for each channel; ``low`` and ``high`` are 0 and 1 then. None where
+        all channels share one.
     percentiles
         Which ones, 0 to 100, None for a fixed range.
     resize
@@ -51,6 +54,7 @@ class PreprocessSpec(BaseModel):
     normalisation: NormalisationName = "range"
     low: float = 0.0
     high: float = 255.0
+    channel_ranges: tuple[tuple[float, float], ...] | None = None
     percentiles: tuple[float, float] | None = None
     resize: Literal["antialias"] = "antialias"
 
@@ -67,10 +71,44 @@ class PreprocessSpec(BaseModel):
             raise ValueError(f"{self.percentiles} are no two percentiles")
         elif (self.low, self.high) != (0.0, 1.0):
             raise ValueError("percentiles are scaled to 0..1, so that low and high are 0 and 1")
+        if self.channel_ranges is not None:
+            self._check_channel_ranges(self.channel_ranges)
         return self
+
+    def _check_channel_ranges(self, ranges: tuple[tuple[float, float], ...]) -> None:
+        if self.percentiles is not None or (self.low, self.high) != (0.0, 1.0):
+            raise ValueError("each channel has a range, so that low and high are 0 and 1, and there are no percentiles")
+        if len(ranges) != self.channels:
+            raise ValueError(f"{len(ranges)} ranges do not fit {counted(self.channels, 'channel')}")
+        for low, high in ranges:
+            if not np.isfinite([low, high]).all() or not high > low:
+                raise ValueError(f"the grey-value range {low}..{high} of a channel is empty")
+
+    @model_serializer(mode="wrap")
+    def _without_unused_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``channel_ranges`` where there are none: a model of before keeps its text, and so its id."""
+        values: dict[str, Any] = handler(self)
+        if self.channel_ranges is None:
+            values.pop("channel_ranges", None)
+        return values
+
+    @property
+    def scaling_levels(self) -> NDArray[np.float64]:
+        """What :meth:`apply` scales to 0 and 1 in each channel, float64 of shape (C, 2); with percentiles 0 and 1."""
+        return np.array(self.channel_ranges or [(self.low, self.high)] * self.channels, np.float64)
+
+    @property
+    def whole_range(self) -> tuple[float, float]:
+        """The least low and the greatest high of all channels; 0 and 1 where every field has its own."""
+        if self.channel_ranges is None:
+            return self.low, self.high
+        return min(low for low, _ in self.channel_ranges), max(high for _, high in self.channel_ranges)
 
     def describe(self) -> str:
         """Describe in a few words which grey values become 0 and 1."""
+        if self.channel_ranges is not None:
+            ranges = ", ".join(f"{low:g} to {high:g}" for low, high in self.channel_ranges)
+            return f"grey values {ranges} of {counted(self.channels, 'channel')} as 0 to 1"
         if self.percentiles is None:
             return f"grey values {self.low:g} to {self.high:g} as 0 to 1"
         return f"percentiles {self.percentiles[0]:g} to {self.percentiles[1]:g} of each field as 0 to 1"
@@ -140,6 +178,13 @@ class PreprocessSpec(BaseModel):
         if tiles.shape[-1] != self.channels:
             raise ModelError(channel_mismatch(self.channels, tiles.shape[-1]))
         x = tiles.astype(np.float32)
+        if self.channel_ranges is not None:
+            low, high = np.array(self.channel_ranges).T
+            # In two steps, as differences of large offsets would lose digits in float32.
+            x -= low.astype(np.float32)
+            x -= (low - low.astype(np.float32)).astype(np.float32)
+            x *= (1.0 / (high - low)).astype(np.float32)
+            return x
         if self.low:
             x -= np.float32(self.low)
         x *= np.float32(1.0 / (self.high - self.low))
@@ -240,6 +285,27 @@ def grey_range(dtype: np.dtype, sample: NDArray[Any] | None = None) -> tuple[flo
     low, high = _two_percentiles(np.ravel(np.asarray(sample)), DEFAULT_PERCENTILES)
     low = min(0.0, low)
     return low, high if high > low else low + 1.0
+
+
+def channel_ranges(
+    sample: NDArray[Any], percentiles: tuple[float, float] = DEFAULT_PERCENTILES
+) -> tuple[tuple[float, float], ...]:
+    """Choose a fixed grey-value range for each channel: two percentiles of training pixels.
+
+    Parameters
+    ----------
+    sample
+        Some training pixels (..., C); NaN and infinite ones do not count.
+    percentiles
+        Which ones, 0 to 100.
+
+    Returns
+    -------
+    tuple of (low, high)
+        C pairs, high above low also where a channel is flat: ``channel_ranges`` of a :class:`PreprocessSpec`.
+    """
+    values = np.asarray(sample)
+    return tuple(_two_percentiles(values[..., c].ravel(), percentiles) for c in range(values.shape[-1]))
 
 
 @functools.lru_cache(maxsize=64)

@@ -136,7 +136,7 @@ class OpenVinoNetwork:
             tiles, levels = self._spec.apply_levels(tiles, levels), self._spec.identity_levels
         self._spec.check_levels(levels)
         if self._spec.percentiles is None:
-            levels = np.tile([self._spec.low, self._spec.high], (self._spec.channels, 1))
+            levels = self._spec.scaling_levels
         finite = np.flatnonzero(is_finite(tiles))
         running: deque[tuple[_Request, NDArray[np.int64]]] = deque()
         try:
@@ -202,7 +202,8 @@ def with_preprocessing(model: Any, spec: PreprocessSpec, tile_format: TileFormat
     Returns
     -------
     openvino.Model
-        It takes tiles (batch, h, w, C) and, unless black is 0, the three arrays of the levels (C,).
+        It takes tiles (batch, h, w, C) and, unless all channels have one range that begins at 0, the three arrays
+        of the levels (C,).
     """
     ov = import_openvino()
     import openvino.opset13 as op
@@ -213,7 +214,7 @@ def with_preprocessing(model: Any, spec: PreprocessSpec, tile_format: TileFormat
     raw = op.parameter([batch, *tile_format.shape], getattr(ov.Type, _NATIVE[tile_format.dtype]), name="raw")
     inputs = [raw]
     x = op.convert(raw, "f32")
-    if spec.percentiles is not None or spec.low:
+    if spec.percentiles is not None or spec.channel_ranges is not None or spec.low:
         # Inputs, not constants: OpenVINO would fold those into x * scale - low * scale, which rounds large numbers.
         inputs += [op.parameter([channels], ov.Type.f32, name=name) for name in ("low", "rest", "scale")]
         # In two steps, as 16-bit differences of large offsets would lose digits in float32.

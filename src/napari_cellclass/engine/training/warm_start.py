@@ -73,7 +73,8 @@ def match_preprocessing(pixels: TilePixels, bundle: ModelBundle, requested: tupl
             f"{bundle.path.name} takes {old.input_px[1]} x {old.input_px[0]} px, but the tiles would be resized to "
             f"{new.input_px[1]} x {new.input_px[0]}; set --input-px {max(old.input_px)}, {_WITHOUT_INITIAL}"
         )
-    other_range = requested is not None and (old.low, old.high) != (new.low, new.high)
+    ranges = [(spec.low, spec.high, spec.channel_ranges) for spec in (old, new)]
+    other_range = requested is not None and ranges[0] != ranges[1]
     if (old.normalisation, old.percentiles) != (new.normalisation, new.percentiles) or other_range:
         raise ModelError(
             f"{bundle.path.name} takes {old.describe()}, but {new.describe()} is requested; choose the same, "
@@ -81,8 +82,9 @@ def match_preprocessing(pixels: TilePixels, bundle: ModelBundle, requested: tupl
         )
     tiles = pixels.tiles
     if pixels.preprocessed:
-        grey = np.asarray(tiles, np.float32) * np.float32(new.high - new.low) + np.float32(new.low)
-        tiles = (grey - np.float32(old.low)) / np.float32(old.high - old.low)
+        (old_low, old_high), (low, high) = (spec.scaling_levels.T for spec in (old, new))
+        grey = np.asarray(tiles, np.float32) * (high - low).astype(np.float32) + low.astype(np.float32)
+        tiles = (grey - old_low.astype(np.float32)) / (old_high - old_low).astype(np.float32)
     return replace(pixels, tiles=tiles, spec=old)
 
 

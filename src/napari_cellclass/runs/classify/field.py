@@ -234,14 +234,11 @@ def _unlike_training(source: SourceImage, bundle: ModelBundle, low: float, high:
     dtype, spec = bundle.manifest.data.get("dtype"), bundle.preprocess
     if low > high:  # no tile has finite pixels
         return
-    if spec.percentiles is not None:
-        spec = spec.model_copy(update={"low": -np.inf, "high": np.inf})
-    values = (
-        f"grey values are {low:g} to {high:g}, but the model takes {spec.low:g} to {spec.high:g} for black to white"
-    )
+    black, white = spec.whole_range if spec.percentiles is None else (-np.inf, np.inf)
+    values = f"grey values are {low:g} to {high:g}, but the model takes {black:g} to {white:g} for black to white"
     if dtype and np.dtype(dtype) != source.dtype.newbyteorder("="):
         yield f"pixels are {source.dtype.newbyteorder('=')}, but the model was trained on {dtype}; {values}"
-    elif high > spec.high + 3 * (spec.high - spec.low):
+    elif high > white + 3 * (white - black):
         yield f"the image is far brighter than the training images: {values}"
 
 

@@ -91,7 +91,7 @@ def run_trust_checks(
     if stress:
         spec = bundle.preprocess
         sample = data.take(held_out[evenly_spaced(len(held_out), MAX_PERTURBED_TILES)])
-        robustness = measure_robustness(sample, engine, GreyRange(spec.low, spec.high), task, spec)
+        robustness = measure_robustness(sample, engine, GreyRange(*spec.whole_range), task, spec)
     return TrustChecks(tuple(alarms), shortcuts_found, robustness)
 
 
