@@ -1,0 +1,136 @@
+"""Features of raw tiles, computed by OpenVINO in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.models.feature_spec import EFFICIENTNET_LITE0, FeatureSpec
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+from napari_cellclass.engine.common.environment import import_openvino
+from napari_cellclass.engine.common.tile_input import check_tiles
+from napari_cellclass.engine.features import backbone, texture
+from napari_cellclass.engine.features.weights import SHA256, pretrained_weights
+from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat
+
+
+def new_feature_spec(preprocess: PreprocessSpec, colour: bool, pretrained: bool = True) -> FeatureSpec:
+    """Describe the features of this version.
+
+    Parameters
+    ----------
+    preprocess
+        See :func:`~napari_cellclass.core.models.feature_spec.feature_preprocess`.
+    colour
+        Whether the channels are red, green and blue.
+    pretrained
+        Whether those of the pretrained backbone are among them; else texture features alone.
+
+    Raises
+    ------
+    ModelError
+        The weights of the backbone are not installed, or another file is in their place.
+    """
+    if pretrained:
+        pretrained_weights()
+    columns = texture.texture_columns(preprocess.channels, preprocess.input_px)
+    return FeatureSpec(
+        preprocess=preprocess,
+        colour=colour,
+        backbone=EFFICIENTNET_LITE0 if pretrained else None,
+        backbone_sha256=SHA256 if pretrained else "",
+        texture_version=texture.TEXTURE_VERSION,
+        columns=(backbone.backbone_columns(preprocess.channels, colour) if pretrained else 0, columns),
+    )
+
+
+def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
+    """Name the columns of features: first those of the backbone, then those of texture."""
+    channels = spec.preprocess.channels
+    names = texture.texture_names(channels, spec.preprocess.input_px)
+    if spec.backbone is None:
+        return names
+    return backbone.backbone_names(channels, spec.colour) + names
+
+
+def feature_model(spec: FeatureSpec) -> Any:
+    """Build the OpenVINO model from network input (n, H, W, C) to features (n, F): backbone first, then texture.
+
+    Raises
+    ------
+    ModelError
+        The backbone is not that of this version, or is not installed.
+    """
+    if spec.texture_version != texture.TEXTURE_VERSION or spec.backbone_sha256 not in ("", SHA256):
+        raise ModelError(
+            f"features of {spec.backbone or 'texture'} in another version than this program computes; make them anew"
+        )
+    ov = import_openvino()
+    import openvino.opset13 as op
+
+    shape = (*spec.preprocess.input_px, spec.preprocess.channels)
+    tiles = op.parameter([-1, *shape], np.float32, name="tiles")
+    parts = [] if spec.backbone is None else [backbone.build_openvino(tiles, spec.colour)]
+    parts.append(texture.build_openvino(tiles))
+    return ov.Model([op.concat(parts, 1)], [tiles], "features")
+
+
+class FeatureExtractor:
+    """Computes features of raw tiles of one format, in float32; threads may share it.
+
+    A tile's features do not depend on the other tiles of a call, nor on the number of threads.
+
+    Parameters
+    ----------
+    spec
+        Which features, and from which grey values.
+    tile_format
+        Shape and dtype of the tiles.
+    threads
+        Number of CPU threads, None for all.
+
+    Raises
+    ------
+    ModelError
+        The backbone is not installed, or OpenVINO cannot compile it.
+    """
+
+    def __init__(self, spec: FeatureSpec, tile_format: TileFormat, threads: int | None = None) -> None:
+        self.spec, self.tile_format = spec, tile_format
+        try:
+            self._network = OpenVinoNetwork(feature_model(spec), spec.preprocess, tile_format, threads)
+        except RuntimeError as error:
+            reason = (str(error).strip() or "no reason given").splitlines()[-1]
+            raise ModelError(f"the features cannot be computed by OpenVINO ({reason}); install it again") from error
+
+    @property
+    def columns(self) -> int:
+        """Number F of features."""
+        return sum(self.spec.columns)
+
+    def __call__(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """Compute features of raw tiles.
+
+        Parameters
+        ----------
+        tiles
+            Shape (n, h, w, C) and dtype of :attr:`tile_format`; n may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, F)
+            A row of NaN where a tile holds NaN or infinite pixels.
+
+        Raises
+        ------
+        ModelError
+            The tiles have another format.
+        """
+        tiles = np.asarray(tiles)
+        check_tiles(tiles, self.spec.preprocess)
+        if TileFormat.of(tiles) != self.tile_format:
+            raise ModelError(f"tiles of {TileFormat.of(tiles)} were given, but {self.tile_format} was expected")
+        return self._network(tiles) if len(tiles) else np.zeros((0, self.columns), np.float32)
