@@ -21,6 +21,7 @@ LimitName = Literal[
     "tiles",
     "settings_bytes",
     "project_bytes",
+    "feature_store_bytes",
 ]
 DEFAULTS: dict[LimitName, int] = {
     # Pixels decoded in one go: a whole PNG or JPEG, one strip or tile of a TIFF. A TIFF of any size is read in parts.
@@ -40,6 +41,8 @@ DEFAULTS: dict[LimitName, int] = {
     "settings_bytes": 64 << 20,
     # A project file, with the labels of all of its fields.
     "project_bytes": 256 << 20,
+    # Features of tiles in the cache folder; those of the images used longest ago are deleted first.
+    "feature_store_bytes": 4 << 30,
 }
 
 

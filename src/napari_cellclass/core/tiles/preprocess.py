@@ -220,12 +220,25 @@ def field_levels(spec: PreprocessSpec, source: SourceImage, task: Task = NO_TASK
     """
     if spec.percentiles is None:
         return None
+    sample = sample_pixels(source, task)
+    return np.array([_two_percentiles(sample[:, c], spec.percentiles) for c in range(source.channels)])
+
+
+def sample_pixels(source: SourceImage, task: Task = NO_TASK) -> NDArray[Any]:
+    """Read the pixels that :func:`field_levels` measures, shape (n, C), at most 4 million.
+
+    Raises
+    ------
+    ImageError
+        The pixels cannot be read.
+    CancelledError
+        The task was cancelled.
+    """
     parts = []
     for y0, y1, x0, x1 in _sampled_boxes(source.shape):
         task.check("cancelled while the field's range was measured")
         parts.append(source.read(y0, x0, y1, x1).reshape(-1, source.channels).copy())
-    sample = np.concatenate(parts)
-    return np.array([_two_percentiles(sample[:, c], spec.percentiles) for c in range(source.channels)])
+    return np.concatenate(parts)
 
 
 def _sampled_boxes(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
