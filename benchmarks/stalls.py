@@ -50,6 +50,7 @@ class Flows:
         self.viewer.window._qt_window.resize(1600, 1100)
         self.viewer.add_image(next(iter(separable_plate(1))).pixels, name="field")
         self.longest: dict[str, float] = {}
+        self.work: dict[str, float] = {}
         look(2.0)
 
     def timed(self, name: str, action: Callable[[], object], done: Callable[[], bool] = lambda: True) -> None:
@@ -58,7 +59,7 @@ class Flows:
             action()
             wait(done)
             look(1.0)
-        self.longest[name] = stalls.longest
+        self.longest[name], self.work[name] = stalls.longest, max(stalls.work)
         print(f"{name:28s} {stalls.line()}", flush=True)
         if self.verbose:
             print("\n".join(f"      {line}" for line in stalls.what_ran()), flush=True)
@@ -73,6 +74,7 @@ class Flows:
         with Stalls(sampled=True) as stalls:
             look(_LOOKS_S)
         self.longest[f"after opening {name}"] = stalls.longest
+        self.work[f"after opening {name}"] = max(stalls.work)
         print(f"{'   and after':28s} {stalls.line()}", flush=True)
         if self.verbose:
             print("\n".join(f"      {line}" for line in stalls.what_ran()), flush=True)
@@ -256,6 +258,8 @@ def main() -> None:
             other.terminate()
         slowest = max(flows.longest, key=lambda name: flows.longest[name])
         print(f"longest of all: {flows.longest[slowest]:.0f} ms, {slowest}")
+        hardest = max(flows.work, key=lambda name: flows.work[name])
+        print(f"most work of the window's thread at once: {flows.work[hardest]:.0f} ms, {hardest}")
         print("tensorflow in this process:", "tensorflow" in sys.modules)
         flows.viewer.close()
 

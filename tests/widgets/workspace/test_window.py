@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtCore import QMimeData, QPointF, Qt, QThreadPool, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QInputDialog
+from tests._patience import WINDOW_S
 from tests._windows import open_field
 
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 from napari_cellclass.core.workspace.project import Project
+from napari_cellclass.widgets.workspace import header
 from napari_cellclass.widgets.workspace.widget import CellClassWidget
 
 TILE = 16
@@ -133,6 +136,30 @@ def test_a_project_is_back_as_it_was_left(
     assert again.workspace.scheme.names == ("class 1", "class 2"), "the rename was the last step"
     press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert again.workspace.annotation.labels[0] == -1
+
+
+def test_a_size_that_is_chosen_while_a_field_is_being_opened_is_kept(
+    viewer: Any, dock: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    read = header.open_field
+
+    def slow(**kwargs: Any) -> Any:
+        reading.set()
+        assert go_on.wait(WINDOW_S)
+        return read(**kwargs)
+
+    monkeypatch.setattr(header, "open_field", slow)
+    viewer.add_image(checkerboard_field(TILE, 12, 15)[0], name="field")
+    qtbot.waitUntil(reading.is_set)
+    dock.header.tile_px.setValue(TILE)
+    go_on.set()
+    assert QThreadPool.globalInstance().waitForDone(
+        1000 * WINDOW_S
+    )  # its result is there before the window looks at the new size
+    qtbot.waitUntil(lambda: dock.workspace.annotation is not None and not dock.header.opening)
+    assert dock.workspace.annotation.grid.tile_px == (TILE, TILE)
+    assert dock.header.tile_px.value() == TILE
 
 
 def test_a_project_opened_twice_is_said_and_can_be_read(

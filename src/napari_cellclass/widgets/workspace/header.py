@@ -84,20 +84,19 @@ class Header(QWidget):
         self.start_button.setVisible(False)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_SETTLES_MS)
         self._timer.timeout.connect(self.open_chosen)
         self._connect()
-        self._timer.start(0)
+        self._open_soon(0)
 
     def _connect(self) -> None:
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.connect(self._layers_changed)
         self.viewer.dims.events.current_step.connect(self._plane_changed)
-        self.images.itemChanged.connect(lambda _: self._timer.start())
-        self.channels.answered.connect(self._timer.start)
+        self.images.itemChanged.connect(lambda _: self._open_soon())
+        self.channels.answered.connect(self._open_soon)
         self.tile_px.valueChanged.connect(self._size_changed)
-        self.overlap.valueChanged.connect(lambda _: self._timer.start())
+        self.overlap.valueChanged.connect(lambda _: self._open_soon())
         self.show_labels.clicked.connect(self._show_labels)
         self.start_button.clicked.connect(lambda: self.open_chosen(asked=True))
         self.workspace.message.connect(self.show_message)
@@ -125,23 +124,25 @@ class Header(QWidget):
         self._usual_px = tile_px
         if not self._size_chosen:
             self._set_side(tile_px)
-            self._timer.start()
+            self._forget_request()
+            self._open_soon()
 
     def _size_changed(self, value: int) -> None:
         self._size_chosen = True
-        self._timer.start()
+        self._forget_request()
+        self._open_soon()
 
     def _layers_changed(self, event: Any = None) -> None:
         self.images.refresh()
         layers = self.workspace.layers
         self.show_labels.setVisible(layers is not None and not layers.is_in_viewer())
-        self._timer.start()
+        self._open_soon(0)
 
     def _plane_changed(self, event: Any = None) -> None:
         chosen = self.images.chosen()
         source = self.workspace.source
         if source is not None and plane_of(chosen[:1], self.viewer.dims.point) != dict(source.plane):
-            self._timer.start()
+            self._open_soon()
 
     def _show_labels(self) -> None:
         self.workspace.show_labels()
@@ -153,6 +154,17 @@ class Header(QWidget):
     def opening(self) -> bool:
         """Whether a field is about to be opened."""
         return self._timer.isActive() or (self._job is not None and self._job.running)
+
+    def _open_soon(self, wait_ms: int = _SETTLES_MS) -> None:
+        """Open what is chosen once nothing else has been for some time."""
+        self._timer.start(wait_ms)
+
+    def _forget_request(self) -> None:
+        """Let what is being opened not be shown: its tiles would take the place of the size that was chosen since."""
+        self._request = ()
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
 
     def open_chosen(self, asked: bool = False) -> None:
         """Open the field that is chosen, unless it is open already, with its earlier labels.
@@ -200,8 +212,8 @@ class Header(QWidget):
         if project is not None and project.grid.tile_px is not None:
             self._size_chosen = False
             self._set_side(project.grid.tile_px[0])
-        self._request = ()
-        self._timer.start(0)
+        self._forget_request()
+        self._open_soon(0)
 
     def _show_field(self, image: ProjectImage) -> None:
         """Show a field of the project in place of the one before."""
@@ -210,8 +222,8 @@ class Header(QWidget):
         self.images.refresh()
         self.images.choose(layers)
         self._timer.blockSignals(False)
-        self._request = ()
-        self._timer.start(0)
+        self._forget_request()
+        self._open_soon(0)
         self.field_shown.emit(image)
 
     def _set_side(self, side: int) -> None:

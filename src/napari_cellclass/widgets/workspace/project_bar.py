@@ -75,7 +75,7 @@ class ProjectBar(QWidget):
         self._timer.timeout.connect(self._save)
         workspace.session.changed.connect(self.refresh)
         workspace.labels_changed.connect(self._labelled)
-        workspace.classes_changed.connect(self._timer.start)
+        workspace.classes_changed.connect(self._save_soon)
         workspace.neighbour_wanted.connect(self.step)
         self.refresh()
 
@@ -104,6 +104,9 @@ class ProjectBar(QWidget):
                 field = project.field(self.fields.currentData())
                 n = sum(project.labels.fields_labelled().get(field.key, {}).values())
                 self.fields.setItemText(index, _text(index, field, n))
+
+    def _save_soon(self) -> None:
+        self._timer.start()
 
     def _save(self) -> None:
         try:
