@@ -1,7 +1,7 @@
 """Measure how well trained networks do on wells and fields that they have never seen.
 
 Methods on the same tiles: the default of ``napari-cellclass train``; the article's recipe (``--as-published``); and
-logistic regression on 33 texture features per channel, and on the 31 of them that do not change with the exposure.
+logistic regression on 28 texture features per channel with mean and sd of the grey values, and without these two.
 Every training runs in a process of its own and gets the same training tiles; the table is of held-out tiles only.
 
     python benchmarks/accuracy.py                                        everything, about an hour on two cores
@@ -35,14 +35,14 @@ from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.quality.shortcuts import measure_tiles
 from napari_cellclass.core.stats.calibration import prediction_sets, scale_by_temperature
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix, ece, evaluate
-from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
 from napari_cellclass.runs.common.engine_access import open_engine
 from napari_cellclass.runs.evaluate.test_sets import predict_dataset
 
 # Linear models, by the features that each goes without.
-LINEAR = {"texture": (), "texture, exposure left out": ("mean", "sd")}
+LINEAR = {"texture": True, "texture, exposure left out": False}
 METHODS: dict[str, list[str] | None] = {"default": [], "as published": ["--as-published"], **dict.fromkeys(LINEAR)}
 HERE = Path(__file__).parent
 
@@ -83,26 +83,25 @@ def cpu_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def run_texture(fold: Fold, without: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Fit logistic regression to the texture features of the tiles that a network is trained on, some left out."""
+def run_texture(fold: Fold, exposure: bool) -> dict[str, np.ndarray]:
+    """Fit logistic regression to texture features, with mean and sd or without, of a network's training tiles."""
     start = time.perf_counter(), time.process_time()
     data = split_by_group(labelled(fold.train))
     train = data.tile_indices(TRAIN)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000, class_weight="balanced"))
-    model.fit(features(data, train, without), data.labels[train])
+    model.fit(features(data, train, exposure), data.labels[train])
     seconds, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     found = {"seconds": np.array(seconds), "cpu": np.array(cpu), "n_train": np.array(len(train))}
     for kind, path in fold.tests.items():
         test = labelled(path, data.scheme.names)
-        found[kind or "clean"] = model.predict_proba(features(test, np.arange(len(test)), without))
+        found[kind or "clean"] = model.predict_proba(features(test, np.arange(len(test)), exposure))
     return found
 
 
-def features(data: TileDataset, places: np.ndarray, without: tuple[str, ...]) -> np.ndarray:
+def features(data: TileDataset, places: np.ndarray, exposure: bool) -> np.ndarray:
     """Describe tiles in the order of their places."""
-    kept = np.tile([name not in without for name in FEATURE_NAMES], data.channels)
-    rows = {place: texture_features(tile[None])[0, kept] for place, tile in data.tiles(places)}
-    return np.stack([rows[int(place)] for place in places])
+    stats, texture = measure_tiles(data.take(places), "measuring texture")
+    return np.concatenate([stats.reshape(len(places), -1), texture], axis=1) if exposure else texture
 
 
 def measure(fold: Fold, method: str, seed: int, work: Path) -> Path:
@@ -202,7 +201,7 @@ ABOUT = """`python benchmarks/accuracy.py`. *mean* and *lowest*: balanced accura
 the interval is a bootstrap over whole groups of the pooled predictions. transfluor: wells are held out; chula sets:
 fields; bbbc013_cells: columns of montages of single cells; the pairs have one field per class, so that half of the
 rows of tiles is held out and the groups are rows of one field: their figures say nothing of another field. *gain*:
-the held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 33
+the held-out fields of one class with doubled or halved grey values. *texture* is logistic regression on 30
 hand-made features per channel; *exposure left out* goes without the two that change with it, mean and sd of the
 grey values: the others are of standardised tiles, which is what the default sees where it does not keep the
 brightness. All methods see the same training tiles; a quarter of the groups of the training part is used by none.

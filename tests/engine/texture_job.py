@@ -23,19 +23,22 @@ _IDLE: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9}
 def graph() -> dict[str, Any]:
     """Ask the graph of the features, alone and beside a network, of several sizes."""
     from napari_cellclass.core.models.texture_decision import fit_head, head_logits, pool_probabilities
+    from napari_cellclass.core.tiles.texture_features import ArrayOps
+    from napari_cellclass.core.tiles.texture_formulas import texture
     from napari_cellclass.engine.features.texture_network import texture_model, with_texture, without_texture
     from napari_cellclass.engine.networks.architectures import average_views, build_network
     from napari_cellclass.engine.networks.loading import predictor
     from napari_cellclass.engine.training.export import check_export, export_network
 
     rng = np.random.default_rng(0)
-    found: dict[str, Any] = {"sizes": {}, "openvino": [], "difference": [], "pool": [], "inside": []}
+    found: dict[str, Any] = {"sizes": {}, "arrays": [], "difference": [], "pool": [], "inside": []}
     for shape in ((3, 3, 1), (5, 40, 2), (37, 53, 3), (64, 64, 1)):
         x = rng.random((24, *shape), np.float32)
         x[:8] = 0.5 + 1e-4 * x[:8]  # bright and nearly flat
         x[8] = 0.25
         features = predictor(texture_model(shape))(x)
-        found["openvino"].append(float(np.abs(openvino_features(x) - features).max()))
+        expected = texture(ArrayOps(), x)
+        found["arrays"].append(float(np.abs(expected - features).max()))
         found["sizes"]["x".join(map(str, shape))] = [features.shape[1], bool(np.isfinite(features).all())]
         head = fit_head(features, np.arange(24) % 3, 3)
         for views in (1, 8) if shape[2] != 2 and shape[0] < 64 else (1,):  # a square, and an oblong of several channels
@@ -46,27 +49,7 @@ def graph() -> dict[str, Any]:
             expected = pool_probabilities(predictor(network)(x), head_logits(head, features), 1.0 / views)
             found["pool"].append(float(np.abs(prob - expected).max()))
             found["inside"].append(without_texture(whole) is network and without_texture(network) is network)
-    x = rng.random((8, 64, 64, 1), np.float32)
-    features = predictor(texture_model((64, 64, 1)))
-    found["features"] = [x[..., 0].tolist(), features(x).tolist(), features(0.3 * x + 0.2).tolist()]
     return found
-
-
-def openvino_features(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute the features by the graph that OpenVINO is given directly."""
-    import openvino as ov
-    from openvino.opset13 import parameter
-
-    from napari_cellclass.engine.features.texture import build_openvino, texture_columns
-    from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, identity_preprocessing
-
-    shape = x.shape[1:]
-    tiles = parameter([-1, *shape], ov.Type.f32)
-    network = OpenVinoNetwork(
-        ov.Model([build_openvino(tiles)], [tiles], "texture"), identity_preprocessing(shape), TileFormat.of(x)
-    )
-    assert network.outputs == texture_columns(shape[2], shape[:2])
-    return network(x)
 
 
 def main() -> None:

@@ -8,19 +8,23 @@ from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
-from napari_cellclass.core.quality.shortcuts import MIN_GROUPS, evaluate_shortcuts, evenly_spaced, is_informative
-from napari_cellclass.core.tiles.texture_features import FEATURE_NAMES, texture_features
+from napari_cellclass.core.quality.shortcuts import (
+    MIN_GROUPS,
+    evaluate_shortcuts,
+    evenly_spaced,
+    is_informative,
+    measure_tiles,
+)
 
 _MAX_TILES = 300
-_IS_BRIGHTNESS = np.isin(FEATURE_NAMES, ("mean", "sd"))
 
 
 def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Finding | None:
     """Warn where classes differ in brightness and contrast, but not in texture.
 
     Two linear models are evaluated on groups that they have not seen, on up to 300 tiles: one is given every channel's
-    mean and standard deviation, the other texture features of tiles standardised to one brightness. The classes differ
-    in brightness alone where the first one's 95 % confidence interval lies above what the second reaches, and its value
+    mean and standard deviation, the other texture features of tiles of one brightness. The classes differ in
+    brightness alone where the first one's 95 % confidence interval lies above what the second reaches, and its value
     is 60 % or more of the way from chance to 1. Whether that is biology or exposure cannot be measured. With fewer than
     6 groups there is no warning.
 
@@ -41,15 +45,9 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
     if len(np.unique(data.groups.astype(str))) < MIN_GROUPS:
         return None
     sample = data.take(evenly_spaced(len(data), _MAX_TILES))
-    rows = {}
-    for i, tile in sample.tiles(np.arange(len(sample)), "measuring brightness", task):
-        rows[i] = texture_features(tile[None])[0]
-    values = np.stack([rows[i] for i in range(len(sample))])
-    by_brightness = np.tile(_IS_BRIGHTNESS, data.channels)
+    stats, texture_features = measure_tiles(sample, "measuring brightness", task)
     try:
-        both = evaluate_shortcuts(
-            sample, {"brightness": values[:, by_brightness], "texture": values[:, ~by_brightness]}
-        )
+        both = evaluate_shortcuts(sample, {"brightness": stats.reshape(len(sample), -1), "texture": texture_features})
     except DatasetError:  # no tile has finite pixels, which is reported elsewhere
         return None
     bright, texture = (one.all_groups for one in both)

@@ -1,51 +1,33 @@
-"""Classic texture features for a linear model: the baseline that a network must beat."""
+"""Texture features of tiles as arrays: the same as a model's graph computes, for a linear model beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, sobel
-from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 
-_PERCENTILES = (5, 50, 95, 99)
-_SIGMAS_PX = (1, 2, 4, 8)
-_DISTANCES_PX = (1, 3)
-_ANGLES = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
-_LEVELS = 16
-_NEIGHBOURS = 8
-# Standardised values are clipped to this, which also bounds the effect of one hot pixel.
-_LIMIT = 8.0
+from napari_cellclass.core.tiles.texture_formulas import SMALLEST_PX, texture, texture_names
 
-FEATURE_NAMES: tuple[str, ...] = (
-    "mean", "sd", "skewness", "kurtosis", "entropy",
-    *(f"p{p}" for p in _PERCENTILES),
-    "gradient_mean", "gradient_sd",
-    *(f"band_{s}px_energy" for s in _SIGMAS_PX),
-    *(f"band_{s}px_skewness" for s in _SIGMAS_PX),
-    *(f"pattern_{i}" for i in range(_NEIGHBOURS + 2)),
-    *(f"pairs_{d}px_{kind}" for d in _DISTANCES_PX for kind in ("contrast", "homogeneity")),
-)  # fmt: skip
+# Tiles at once: few enough that the maps of one step stay in a processor's cache.
+_CHUNK_PIXELS = 1 << 16
+_LARGE_PX = (1024, 1024)  # has all octaves
+
+FEATURE_NAMES = texture_names(1, _LARGE_PX)
 """Names of the features of one channel, in order."""
 
 
 def feature_names(channels: int) -> tuple[str, ...]:
     """Name the columns of :func:`texture_features` for tiles of so many channels."""
-    if channels == 1:
-        return FEATURE_NAMES
-    return tuple(f"channel{c}_{name}" for c in range(channels) for name in FEATURE_NAMES)
+    return texture_names(channels, _LARGE_PX)
 
 
-def texture_features(tiles: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute brightness, contrast and texture features of tiles, without any learning.
+def texture_features(tiles: NDArray[Any]) -> NDArray[np.float32]:
+    """Compute texture features of raw tiles, without any learning.
 
-    ``mean`` and ``sd`` are in grey values; all others are of the tile standardised to mean 0 and sd 1, so
-    that another exposure does not change them: skewness, kurtosis, entropy and percentiles of the
-    histogram; strength of the Sobel gradient; energy (log sd) and skewness in four octaves, each a
-    difference of Gaussians; the histogram of rotation-invariant uniform local binary patterns (Ojala,
-    Pietikäinen and Mäenpää 2002, 8 neighbours at 1 px); contrast and homogeneity of grey-level pairs
-    (Haralick, Shanmugam and Dinstein 1973) at 1 and 3 px, averaged over four directions.
+    Those of :func:`~napari_cellclass.core.tiles.texture_formulas.texture`, of tiles brought to one brightness and
+    contrast before: they do not depend on exposure, nor on the range of grey values.
 
     Parameters
     ----------
@@ -54,53 +36,74 @@ def texture_features(tiles: NDArray[Any]) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of float64, shape (N, F)
-        F is ``len(FEATURE_NAMES)`` times C, channel by channel, as :func:`feature_names` says. A row of
-        NaN where a tile holds NaN or infinite pixels.
+    ndarray of float32, shape (N, F)
+        F is ``len(FEATURE_NAMES)`` times C, in the order of :func:`feature_names`; columns for which tiles are too
+        small are 0. A row of NaN where a tile holds NaN or infinite pixels.
     """
-    n, _, _, channels = tiles.shape
-    features = np.full((n, channels * len(FEATURE_NAMES)), np.nan)
-    for i in range(n):
-        pixels = tiles[i].astype(np.float64)
-        if np.isfinite(pixels).all():
-            features[i] = np.concatenate([_of_channel(pixels[..., c]) for c in range(channels)])
-    return features
+    n, height, width, channels = tiles.shape
+    padding = [(0, max(0, SMALLEST_PX - side)) for side in (height, width)]
+    columns = np.isin(FEATURE_NAMES, texture_names(1, (height + padding[0][1], width + padding[1][1])))
+    features = np.zeros((n, len(FEATURE_NAMES), channels), np.float32)
+    step = max(1, _CHUNK_PIXELS // (height * width * channels))
+    for start in range(0, n, step):
+        # Channel by channel: rows of one channel are added many times as fast as pixels of three.
+        pixels = tiles[start : start + step].transpose(0, 3, 1, 2).astype(np.float64)
+        bad = ~np.isfinite(pixels).all(axis=(1, 2, 3))
+        pixels[bad] = 0.0
+        x = np.pad(_standardised(pixels).reshape(-1, height, width), ((0, 0), *padding), mode="edge")
+        found = texture(ArrayOps(), x[..., None]).reshape(len(pixels), channels, -1)
+        features[start : start + step, columns] = found.swapaxes(1, 2)
+        features[start : start + step][bad] = np.nan
+    return features.reshape(n, -1)
 
 
-def _of_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean, sd = float(x.mean()), float(x.std())
+def _standardised(pixels: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Bring channels (n, C, h, w) of tiles to mean 0 and sd 1, flat ones to 0."""
+    mean, sd = pixels.mean(axis=(2, 3), keepdims=True), pixels.std(axis=(2, 3), keepdims=True)
     # Rounding alone makes a sd of about 1e-16 of the mean in a flat tile.
-    z = (x - mean) / sd if sd > 1e-9 * max(1.0, abs(mean)) else np.zeros_like(x)
-    z = np.clip(z, -_LIMIT, _LIMIT)
-    cubes = z * z * z  # many times as fast as a power
-    fraction = np.histogram(z, bins=32, range=(-4, 4))[0] / z.size
-    entropy = -(fraction[fraction > 0] * np.log2(fraction[fraction > 0])).sum()
-    gradient = np.hypot(sobel(z, axis=0), sobel(z, axis=1))
-    bands = [gaussian_filter(z, s / 2) - gaussian_filter(z, s) for s in _SIGMAS_PX]
-    return np.array(
-        [
-            mean, sd, cubes.mean(), (cubes * z).mean(), entropy, *np.percentile(z, _PERCENTILES),
-            gradient.mean(), gradient.std(),
-            *(np.log(band.std() + 1e-6) for band in bands),
-            *(_skewness(band) for band in bands),
-            *_patterns(z), *_pairs(z),
-        ]
-    )  # fmt: skip
+    flat = sd <= 1e-9 * np.maximum(1.0, np.abs(mean))
+    return np.where(flat, 0.0, (pixels - mean) / np.where(flat, 1.0, sd)).astype(np.float32)
 
 
-def _skewness(x: NDArray[np.float64]) -> float:
-    centred = x - x.mean()
-    return float((centred * centred * centred).mean() / (centred.std() ** 3 + 1e-9))
+class ArrayOps:
+    """:class:`~napari_cellclass.core.tiles.texture_formulas.TextureOps` on arrays."""
 
+    def sides(self, x: NDArray[np.float32]) -> tuple[int, int]:
+        """Return height and width of maps in px."""
+        return x.shape[1], x.shape[2]
 
-def _patterns(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Whole numbers: the patterns compare for equality, and interpolation must not decide it by rounding.
-    codes = local_binary_pattern(np.round(z * 256).astype(np.int32), _NEIGHBOURS, 1, "uniform").astype(np.int64)
-    return np.bincount(codes.ravel(), minlength=_NEIGHBOURS + 2) / codes.size
+    def part(self, x: NDArray[np.float32], axis: int, start: int, stop: int, step: int = 1) -> NDArray[np.float32]:
+        """Return ``x[start:stop:step]`` along an axis."""
+        return x[(slice(None),) * axis + (slice(start, stop, step),)]
 
+    def mirror(self, x: NDArray[np.float32], px: int) -> NDArray[np.float32]:
+        """Pad maps on all sides by mirrored pixels."""
+        return np.pad(x, ((0, 0), (px, px), (px, px), (0, 0)), mode="reflect")
 
-def _pairs(z: NDArray[np.float64]) -> list[float]:
-    levels = np.clip((z + 2) / 4 * _LEVELS, 0, _LEVELS - 1).astype(np.uint8)
-    counts = graycomatrix(levels, _DISTANCES_PX, _ANGLES, _LEVELS, symmetric=True, normed=True)
-    kinds = [graycoprops(counts, kind).mean(axis=1) for kind in ("contrast", "homogeneity")]
-    return [float(kind[d]) for d in range(len(_DISTANCES_PX)) for kind in kinds]
+    def mean(self, x: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Average along an axis, which stays, of length 1."""
+        return np.asarray(x.mean(axis=axis, keepdims=True))
+
+    def along_rows(self, values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+        """Return the values as they are, as arrays broadcast them."""
+        return values
+
+    def clip(self, x: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+        """Limit values to a range."""
+        return np.clip(x, low, high)
+
+    def absolute(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return values without their signs."""
+        return np.abs(x)
+
+    def sqrt(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return square roots."""
+        return np.sqrt(x)
+
+    def log(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return natural logarithms."""
+        return np.log(x)
+
+    def columns(self, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Put features (n, 1, 1, C) beside one another: (n, F)."""
+        return np.concatenate(features, axis=-1)[:, 0, 0]

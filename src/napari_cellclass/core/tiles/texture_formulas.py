@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
-TEXTURE_VERSION = 1
+TEXTURE_VERSION = 2
 """Raised with every change of the features' values, names or order."""
 
 SMALLEST_PX = 3
@@ -14,6 +15,11 @@ SMALLEST_PX = 3
 _MIN_SD, _Z_RANGE = 0.002, (-4.0, 8.0)
 _OCTAVES = 4
 _THRESHOLDS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+# Rows and columns of the eight neighbours of the middle of 3 x 3 px, in a ring.
+_RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
+# A neighbour counts as brighter by half where both are equal, wholly from 1/16 sd on, so that noise decides nothing.
+_STEP = 1 / 8
+_SMALLEST_PATTERN_PX = 2 * SMALLEST_PX
 # Added to arguments of logarithms, roots and quotients, to keep them away from 0.
 _ENERGY, _GRADIENT, _ROOT = 1e-4, 1e-2, 1e-6
 
@@ -39,6 +45,9 @@ class TextureOps(Protocol):
     def clip(self, x: Any, low: float, high: float) -> Any:
         """Limit values to a range."""
 
+    def absolute(self, x: Any) -> Any:
+        """Return values without their signs."""
+
     def sqrt(self, x: Any) -> Any:
         """Return square roots."""
 
@@ -53,14 +62,21 @@ def texture(ops: TextureOps, tiles: Any) -> Any:
     """Compute texture features of tiles (n, H, W, C), 0 to 1: (n, F), named by :func:`texture_names`.
 
     Every channel of a tile is standardised first, ``clip((x - mean) / (sd + 0.002), -4, 8)``, so that features do not
-    depend on exposure. Of each: log mean and log sd of the Sobel gradient magnitude; log energy and skewness of up to
-    four octaves of a Laplacian pyramid (Burt & Adelson, IEEE Trans. Commun. 31:532, 1983); and the soft fraction of
-    pixels of every other row above each of eight thresholds.
+    depend on exposure. Of each:
+
+    - log mean and log sd of the Sobel gradient magnitude;
+    - log energy and skewness of up to four octaves of a Laplacian pyramid (Burt & Adelson, IEEE Trans. Commun.
+      31:532, 1983);
+    - the histogram of rotation-invariant uniform local binary patterns (Ojala, Pietikäinen & Mäenpää, IEEE Trans.
+      Pattern Anal. 24:971, 2002) of pixels of 2 px: the fractions of them with 0 to 8 brighter neighbours, of those
+      whose brighter neighbours are side by side, and the fraction of these; soft, as a difference of grey values
+      within 1/16 sd makes a neighbour brighter in part;
+    - the soft fraction of pixels of every other row above each of eight thresholds.
     """
     z = _standardised(ops, tiles)
     features = _gradient(ops, z)
-    octave = z
-    for _ in range(octaves(ops.sides(z))):
+    octave, patterns = z, []
+    for number in range(octaves(ops.sides(z))):
         blurred = _blurred(ops, octave)
         detail = octave - blurred
         detail = detail - _means_along_rows(ops, detail)
@@ -68,6 +84,9 @@ def texture(ops: TextureOps, tiles: Any) -> Any:
         energy = _means(ops, squared) + _ENERGY
         features += [ops.log(energy), _means(ops, detail * squared) / (energy * ops.sqrt(energy))]
         octave = _halved(ops, blurred)
+        if number == 0 and min(ops.sides(octave)) >= SMALLEST_PX:
+            patterns = _patterns(ops, octave)
+    features += patterns
     rows = ops.part(z, 1, 0, ops.sides(z)[0], 2)
     features += [_means(ops, ops.clip(rows - (threshold - 0.5), 0.0, 1.0)) for threshold in _THRESHOLDS]
     return ops.columns(features)
@@ -85,6 +104,8 @@ def texture_names(channels: int, input_px: tuple[int, int]) -> tuple[str, ...]:
     """Name the columns of :func:`texture`: feature by feature, and in each channel by channel."""
     names = ["gradient_mean", "gradient_sd"]
     names += [f"octave{i}_{kind}" for i in range(1, octaves(input_px) + 1) for kind in ("energy", "skewness")]
+    if min(input_px) >= _SMALLEST_PATTERN_PX:
+        names += [*(f"pattern_{i}" for i in range(len(_RING) + 1)), "pattern_uniform"]
     names += [f"above_{threshold:g}sd" for threshold in _THRESHOLDS]
     return tuple(name if channels == 1 else f"{name}_channel{c}" for name in names for c in range(channels))
 
@@ -119,6 +140,21 @@ def _gradient(ops: TextureOps, z: Any) -> list[Any]:
     rest = magnitude - ops.along_rows(mean, width - 2)
     sd = ops.sqrt(_means(ops, rest * rest) + _ROOT)
     return [ops.log(mean + _GRADIENT), ops.log(sd + _GRADIENT)]
+
+
+def _patterns(ops: TextureOps, x: Any) -> list[Any]:
+    """Return the fractions of pixels with 0 to 8 brighter neighbours side by side, and of all these together."""
+    height, width = ops.sides(x)
+    rows = [ops.part(x, 1, i, height - 2 + i) for i in range(3)]
+    centre = ops.part(rows[1], 2, 1, width - 1)
+    ring = [ops.part(rows[i], 2, j, width - 2 + j) - centre for i, j in _RING]
+    brighter = [ops.clip(difference * (1 / _STEP) + 0.5, 0.0, 1.0) for difference in ring]
+    count, changes = brighter[0], ops.absolute(brighter[0] - brighter[-1])
+    for before, after in pairwise(brighter):
+        count, changes = count + after, changes + ops.absolute(after - before)
+    uniform = ops.clip(2.0 - changes * 0.5, 0.0, 1.0)  # 1 with up to two changes along the ring, 0 with four
+    bins = [ops.clip(1.0 - ops.absolute(count - float(i)), 0.0, 1.0) * uniform for i in range(len(_RING) + 1)]
+    return [_means(ops, one) for one in (*bins, uniform)]
 
 
 def _blurred(ops: TextureOps, x: Any) -> Any:

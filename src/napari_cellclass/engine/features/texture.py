@@ -70,6 +70,9 @@ class _KerasOps:
     def clip(self, x: Any, low: float, high: float) -> Any:
         return self._ops.clip(x, low, high)
 
+    def absolute(self, x: Any) -> Any:
+        return self._ops.abs(x)
+
     def sqrt(self, x: Any) -> Any:
         return self._ops.sqrt(x)
 
@@ -137,6 +140,9 @@ class _OpenVinoOps:
 
     def clip(self, x: _Node, low: float, high: float) -> _Node:
         return _Node(self._op.clamp(x.node, low, high))
+
+    def absolute(self, x: _Node) -> _Node:
+        return _Node(self._op.absolute(x.node))
 
     def sqrt(self, x: _Node) -> _Node:
         return _Node(self._op.sqrt(x.node))
