@@ -59,6 +59,10 @@ def backbones() -> dict[str, Any]:
         model = keras.Model(entrance, build_keras(entrance, name == "colour"))
         np.savez(Path(sys.argv[1]) / f"backbone {name}.npz", tiles=tiles, features=model.predict(tiles, verbose=0))
         found[name] = {"trainable": len(model.trainable_weights)}
+    entrance = keras.Input((None, None, 3))
+    own = keras.Model(entrance, keras.layers.Conv2D(4, 3, use_bias=False)(keras.layers.Rescaling(1 / 255)(entrance)))
+    own.save(Path(sys.argv[1]) / "backbone.keras")
+    np.savez(Path(sys.argv[1]) / "backbone keras.npz", kernel=own.layers[-1].get_weights()[0].transpose(3, 0, 1, 2))
     return {"backbone": found}
 
 

@@ -23,6 +23,8 @@ EFFICIENTNET_LITE0_ORIGIN = (
 _VERSION = 1  # of how features are computed from network input; part of every key
 
 ColourName = Literal["auto", "rgb", "channels"]
+ScalingName = Literal["imagenet", "unit", "byte"]
+"""Values that a user's backbone takes: with ImageNet's mean and standard deviation taken out, 0 to 1, or 0 to 255."""
 
 
 class FeatureSpec(BaseModel):
@@ -39,6 +41,8 @@ class FeatureSpec(BaseModel):
         Its name: :data:`EFFICIENTNET_LITE0`, or that of a user's file. None: no backbone, texture features alone.
     backbone_sha256
         SHA-256 of the file of its weights; empty without a backbone.
+    backbone_scaling
+        Which values a user's backbone takes, None for ours.
     texture_version
         Of the texture features; they change with it.
     columns
@@ -51,6 +55,7 @@ class FeatureSpec(BaseModel):
     colour: bool = False
     backbone: str | None = EFFICIENTNET_LITE0
     backbone_sha256: str = ""
+    backbone_scaling: ScalingName | None = None
     texture_version: int
     columns: tuple[int, int]
 

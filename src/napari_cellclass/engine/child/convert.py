@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 import napari_cellclass
 from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.common.files import atomic_folder
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import Manifest, write_bundle
@@ -70,6 +72,39 @@ def convert(job: dict[str, Any]) -> None:
         versions=package_versions(),
     )
     write_bundle(Path(job["out"]), manifest, members | {"golden.npz": golden.getvalue()})
+
+
+def convert_backbone(job: dict[str, Any]) -> None:
+    """Load, check and export a ``.keras`` file from an image to maps, tokens or a vector.
+
+    Parameters
+    ----------
+    job
+        ``path`` and its ``sha256``; ``shape`` (height, width, channels) of its input; and ``out``, the folder to write.
+
+    Raises
+    ------
+    ModelError
+        Keras cannot load it, it has changed, or it is not such a network.
+    OutputError
+        The folder cannot be written.
+    """
+    path, shape = Path(job["path"]), tuple(map(int, job["shape"]))
+    if hashlib.sha256(path.read_bytes()).hexdigest() != job["sha256"]:
+        raise ModelError(f"{path} has been replaced since it was opened; try again")
+    keras = import_keras()
+    network = _load(path)
+    inputs = keras.Input(shape, name="tiles")
+    try:
+        outputs = network(inputs, training=False)
+    except Exception as error:  # layers raise errors of any type where a shape does not fit
+        raise ModelError(f"{path} cannot take images of shape {shape}; give another --backbone-px") from error
+    if isinstance(outputs, list | tuple | dict) or outputs.dtype != "float32":
+        raise ModelError(f"{path} has several outputs, or other than float32; a backbone has one, of float32")
+    members = export_network(keras.Model(inputs, outputs))
+    with atomic_folder(Path(job["out"])) as folder:
+        for name in ("model.xml", "model.bin"):
+            (folder / name).write_bytes(members[name])
 
 
 def _load(path: Path) -> Any:

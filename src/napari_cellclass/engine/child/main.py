@@ -1,4 +1,6 @@
-"""Child processes that run TensorFlow: ``python -m napari_cellclass.engine.child.main predict|convert``.
+"""Child processes that run TensorFlow: ``python -m napari_cellclass.engine.child.main VERB``.
+
+``predict`` runs a model, ``convert`` makes a model of a ``.keras`` file, ``convert_backbone`` a backbone.
 
 Messages on standard input and output are an 8-byte length and then either one line of JSON or, for
 tiles and probabilities, an ``.npy`` file. The first message is the job. Output of libraries goes to
@@ -36,9 +38,9 @@ _BATCH_ON_GPU = 32
 def main(arguments: list[str] | None = None) -> int:
     """Run one child process; return its exit code."""
     verb = (sys.argv[1:] if arguments is None else arguments)[:1]
-    verbs = {"predict": _predict, "convert": _convert}
+    verbs = {"predict": _predict, "convert": _convert, "convert_backbone": _convert_backbone}
     if not verb or verb[0] not in verbs:
-        print("usage: python -m napari_cellclass.engine.child.main predict|convert", file=sys.stderr)
+        print(f"usage: python -m napari_cellclass.engine.child.main {'|'.join(verbs)}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     requests, responses = sys.stdin.buffer, _reserve_stdout()
@@ -112,6 +114,13 @@ def _convert(job: dict[str, Any], requests: IO[bytes], responses: IO[bytes]) -> 
     from napari_cellclass.engine.child.convert import convert
 
     convert(job)
+    write_message(responses, b'{"done": true}\n')
+
+
+def _convert_backbone(job: dict[str, Any], requests: IO[bytes], responses: IO[bytes]) -> None:
+    from napari_cellclass.engine.child.convert import convert_backbone
+
+    convert_backbone(job)
     write_message(responses, b'{"done": true}\n')
 
 

@@ -13,11 +13,14 @@ from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.common.tile_input import check_tiles
 from napari_cellclass.engine.features import backbone, texture
+from napari_cellclass.engine.features.user_backbone import UserBackbone
 from napari_cellclass.engine.features.weights import SHA256, pretrained_weights
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat
 
 
-def new_feature_spec(preprocess: PreprocessSpec, colour: bool, pretrained: bool = True) -> FeatureSpec:
+def new_feature_spec(
+    preprocess: PreprocessSpec, colour: bool, pretrained: bool = True, user_backbone: UserBackbone | None = None
+) -> FeatureSpec:
     """Describe the features of this version.
 
     Parameters
@@ -28,12 +31,17 @@ def new_feature_spec(preprocess: PreprocessSpec, colour: bool, pretrained: bool 
         Whether the channels are red, green and blue.
     pretrained
         Whether those of the pretrained backbone are among them; else texture features alone.
+    user_backbone
+        Takes the place of ours; tiles are resized to the size that it takes.
 
     Raises
     ------
     ModelError
-        The weights of the backbone are not installed, or another file is in their place.
+        The weights of the backbone are not installed, or another file is in their place; or a user's backbone does not
+        take the channels.
     """
+    if user_backbone is not None:
+        return _with_user_backbone(preprocess, colour, user_backbone)
     if pretrained:
         pretrained_weights()
     columns = texture.texture_columns(preprocess.channels, preprocess.input_px)
@@ -47,24 +55,44 @@ def new_feature_spec(preprocess: PreprocessSpec, colour: bool, pretrained: bool 
     )
 
 
-def feature_names(spec: FeatureSpec) -> tuple[str, ...]:
+def _with_user_backbone(preprocess: PreprocessSpec, colour: bool, user_backbone: UserBackbone) -> FeatureSpec:
+    preprocess = preprocess.model_copy(update={"input_px": user_backbone.input_px})
+    views = user_backbone.views(preprocess.channels, colour)
+    return FeatureSpec(
+        preprocess=preprocess,
+        colour=colour,
+        backbone=user_backbone.path.name,
+        backbone_sha256=user_backbone.sha256,
+        backbone_scaling=user_backbone.scaling,
+        texture_version=texture.TEXTURE_VERSION,
+        columns=(
+            views * user_backbone.outputs,
+            texture.texture_columns(preprocess.channels, preprocess.input_px),
+        ),
+    )
+
+
+def feature_names(spec: FeatureSpec, user_backbone: UserBackbone | None = None) -> tuple[str, ...]:
     """Name the columns of features: first those of the backbone, then those of texture."""
     channels = spec.preprocess.channels
     names = texture.texture_names(channels, spec.preprocess.input_px)
+    if user_backbone is not None:
+        return user_backbone.names(channels, spec.colour) + names
     if spec.backbone is None:
         return names
     return backbone.backbone_names(channels, spec.colour) + names
 
 
-def feature_model(spec: FeatureSpec) -> Any:
+def feature_model(spec: FeatureSpec, user_backbone: UserBackbone | None = None) -> Any:
     """Build the OpenVINO model from network input (n, H, W, C) to features (n, F): backbone first, then texture.
 
     Raises
     ------
     ModelError
-        The backbone is not that of this version, or is not installed.
+        The backbone is not that of this version, or is not installed; or not the user's own that was given.
     """
-    if spec.texture_version != texture.TEXTURE_VERSION or spec.backbone_sha256 not in ("", SHA256):
+    known = ("", SHA256) if user_backbone is None else (user_backbone.sha256,)
+    if spec.texture_version != texture.TEXTURE_VERSION or spec.backbone_sha256 not in known:
         raise ModelError(
             f"features of {spec.backbone or 'texture'} in another version than this program computes; make them anew"
         )
@@ -73,8 +101,9 @@ def feature_model(spec: FeatureSpec) -> Any:
 
     shape = (*spec.preprocess.input_px, spec.preprocess.channels)
     tiles = op.parameter([-1, *shape], np.float32, name="tiles")
-    parts = [] if spec.backbone is None else [backbone.build_openvino(tiles, spec.colour)]
-    parts.append(texture.build_openvino(tiles))
+    parts = [texture.build_openvino(tiles)]
+    if spec.backbone is not None:
+        parts.insert(0, (user_backbone or backbone).build_openvino(tiles, spec.colour))
     return ov.Model([op.concat(parts, 1)], [tiles], "features")
 
 
@@ -91,6 +120,8 @@ class FeatureExtractor:
         Shape and dtype of the tiles.
     threads
         Number of CPU threads, None for all.
+    user_backbone
+        The user's backbone, where ``spec`` names one.
 
     Raises
     ------
@@ -98,13 +129,26 @@ class FeatureExtractor:
         The backbone is not installed, or OpenVINO cannot compile it.
     """
 
-    def __init__(self, spec: FeatureSpec, tile_format: TileFormat, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        tile_format: TileFormat,
+        threads: int | None = None,
+        user_backbone: UserBackbone | None = None,
+    ) -> None:
         self.spec, self.tile_format = spec, tile_format
         try:
-            self._network = OpenVinoNetwork(feature_model(spec), spec.preprocess, tile_format, threads)
+            model = feature_model(spec, user_backbone)
+            self._network = OpenVinoNetwork(model, spec.preprocess, tile_format, threads)
         except RuntimeError as error:
-            reason = (str(error).strip() or "no reason given").splitlines()[-1]
-            raise ModelError(f"the features cannot be computed by OpenVINO ({reason}); install it again") from error
+            reason = (str(error).strip() or "no reason given").splitlines()[-1][:200]
+            what = spec.backbone or "texture"
+            raise ModelError(f"OpenVINO cannot compute features of {what} ({reason}); use another backbone") from error
+        if self._network.outputs != self.columns:
+            raise ModelError(
+                f"{spec.backbone} gives {self._network.outputs} features, not {self.columns}; export it so that it "
+                "takes several images at once"
+            )
 
     @property
     def columns(self) -> int:

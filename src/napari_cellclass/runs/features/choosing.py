@@ -13,12 +13,17 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.feature_spec import ColourName, FeatureSpec, feature_preprocess, is_colour
 from napari_cellclass.core.tiles.preprocess import sample_pixels
 from napari_cellclass.engine.features.extractor import new_feature_spec
+from napari_cellclass.engine.features.user_backbone import UserBackbone
 
 _MOST_PIXELS = 16_000_000  # of all images together
 
 
 def choose_features(
-    sources: Sequence[SourceImage], colour: ColourName = "auto", pretrained: bool = True, task: Task = NO_TASK
+    sources: Sequence[SourceImage],
+    colour: ColourName = "auto",
+    pretrained: bool = True,
+    user_backbone: UserBackbone | None = None,
+    task: Task = NO_TASK,
 ) -> FeatureSpec:
     """Choose the features of images that belong together.
 
@@ -32,6 +37,8 @@ def choose_features(
         Whether three channels are red, green and blue, where the files are wrong.
     pretrained
         Whether there are features of the pretrained backbone, or of texture alone.
+    user_backbone
+        Takes the place of ours.
     task
         Reports the images that were read, and may be cancelled.
 
@@ -54,14 +61,15 @@ def choose_features(
                 "(--colour rgb or channels)"
             )
     if colours and first.dtype == np.uint8:
-        return new_feature_spec(feature_preprocess(first.dtype, 3, True), True, pretrained)
+        return new_feature_spec(feature_preprocess(first.dtype, 3, True), True, pretrained, user_backbone)
     most = max(1, _MOST_PIXELS // len(sources))
     samples = []
     for source in task.track(sources, "measuring grey values"):
         pixels = sample_pixels(source, task.silent())
         samples.append(pixels[:: -(-len(pixels) // most)])
     sample = np.concatenate(samples)
-    return new_feature_spec(feature_preprocess(first.dtype, first.channels, colours, sample), colours, pretrained)
+    preprocess = feature_preprocess(first.dtype, first.channels, colours, sample)
+    return new_feature_spec(preprocess, colours, pretrained, user_backbone)
 
 
 def _check_alike(first: SourceImage, source: SourceImage) -> None:

@@ -19,6 +19,7 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.streaming import iterate_tile_batches
 from napari_cellclass.engine.features.extractor import FeatureExtractor
 from napari_cellclass.engine.features.store import FeatureStore
+from napari_cellclass.engine.features.user_backbone import UserBackbone
 from napari_cellclass.engine.inference.openvino_graph import TileFormat
 
 _BATCH = 16  # tiles; between batches a run can be cancelled
@@ -36,7 +37,11 @@ class _Batch:
 
 
 def open_extractor(
-    source: SourceImage, grid: TileGrid, spec: FeatureSpec, threads: int | None = None
+    source: SourceImage,
+    grid: TileGrid,
+    spec: FeatureSpec,
+    threads: int | None = None,
+    user_backbone: UserBackbone | None = None,
 ) -> FeatureExtractor:
     """Compile features for the tiles of an image; for others of the same size, channels and dtype it can be used, too.
 
@@ -46,7 +51,7 @@ def open_extractor(
         The backbone is not installed, or OpenVINO cannot compile it.
     """
     one = np.empty((1, *grid.tile_px, source.channels), source.dtype)
-    return FeatureExtractor(spec, TileFormat.of(one), threads)
+    return FeatureExtractor(spec, TileFormat.of(one), threads, user_backbone)
 
 
 def open_store(source: SourceImage, spec: FeatureSpec, task: Task = NO_TASK) -> FeatureStore:
