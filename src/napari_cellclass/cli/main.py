@@ -22,6 +22,7 @@ from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.demo import DemoParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.features import FeaturesParams
 from napari_cellclass.core.params.info import InfoParams
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
 from napari_cellclass.core.params.train import TrainParams
@@ -71,6 +72,12 @@ def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
     return OK
 
 
+def _features(params: FeaturesParams, reporter: Reporter) -> int:
+    from napari_cellclass.cli.features import run_features
+
+    return run_features(params, reporter)
+
+
 def _info(params: InfoParams, reporter: Reporter) -> int:
     if is_project_name(str(params.model)):
         return show_project(params)
@@ -110,6 +117,7 @@ _RUNS: dict[type[Params], Callable[[Any, Reporter], int]] = {
     ExperimentParams: _experiment,
     EvaluateParams: _evaluate,
     ClassifyParams: _classify,
+    FeaturesParams: _features,
     InfoParams: _info,
 }
 VERBS = {params.verb: (params, run) for params, run in _RUNS.items()}

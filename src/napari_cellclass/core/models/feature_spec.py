@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.params.shared import ColourName, ScalingName
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec, channel_ranges, grey_range
 
 FEATURE_INPUT_PX = (128, 128)
@@ -21,10 +22,6 @@ EFFICIENTNET_LITE0_ORIGIN = (
 )
 """Where the weights of the pretrained backbone are from, and their licence."""
 _VERSION = 1  # of how features are computed from network input; part of every key
-
-ColourName = Literal["auto", "rgb", "channels"]
-ScalingName = Literal["imagenet", "unit", "byte"]
-"""Values that a user's backbone takes: with ImageNet's mean and standard deviation taken out, 0 to 1, or 0 to 255."""
 
 
 class FeatureSpec(BaseModel):

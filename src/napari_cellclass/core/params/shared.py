@@ -15,6 +15,9 @@ from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
 EngineName = Literal["auto", "openvino", "tensorflow"]
 PrecisionName = Literal["f32", "int8"]
 ProgressStyle = Literal["bar", "jsonl", "none"]
+ColourName = Literal["auto", "rgb", "channels"]
+ScalingName = Literal["imagenet", "unit", "byte"]
+"""Values that a user's backbone takes: with ImageNet's mean and standard deviation taken out, 0 to 1, or 0 to 255."""
 
 
 class TileParams(Params):
@@ -94,3 +97,14 @@ class PlaneParams(Params):
     t: int = Field(0, ge=0, description="time point of a time series")
     z: int = Field(0, ge=0, description="plane of a Z stack")
     scene: int = Field(0, ge=0, description="image within a file that holds several")
+
+
+def parse_channels(text: str | None) -> tuple[int, ...]:
+    """Read ``"0,2"``; empty stands for all channels."""
+    try:
+        chosen = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise ParamsError(f"--channels {text!r} is not a list of numbers; write e.g. 0,2") from error
+    if any(channel < 0 for channel in chosen):
+        raise ParamsError(f"--channels {text!r}: channels count from 0")
+    return chosen

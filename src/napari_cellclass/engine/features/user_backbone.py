@@ -14,7 +14,7 @@ import platformdirs
 
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.limits import limit, limit_variable
-from napari_cellclass.core.models.feature_spec import ScalingName
+from napari_cellclass.core.params.shared import ScalingName
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.features.backbone import BRIGHTEST, BRIGHTEST_OF_COLOUR
 from napari_cellclass.engine.inference.openvino_graph import openvino_core, read_network
@@ -44,7 +44,7 @@ class UserBackbone:
     input_px
         (height, width) of its input in px.
     scaling
-        Which values it takes, see :data:`~napari_cellclass.core.models.feature_spec.ScalingName`.
+        Which values it takes, see :data:`~napari_cellclass.core.params.shared.ScalingName`.
     outputs
         Number of features of one view.
     """

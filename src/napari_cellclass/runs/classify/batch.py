@@ -19,7 +19,7 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-from napari_cellclass.core.params.shared import PrecisionName
+from napari_cellclass.core.params.shared import PrecisionName, parse_channels
 from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
 from napari_cellclass.core.workspace.project_file import is_project
@@ -31,7 +31,7 @@ from napari_cellclass.runs.common.engine_access import choose_precision
 from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.runs.common.project_data import project_images
 
-__all__ = ["FieldOutcome", "RunReport", "classify_files", "output_stems", "parse_channels"]
+__all__ = ["FieldOutcome", "RunReport", "classify_files", "output_stems"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,15 +265,4 @@ def output_stems(images: Sequence[Path]) -> list[str]:
         chosen = [
             stem if count[stem.casefold()] == 1 else name(path) for stem, path in zip(chosen, images, strict=True)
         ]
-    return chosen
-
-
-def parse_channels(text: str | None) -> tuple[int, ...]:
-    """Read ``"0,2"``; empty stands for all channels."""
-    try:
-        chosen = tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError as error:
-        raise ParamsError(f"--channels {text!r} is not a list of numbers; write e.g. 0,2") from error
-    if any(channel < 0 for channel in chosen):
-        raise ParamsError(f"--channels {text!r}: channels count from 0")
     return chosen

@@ -10,7 +10,8 @@ from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.models.feature_spec import ColourName, FeatureSpec, feature_preprocess, is_colour
+from napari_cellclass.core.models.feature_spec import FeatureSpec, feature_preprocess, is_colour
+from napari_cellclass.core.params.shared import ColourName
 from napari_cellclass.core.tiles.preprocess import sample_pixels
 from napari_cellclass.engine.features.extractor import new_feature_spec
 from napari_cellclass.engine.features.user_backbone import UserBackbone
