@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from napari_cellclass.core.images.source import SourceImage
 
 _OUTDATED = " (outdated)"
+_warming_up = threading.Lock()
 # A layer that a user duplicated has our metadata too; only the object made here is our own.
 _made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -179,7 +182,13 @@ def find_map_table(viewer: Viewer, source: SourceImage, grid: TileGrid) -> TileT
 
 
 def warm_up() -> None:
-    """Build a map of each kind and discard it: napari's imports take a second at the first one. In any thread."""
+    """Build a map of each kind and discard it, once: napari's imports and compiler take seconds. In any thread."""
+    with _warming_up:  # who comes meanwhile waits, and finds it done
+        _make_unseen_maps()
+
+
+@functools.cache
+def _make_unseen_maps() -> None:
     from napari.layers import Image
 
     transform = transform_of(Image(np.zeros((2, 1), np.uint8)))

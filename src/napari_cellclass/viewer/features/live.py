@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,16 +150,23 @@ class LiveMap:
 
     def remove(self) -> None:
         """Remove the layer, and show what was hidden for it."""
+        for _ in self.remove_in_steps():
+            pass
+
+    def remove_in_steps(self) -> Iterator[None]:
+        """Do as :meth:`remove`, a layer at a time."""
         if self.layer is not None and self._added and self.is_in_viewer():
             was_selected = unwrap(self._viewer.layers.selection.active) is self.layer
             remove_layers(self._viewer, [self.layer])
+            yield
             if was_selected:
                 self._view.select()
-        present = [unwrap(layer) for layer in self._viewer.layers]
-        for layer in self._hidden:
-            if any(layer is other for other in present):
-                layer.visible = True
-        if self._hidden:
-            self._view.refresh_view()
-        self._hidden, self._added = [], False
+                yield
+        hidden, self._hidden, self._added = self._hidden, [], False
         self._queue.clear()
+        for layer in hidden:
+            if any(layer is unwrap(other) for other in self._viewer.layers):
+                layer.visible = True
+                yield
+        if hidden:
+            self._view.refresh_view()

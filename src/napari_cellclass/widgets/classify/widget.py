@@ -353,6 +353,8 @@ class MapPage(DockedWidget):
         assert self._source is not None
         assert self._running is not None
         yield from self.map.show_in_steps(new)
+        if self._live is not None:
+            yield from self._live.remove_in_steps()
         self._end_live()
         yield
         model, path = self._running

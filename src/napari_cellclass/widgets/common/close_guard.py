@@ -55,14 +55,16 @@ class CloseGuard(QObject):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Ask before window or dock close while something runs."""
-        if event is None or not self._work.running_work():
-            return False
-        if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
+        kind = QEvent.Type.None_ if event is None else event.type()
+        if kind not in (QEvent.Type.Close, QEvent.Type.MouseButtonRelease) or not self._work.running_work():
+            return False  # in this order: the window gets hundreds of other events
+        assert event is not None
+        if kind == QEvent.Type.Close and isinstance(watched, QMainWindow):
             if not event.spontaneous() and not self._work.lasting_work():
                 return False
             event.ignore()
             return self._ask_and_stop(watched.close)
-        if event.type() == QEvent.Type.MouseButtonRelease and isinstance(watched, QPushButton):
+        if kind == QEvent.Type.MouseButtonRelease and isinstance(watched, QPushButton):
             watched.setDown(False)
             return self._ask_and_stop(watched.click)
         return False

@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QAbstractButton, QMainWindow, QWidget
 
 from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.widgets.common.window_parts import main_window
@@ -26,13 +27,12 @@ class _RemovalFix(QObject):
 
     def _make_current(self, event: Any = None) -> None:
         with contextlib.suppress(RuntimeError):  # the window is gone
-            for child in self.parent().findChildren(QWidget):
-                if child.inherits("QOpenGLWidget"):
-                    child.makeCurrent()
+            for canvas in self.parent().findChildren(QOpenGLWidget):
+                canvas.makeCurrent()
 
     def _release_layer(self, event: Any) -> None:
         with contextlib.suppress(RuntimeError):
-            for child in self.parent().findChildren(QWidget):
+            for child in self.parent().findChildren(QAbstractButton):
                 if getattr(child, "layer", None) is event.value:
                     child.layer = None
 

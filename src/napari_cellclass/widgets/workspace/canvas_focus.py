@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QTabBar,
+    QWidget,
+)
+
+from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _ENDS_ENTRY = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
+# What has done its work once the mouse is released; a number or a text is typed into the others.
+_DONE_AT_RELEASE = (QAbstractButton, QAbstractSlider, QTabBar)
 
 
 class CanvasFocus(QObject):
@@ -27,31 +40,36 @@ class CanvasFocus(QObject):
     def __init__(self, dock: QWidget, viewer: Viewer) -> None:
         super().__init__(dock)
         self._dock, self._viewer = dock, viewer
-        app = QApplication.instance()
-        assert app is not None
-        app.installEventFilter(self)
+        self._watch(dock)
+
+    def _watch(self, widget: QWidget) -> None:
+        """Watch a widget with all that it contains; not the application, whose events are thousands a second."""
+        for one in (widget, *widget.findChildren(QWidget)):
+            one.removeEventFilter(self)  # or it would be called twice
+            one.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Notice the end of an entry."""
-        if event is None or not isinstance(watched, QWidget):
+        """Notice the end of an entry, and new widgets."""
+        if event is None:
             return False
         kind = event.type()
-        if kind == QEvent.Type.MouseButtonRelease and isinstance(watched, QAbstractButton) and self._inside(watched):
-            QTimer.singleShot(0, self.give)
-        elif kind == QEvent.Type.KeyPress and self._inside(watched):
+        if kind == QEvent.Type.ChildPolished:
+            child: Any = event
+            if isinstance(child.child(), QWidget):
+                self._watch(child.child())
+        elif kind == QEvent.Type.MouseButtonRelease:
+            # A list of layers gets its mouse events in the part of it that scrolls.
+            ticks = watched is not None and isinstance(watched.parent(), ImageChoice)
+            if ticks or isinstance(watched, _DONE_AT_RELEASE):
+                QTimer.singleShot(0, self.give)
+        elif kind == QEvent.Type.KeyPress:
             key: Any = event
             field = isinstance(watched, QLineEdit | QAbstractSpinBox | QComboBox)
             if field and key.key() in _ENDS_ENTRY:
                 QTimer.singleShot(0, self.give)
-        elif kind == QEvent.Type.Hide and isinstance(watched.parent(), QComboBox) and self._inside(watched.parent()):
+        elif kind == QEvent.Type.Hide and watched is not None and isinstance(watched.parent(), QComboBox):
             QTimer.singleShot(0, self.give)  # its list of choices was closed
         return False
-
-    def _inside(self, widget: Any) -> bool:
-        try:
-            return bool(self._dock.isAncestorOf(widget))
-        except RuntimeError:  # Qt has deleted one of them
-            return False
 
     def give(self) -> None:
         """Let the canvas have the keyboard, unless a dialog is open."""

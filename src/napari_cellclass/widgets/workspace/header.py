@@ -9,10 +9,11 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.tile_size import USUAL_PX
 from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, unwrap
-from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.common.map_view import FieldLayer, warm_up
 from napari_cellclass.viewer.workspace.opening import OpenedField, open_field
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
 from napari_cellclass.viewer.workspace.workspace import Workspace
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 _MOST_READ_UNASKED = 1 << 28  # pixel values: every one is read to identify a field
 _SETTLES_MS = 250  # a number that is being typed, a slider that is being moved
+
+
+def _open(task: Task, **kwargs: Any) -> OpenedField:
+    """Open a field, and have napari ready for its layers; in a thread."""
+    warm_up()
+    return open_field(task=task, **kwargs)
 
 
 class Header(QWidget):
@@ -198,7 +205,7 @@ class Header(QWidget):
         if self._job is not None:
             self._job.cancel()
         self._job = job = start_job(
-            open_field, owner=self, source=source, journal=self.workspace.journal,
+            _open, owner=self, source=source, journal=self.workspace.journal,
             tile_px=self.tile_px.value() if self._size_chosen else None, overlap=self.overlap.value(),
             scheme=None if annotation is None else annotation.scheme,
             usual_px=self._usual_px, path=None if self.workspace.session.project is None else file_of(layers),
