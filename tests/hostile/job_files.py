@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import corpus
 import h5py
 import numpy as np
@@ -31,6 +32,7 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
 from napari_cellclass.core.labels.points_and_boxes import read_boxes_csv, read_points_csv
 from napari_cellclass.core.models.bundle import Manifest, open_bundle, write_bundle
+from napari_cellclass.core.models.feature_spec import FeatureSpec
 from napari_cellclass.core.params.settings_file import read_settings, write_settings
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.predictions.table import TileTable
@@ -38,11 +40,17 @@ from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.core.workspace.labels import LOG, ProjectLabels
 from napari_cellclass.core.workspace.project import Project
+from napari_cellclass.engine.features.store import FeatureStore
+from napari_cellclass.engine.features.weights import read_checkpoint
 from napari_cellclass.engine.networks.config_check import inspect_keras_file
 from napari_cellclass.engine.networks.weights_check import check_weights
 
 GRID = TileGrid.regular((40, 56), 8)
 SCHEME = ClassScheme(("grain", "=spots"))
+FEATURES = FeatureSpec(
+    preprocess=PreprocessSpec(channels=1, input_px=(8, 8)), backbone=None, texture_version=1, columns=(0, 5)
+)
+KEPT = np.random.default_rng(5).normal(size=(len(GRID), 5)).astype(np.float32)
 
 
 def keras_config(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -208,6 +216,15 @@ def use_renaming(folder: Path, path: Path) -> None:
     undo_renaming(place)
 
 
+def use_kept_features(folder: Path, path: Path) -> None:
+    """Look up features that were kept on disk: each is as it was computed, or is not there."""
+    place = folder / "kept" / f"abc-{FEATURES.key}" / "1.features"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, place)
+    found, features = FeatureStore("abc", FEATURES, folder / "kept").get(GRID.boxes)
+    np.testing.assert_array_equal(features[found], KEPT[found])
+
+
 def _blind_header() -> dict[str, Any]:
     return {
         "title": "t", "classes": SCHEME.to_json(), "tiles": 2, "repeats": 0, "drawn": "2026-01-01T00:00:00+00:00",
@@ -260,6 +277,11 @@ def good_files(folder: Path) -> dict[str, Path]:
     paths["project"] = project.path
     paths["label log"] = folder / "labels.jsonl"
     shutil.copy(project.labels.journal.path(LOG), paths["label log"])
+    paths["checkpoint"] = folder / "weights.pth"
+    paths["checkpoint"].write_bytes(checkpoints.good())
+    with FeatureStore("abc", FEATURES, folder / "features") as store:
+        store.put(GRID.boxes, KEPT)
+    (paths["kept features"],) = (folder / "features").rglob("*.features")
     paths["renaming"] = folder / "renaming.json"
     moves = [["old.png", "a_0001.png"]]
     paths["renaming"].write_text(
@@ -277,6 +299,8 @@ def jobs(folder: Path) -> dict[str, Callable[[Path], Any]]:
         "points": read_points_csv, "boxes": read_boxes_csv, "list": read_tiles_csv,
         "cut": lambda path: TileOrigins([path.parent], path.name), "renaming": lambda path: use_renaming(folder, path),
         "journal": lambda path: use_journal(folder, path), "blind": use_blind, "settings": use_settings,
+        "checkpoint": lambda path: read_checkpoint(path.read_bytes(), path),
+        "kept features": lambda path: use_kept_features(folder, path),
         "project": lambda path: use_project(folder, path), "label log": lambda path: use_label_log(folder, path),
     }  # fmt: skip
 
@@ -335,6 +359,8 @@ def special_files(folder: Path) -> list[tuple[str, Path]]:
             corpus.zipped([*((n, c) for n, c in good if n != "golden.npz"), ("golden.npz", npz.getvalue())])
         ),
     )
+    for content in checkpoints.hostile(str(folder / "evidence")).values():
+        add("checkpoint", "enemy.pth", content)
     square = [[0, 0], [8, 0], [8, 8], [0, 8], [0, 0]]
     for text in (
         "NaN",
@@ -403,6 +429,8 @@ def job(watch: watching.Watch, folder: Path, rng: random.Random, count: int) -> 
                     watch.counts["bundle not rehashed"] += 1
         elif path.suffix == ".csv":
             content = corpus.spoil_csv(content, rng)
+        elif kind in ("checkpoint", "kept features"):
+            content = corpus.spoil(content, rng)
         else:
             content = corpus.spoil_json(content, rng) if rng.random() < 0.7 else corpus.spoil(content, rng)
         spoilt = path.with_name(f"spoilt{''.join(path.suffixes)}")

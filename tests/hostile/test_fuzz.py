@@ -70,6 +70,8 @@ def test_every_good_input_is_taken_and_enough_are_refused(reports: dict[str, dic
     assert reports["job_images.py"]["counts"]["image spoilt refused"] > 100
     assert files.get("keras enemy taken", 0) == 0
     assert files.get("bundle enemy taken", 0) == 0
+    assert files.get("checkpoint enemy taken", 0) == 0
+    assert files.get("checkpoint spoilt refused", 0) > 5
 
 
 def test_no_hostile_input_takes_two_gigabytes_or_half_a_minute(reports: dict[str, dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests._checkpoints import VALUES, good, hostile
+from tests.hostile.checkpoints import VALUES, good, hostile
 
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.engine.features import weights

@@ -13,7 +13,7 @@ from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.common.tile_input import check_tiles
 from napari_cellclass.engine.features import backbone, texture
-from napari_cellclass.engine.features.user_backbone import UserBackbone
+from napari_cellclass.engine.features.user_backbone import OPENVINO_ERRORS, UserBackbone
 from napari_cellclass.engine.features.weights import SHA256, pretrained_weights
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat
 
@@ -140,7 +140,7 @@ class FeatureExtractor:
         try:
             model = feature_model(spec, user_backbone)
             self._network = OpenVinoNetwork(model, spec.preprocess, tile_format, threads)
-        except RuntimeError as error:
+        except OPENVINO_ERRORS as error:
             reason = (str(error).strip() or "no reason given").splitlines()[-1][:200]
             what = spec.backbone or "texture"
             raise ModelError(f"OpenVINO cannot compute features of {what} ({reason}); use another backbone") from error

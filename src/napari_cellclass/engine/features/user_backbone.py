@@ -24,6 +24,8 @@ from napari_cellclass.engine.networks.config_check import SUFFIX, inspect_keras_
 _ONNX = ".onnx"
 _DEFAULT_PX = 224  # of a network that takes any size: what nearly all were trained with
 _EXTERNAL = b"\x0a\x08location"  # the key of a tensor's values in another file, as ONNX stores it
+OPENVINO_ERRORS = (RuntimeError, ValueError)
+"""What OpenVINO raises for a network that it cannot read or compile: the latter where a text in it is no UTF-8."""
 _CONVERSION = 1  # increase it when the child process writes something else
 # Of red, green and blue over ImageNet, as PyTorch's models take them out.
 _IMAGENET_MEAN, _IMAGENET_SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -175,7 +177,7 @@ def _read_onnx(path: Path, content: bytes) -> Any:
         raise ModelError(f"{path} is refused: its weights are in other files; save it as one file, up to 2 GB")
     try:
         return openvino_core().read_model(content, b"")
-    except RuntimeError as error:
+    except OPENVINO_ERRORS as error:
         raise ModelError(f"{path} cannot be read as ONNX ({_reason(error)}); export it again") from error
 
 
@@ -191,7 +193,7 @@ def _converted(path: Path, digest: str, input_px: int | None) -> tuple[Any, Scal
         run_child("convert_backbone", job)
     try:
         model = read_network((folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes())
-    except (OSError, RuntimeError) as error:
+    except (OSError, *OPENVINO_ERRORS) as error:
         raise ModelError(f"the converted backbone {folder} is damaged; delete that folder and try again") from error
     return model, "byte" if info.has_rescaling else "unit"
 
@@ -213,7 +215,7 @@ def _checked(
     try:
         model.reshape(fixed)
         output = model.outputs[0].partial_shape
-    except RuntimeError as error:
+    except OPENVINO_ERRORS as error:
         raise ModelError(
             f"{path} cannot take {width} x {height} px ({_reason(error)}); give another --backbone-px"
         ) from error
@@ -225,5 +227,5 @@ def _checked(
     )
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     return (str(error).strip() or "no reason given").splitlines()[-1][:200]
