@@ -18,6 +18,8 @@ def run_slice(params: SliceParams, reporter: Reporter) -> int:
 
     report = slice_images(params, reporter.task)
     reporter.close()
+    for note in report.notes:
+        reporter.warn(note)
     for outcome in report.failed:
         print(f"napari-cellclass: {outcome.error}", file=sys.stderr)
     reporter.say(report.summary())

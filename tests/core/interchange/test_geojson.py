@@ -144,12 +144,12 @@ def test_physical_units_and_offsets_are_respected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ('{"type": "Point", "coordinates": [NaN, 1]}', "it contains NaN"),
+        ('{"type": "Point", "coordinates": [NaN, 1]}', "feature 1: a coordinate is NaN"),
         ('{"type": "Point", "coordinates": [1e999, 1]}', "feature 1: a coordinate is beyond"),
         ('{"type": "Point", "coordinates": ["1", 1]}', "feature 1: ['1', 1] is not a position"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 0]]]}', "an outline has 2 corners, but needs 3"),
         ('{"type": "Circle", "coordinates": [1, 1]}', "'Circle' is not one of GeoJSON's"),
-        ("[1]", "feature 1 is not an object"),
+        ("[1]", "feature 1: its geometry is not an object, but '1'"),
         ('"text"', "contains no features"),
         ("{", "cannot be read as GeoJSON"),
         ("[" * 100_000, "cannot be read as GeoJSON"),

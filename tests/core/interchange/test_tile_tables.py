@@ -158,7 +158,7 @@ def test_coco_boxes_are_labels_of_the_grid_they_came_from(tmp_path: Path) -> Non
                 "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 1]}],
             },
             None,
-            "a box without an area",
+            "annotation 1: its box of 0 x 1 px has no area",
         ),
     ],
 )

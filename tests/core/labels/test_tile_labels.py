@@ -151,7 +151,7 @@ def test_points_that_no_tile_can_be_laid_around_are_told() -> None:
 def test_points_and_boxes_of_a_csv_file(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(
-        "Image,X,Y,type,name\nd/a.jpg,3,14,0,one\nb.jpg,1,1,0,two\na.jpg,25.5,4, 1,two\n", encoding="utf-8-sig"
+        "Image,X,Y,type,name\na.jpg,3,14,0,one\nb.jpg,1,1,0,two\na.jpg,25.5,4, 1,two\n", encoding="utf-8-sig"
     )
     found = read_points_csv(path, "a.jpg")
     assert (found.points.tolist(), found.names) == ([[14, 3], [4, 25.5]], ("one", "two"))
@@ -175,12 +175,12 @@ def test_points_and_boxes_of_a_csv_file(tmp_path: Path) -> None:
         ("x,y\n1,1\n", "no column for the image"),
         ("image,x,name\na,1,n\n", "no column for a coordinate, one of y"),
         ("image,x,y\na,1,1\n", "no column for a class"),
-        ("image,x,y,name\na,1,1,n\nb,1,1,n\na,oops,1,n\n", "line 4: x is 'oops', not a number"),
+        ("image,x,y,name\nb,1,1,n\nb,1,1,n\na,oops,1,n\n", "line 4: x is 'oops', not a number"),
         ("image,x,y,name\na,1,inf,n\n", "line 2: y is 'inf'"),
         ("image,x,y,name\na,1,1, \n", "line 2: the class is empty"),
         ("image,x,y,name\nz,1,1,n\n", "no row for the image a; its images are z"),
         ("image,x,y,name\na,1,1,n,7,8\na,1,1,n,7,8,9\n", "cannot be read as CSV"),
-        (b"\xff\xfe\x00,", "cannot be read as CSV"),
+        (b"\x93\xff,", "cannot be read as CSV"),
     ],
 )
 def test_a_wrong_csv_is_told_in_one_line(tmp_path: Path, content: str | bytes, text: str) -> None:
@@ -194,7 +194,7 @@ def test_a_wrong_csv_is_told_in_one_line(tmp_path: Path, content: str | bytes, t
 def test_a_missing_csv_and_an_empty_box_are_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot open"):
         read_points_csv(tmp_path / "no.csv")
-    (tmp_path / "boxes.csv").write_text("x0,y0,x1,y1,name\n1,1,2,2,a\n5,1,5,2,a\n")
+    (tmp_path / "boxes.csv").write_text("x0,y0,x1,y1,name\n\n5,1,5,2,a\n")
     with pytest.raises(DatasetError, match="line 3: the box has no area"):
         read_boxes_csv(tmp_path / "boxes.csv")
 

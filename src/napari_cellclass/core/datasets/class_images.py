@@ -10,10 +10,12 @@ from pathlib import Path
 
 from napari_cellclass.core.common.errors import CellClassError, DatasetError
 from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.common.names import normal_form
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tile_provenance import TileOrigin, TileOrigins
-from napari_cellclass.core.images.reading import is_image_name, list_images
+from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, is_zarr, list_images
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import RESERVED_NAMES
 
 ReadImage = Callable[[Path], SourceImage]
 
@@ -43,7 +45,7 @@ class ImageEntry:
 
 
 def image_folders(folder: Path) -> dict[str, list[Path]]:
-    """List the sub-folders with images and their images, both sorted by name.
+    """List the sub-folders with images and their images, both sorted by name; names are in Unicode's form NFC.
 
     Hidden and system files (``.DS_Store``, ``._*``, ``Thumbs.db``, ``__MACOSX``) are ignored.
 
@@ -58,10 +60,13 @@ def image_folders(folder: Path) -> dict[str, list[Path]]:
         raise DatasetError(f"{folder} cannot be opened ({error.strerror}); check its permissions") from error
     found: dict[str, list[Path]] = {}
     for entry in entries:
-        if entry.is_dir() and not entry.name.startswith((".", "__")) and entry.suffix != ".zarr":
+        if entry.is_dir() and not is_system_file_name(entry.name) and not is_zarr(entry):
             images = list_images(entry)
+            name = normal_form(entry.name)
+            if images and name in found:
+                raise DatasetError(f"{folder} has two sub-folders called {name!r}, of other Unicode forms; merge them")
             if images:
-                found[entry.name] = images
+                found[name] = images
     return found
 
 
@@ -117,6 +122,10 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[st
         hint = f"; its {counted(loose, 'loose image belongs', 'loose images belong')} in such folders" if loose else ""
         raise DatasetError(
             f"{folder} needs at least two sub-folders with images, one per class, but has {len(found)} ({names}){hint}"
+        )
+    if reserved := [name for name in found if name in RESERVED_NAMES]:
+        raise DatasetError(
+            f"{folder} has a sub-folder {reserved[0]!r}, which cannot be a class: it stands for other tiles; rename it"
         )
     unknown = [name for name in found if classes is not None and name not in classes]
     if unknown:

@@ -229,7 +229,7 @@ def read_folders(
         The task was cancelled.
     """
     folders = class_folders(folder, classes)
-    origins = TileOrigins([folder, *(folder / name for name in folders)])
+    origins = TileOrigins([folder, *(paths[0].parent for paths in folders.values())])
     images = open_usable_images(folders, group_by, read, task, origins)
     on_opened(images)
     entries, skipped = images.entries, images.skipped

@@ -8,15 +8,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_cellclass.core.common.csv_tables import read_table
+from napari_cellclass.core.common.csv_tables import read_header, read_table
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.names import clean_name, listed_path
 from napari_cellclass.core.datasets.class_images import class_folders
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST, is_tile_list
-from napari_cellclass.core.images.reading import is_image_name
+from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, is_zarr
+from napari_cellclass.core.labels.classes import NO_CLASS_NAME
 
 # How many entries are inspected; a folder of a million images must not delay napari's "Open".
 _MAX_FOLDERS, _MAX_ENTRIES = 200, 500
-_ZARR = {".zarray", ".zattrs", ".zgroup", "zarr.json"}
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,18 @@ def is_dataset_folder(folder: Path) -> bool:
         with os.scandir(folder) as entries:
             seen = list(itertools.islice(entries, _MAX_ENTRIES))
         names = {entry.name for entry in seen}
-        if names & _ZARR or Path(folder).suffix.lower() == ".zarr":
+        if is_zarr(Path(folder)):
             return False
         if TILE_LIST in names and _lists_tiles(Path(folder) / TILE_LIST):
             return True
-        inside = [e for e in seen if e.is_dir() and not e.name.startswith((".", "__")) and not e.name.endswith(".zarr")]
+        inside = [e for e in seen if e.is_dir() and not is_system_file_name(e.name) and not is_zarr(Path(e.path))]
         return sum(map(_has_image, inside[:_MAX_FOLDERS])) >= 2
     except OSError:
         return False
 
 
 def _lists_tiles(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        columns = {name.strip().strip('"').lower() for name in stream.readline(4096).split(",")}
+    columns = {name.lower() for name in read_header(path)}
     return {"file", "class_name", "y0", "x0"} <= columns
 
 
@@ -79,7 +79,7 @@ def read_dataset_folder(folder: Path) -> DatasetFolder:
         if is_tile_list(frame):
             found: dict[str, list[Path]] = defaultdict(list)
             for name, file in zip(frame["class_name"], frame["file"], strict=True):
-                found[name.strip() or "(no class)"].append(listed.parent / file)
+                found[clean_name(name) or NO_CLASS_NAME].append(listed_path(listed.parent, file))
             return DatasetFolder(listed.parent, {name: tuple(sorted(found[name])) for name in sorted(found)})
     if folder.is_file():
         raise DatasetError(f"{folder} lists no cut tiles; open the folder of the data set instead")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_cellclass.core.common.csv_tables import find_column, read_table
+from napari_cellclass.core.common.names import listed_path
 from napari_cellclass.core.datasets.class_images import image_folders
 from napari_cellclass.core.datasets.tile_provenance import TileOrigins, is_tile_list, tile_list_to_boxes
 
@@ -33,10 +34,10 @@ def names_to_group(data: Path) -> list[str]:
         origins = TileOrigins([data.parent] if cut else [], data.name)
         frame = tile_list_to_boxes(frame, data) if cut else frame
         find_column(frame, ("path",), data, "'path'")
-        files = [data.parent / text for text in dict.fromkeys(frame["path"])]
+        files = [listed_path(data.parent, text) for text in dict.fromkeys(frame["path"])]
     else:
         folders = image_folders(data)
-        origins = TileOrigins([data, *(data / name for name in folders)])
+        origins = TileOrigins([data, *(paths[0].parent for paths in folders.values())])
         files = [path for paths in folders.values() for path in paths]
     found = [origins.find(path) for path in files]
     return [str(origin.name) if origin else path.name for origin, path in zip(found, files, strict=True)]

@@ -69,7 +69,7 @@ def folder_images(folder: Path, leave_out: Path | None = None) -> dict[str, list
     classes = {
         name: images
         for name, images in image_folders(folder).items()
-        if leave_out is None or (folder / name).resolve() != leave_out.resolve()
+        if leave_out is None or images[0].parent.resolve() != leave_out.resolve()
     }
     if loose and classes:
         raise DatasetError(

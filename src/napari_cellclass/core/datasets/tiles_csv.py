@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.names import clean_name, listed_path
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import (
     ImageEntry,
@@ -124,11 +125,12 @@ def dataset_from_table(
     for column in ("path", *_BOX, "class_name"):
         find_column(frame, (column,), path, repr(column))
     boxes = _boxes(frame, path)
-    names = frame["class_name"].str.strip()
+    names = frame["class_name"].map(clean_name)
     scheme = _scheme(names, path, classes, frame.get("colour"))
     if (frame["path"] == "").any():
         raise DatasetError(f"{path}, line {frame.index[frame['path'] == ''][0] + 2}: the path is empty; fill it in")
-    files = [path.parent / text for text in frame["path"]]
+    resolved = {text: listed_path(path.parent, text) for text in dict.fromkeys(frame["path"])}
+    files = [resolved[text] for text in frame["path"]]
     sources = [origins.find(file) for file in files]
     groups = _groups(frame, [o.name if o else f for o, f in zip(sources, files, strict=True)], group_by)
     images = open_usable_images({"": list(dict.fromkeys(files))}, None, read, task)

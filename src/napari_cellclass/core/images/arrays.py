@@ -1,4 +1,4 @@
-"""NumPy files, Zarr, OME-Zarr, and whatever an installed napari reader plugin opens."""
+"""NumPy files, and whatever an installed napari reader plugin opens."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.images.planes import (
     ArrayPlane,
     choose_plane,
     describe_error,
     guess_axes,
     name_stack_axes,
-    size_in_um,
 )
+from napari_cellclass.core.images.scenes import Scene, choose_scene, kind_of_name
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.images.units import size_in_um
 
 # Reading with napari's own plugin would import napari, and reading with ours would come back here.
 _PLUGINS_NOT_ASKED = {"napari", "napari-cellclass"}
@@ -65,130 +65,7 @@ def read_npy(path: Path, *, t: int, z: int) -> SourceImage:
     )  # fmt: skip
 
 
-def read_zarr(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
-    """Open an OME-Zarr image of version 0.4 or 0.5 at full resolution, or a plain Zarr array.
-
-    Parameters
-    ----------
-    path
-        The directory.
-    t, z
-        Which time point and slice.
-    scene
-        Which image of a multiscales list, or of a folder written by bioformats2raw.
-
-    Raises
-    ------
-    ImageError
-        The metadata is damaged, the directory is a plate, or there is no such plane.
-    """
-    import zarr
-
-    node = zarr.open(store=str(path), mode="r")
-    attrs = _ome_attributes(node)
-    if "bioformats2raw.layout" in attrs and "multiscales" not in attrs:
-        node, scene = _open_child(node, path, str(scene)), 0
-        attrs = _ome_attributes(node)
-    names: tuple[str, ...] = ()
-    size = None
-    if isinstance(node, zarr.Array):
-        if scene:
-            raise ImageError(f"{path.name} has no image {scene}; it has only image 0")
-        axes = _array_axes(node, path.name)
-    else:
-        entry = _multiscale(attrs, path.name, scene)
-        node = _open_child(node, path, str(entry["datasets"][0]["path"]))
-        axes = _ome_axes(entry, node.ndim)
-        size = _ome_size(entry, axes)
-        names = _omero_names(attrs)
-    axes = name_stack_axes(axes)
-    plane = choose_plane(path.name, axes, node.shape, t, z)
-    data = ArrayPlane(path.name, node, axes, plane)
-    return SourceImage(
-        data=data, name=path.name, path=path, pixel_size_um=size, plane=plane,
-        channel_names=names if len(names) == data.shape[2] else (),
-        source_axes=axes, source_shape=tuple(node.shape),
-    )  # fmt: skip
-
-
-def _multiscale(attrs: Mapping[str, Any], name: str, scene: int) -> Mapping[str, Any]:
-    """Return the metadata of one image of a group."""
-    entries = attrs.get("multiscales")
-    if isinstance(entries, list) and entries:
-        if not 0 <= scene < len(entries):
-            raise ImageError(f"{name} has no image {scene}; it has {len(entries)}")
-        return dict(entries[scene])
-    if "plate" in attrs:
-        raise ImageError(f"{name} is a whole plate; open one of its fields, such as {name}/A/1/0")
-    if "well" in attrs:
-        raise ImageError(f"{name} is a well; open one of its fields, such as {name}/0")
-    raise ImageError(f"{name} has no OME-Zarr metadata and is no array; open the array inside of it")
-
-
-def _ome_attributes(node: Any) -> dict[str, Any]:
-    """Return the OME attributes: under ``ome`` in version 0.5, at the top in 0.4."""
-    attrs = dict(node.attrs)
-    ome = attrs.get("ome")
-    return {**attrs, **ome} if isinstance(ome, Mapping) else attrs
-
-
-def _open_child(group: Any, path: Path, key: str) -> Any:
-    try:
-        return group[key]
-    except KeyError as error:
-        raise ImageError(f"{path.name} has no part {key!r}; the copy may be incomplete") from error
-
-
-def _array_axes(array: Any, name: str) -> str:
-    """Return a plain array's axes from its dimension names, else guess them from its shape."""
-    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    if names and all(isinstance(n, str) and n for n in names):
-        axes = "".join(n[0].upper() for n in names)
-        if len(set(axes)) == array.ndim and {"Y", "X"} <= set(axes):
-            return axes
-    return guess_axes(name, array.shape)
-
-
-def _ome_axes(entry: Mapping[str, Any], ndim: int) -> str:
-    """Return axes letters from the multiscales metadata; before version 0.4 they may be missing: TCZYX."""
-    listed = entry.get("axes")
-    if not listed:
-        return "TCZYX"[-ndim:]
-    axes = []
-    for axis in listed:
-        name, kind = (axis, "") if isinstance(axis, str) else (axis["name"], axis.get("type", ""))
-        letter = {"channel": "C", "time": "T"}.get(kind, str(name)[:1].upper())
-        axes.append(letter)
-    if len(axes) != ndim:
-        raise ImageError(f"the metadata names the axes {''.join(axes)}, but the array has {ndim}; export it again")
-    return "".join(axes)
-
-
-def _ome_size(entry: Mapping[str, Any], axes: str) -> tuple[float, float] | None:
-    """Return the pixel size in µm of level 0; None when a unit is missing."""
-    scale = np.ones(len(axes))
-    for steps in (
-        entry["datasets"][0].get("coordinateTransformations"),
-        entry.get("coordinateTransformations"),
-    ):
-        for step in steps or ():
-            if step.get("type") == "scale" and len(step.get("scale", ())) == len(axes):
-                scale *= np.asarray(step["scale"], float)
-    units = [a.get("unit") if isinstance(a, Mapping) else None for a in entry.get("axes") or [None] * len(axes)]
-    y, x = axes.index("Y"), axes.index("X")
-    return size_in_um(scale[y], scale[x], units[y], units[x])
-
-
-def _omero_names(attrs: Mapping[str, Any]) -> tuple[str, ...]:
-    omero = attrs.get("omero")
-    channels = omero.get("channels") if isinstance(omero, Mapping) else None
-    if not isinstance(channels, list):
-        return ()
-    labels = [c.get("label") if isinstance(c, Mapping) else None for c in channels]
-    return tuple(str(n) for n in labels) if all(n is not None for n in labels) else ()
-
-
-def read_plugin(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
+def read_plugin(path: Path, *, t: int, z: int, scene: int | None) -> SourceImage:
     """Open an image with an installed napari reader plugin; its first image layer is used.
 
     Of the layer's metadata ``name``, ``scale``, ``units``, ``axis_labels``, ``rgb`` and ``channel_axis``
@@ -203,9 +80,11 @@ def read_plugin(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
     layers = _plugin_layers(path)
     images = [layer for layer in layers if len(layer) < 3 or layer[2] == "image"]
     images = [layer for layer in images if layer and layer[0] is not None]
-    if not 0 <= scene < len(images):
-        have = counted(len(images), "image") if images else "no image layer"
-        raise ImageError(f"cannot read image {scene} of {path.name}: the reader plugin gave {have}")
+    if not images:
+        raise ImageError(f"cannot read image {scene or 0} of {path.name}: the reader plugin gave no image layer")
+    titles = [str((dict(layer[1] or {}) if len(layer) > 1 else {}).get("name") or "") for layer in images]
+    scenes = [Scene(i, name, "field" if len(images) < 2 else kind_of_name(name)) for i, name in enumerate(titles)]
+    scene, notes = choose_scene(path.name, scenes, scene)
     array = images[scene][0]
     meta = dict(images[scene][1] or {}) if len(images[scene]) > 1 else {}
     if isinstance(array, list | tuple) or type(array).__name__ == "MultiScaleData":
@@ -215,11 +94,11 @@ def read_plugin(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
     axes, rgba = _plugin_axes(path.name, array, meta)
     plane = choose_plane(path.name, axes, array.shape, t, z)
     data = ArrayPlane(path.name, array, axes, plane, drop_alpha=rgba)
-    names = meta.get("name")
-    names = tuple(str(n) for n in names) if isinstance(names, list | tuple) else ()
+    given = meta.get("name")
+    names = tuple(str(n) for n in given) if isinstance(given, list | tuple) else ()
     return SourceImage(
         data=data, name=path.name, path=path, rgb="S" in axes, plane=plane,
-        pixel_size_um=_plugin_size(meta), source_axes=axes, source_shape=tuple(array.shape),
+        pixel_size_um=_plugin_size(meta), notes=notes, scene=scene, source_axes=axes, source_shape=tuple(array.shape),
         channel_names=names if len(names) == data.shape[2] else (),
     )  # fmt: skip
 

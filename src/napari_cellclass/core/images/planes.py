@@ -16,32 +16,6 @@ from napari_cellclass.core.images.source import as_yxc, chunk_height
 
 _BAND_BYTES = 1 << 28
 
-UM_PER_UNIT = {
-    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"), 1.0),
-    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-3),
-    **dict.fromkeys(("pm", "picometer", "picometre"), 1e-6),
-    **dict.fromkeys(("å", "ångström", "angstrom"), 1e-4),
-    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e3),
-    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e4),
-    **dict.fromkeys(("m", "meter", "metre"), 1e6),
-    **dict.fromkeys(("in", "inch"), 25_400.0),
-}  # fmt: skip
-
-
-def size_in_um(y: Any, x: Any, unit_y: str | None, unit_x: str | None) -> tuple[float, float] | None:
-    """Return the (y, x) size of a pixel in µm, or None when it is unknown, not finite or not above 0."""
-    sizes = []
-    for value, unit in ((y, unit_y), (x, unit_x)):
-        factor = UM_PER_UNIT.get((unit or "").strip().lower())
-        try:
-            size = float(value) * factor if factor else 0.0
-        except (TypeError, ValueError):
-            return None
-        if not np.isfinite(size) or size <= 0:
-            return None
-        sizes.append(size)
-    return sizes[0], sizes[1]
-
 
 def describe_error(error: BaseException) -> str:
     """Describe a library's exception in at most 160 characters of one line."""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.planes import describe_error
+from napari_cellclass.core.images.scenes import Scene
 from napari_cellclass.core.images.source import SourceImage
 
-__all__ = ["is_image_name", "is_system_file_name", "list_images", "read_image"]
+__all__ = ["is_image", "is_image_name", "is_system_file_name", "is_zarr", "list_images", "list_scenes", "read_image"]
 
 _TIFF = {".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".scn", ".qptiff"}
 _CODECS = {
@@ -24,7 +25,9 @@ _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"\x93NUMPY", "npy"),
     (b"\0\0\0\x0cjP  ", "jp2"), (b"\xff\x4f\xff\x51", "jp2"), (b"BM", "bmp"),
 )  # fmt: skip
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+_PACKED_ZARR = (".zarr.zip", ".ozx")
+_ZIP = b"PK\x03\x04"
 
 
 def is_system_file_name(name: str) -> bool:
@@ -35,16 +38,37 @@ def is_system_file_name(name: str) -> bool:
 def is_image_name(name: str) -> bool:
     """Return whether a file or ``.zarr`` folder of that name is an image, by its suffix.
 
-    Hidden entries and system files (``.DS_Store``, ``._x.tif``) are not.
+    Hidden entries and system files (``.DS_Store``, ``._x.tif``) are not; a packed Zarr is, to be told of.
     """
     if is_system_file_name(name):
         return False
     suffix = Path(name).suffix.lower()
-    return suffix in _TIFF or suffix in _CODECS or suffix in _PLUGIN or suffix in (".npy", ".zarr")
+    known = suffix in _TIFF or suffix in _CODECS or suffix in _PLUGIN or suffix in (".npy", ".zarr")
+    return known or name.lower().endswith(_PACKED_ZARR)
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder holds Zarr: by its metadata, or by its name where no image lies in it."""
+    try:
+        if not path.is_dir():
+            return False
+        if any((path / name).is_file() for name in _ZARR_FILES):
+            return True
+        named = path.suffix.lower() == ".zarr"
+        return named and not any(is_image_name(one.name) and one.is_file() for one in path.iterdir())
+    except (OSError, ValueError):
+        return False
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a path is an image: a file by its name, a folder by what it holds."""
+    if is_system_file_name(path.name):
+        return False
+    return is_zarr(path) if path.is_dir() else is_image_name(path.name) and path.suffix.lower() != ".zarr"
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the images of a folder, ``.zarr`` folders among them, sorted by name; sub-folders are not entered.
+    """List the images of a folder, folders of Zarr among them, sorted by name; other sub-folders are not entered.
 
     Raises
     ------
@@ -54,15 +78,12 @@ def list_images(folder: Path) -> list[Path]:
     folder = Path(folder)
     try:
         entries = sorted(folder.iterdir(), key=lambda p: p.name)
-        return [
-            p for p in entries
-            if is_image_name(p.name) and (p.is_dir() if p.suffix.lower() == ".zarr" else p.is_file())
-        ]  # fmt: skip
+        return [p for p in entries if is_image(p)]
     except OSError as error:
         raise ImageError(f"cannot list {folder}: {error.strerror or error}; check the path") from error
 
 
-def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> SourceImage:
+def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int | None = None) -> SourceImage:
     """Open one plane of an image; its pixels are only read when they are requested.
 
     PNG, JPEG, BMP, GIF, JPEG 2000, WebP, TIFF of all kinds, ``.npy``, Zarr and OME-Zarr are read here,
@@ -76,7 +97,8 @@ def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> S
     t, z
         Which time point and slice; the index that was taken of every such axis is in ``plane``.
     scene
-        Which of the images in the file.
+        Which of the images in the file, counted from 0; the first field where it is None, see
+        :func:`~napari_cellclass.core.images.reading.list_scenes`. The others are then named in ``notes``.
 
     Returns
     -------
@@ -102,6 +124,30 @@ def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int = 0) -> S
         raise ImageError(_damaged(path, error)) from error
 
 
+def list_scenes(path: Path) -> tuple[Scene, ...]:
+    """List the images of a file of TIFF or Zarr; a file of another format, or one that cannot be read, counts as one.
+
+    Raises
+    ------
+    OSError
+        There is no such file.
+    """
+    try:
+        if is_zarr(path):
+            from napari_cellclass.core.images.zarr_images import zarr_scenes
+
+            return tuple(zarr_scenes(path))
+        if image_kind(path) == "tiff":
+            from napari_cellclass.core.images.tiff import tiff_scenes
+
+            return tuple(tiff_scenes(path))
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - a damaged file is reported when it is read
+        return (Scene(0),)
+    return (Scene(0),)
+
+
 def _damaged(path: Path, error: Exception) -> str:
     return (
         f"cannot read {path.name}: {describe_error(error)}; the file may be damaged or incomplete, copy or export "
@@ -109,17 +155,19 @@ def _damaged(path: Path, error: Exception) -> str:
     )
 
 
-def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:
+def _open(path: Path, t: int, z: int, scene: int | None) -> SourceImage:
     if not path.exists():
         raise ImageError(f"cannot read {path}: there is no such file; check the path")
     suffix = path.suffix.lower()
     if path.is_dir():
-        if suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES):
-            from napari_cellclass.core.images.arrays import read_zarr
+        if is_zarr(path):
+            from napari_cellclass.core.images.zarr_images import read_zarr
 
             return read_zarr(path, t=t, z=z, scene=scene)
         raise ImageError(f"cannot read {path}: it is a folder, not an image; choose a file in it")
-    kind = _kind(path)
+    kind = image_kind(path)
+    if kind == "zip":
+        raise ImageError(f"cannot read {path.name}: it is packed as a zip file; unpack it, and open the folder in it")
     known = suffix in _TIFF or suffix in _CODECS or suffix == ".npy"
     if known and not kind:
         raise ImageError(f"cannot read {path.name}: in spite of its name it is no '{suffix}' image; export it again")
@@ -134,7 +182,7 @@ def _open(path: Path, t: int, z: int, scene: int) -> SourceImage:
     return _read_kind(path, kind, t, z, scene)
 
 
-def _read_kind(path: Path, kind: str, t: int, z: int, scene: int) -> SourceImage:
+def _read_kind(path: Path, kind: str, t: int, z: int, scene: int | None) -> SourceImage:
     if kind == "tiff":
         from napari_cellclass.core.images.tiff import read_tiff
 
@@ -150,12 +198,14 @@ def _read_kind(path: Path, kind: str, t: int, z: int, scene: int) -> SourceImage
     return read_codec(path, kind, t=t, z=z)
 
 
-def _kind(path: Path) -> str:
+def image_kind(path: Path) -> str:
     """Recognise the format by the first bytes; empty when they are not conclusive."""
     with path.open("rb") as stream:
         head = stream.read(16)
     if not head:
         raise ImageError(f"cannot read {path.name}: the file is empty (0 bytes); copy or export it again")
+    if head.startswith(_ZIP) and path.suffix.lower() in (".zip", ".ozx"):
+        return "zip"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     return next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), "")

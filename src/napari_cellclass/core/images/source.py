@@ -48,6 +48,10 @@ class SourceImage:
         Axes letters and lengths of what was opened, before a plane was chosen; ``S`` is RGB samples.
     plane
         The index on every axis that is neither Y, X nor a channel, e.g. ``{"T": 0}``.
+    notes
+        Sentences on how the file was read that a user should know: what of it was left out.
+    scene
+        Which image of its file it is, from 0.
     """
 
     data: Any
@@ -59,6 +63,8 @@ class SourceImage:
     source_axes: str = "YXC"
     source_shape: tuple[int, ...] = ()
     plane: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    scene: int = 0
     _cached_id: _CachedId = field(default_factory=_CachedId, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.planes import LazyPlane, check_decodable, choose_plane, name_stack_axes
+from napari_cellclass.core.images.scenes import Scene, choose_scene
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.images.tiff_metadata import Colour, channel_names, pixel_size_um, read_colour
+from napari_cellclass.core.images.tiff_scenes import ome_image_numbers, own_indices, own_note, scenes_in_tiff
 from napari_cellclass.core.images.tiff_validation import check_directories, check_lzw
 
 _CACHE_BYTES = 128 << 20  # a row of tiles of a very wide slide
@@ -49,7 +51,7 @@ def _silenced() -> Iterator[None]:
         _log_silenced.reset(token)
 
 
-def read_tiff(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
+def read_tiff(path: Path, *, t: int, z: int, scene: int | None) -> SourceImage:
     """Open one plane of a TIFF at full resolution.
 
     Axes that the file does not name, as of a plain multi-page TIFF, are T, then Z. Pixels keep their
@@ -63,7 +65,7 @@ def read_tiff(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
     t, z
         Which time point and slice.
     scene
-        Which of the file's images, that differ in size or kind.
+        Which of the file's images, that differ in size or kind; the first field where it is None.
 
     Raises
     ------
@@ -74,12 +76,13 @@ def read_tiff(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
 
     check_directories(path)
     with _silenced(), tifffile.TiffFile(path) as tif:
-        if not 0 <= scene < len(tif.series):
-            raise ImageError(f"{path.name} has no image {scene}; it has {len(tif.series)}, 0 to {len(tif.series) - 1}")
+        scene, notes = choose_scene(path.name, scenes_in_tiff(tif, path), scene)
         series = tif.series[scene]
         cut = _split_axes(path.name, series)
-        chosen = choose_plane(path.name, cut.axes, cut.shape, t, z)
-        indices = list(_page_indices(cut.axes[: cut.at], cut.shape[: cut.at], chosen))
+        own = own_indices(tif, series, cut.axes[: cut.at], cut.shape[: cut.at])
+        shape = tuple(len(own[a]) if a in own else n for a, n in zip(cut.axes, cut.shape, strict=True))
+        chosen = choose_plane(path.name, cut.axes, shape, t, z)
+        indices = list(_page_indices(cut.axes[: cut.at], cut.shape[: cut.at], chosen, own))
         pages = [_page(path, series, index) for index in indices]
         layout = _layout(path.name, series.keyframe)
         for page in pages:
@@ -87,13 +90,34 @@ def read_tiff(path: Path, *, t: int, z: int, scene: int) -> SourceImage:
         colour = read_colour(path.name, tif, series.keyframe, [page.palette for page in pages])
         depth = next((chosen[a] for a in cut.axes[cut.at :] if a in chosen), 0)
         plane = _TiffPlane(path.name, pages, layout=layout, colour=colour, z=depth, transform=series.transform)
-        names = channel_names(tif, scene, indices)
+        image = ome_image_numbers(tif, path)[scene]
+        names = channel_names(tif, image, indices)
+        if "C" in own and len(names) == len(own["C"]) != plane.shape[2]:
+            names = ()
+        elif "C" in own and len(names) > max(own["C"]):
+            names = tuple(names[i] for i in own["C"])
+        size, one_sided = pixel_size_um(tif, series, image)
         return SourceImage(
-            data=plane, name=path.name, path=path, rgb=colour.rgb and len(pages) == 1,
-            pixel_size_um=pixel_size_um(tif, series, scene),
+            data=plane, name=path.name, path=path, rgb=colour.rgb and len(pages) == 1, pixel_size_um=size,
             channel_names=names if len(names) == plane.shape[2] else (),
-            source_axes=cut.axes, source_shape=cut.shape, plane=chosen,
+            source_axes=cut.axes, source_shape=shape, plane=chosen, scene=scene,
+            notes=(*notes, *one_sided, *own_note(own, dict(zip(cut.axes, cut.shape, strict=True)))),
         )  # fmt: skip
+
+
+def tiff_scenes(path: Path) -> list[Scene]:
+    """List the images of a TIFF.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged.
+    """
+    import tifffile
+
+    check_directories(path)
+    with _silenced(), tifffile.TiffFile(path) as tif:
+        return scenes_in_tiff(tif, path)
 
 
 @dataclass(frozen=True)
@@ -126,9 +150,14 @@ def _split_axes(name: str, series: Any) -> _Cut:
     return cut
 
 
-def _page_indices(axes: str, lengths: Sequence[int], chosen: dict[str, int]) -> Iterator[int]:
-    """Return the page of every channel of the chosen plane."""
-    ranges = [range(n) if a in "CS" else (chosen[a],) for a, n in zip(axes, lengths, strict=True)]
+def _page_indices(
+    axes: str, lengths: Sequence[int], chosen: dict[str, int], own: dict[str, list[int]]
+) -> Iterator[int]:
+    """Return the page of every channel of the chosen plane; indices count those that the file itself holds."""
+    ranges = []
+    for a, n in zip(axes, lengths, strict=True):
+        at = own.get(a, range(n))
+        ranges.append(tuple(at) if a in "CS" else (at[chosen[a]],))
     for index in itertools.product(*ranges):
         yield int(np.ravel_multi_index(index, tuple(lengths))) if index else 0
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
-from napari_cellclass.core.images.planes import size_in_um
+from napari_cellclass.core.images.units import one_sided_note, size_in_um
 
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 2, 3, 5, 6
 _NO_COLOURS = {8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32844: "LogL", 32845: "LogLUV"}
@@ -131,34 +131,36 @@ def _grey(photometric: int, bits: int, keep: tuple[int, ...], dtype: np.dtype) -
     return Colour("grey", keep, len(keep), dtype)
 
 
-def pixel_size_um(tif: Any, series: Any, scene: int) -> tuple[float, float] | None:
-    """Return the (y, x) size of a pixel in µm, or None.
+def pixel_size_um(tif: Any, series: Any, image: int) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Return the (y, x) size of a pixel in µm, or None; and what a user should know of it.
 
     OME metadata come first, then ImageJ's unit, then Aperio's ``MPP``. The resolution tag alone is
     believed when it gives 50 µm or less and is not a usual setting of a screen or printer, a
-    multiple of 72, 96 or 100 dpi.
+    multiple of 72, 96 or 100 dpi. ``image`` counts the images of the OME metadata.
     """
     if tif.is_ome:
-        pixels = _ome_pixels(tif, scene)
+        pixels = _ome_pixels(tif, image)
         if pixels is None:
-            return None
+            return None, ()
         get = pixels.attrib.get
-        return size_in_um(
-            get("PhysicalSizeY"), get("PhysicalSizeX"),
-            get("PhysicalSizeYUnit", "µm"), get("PhysicalSizeXUnit", "µm"),
-        )  # fmt: skip
+        sizes = get("PhysicalSizeY"), get("PhysicalSizeX")
+        units = get("PhysicalSizeYUnit", "µm"), get("PhysicalSizeXUnit", "µm")
+        return size_in_um(*sizes, *units), one_sided_note(*sizes, *units)
     key = series.keyframe
     y, x = _per_unit(key, "YResolution"), _per_unit(key, "XResolution")
-    unit = (tif.imagej_metadata or {}).get("unit") if tif.is_imagej else None
+    metadata = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    unit = metadata.get("unit")
     if unit and str(unit).lower() not in ("inch", "cm", "pixel", "pixels"):
-        return size_in_um(1 / y, 1 / x, str(unit), str(unit)) if y and x else None
-    found = re.search(r"\bMPP\s*=\s*([0-9.]+)", key.description or "")
+        # ImageJ has a unit of its own for y where it differs.
+        given = 1 / y if y else None, 1 / x if x else None, str(metadata.get("yunit") or unit), str(unit)
+        return size_in_um(*given), one_sided_note(*given)
+    found = re.search(r"\bMPP\s*=\s*([0-9]*[.,]?[0-9]+)", key.description or "")
     if found:
-        return size_in_um(found[1], found[1], "µm", "µm")
+        return size_in_um(found[1], found[1], "µm", "µm"), ()
     resolution = key.tags.get("ResolutionUnit")
     tag_unit = {2: "inch", 3: "cm"}.get(int(resolution.value)) if resolution is not None else None
     size = size_in_um(1 / y, 1 / x, tag_unit, tag_unit) if y and x and tag_unit else None
-    return size if size is not None and all(_is_microscopic(s) for s in size) else None
+    return (size if size is not None and all(_is_microscopic(s) for s in size) else None), ()
 
 
 def _per_unit(key: Any, tag: str) -> float | None:
@@ -176,29 +178,29 @@ def _is_microscopic(size_um: float) -> bool:
     return size_um <= _LARGEST_UM and not office
 
 
-def _ome_pixels(tif: Any, scene: int) -> ElementTree.Element | None:
-    """Return the ``Pixels`` element of the scene's image."""
+def _ome_pixels(tif: Any, image: int) -> ElementTree.Element | None:
+    """Return the ``Pixels`` element of an image."""
     try:
         root = ElementTree.fromstring(tif.ome_metadata or "")
     except ElementTree.ParseError:
         return None
     found = root.findall("{*}Image/{*}Pixels")
-    return found[scene] if scene < len(found) else None
+    return found[image] if image < len(found) else None
 
 
-def channel_names(tif: Any, scene: int, indices: Sequence[int]) -> tuple[str, ...]:
+def channel_names(tif: Any, image: int, indices: Sequence[int]) -> tuple[str, ...]:
     """Return the channels' names of OME or ImageJ metadata, or none.
 
     Parameters
     ----------
-    tif, scene
-        The open file, and which of its images.
+    tif, image
+        The open file, and which image of its OME metadata.
     indices
         The page of every channel; ImageJ labels pages.
     """
     names: list[Any] = []
     if tif.is_ome:
-        pixels = _ome_pixels(tif, scene)
+        pixels = _ome_pixels(tif, image)
         names = [c.attrib.get("Name") for c in pixels.findall("{*}Channel")] if pixels is not None else []
     elif tif.is_imagej and len(indices) > 1:
         labels = (tif.imagej_metadata or {}).get("Labels") or []

@@ -7,7 +7,8 @@ The format is that of https://cocodataset.org/#format-data: ``images``, ``catego
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from napari_cellclass.core.common.errors import MALFORMED_JSON, DatasetError
 from napari_cellclass.core.common.files import write_text
 from napari_cellclass.core.common.findings import counted
-from napari_cellclass.core.interchange.geojson import load_geojson
+from napari_cellclass.core.common.json_files import load_json
+from napari_cellclass.core.common.names import clean_name, distinct_paths, matching_names, split_path
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes
 from napari_cellclass.core.predictions.table import TileTable
@@ -90,15 +92,18 @@ def write_table_coco(table: TileTable, path: Path, image_name: str) -> None:
     write_coco(path, image_name, shape, table.scheme, table.grid.boxes, table.class_index, table.confidence)
 
 
-def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict[str, str]]:
+def read_coco(path: Path, image_name: str | Sequence[str] | None = None) -> tuple[CsvBoxes, dict[str, str]]:
     """Read the boxes of one image and the colours of their classes.
+
+    An annotation without a usable box or class is passed over and named in ``skipped``. Ids are compared as texts.
 
     Parameters
     ----------
     path
         The file.
     image_name
-        Which image's boxes, by file name; may be None where the file has one image only.
+        Which image's boxes, by its name or path, see :func:`~napari_cellclass.core.common.names.matching_names`; of
+        several names the first that the file lists counts. None where the file has one image only.
 
     Returns
     -------
@@ -110,34 +115,83 @@ def read_coco(path: Path, image_name: str | None = None) -> tuple[CsvBoxes, dict
     Raises
     ------
     DatasetError
-        The file is missing or damaged, or does not contain the image.
+        The file is missing or damaged, does not contain the image, or several that may be it, or none of the
+        image's annotations can be used.
     """
-    content = load_geojson(path)
+    content = load_json(path, "COCO")
     try:
-        categories = {row["id"]: str(row["name"]).strip() for row in content["categories"]}
-        colours = {str(row["name"]).strip(): row["colour"] for row in content["categories"] if "colour" in row}
-        image = _image(content["images"], image_name, path)
-        rows = [row for row in content["annotations"] if row["image_id"] == image]
-        names = tuple(categories[row["category_id"]] for row in rows)
-        xywh = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+        images = [(_id(row["id"]), str(row.get("file_name", ""))) for row in content["images"]]
+        categories = {_id(row["id"]): clean_name(row.get("name")) for row in content["categories"]}
+        colours = {clean_name(row.get("name")): _colour(row.get("colour")) for row in content["categories"]}
+        annotations = list(content["annotations"])
+        image = _image(images, image_name, path)
     except MALFORMED_JSON as error:
         raise DatasetError(f"{path} is not a COCO file ({type(error).__name__}: {error}); export it again") from error
-    if not np.isfinite(xywh).all() or (xywh[:, 2:] <= 0).any():
-        raise DatasetError(f"{path} contains a box without an area; correct or remove it")
-    x, y, width, height = xywh.T
-    return CsvBoxes(np.stack([y, x, y + height, x + width], axis=1), names), colours
+    boxes, names, skipped = [], [], []
+    for i, row in enumerate(annotations):
+        told = f"annotation {row.get('id', i + 1) if isinstance(row, dict) else i + 1}"
+        try:
+            if _id(row["image_id"]) != image:
+                continue
+            box, name = _box(row), categories.get(_id(row["category_id"]), "")
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
+            skipped.append(f"{told}: {reason}"[:200])
+            continue
+        if not name:
+            skipped.append(f"{told}: its category {str(row['category_id'])[:40]!r} has no name")
+            continue
+        boxes.append(box)
+        names.append(name)
+    if skipped and not boxes:
+        raise DatasetError(f"{path}, {skipped[0]}; correct or remove it")
+    given = {name: colour for name, colour in colours.items() if name and colour}
+    return CsvBoxes(np.array(boxes, np.float64).reshape(-1, 4), tuple(names), tuple(skipped)), given
 
 
-def _image(images: Sequence[Any], image_name: str | None, path: Path) -> Any:
-    if image_name is None and len(images) == 1:
-        return images[0]["id"]
-    found = [row["id"] for row in images if image_name and Path(str(row["file_name"])).name == image_name]
-    found = found or [
-        row["id"] for row in images if image_name and Path(str(row["file_name"])).stem == Path(image_name).stem
-    ]
+def _id(value: Any) -> str:
+    """Return an id as a text: some programs write numbers, some texts, some both."""
+    if isinstance(value, dict | list) or value is None:
+        raise ValueError(f"{str(value)[:40]!r} is not an id")
+    return clean_name(value)
+
+
+def _colour(value: Any) -> str | None:
+    return value.upper() if isinstance(value, str) and re.fullmatch("#[0-9A-Fa-f]{6}", value) else None
+
+
+def _box(row: Mapping[str, Any]) -> list[float]:
+    """Return y0, x0, y1, x1 of an annotation: of its box, or of its outlines where it has no box."""
+    given = row.get("bbox")
+    if not given and isinstance(row.get("segmentation"), list):
+        xy = np.concatenate([np.asarray(ring, np.float64).reshape(-1, 2) for ring in row["segmentation"]])
+        given = [*xy.min(axis=0), *np.ptp(xy, axis=0)]
+    values = [float(value) for value in given] if isinstance(given, list) else []
+    if len(values) != 4 or not np.isfinite(values).all():
+        raise ValueError(f"its box {str(given)[:60]} is not four numbers")
+    x, y, width, height = values
+    if width <= 0 or height <= 0:
+        raise ValueError(f"its box of {width:g} x {height:g} px has no area")
+    return [y, x, y + height, x + width]
+
+
+def _image(images: Sequence[tuple[str, str]], image_name: str | Sequence[str] | None, path: Path) -> str:
+    """Find the id of the image."""
+    wanted = [image_name] if isinstance(image_name, str) else list(image_name or ())
+    names = [name for _, name in images]
+    if not wanted and len(images) == 1:
+        return images[0][0]
+    found = next((hits for name in wanted if (hits := matching_names(name, names))), [])
     if not found:
-        known = ", ".join(str(row["file_name"]) for row in images[:3])
+        known = f"it lists {counted(len(images), 'image')}: {', '.join(names[:3])}" + " …" * (len(images) > 3)
+        which = f"no image {wanted[0]}" if wanted else "several images"
+        raise DatasetError(f"{path} has {which}; {known}; open the image first and select its layer")
+    if len(paths := distinct_paths(names, found)) > 1:
         raise DatasetError(
-            f"{path} has no image {image_name or 'alone'}; it lists {counted(len(images), 'image')}: {known} …"
+            f"{path} has several images that may be {wanted[0]}: {', '.join(paths[:3])}; remove the others"
         )
-    return found[0]
+    ids = {images[i][0] for i in found}
+    same = [name for i, name in images if i in ids]
+    if len(ids) > 1 or len({split_path(name) for name in same}) > 1:
+        raise DatasetError(f"{path} lists {same[0]} under several ids, or several images under one; export it again")
+    return ids.pop()

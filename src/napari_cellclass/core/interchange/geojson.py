@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.files import write_text
 from napari_cellclass.core.common.findings import counted
-from napari_cellclass.core.common.limits import limit, limit_variable
+from napari_cellclass.core.common.json_files import load_json
+from napari_cellclass.core.common.limits import limit
+from napari_cellclass.core.common.names import clean_name
 from napari_cellclass.core.labels.regions import Region, Regions, Ring, signed_area
 
 _MAX_NESTING = 32
@@ -68,49 +70,55 @@ def read_geojson(path: Path, coordinates: FileCoordinates | None = None) -> Regi
     Returns
     -------
     Regions
-        With those without a class; lines and empty geometries, which enclose nothing, are listed in
-        ``skipped``.
+        With those without a class; damaged features, and lines and empty geometries, which enclose nothing, are
+        listed in ``skipped``. A part of a feature that cannot be used costs the whole feature.
 
     Raises
     ------
     DatasetError
-        The file is missing, larger than a limit (``core/common/limits.py``), not GeoJSON, contains NaN, or
-        one of its features is damaged; the message names it.
+        The file is missing, larger than a limit (``core/common/limits.py``), not GeoJSON, or all of its features are
+        damaged; the message names one.
     """
     return parse_regions(load_geojson(path), path, coordinates)
 
 
-def load_geojson(path: Path) -> Any:
-    """Parse a file as strict JSON; errors as of :func:`read_geojson`."""
-    path = Path(path)
-
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(f"it contains {word}, which is not a number")
-
+def detect_json_kind(path: Path) -> str:
+    """Detect what a JSON file holds, packed or not: ``"geojson"``, ``"coco"``, or ``""``."""
     try:
-        size = path.stat().st_size
-        if size > (most := limit("annotation_bytes")):
-            raise DatasetError(
-                f"{path} has {size:,} bytes; up to {most:,} are read, export less "
-                f"or raise {limit_variable('annotation_bytes')}"
-            )
-        return json.loads(path.read_bytes(), parse_constant=refuse)
-    except OSError as error:
-        raise DatasetError(f"cannot open {path}: {error.strerror or error}; choose a GeoJSON file") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} cannot be read as GeoJSON: {error}; export it again") from error
+        content = load_json(path)
+    except DatasetError:
+        return ""
+    first = content[0] if isinstance(content, list) and content else content
+    if not isinstance(first, dict):
+        return ""
+    if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
+        return "coco"
+    kind = first.get("type")
+    named = kind in ("FeatureCollection", "Feature", "GeometryCollection", *_MEMBERS)
+    return "geojson" if named and {"features", "geometry", "geometries", "coordinates"} & set(first) else ""
+
+
+def load_geojson(path: Path) -> Any:
+    """Parse a file, packed by gzip or not; errors as of :func:`read_geojson`."""
+    return load_json(path)
 
 
 def parse_regions(content: Any, path: Path, coordinates: FileCoordinates | None = None) -> Regions:
     """Read the regions of a parsed GeoJSON document; ``path`` is for messages only."""
     regions: list[Region] = []
     skipped: list[str] = []
+    damaged: list[str] = []
     coordinates = coordinates or FileCoordinates()
     for name, feature in list_features(content, path):
         try:
             _read_feature(name, feature, coordinates, regions, skipped)
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
-            raise DatasetError(f"{path}, {name}: {error}; correct or remove it") from error
+            damaged.append(f"{name}: {error}")
+            skipped.append(damaged[-1])
+    if damaged and not regions:
+        raise DatasetError(f"{path}, {damaged[0]}; correct or remove it")
+    if any(region.plane for region in regions):  # QuPath leaves the first plane out
+        regions = [replace(one, plane=one.plane or {"Z": 0, "T": 0}) for one in regions]
     return Regions(tuple(regions), tuple(skipped))
 
 
@@ -129,7 +137,8 @@ def list_features(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]
     while pending:
         name, feature, depth = pending.pop()
         if not isinstance(feature, dict):
-            raise DatasetError(f"{path}, {name} is not an object but {str(feature)[:40]!r}; export it again")
+            found.append((name, {"type": "Feature", "geometry": feature if feature is not None else ""}))
+            continue
         if depth > _MAX_NESTING or len(found) >= most:
             raise DatasetError(
                 f"{path} has more than {most:,} features or {_MAX_NESTING} levels of children; export fewer"
@@ -139,8 +148,7 @@ def list_features(content: Any, path: Path) -> list[tuple[str, Mapping[str, Any]
         properties = feature.get("properties")
         if isinstance(properties, dict):
             children = properties.get("childObjects", properties.get("children")) or []
-            if not isinstance(children, list):
-                raise DatasetError(f"{path}, {name}: its children are not a list; export it again")
+            children = children if isinstance(children, list) else [children]
             pending += [(f"{name}, child {i + 1}", c, depth + 1) for i, c in enumerate(children)][::-1]
     return found
 
@@ -149,12 +157,16 @@ def _read_feature(
     name: str, feature: Mapping[str, Any], to_image: FileCoordinates, regions: list[Region], skipped: list[str]
 ) -> None:
     properties = feature.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise ValueError(f"its properties are {str(properties)[:40]!r}, not an object")
+    plane: dict[str, int] = {}
     polygons: list[tuple[Ring, ...]] = []
     points = [np.zeros((0, 2))]
     before = len(skipped)
     for geometry in _geometries(feature.get("geometry"), 0):
         kind = geometry.get("type")
         coordinates = geometry.get("coordinates")
+        plane |= _plane(geometry.get("plane"))
         if kind not in _MEMBERS and kind not in ("LineString", "MultiLineString"):
             raise ValueError(f"its geometry {kind!r} is not one of GeoJSON's")
         if kind not in _MEMBERS or not coordinates:
@@ -170,14 +182,22 @@ def _read_feature(
             skipped.append(f"{name}: it has no geometry")
         return
     class_name, colour = parse_classification(properties)
-    regions.append(Region(class_name, colour, tuple(polygons), found, _kind(feature, properties), name))
+    regions.append(Region(class_name, colour, tuple(polygons), found, _kind(feature, properties), name, plane))
+
+
+def _plane(given: Any) -> dict[str, int]:
+    """Read the member ``plane`` that QuPath gives a geometry: indices ``z`` and ``t``, from 0."""
+    if not isinstance(given, dict):
+        return {}
+    values = {letter: given.get(letter.lower()) for letter in "ZT"}
+    return {letter: int(n) for letter, n in values.items() if isinstance(n, int | float) and 0 <= n < _LARGEST}
 
 
 def _geometries(geometry: Any, depth: int) -> Iterator[Mapping[str, Any]]:
     if geometry is None:
         return
     if not isinstance(geometry, dict):
-        raise ValueError(f"its geometry is {str(geometry)[:40]!r}")
+        raise ValueError(f"its geometry is not an object, but {str(geometry)[:40]!r}")
     if geometry.get("type") != "GeometryCollection":
         yield geometry
         return
@@ -195,6 +215,8 @@ def _positions(listed: Any) -> NDArray[np.float64]:
         if len(pair) < 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair):
             raise ValueError(f"{str(position)[:40]} is not a position")
     values = np.array([position[:2] for position in listed], np.float64).reshape(-1, 2)
+    if np.isnan(values).any():
+        raise ValueError("a coordinate is NaN, which is not a number")
     if not (np.abs(values) <= _LARGEST).all():
         raise ValueError(f"a coordinate is beyond {_LARGEST:g}")
     return values
@@ -217,7 +239,7 @@ def _kind(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
 
 def parse_classification(properties: Mapping[str, Any]) -> tuple[str, str | None]:
     """Give the class name and colour of a feature's properties: ``color`` of QuPath 0.3, ``colorRGB`` of 0.2."""
-    given = properties.get("classification")
+    given = parse_json_text(properties.get("classification"))
     if isinstance(given, str):
         given = {"name": given}
     if not isinstance(given, dict):
@@ -225,16 +247,35 @@ def parse_classification(properties: Mapping[str, Any]) -> tuple[str, str | None
     name = given.get("name")
     if name is None and isinstance(given.get("names"), list):
         name = ": ".join(map(str, given["names"]))  # a derived class, as QuPath shows it
-    colour = given.get("color", given.get("colorRGB"))
-    return ("" if name is None else str(name).strip()), _hex(colour)
+    colour = next((given[key] for key in ("color", "colour", "colorRGB") if given.get(key) is not None), None)
+    return clean_name(name), _hex(colour)
+
+
+def parse_json_text(value: Any) -> Any:
+    """Parse an object that was written as text, as GeoPandas does; any other text is returned as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
 
 
 def _hex(colour: Any) -> str | None:
-    if isinstance(colour, int) and not isinstance(colour, bool):  # packed ARGB, a signed 32-bit number
+    """Read a colour: packed ARGB, a signed 32-bit number; three numbers to 255, or floats to 1; or #RRGGBB."""
+    if isinstance(colour, str) and (match := re.fullmatch("#?([0-9A-Fa-f]{6})", colour.strip())):
+        return f"#{match[1].upper()}"
+    if isinstance(colour, float) and colour.is_integer():
+        colour = int(colour)
+    if isinstance(colour, int) and not isinstance(colour, bool):
         return f"#{colour & 0xFFFFFF:06X}"
-    if isinstance(colour, list) and len(colour) >= 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in colour[:3]):
-        return "#" + "".join(f"{v:02X}" for v in colour[:3])
-    return None
+    if not isinstance(colour, list) or len(colour) < 3:
+        return None
+    parts = colour[:3]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 255 for v in parts):
+        return None
+    unit = any(isinstance(v, float) for v in parts) and max(parts) <= 1
+    return "#" + "".join(f"{round(v * 255 if unit else v):02X}" for v in parts)
 
 
 def write_geojson(path: Path, regions: Sequence[Region]) -> None:
@@ -263,7 +304,11 @@ def _feature(region: Region) -> dict[str, Any]:
         members.append(_geometry("Polygon", polygons))
     if points:
         members.append(_geometry("Point", points))
-    geometry = members[0] if len(members) == 1 else {"type": "GeometryCollection", "geometries": members}
+    geometry: dict[str, Any] = (
+        members[0] if len(members) == 1 else {"type": "GeometryCollection", "geometries": members}
+    )
+    if region.plane:
+        geometry["plane"] = {"c": -1, "z": region.plane.get("Z", 0), "t": region.plane.get("T", 0)}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 

@@ -13,10 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
+from napari_cellclass.core.common.csv_tables import find_column, read_header, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError, GridError, ParamsError
 from napari_cellclass.core.common.files import atomic_write
-from napari_cellclass.core.interchange.geojson import list_features, load_geojson, parse_classification, parse_regions
+from napari_cellclass.core.interchange.geojson import (
+    list_features,
+    load_geojson,
+    parse_classification,
+    parse_json_text,
+    parse_regions,
+)
 from napari_cellclass.core.labels.classes import UNSURE_NAME, ClassScheme, palette
 from napari_cellclass.core.labels.regions import rectangle_bounds
 from napari_cellclass.core.predictions.table import FOREIGN_MEMBER, TileTable
@@ -30,19 +36,21 @@ _LARGEST_PX = 1_000_000_000
 
 
 def detect_csv_kind(path: Path) -> str:
-    """Detect what a CSV file contains by its header: ``"tiles"``, ``"wsinfer"``, ``"labels"``, or ``""``.
+    """Detect what a CSV file contains by its header.
 
-    Labels are boxes with a class but no probabilities.
+    Labels are boxes with a class but no probabilities; points and shapes are as napari saves them, with a class.
+
+    Returns
+    -------
+    str
+        ``"tiles"``, ``"wsinfer"``, ``"labels"``, ``"points"``, ``"shapes"``, or ``""``.
     """
-    try:
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
-            header = stream.readline(1 << 16)
-    except OSError:
-        return ""
-    columns = [name.strip().strip('"').lower() for name in header.split(",")]
+    columns = [name.lower() for name in read_header(path)]
     probable = [name.split("_")[0] for name in columns if name.startswith(("p_", "prob_"))]
     if set(_WSINFER) <= set(columns) and "prob" in probable:
         return "wsinfer"
+    if {"index", "axis-0", "axis-1", "class_name"} <= set(columns):  # without a class, they are napari's to open
+        return "shapes" if {"shape-type", "vertex-index"} <= set(columns) else "points"
     if not set(_BOX) <= set(columns) or "class_name" not in columns:
         return ""
     if "p" in probable:
@@ -247,7 +255,7 @@ def parse_tile_table(content: Any, path: Path) -> TileTable:
 
 def _class_probabilities(properties: Mapping[str, Any]) -> dict[str, float]:
     """Probability per class in the measurements: a dict; before QuPath 0.4, a list of name and value."""
-    given = properties.get("measurements") or {}
+    given = parse_json_text(properties.get("measurements")) or {}
     if isinstance(given, list):
         given = {m.get("name"): m.get("value") for m in given if isinstance(m, dict)}
     found = {}

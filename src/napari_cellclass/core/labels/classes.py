@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.names import normal_form
 
 # Okabe & Ito, "Color Universal Design" (2008), without black, which a dark field hides; then the
 # classes of Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021) that differ most from those.
@@ -30,6 +31,12 @@ _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 UNCLASSIFIED_COLOUR = "#9A9A9A"
 UNSURE_NAME = "(unsure)"
 """Name of the class of tiles whose prediction set is not one class."""
+BELOW_THRESHOLD_NAME = "(below threshold)"
+"""Where tiles are counted that no class is shown of."""
+NO_CLASS_NAME = "(no class)"
+"""What tiles are called that have no class."""
+RESERVED_NAMES = frozenset((UNSURE_NAME, BELOW_THRESHOLD_NAME, NO_CLASS_NAME, "(conflict)", "(unlabelled)"))
+"""Names that no class may have, as they stand for other tiles in tables."""
 UNSURE_COLOUR = "#FFFFFF"
 
 
@@ -50,7 +57,7 @@ class ClassScheme:
     Parameters
     ----------
     names
-        Class names; their order is the order of the softmax outputs.
+        Class names, kept in Unicode's form NFC; their order is the order of the softmax outputs.
     colours
         ``"#RRGGBB"`` per class.
     keys
@@ -59,7 +66,7 @@ class ClassScheme:
     Raises
     ------
     ParamsError
-        Fewer than two classes, an empty or duplicate name, or lists of different lengths.
+        Fewer than two classes, an empty, reserved or duplicate name, or lists of different lengths.
     """
 
     names: tuple[str, ...]
@@ -67,11 +74,14 @@ class ClassScheme:
     keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(normal_form(name) for name in self.names))
         n = len(self.names)
         if n < 2:
             raise ParamsError(f"a classifier needs at least two classes, but there is {n}: {self.names}")
         if not all(name.strip() for name in self.names):
             raise ParamsError(f"a class has an empty name in {self.names}; give each class a name")
+        if reserved := [name for name in self.names if name.strip() in RESERVED_NAMES]:
+            raise ParamsError(f"a class cannot be called {reserved[0]!r}, which stands for other tiles; rename it")
         if len(set(self.names)) != n:
             raise ParamsError(f"a class name appears twice in {self.names}; rename one of them")
         object.__setattr__(self, "colours", tuple(self.colours) or palette(n))
@@ -87,7 +97,7 @@ class ClassScheme:
 
     def index(self, name: str) -> int:
         """Give the class index of ``name``; ``ValueError`` when it is not a class."""
-        return self.names.index(name)
+        return self.names.index(normal_form(name))
 
     def rgb(self, index: int) -> tuple[int, int, int]:
         """Give the RGB colour of a class index, 0..255; -1 is the grey of "no class", K the colour of "unsure"."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.labels.classes import palette
 from napari_cellclass.core.labels.tile_labels import (
     TileLabels,
@@ -40,6 +42,8 @@ class Region:
         What the file calls it: ``"annotation"``, ``"tile"``, ``"detection"``, ...
     name
         How to find it in the file: ``"feature 3"``, ``"feature 3, child 1"``.
+    plane
+        The plane that it was drawn on, ``{"T": 0, "Z": 3}``; empty for any.
     """
 
     class_name: str
@@ -48,6 +52,7 @@ class Region:
     points: NDArray[np.float64]
     kind: str = "annotation"
     name: str = ""
+    plane: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +72,23 @@ class Regions:
         """Number of regions without a class."""
         return sum(not region.class_name for region in self.regions)
 
+    def on_plane(self, plane: Mapping[str, int]) -> Regions:
+        """Keep the regions of a plane and those of any; of ``plane`` the axes count that both name."""
+        kept = tuple(region for region in self.regions if on_same_plane(region.plane, plane))
+        others = len(self.regions) - len(kept)
+        told = (f"{counted(others, 'region')} of other planes",) if others else ()
+        return Regions(kept, (*self.skipped, *told))
+
     def colours(self) -> dict[str, str]:
         """Colour of each class: the first that one of its regions has, else its colour of the palette."""
         defaults = dict(zip(self.names, palette(len(self.names)), strict=True))
         given = {r.class_name: r.colour for r in reversed(self.regions) if r.class_name and r.colour}
         return defaults | given
+
+
+def on_same_plane(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
+    """Return whether two planes are the same on every axis that both name."""
+    return all(other[axis] == index for axis, index in one.items() if axis in other)
 
 
 def labels_from_regions(
@@ -158,6 +175,15 @@ def split_holes(line: Ring) -> tuple[Ring, ...]:
         first_index.setdefault((y, x), len(stack))
         stack.append((y, x))
     return (np.array(stack), *holes)
+
+
+def ellipse_outline(corners: NDArray[Any], points: int = 64) -> Ring:
+    """Convert the box by which napari stores an ellipse, (4, D), to an outline, (points, D)."""
+    corners = np.asarray(corners, float)
+    centre = corners.mean(axis=0)
+    a, b = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)[:, None]
+    return centre + np.cos(angle) * a + np.sin(angle) * b
 
 
 def _oriented(ring: Ring, orientation: int) -> Ring:

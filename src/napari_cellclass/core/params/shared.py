@@ -70,7 +70,7 @@ class TileParams(Params):
             if image.pixel_size_um is None:
                 raise ParamsError(
                     f"{image.name} has no pixel size, so a tile of {self.tile_um} µm cannot be converted to px; "
-                    "use --tile-px"
+                    f"use --tile-px{''.join(f' ({note})' for note in image.notes if 'pixel' in note)}"
                 )
             size = (
                 round(self.tile_um / image.pixel_size_um[0]),
@@ -96,7 +96,9 @@ class PlaneParams(Params):
 
     t: int = Field(0, ge=0, description="time point of a time series")
     z: int = Field(0, ge=0, description="plane of a Z stack")
-    scene: int = Field(0, ge=0, description="image within a file that holds several")
+    scene: int | None = Field(
+        None, ge=0, description="image within a file that holds several, from 0; all fields in it when not given"
+    )
 
 
 def parse_channels(text: str | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.csv_tables import find_column, read_table
 from napari_cellclass.core.common.errors import DatasetError, ParamsError
 from napari_cellclass.core.common.files import atomic_write
+from napari_cellclass.core.common.names import matching_names, split_path
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.inputs import FIELD_TABLE, WELL_TABLE
 from napari_cellclass.core.plates.wells import Well, parse_well, site_in_name, well_in_name
@@ -35,12 +36,19 @@ class FieldRow:
         ``"done"``, ``"failed"``, or ``"open"`` where the run was cancelled before.
     summary
         What was found in it; None unless ``"done"``.
+    well, site
+        Where the metadata of its plate say so; else they are read from the image's name.
+    scene
+        Which image of its file, where it holds several; else None.
     """
 
     image: str
     stem: str
     state: FieldState
     summary: FieldSummary | None = None
+    well: Well | None = None
+    site: int | None = None
+    scene: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,18 @@ class WellList:
                 raise DatasetError(
                     f"{path}, line {line + 2}: {text!r} is no well; write a letter and a number, e.g. B03"
                 )
-            if found.setdefault(image.strip(), well) != well:
+            if found.setdefault("/".join(split_path(image)), well) != well:
                 raise DatasetError(f"{path}, line {line + 2}: {image!r} was given another well before; keep one line")
         return cls(found, path)
 
     def well(self, image: str) -> Well | None:
-        """Return the well of an image, or None where it is unknown."""
+        """Return the well of an image, or None where it is unknown or where two may be meant."""
         path = PurePath(image)
         if self.wells is None:
             return well_in_name(path.name)
-        return next((self.wells[name] for name in (image, path.name, path.stem) if name in self.wells), None)
+        listed = list(self.wells)
+        found = {self.wells[listed[i]] for i in matching_names(image, listed)}
+        return found.pop() if len(found) == 1 else None
 
     def check(self, images: Sequence[str]) -> None:
         """Raise :class:`ParamsError` where a file of wells names none of the images."""
@@ -108,18 +118,24 @@ def field_table(rows: Sequence[FieldRow], classes: Sequence[str], wells: WellLis
     DataFrame
         A row per image, in order, done or not. Columns image, stem, well, site, state, tiles, ``n_<class>`` and
         ``fraction_<class>`` (of all tiles) for each class, mean_confidence, unsure, no_class. What is not known is
-        empty; all numbers of an image that is not done are.
+        empty; all numbers of an image that is not done are. Where a file holds several images, a column scene is
+        after stem.
     """
-    return pd.DataFrame([_field(row, classes, wells) for row in rows], columns=_columns(classes))
+    table = pd.DataFrame([_field(row, classes, wells) for row in rows], columns=_columns(classes))
+    if any(row.scene is not None for row in rows):
+        table.insert(2, "scene", [row.scene for row in rows])
+    return table
 
 
 def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, Any]:
-    well = wells.well(row.image)
+    well = row.well if wells.wells is None and row.well is not None else wells.well(row.image)
+    site = row.site if row.well is not None else None if well is None else site_in_name(PurePath(row.image).name)
     row_values: dict[str, Any] = {
         "image": row.image,
         "stem": row.stem,
         "well": "" if well is None else well.name,
-        "site": None if well is None else site_in_name(PurePath(row.image).name),
+        "site": site,
+        "scene": row.scene,
         "state": row.state,
     }
     found = row.summary
@@ -190,7 +206,7 @@ def write_plate_tables(fields: pd.DataFrame, wells: pd.DataFrame, out: Path) -> 
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    whole = {name: "Int64" for name in frame.columns if name in ("site", *_SUMS) or name.startswith("n_")}
+    whole = {name: "Int64" for name in frame.columns if name in ("site", "scene", *_SUMS) or name.startswith("n_")}
     typed = frame.astype(dict.fromkeys(whole, "float64")).astype(whole)
     typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
     with atomic_write(path) as temporary:

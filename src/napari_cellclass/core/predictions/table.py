@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import GridError, ModelError, ParamsError
 from napari_cellclass.core.common.files import atomic_write, write_text
-from napari_cellclass.core.labels.classes import UNSURE_NAME, ClassScheme
+from napari_cellclass.core.labels.classes import BELOW_THRESHOLD_NAME, UNSURE_NAME, ClassScheme
 from napari_cellclass.core.stats.calibration import Calibration, prediction_sets
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_layout
@@ -144,8 +144,11 @@ class TileTable:
         return columns if self.limit is None else columns | {"prediction_set": self._prediction_set_names()}
 
     def _prediction_set_names(self) -> NDArray[np.object_]:
-        """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``."""
-        names = np.array(self.scheme.names, object)
+        """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``.
+
+        A bar or backslash in a class name has a backslash before it.
+        """
+        names = np.array([name.replace("\\", r"\\").replace("|", r"\|") for name in self.scheme.names], object)
         distinct, which = np.unique(self.prediction_sets, axis=0, return_inverse=True)
         return np.array(["|".join(names[row]) for row in distinct], object)[which.ravel()]
 
@@ -165,7 +168,7 @@ class TileTable:
             fraction (of all tiles), area_px (px²), area_um2 (µm², NaN where the pixel size is unknown),
             mean_confidence. Overlaps are counted once.
         """
-        names = [*self.scheme.names, *([] if self.limit is None else [UNSURE_NAME]), "(below threshold)"]
+        names = [*self.scheme.names, *([] if self.limit is None else [UNSURE_NAME]), BELOW_THRESHOLD_NAME]
         k = len(names)
         counted = (self.class_index >= 0) & (np.nan_to_num(self.confidence, nan=-1.0) >= min_confidence)
         group = np.where(counted, self.class_or_unsure_index, k - 1).astype(int)

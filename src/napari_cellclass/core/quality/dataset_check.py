@@ -20,7 +20,7 @@ from napari_cellclass.core.datasets.renaming import JOURNAL
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST
 from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv, read_dataset
-from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, read_image
+from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, is_zarr, read_image
 from napari_cellclass.core.quality.confounds import check_groups, find_confounds
 from napari_cellclass.core.quality.near_duplicates import find_near_duplicates
 from napari_cellclass.core.quality.shortcuts import evaluate_quick_shortcuts, shortcut_alarms
@@ -140,7 +140,7 @@ def _entries(folder: Path) -> Iterator[Finding]:
     """Report what lies in a folder of classes and is neither a class nor an image."""
     ours = {JOURNAL, TILE_LIST}
     entries = sorted((one for one in folder.iterdir() if one.name not in ours), key=lambda entry: entry.name)
-    classes = [one for one in entries if one.is_dir() and not is_system_file_name(one.name) and one.suffix != ".zarr"]
+    classes = [one for one in entries if one.is_dir() and not is_system_file_name(one.name) and not is_zarr(one)]
     inside = [(one, sorted(one.iterdir(), key=lambda entry: entry.name)) for one in classes]
     everything = [*entries, *(entry for _, mine in inside for entry in mine)]
     phantoms = [entry for entry in everything if is_system_file_name(entry.name)]

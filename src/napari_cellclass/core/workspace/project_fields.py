@@ -9,6 +9,7 @@ from typing import Any
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import group_name
+from napari_cellclass.core.images.reading import is_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.workspace.locating import file_bytes, find_moved, holds, moved_likewise
 from napari_cellclass.core.workspace.project_store import ProjectStore, checked
@@ -126,7 +127,7 @@ class ProjectFields(ProjectStore):
             key=image_id if image_id not in taken else _free(image_id, taken | set(self.labels.fields_labelled())),
             image_id=image_id, name=source.name.encode("utf-8", "backslashreplace").decode(), path=path,
             file_bytes=None if path is None else file_bytes(path), channels=tuple(channels),
-            t=plane[0], z=plane[1], scene=plane[2], group=group, condition=condition,
+            t=plane[0], z=plane[1], scene=plane[2] or source.scene, group=group, condition=condition,
         )  # fmt: skip
 
     def change_field(self, key: str, **changes: Any) -> Field:
@@ -289,7 +290,7 @@ class ProjectFields(ProjectStore):
         Nothing is changed, so that it can be done beside other work; :meth:`move_fields` takes the result.
         """
         field, path = self.field(key), path.absolute()
-        if path.is_dir() and path.suffix.lower() != ".zarr":
+        if path.is_dir() and not is_image(path):
             found = find_moved([field], [path], task)
             if key not in found:
                 raise ImageError(f"{path} does not hold the image {field.name}; choose the file or another folder")

@@ -20,7 +20,7 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.shared import PrecisionName, parse_channels
-from napari_cellclass.core.plates.inputs import WELL_TABLE, find_images
+from napari_cellclass.core.plates.inputs import WELL_TABLE, find_fields, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
 from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files
@@ -129,14 +129,14 @@ def classify_files(
     # Here and once, so that all fields of a plate are classified in one precision, whatever the machines support.
     precision, warning = choose_precision(model, params.precision, params.engine)
     params = params.model_copy(update={"precision": precision})
-    jobs = _jobs(params, model)
+    jobs, notes = _jobs(params, model)
     wells.check([job.image for job in jobs])
     check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])
     outcomes: dict[str, FieldOutcome] = {}
 
     def report() -> RunReport:
         found = _report(jobs, outcomes, model, wells, params.out)
-        return replace(found, precision=precision, warnings=(warning,) if warning else ())
+        return replace(found, precision=precision, warnings=(*([warning] if warning else []), *notes))
 
     with locked_folder(params.out) as run:
         remove_temporary_files(params.out)
@@ -203,18 +203,21 @@ def _report(
 ) -> RunReport:
     classes = tuple(model.scheme.names)
     ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
-    fields = field_table([_row(job, outcomes.get(job.stem)) for job in jobs], classes, wells)
+    files = Counter(job.image for job in jobs)
+    rows = [_row(job, outcomes.get(job.stem), job.plane[2] if files[job.image] > 1 else None) for job in jobs]
+    fields = field_table(rows, classes, wells)
     return RunReport(
         model.model_id, classes, out, ordered, fields, well_table(fields, classes), len(ordered) < len(jobs)
     )
 
 
-def _row(job: FieldJob, outcome: FieldOutcome | None) -> FieldRow:
+def _row(job: FieldJob, outcome: FieldOutcome | None, scene: int | None) -> FieldRow:
+    found = FieldRow(job.image, job.stem, "open", None, job.well, job.site, scene)
     if outcome is None:
-        return FieldRow(job.image, job.stem, "open")
+        return found
     if outcome.error:
-        return FieldRow(job.image, job.stem, "failed")
-    return FieldRow(job.image, job.stem, "done", outcome.summary)
+        return replace(found, state="failed")
+    return replace(found, state="done", summary=outcome.summary)
 
 
 def _write(report: RunReport) -> None:
@@ -222,24 +225,31 @@ def _write(report: RunReport) -> None:
     write_json(report.out / REPORT, report.to_json())
 
 
-def _jobs(params: ClassifyParams, model: ModelBundle) -> list[FieldJob]:
+def _jobs(params: ClassifyParams, model: ModelBundle) -> tuple[list[FieldJob], tuple[str, ...]]:
+    """List the fields to classify, and what is left out."""
     manifest = model.manifest
     common = FieldJob(
         image="", stem="", model=str(model.path.resolve()), model_id=model.model_id, out=str(params.out.resolve()),
         overlap=manifest.overlap if params.overlap is None else params.overlap,
         edge=manifest.edge if params.edge is None else params.edge,
         channels=parse_channels(params.channels), error_rate=params.error_rate, resample=params.resample,
-        plane=(params.t, params.z, params.scene), engine=params.engine, precision=params.precision,
+        plane=(params.t, params.z, params.scene or 0), engine=params.engine, precision=params.precision,
         threads=_threads(params),
     )  # fmt: skip
     if is_project(params.images[0]):
         return [
             replace(common, image=str(one.path), stem=one.stem, channels=one.channels, plane=one.plane)
             for one in project_images(params.images[0])
-        ]
-    images = find_images(params.images)
-    stems = output_stems(images)
-    return [replace(common, image=str(path.resolve()), stem=stem) for path, stem in zip(images, stems, strict=True)]
+        ], ()
+    fields, notes = find_fields(find_images(params.images), params.scene)
+    stems = output_stems([field.path for field in fields], [field.name for field in fields])
+    return [
+        replace(
+            common, image=str(field.path.resolve()), stem=stem, plane=(params.t, params.z, field.scene),
+            well=field.well, site=field.site,
+        )
+        for field, stem in zip(fields, stems, strict=True)
+    ], notes  # fmt: skip
 
 
 def _threads(params: ClassifyParams) -> int | None:
@@ -247,22 +257,24 @@ def _threads(params: ClassifyParams) -> int | None:
     return params.threads or (engine_threads(params.workers) if params.workers > 1 else None)
 
 
-def output_stems(images: Sequence[Path]) -> list[str]:
+def output_stems(images: Sequence[Path], own_names: Sequence[str] = ()) -> list[str]:
     """Name the outputs of images: the stem where it is the only one, else with folder, suffix or a hash.
 
-    The names do not depend on which other image is listed first, and no two are the same.
+    The names do not depend on which other image is listed first, and no two are the same. ``own_names`` are those of
+    fields that are not a whole file, such as the images of a set; empty for the others.
     """
-    names: list[Callable[[Path], str]] = [
-        lambda p: p.stem,
-        lambda p: f"{p.resolve().parent.name}_{p.stem}",
-        lambda p: f"{p.resolve().parent.name}_{p.name}",
-        lambda p: f"{p.stem}_{hashlib.blake2b(str(p.resolve()).encode(), digest_size=6).hexdigest()}",
+    names: list[Callable[[Path, str], str]] = [
+        lambda p, own: own or p.stem,
+        lambda p, own: f"{p.resolve().parent.name}_{own or p.stem}",
+        lambda p, own: f"{p.resolve().parent.name}_{own or p.name}",
+        lambda p, own: f"{own or p.stem}_{hashlib.blake2b(str(p.resolve()).encode(), digest_size=6).hexdigest()}",
     ]
-    chosen = [names[0](path) for path in images]
+    pairs = list(zip(images, own_names or [""] * len(images), strict=True))
+    chosen = [names[0](*pair) for pair in pairs]
     for name in names[1:]:
         # Case is ignored, as some file systems do.
         count = Counter(stem.casefold() for stem in chosen)
         chosen = [
-            stem if count[stem.casefold()] == 1 else name(path) for stem, path in zip(chosen, images, strict=True)
+            stem if count[stem.casefold()] == 1 else name(*pair) for stem, pair in zip(chosen, pairs, strict=True)
         ]
     return chosen

@@ -71,6 +71,16 @@ def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> Fiel
     return summary if same and whole else None
 
 
+def plane_of_field(folder: Path, stem: str) -> tuple[int, int, int | None]:
+    """Return (t, z, scene) of the image that the tables of a field were made of, as its record says."""
+    try:
+        record = json.loads((folder / f"{stem}{RECORD}").read_text(encoding="utf-8"))
+        plane = record["signature"]["parameters"]["plane"]
+        return int(plane["t"]), int(plane["z"]), int(plane["scene"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, 0, None
+
+
 def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) -> None:
     """Refuse a folder where a run would write over an image to classify, or over a file that no run has written.
 

@@ -17,6 +17,7 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.plates.field_summary import FieldSummary
+from napari_cellclass.core.plates.wells import Well
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.runs.classify.field import classify_field, field_grid
 from napari_cellclass.runs.classify.field_files import RECORD, finished_summary, signature, write_field
@@ -43,6 +44,8 @@ class FieldJob:
         Where this machine has the model, if elsewhere.
     overlap, edge, channels, error_rate, resample, plane, engine, precision, threads
         As of ``classify``; ``plane`` is (t, z, scene); ``precision`` is the resolved one.
+    well, site
+        Of a field of an OME-Zarr plate.
     """
 
     image: str
@@ -61,6 +64,8 @@ class FieldJob:
     engine: EngineName = "auto"
     precision: PrecisionName = "f32"
     threads: int | None = None
+    well: Well | None = None
+    site: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that decide the tables, JSON-able."""
@@ -194,7 +199,7 @@ def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Fiel
     if job.run and not holds_lock(Path(job.out), job.run):
         raise CancelledError("the run has ended")  # another one may be writing there by now
     table = replace(table, record=_record(table, job))
-    summary = FieldSummary.of(table, result.warnings + _plane_notes(source))
+    summary = FieldSummary.of(table, result.warnings + _plane_notes(source) + source.notes)
     write_field(table, Path(job.out), job.stem, _signature(source, job), summary)
     return FieldOutcome(job.image, job.stem, summary, seconds=round(result.seconds, 3))
 

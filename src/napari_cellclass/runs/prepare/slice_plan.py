@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -27,9 +26,10 @@ from napari_cellclass.core.datasets.tile_provenance import (
     empty_tile_list,
     read_tile_list,
 )
-from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.reading import is_image, read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
+from napari_cellclass.core.plates.inputs import InputField, find_fields, with_plates_opened
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.writing import tile_suffix
 
@@ -57,6 +57,10 @@ class SliceJob:
         Files of an earlier slicing, relative to the folder, that are removed when the new ones are there.
     error
         Why it cannot be cut.
+    scene
+        Which image of the file.
+    notes
+        What a user should know of it.
     """
 
     path: Path
@@ -68,6 +72,8 @@ class SliceJob:
     origin: TileOrigin | None = None
     replaced: tuple[str, ...] = ()
     error: str = ""
+    scene: int = 0
+    notes: tuple[str, ...] = ()
 
     def file(self, params: SliceParams, row: int, col: int, grid: TileGrid, angle: int, suffix: str) -> str:
         """Name a tile, relative to the folder of results, with forward slashes."""
@@ -81,6 +87,7 @@ class SlicePlan:
 
     jobs: tuple[SliceJob, ...]
     listed: pd.DataFrame = field(default_factory=empty_tile_list)
+    notes: tuple[str, ...] = ()
 
 
 def is_cut(params: SliceParams) -> bool:
@@ -88,9 +95,9 @@ def is_cut(params: SliceParams) -> bool:
     return any(size is not None for size in (params.tile_px, params.tile_um, params.tiles))
 
 
-def open_source(path: Path, params: SliceParams) -> SourceImage:
-    """Open the chosen plane of an image."""
-    return read_image(path, t=params.t, z=params.z, scene=params.scene)
+def open_source(path: Path, params: SliceParams, scene: int | None) -> SourceImage:
+    """Open the chosen plane of an image of a file."""
+    return read_image(path, t=params.t, z=params.z, scene=scene)
 
 
 def plan_slices(params: SliceParams, task: Task) -> SlicePlan:
@@ -110,20 +117,21 @@ def plan_slices(params: SliceParams, task: Task) -> SlicePlan:
     if listed is None and (out / TILE_LIST).exists():
         raise OutputError(f"{out / TILE_LIST} is a table of another kind; choose another --out")
     listed = empty_tile_list() if listed is None else listed
-    images = list(_images(params))
-    origins = TileOrigins(folder for _, path in images for folder in (path.parent, path.parent.parent))
+    images, notes = _fields(params)
+    paths = [one.path for _, one in images]
+    origins = TileOrigins(folder for path in paths for folder in (path.parent, path.parent.parent))
     namer = _Namer(params, listed, len(images))
     jobs = []
-    for done, (class_name, path) in enumerate(images):
+    for done, (class_name, one) in enumerate(images):
         task.check("cancelled before anything was written")
         task.progress("reading images", done, len(images))
-        origin = origins.find(path)
+        origin = origins.find(one.path)
         if origin is not None and origin.angle:
             continue  # no copies of copies
-        jobs.append(namer.job(path, class_name, origin))
+        jobs.append(namer.job(one, class_name, origin))
     if not jobs:
         raise ParamsError(f"{params.images[0]} holds rotated copies only; give the tiles that they were made from")
-    return SlicePlan(tuple(jobs), listed)
+    return SlicePlan(tuple(jobs), listed, notes)
 
 
 class _Namer:
@@ -143,15 +151,18 @@ class _Namer:
             self._used[folder] = max(self._used[folder], int(match[1]) if match else 0)
         self._width = number_width(max(self._used.values(), default=0) + images)
 
-    def job(self, path: Path, class_name: str, origin: TileOrigin | None) -> SliceJob:
+    def job(self, one: InputField, class_name: str, origin: TileOrigin | None) -> SliceJob:
         """Return one image its number; an error is noted in the job."""
-        source = origin.source if origin else path.resolve().as_posix()
+        path = one.path
+        # Images of one file have sources of their own, so that cutting one again leaves the others' tiles.
+        part = f"#{one.scene}" if one.name and one.well is None else ""
+        source = origin.source if origin else path.resolve().as_posix() + part
         in_place = path.parent.resolve() == (self._out / class_name).resolve()
         if in_place and (is_cut(self._params) or not self._params.angles):
             raise ParamsError(f"--out {self._out} holds the images themselves; choose another folder for the tiles")
         job = SliceJob(path, class_name, source, origin=origin, in_place=in_place)
         try:
-            image = open_source(path, self._params)
+            image = open_source(path, self._params, one.scene)
             grid, suffix = self._params.grid(image), tile_suffix(image, self._params.format)
         except CellClassError as error:
             return SliceJob(path, class_name, error=str(error))
@@ -160,7 +171,10 @@ class _Namer:
             raise OutputError(
                 f"{self._out / known[0]} exists, because {path.name} was cut before; --force writes over it"
             )
-        job = SliceJob(path, class_name, source, self._group(job), self._start(job, known), in_place, origin, known)
+        job = SliceJob(
+            path, class_name, source, self._group(job), self._start(job, known, one.name), in_place, origin, known,
+            scene=one.scene, notes=image.notes,
+        )  # fmt: skip
         self._claim(job, grid, suffix)
         return job
 
@@ -183,7 +197,7 @@ class _Namer:
                 return group
         return job.source
 
-    def _start(self, job: SliceJob, known: tuple[str, ...]) -> str:
+    def _start(self, job: SliceJob, known: tuple[str, ...], name: str) -> str:
         if job.in_place:
             return job.path.stem
         numbers = [_NUMBER.search(PurePosixPath(file).stem) for file in known]
@@ -191,7 +205,7 @@ class _Namer:
         if not number:
             self._used[job.class_name] += 1
             number = self._used[job.class_name]
-        start = safe_prefix(self._params.prefix or job.class_name or job.path.stem)
+        start = safe_prefix(self._params.prefix or job.class_name or name or job.path.stem)
         return f"{start}_{number:0{self._width}d}"
 
     def _claim(self, job: SliceJob, grid: TileGrid, suffix: str) -> None:
@@ -226,16 +240,19 @@ def _out(params: SliceParams) -> Path:
     return params.out
 
 
-def _images(params: SliceParams) -> Iterator[tuple[str, Path]]:
-    """List (class, image) of all given images, each once, in natural order."""
+def _fields(params: SliceParams) -> tuple[list[tuple[str, InputField]], tuple[str, ...]]:
+    """List (class, field) of all given images, each once, in natural order; and what is left out."""
     found: dict[Path, tuple[str, Path]] = {}
     for path in params.images:
-        if path.is_dir() and path.suffix.lower() != ".zarr":
+        if path.is_dir() and not is_image(path):
             for name, images in folder_images(path, params.out).items():
-                found |= {image.resolve(): (params.class_name or name, image) for image in images}
+                found |= {one.resolve(): (params.class_name or name, one) for one in with_plates_opened(images)}
         else:
-            found[path.resolve()] = params.class_name or "", path
-    return iter(sorted(found.values(), key=lambda pair: (pair[0], natural_sort_key(pair[1]))))
+            found |= {one.resolve(): (params.class_name or "", one) for one in with_plates_opened([path])}
+    ordered = sorted(found.values(), key=lambda pair: (pair[0], natural_sort_key(pair[1])))
+    fields, notes = find_fields([path for _, path in ordered], params.scene)
+    classes = {path: name for name, path in ordered}
+    return [(classes[one.path], one) for one in fields], notes
 
 
 def _in_class(class_name: str, name: str) -> str:

@@ -63,11 +63,12 @@ class SliceOutcome:
 
 @dataclass(frozen=True)
 class SliceReport:
-    """What was written of all images, in the order in which they were cut."""
+    """What was written of all images, in the order in which they were cut; ``notes`` say how files were read."""
 
     out: Path
     outcomes: tuple[SliceOutcome, ...]
     cancelled: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[SliceOutcome, ...]:
@@ -128,7 +129,8 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
         written.save()
         if written.rows:  # settings of earlier runs are kept, as their tiles are
             save_settings(params, out / SETTINGS_FILE, replace=False)
-    return SliceReport(out, tuple(outcomes), stopped)
+    told = [f"{job.path.name}: {note}" for job in plan.jobs for note in job.notes]
+    return SliceReport(out, tuple(outcomes), stopped, (*dict.fromkeys(told), *plan.notes))
 
 
 @contextlib.contextmanager
@@ -217,7 +219,7 @@ def _cut(
     task: Task,
 ) -> int:
     """Write the tiles of one image; return how many were dropped as background."""
-    source = open_source(job.path, params)
+    source = open_source(job.path, params, job.scene)
     all_tiles = params.grid(source)
     scores = background_scores(source, all_tiles, params.background, task)
     kept = foreground_tiles(scores, params.background, params.background_limit)

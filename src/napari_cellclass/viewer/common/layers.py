@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.images.planes import ArrayPlane
+from napari_cellclass.core.images.reading import is_image
 from napari_cellclass.core.images.source import SourceImage, as_yxc, chunk_height
+from napari_cellclass.core.labels.regions import ellipse_outline
 from napari_cellclass.viewer.common import metadata
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data, read_layer_axes
 from napari_cellclass.viewer.common.layer_relations import relation_of
@@ -189,7 +191,7 @@ def file_of(layers: Sequence[Any]) -> Path | None:
     """Give the file that napari, or this program, has read layers from; None where it is none, or not one."""
     paths = {str(layer.metadata.get(FILE_KEY) or getattr(layer.source, "path", None) or "") for layer in layers}
     found = Path(paths.pop()) if len(paths) == 1 else Path()
-    return found if found.is_file() or (found.is_dir() and found.suffix == ".zarr") else None
+    return found if found.is_file() or (found.is_dir() and is_image(found)) else None
 
 
 def plane_of(layers: Sequence[Any], point: Sequence[float]) -> dict[str, int]:
@@ -289,12 +291,3 @@ def outlines_in_world(shapes: Shapes) -> Iterator[tuple[int, NDArray[np.float64]
         if kind not in ("line", "path"):
             corners = ellipse_outline(vertices) if kind == "ellipse" else np.asarray(vertices, float)
             yield i, np.stack([np.asarray(shapes.data_to_world(corner))[-2:] for corner in corners])
-
-
-def ellipse_outline(corners: NDArray[Any], points: int = 64) -> NDArray[np.float64]:
-    """Convert the box by which napari stores an ellipse to an outline."""
-    corners = np.asarray(corners, float)
-    centre = corners.mean(axis=0)
-    a, b = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)[:, None]
-    return centre + np.cos(angle) * a + np.sin(angle) * b

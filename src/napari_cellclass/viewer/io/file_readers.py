@@ -8,23 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from napari.utils.notifications import show_warning
 
 from napari_cellclass.core.common.errors import DatasetError, GridError
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.coco import SUFFIX, read_coco
-from napari_cellclass.core.interchange.geojson import load_geojson, parse_regions
-from napari_cellclass.core.interchange.label_files import read_labels_csv, regions_from_boxes
+from napari_cellclass.core.interchange.geojson import detect_json_kind, load_geojson, parse_regions
+from napari_cellclass.core.interchange.label_files import (
+    read_labels_csv,
+    read_napari_shapes,
+    regions_from_boxes,
+    regions_from_points,
+    skipped_note,
+)
 from napari_cellclass.core.interchange.tile_tables import (
     detect_csv_kind,
     is_tile_geojson,
     parse_tile_table,
     read_table_csv,
 )
+from napari_cellclass.core.labels.points_and_boxes import read_points_csv
 from napari_cellclass.core.labels.regions import Region, Regions, bridge_holes, rectangle_bounds
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid_layout import grid_key
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data
-from napari_cellclass.viewer.common.layers import KEY, image_from_layers, is_user_layer, transform_of, unwrap
+from napari_cellclass.viewer.common.layers import (
+    KEY,
+    file_of,
+    image_from_layers,
+    is_user_layer,
+    transform_of,
+    unwrap,
+)
+from napari_cellclass.viewer.common.opening_viewer import opening_viewer
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, tile_layers
 
 if TYPE_CHECKING:
@@ -35,37 +51,68 @@ _NO_CLASS_COLOUR = "#FFFFFF"
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
-    """Give napari's reader for CSV, GeoJSON and COCO files; None for a CSV that is neither tiles nor labels."""
+    """Give napari's reader for CSV, GeoJSON and COCO files; None for files that hold neither tiles nor labels."""
     if not isinstance(path, str):
         return None
-    name = path.lower()
-    if name.endswith((".geojson", SUFFIX)) or (name.endswith(".csv") and detect_csv_kind(Path(path))):
+    if _file_kind(Path(path)):
         return lambda given: read_layers(Path(given if isinstance(given, str) else given[0]))
     return None
+
+
+def _file_kind(path: Path) -> str:
+    """Tell what a file holds: ``"geojson"``, ``"coco"``, what :func:`detect_csv_kind` tells, or ``""``."""
+    name = path.name.lower()
+    if name.endswith(".csv"):
+        return detect_csv_kind(path)
+    if name.endswith((".geojson", ".geojson.gz")):
+        return "geojson"
+    if name.endswith((SUFFIX, SUFFIX + ".gz")):
+        return "coco"
+    return detect_json_kind(path) if name.endswith((".json", ".json.gz")) else ""
 
 
 def read_layers(path: Path) -> list[Layer]:
     """Open a file as layers: tiles with probabilities as a map, anything else as regions.
 
     They get the transform of the selected image layer, or of the only one, when the file's field can be
-    that image; else the file's pixel size.
+    that image; else the file's pixel size. Of labels of several images those of the selected image are taken, else
+    those of the first layer's whose name the file lists. What was not read of the file is shown as a warning.
 
     Raises
     ------
     DatasetError
         The file cannot be read, or contains nothing; see the readers of ``core``.
     """
-    name = path.name.lower()
-    if name.endswith(".csv"):
-        if detect_csv_kind(path) == "labels":
-            return _region_layers(read_labels_csv(path), path)
+    kind = _file_kind(path)
+    if kind in _REGION_READERS:
+        return _region_layers(_REGION_READERS[kind](path), path)
+    if kind in ("tiles", "wsinfer"):
         return _map_layers(read_table_csv(path), path, exact=False)
-    if name.endswith(SUFFIX):
-        return _region_layers(regions_from_boxes(*read_coco(path)), path)
     content = load_geojson(path)
     if is_tile_geojson(content):
         return _map_layers(parse_tile_table(content, path), path, exact=isinstance(content, dict) and KEY in content)
     return _region_layers(parse_regions(content, path), path)
+
+
+_REGION_READERS: dict[str, Callable[[Path], Regions]] = {
+    "labels": read_labels_csv,
+    "points": lambda path: regions_from_points(read_points_csv(path)),
+    "shapes": read_napari_shapes,
+    "coco": lambda path: regions_from_boxes(*read_coco(path, _image_names() or None)),
+}
+
+
+def _image_names() -> list[str]:
+    """List the files and names of the image layers, the selected one first."""
+    viewer = opening_viewer()
+    if viewer is None:
+        return []
+    images = [unwrap(layer) for layer in viewer.layers if is_user_layer(layer)]
+    images = [layer for layer in images if type(layer).__name__ == "Image"]
+    active = unwrap(viewer.layers.selection.active)
+    images.sort(key=lambda layer: layer is not active)
+    names = [name for layer in images for name in (str(file_of([layer]) or ""), layer.name)]
+    return [name for name in names if name]
 
 
 def _map_layers(table: TileTable, path: Path, exact: bool) -> list[Layer]:
@@ -87,17 +134,16 @@ def _find_transform(
     extent: tuple[int, int], exact: bool, pixel_size_um: tuple[float, float] | None = None
 ) -> tuple[dict[str, Any], SourceImage | None]:
     """Find the transform of the image that a file belongs to, and that image."""
-    import napari
     from napari.layers import Image
 
-    viewer = napari.current_viewer()
+    viewer = opening_viewer()
     images = [] if viewer is None else [unwrap(layer) for layer in viewer.layers if is_user_layer(layer)]
     images = [layer for layer in images if isinstance(layer, Image)]
     chosen = [layer for layer in images if viewer is not None and unwrap(viewer.layers.selection.active) is layer]
     for layer in chosen or (images if len(images) == 1 else []):
         source: SourceImage | None
         try:
-            source = image_from_layers([layer], viewer.dims.point)
+            source = image_from_layers([layer], None if viewer is None else viewer.dims.point)
             shape = source.shape
         except UnclearChannelsError:  # its place is clear
             source, shape = None, layer_data(layer).shape[-2:]
@@ -111,6 +157,8 @@ def _find_transform(
 def _region_layers(regions: Regions, path: Path) -> list[Layer]:
     if not regions.regions:
         raise DatasetError(f"{path} contains no region{': ' + regions.skipped[0] if regions.skipped else ''}")
+    if regions.skipped:
+        show_warning(skipped_note(path.name, regions.skipped))
     rings = [ring for region in regions.regions for polygon in region.polygons for ring in polygon[:1]]
     rings += [region.points for region in regions.regions if len(region.points)]
     extent = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0) + 0.5).astype(int)
@@ -169,7 +217,7 @@ def _rgba(colours: list[str]) -> Any:
 
 def _stem(path: Path) -> str:
     name = path.name
-    for suffix in (".tiles.csv", ".wsinfer.csv", SUFFIX, path.suffix):
+    for suffix in (".tiles.csv", ".wsinfer.csv", SUFFIX, ".geojson.gz", ".json.gz", path.suffix):
         if name.lower().endswith(suffix.lower()):
             return name[: -len(suffix)] or name
     return name

@@ -24,9 +24,9 @@ from napari_cellclass.core.interchange.geojson import write_geojson
 from napari_cellclass.core.interchange.label_files import regions_from_labels, write_labels_csv
 from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
 from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.core.labels.regions import Region, split_holes
+from napari_cellclass.core.labels.regions import Region, ellipse_outline, split_holes
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.layers import KEY, ellipse_outline, image_from_layers
+from napari_cellclass.viewer.common.layers import KEY, image_from_layers
 
 LayerData = tuple[Any, dict[str, Any], str]
 _TILES_CSV, _WSINFER_CSV, _GEOJSON = ".tiles.csv", ".wsinfer.csv", ".geojson"

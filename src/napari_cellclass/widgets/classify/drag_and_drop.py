@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.viewer.common.opening_viewer import opening_viewer
 from napari_cellclass.widgets.common.docks import open_cell_class
 
 
@@ -23,10 +24,8 @@ def use_model(path: str | list[str]) -> list[tuple[None]]:
     ModelError
         There is no napari window.
     """
-    import napari
-
     first = path if isinstance(path, str) else path[0]
-    viewer = napari.current_viewer()
+    viewer = opening_viewer()
     if viewer is None:
         raise ModelError(f"{first} is a model, not an image; open it in a napari window")
     page: Any = open_cell_class(viewer).show_page("Classify field")

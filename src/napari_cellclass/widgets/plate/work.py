@@ -19,7 +19,7 @@ from napari_cellclass.core.plates.inputs import PLATE_FIGURE
 from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
-from napari_cellclass.runs.classify.field_files import GEOJSON
+from napari_cellclass.runs.classify.field_files import GEOJSON, plane_of_field
 from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
 from napari_cellclass.viewer.common.map_view import BuiltMap, build_map
 from napari_cellclass.viewer.common.overlay import OverlayStyle
@@ -105,7 +105,8 @@ def open_field(params: ClassifyParams, image: str, stem: str, task: Task) -> Fie
         The image or the table cannot be read.
     """
     task.progress("opening the field")
-    source = read_image(Path(image), t=params.t, z=params.z, scene=params.scene)
+    t, z, scene = plane_of_field(params.out, stem)
+    source = read_image(Path(image), t=t, z=z, scene=scene)
     table = read_tile_geojson(params.out / f"{stem}{GEOJSON}")
     new = build_map(table, source, field_layer_of_file(source), OverlayStyle())
     return FieldInView(read_display_image(source), new)

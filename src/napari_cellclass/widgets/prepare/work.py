@@ -12,9 +12,10 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.naming import folder_images
 from napari_cellclass.core.datasets.renaming import Renaming, rename_images, undo_renaming
 from napari_cellclass.core.images.display import DisplayImage, read_display_image
-from napari_cellclass.core.images.reading import read_image
+from napari_cellclass.core.images.reading import is_image, read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.prepare import SliceParams
+from napari_cellclass.core.plates.inputs import with_plates_opened
 from napari_cellclass.core.tiles.background import background_scores
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.runs.prepare.slice_plan import open_source
@@ -48,7 +49,7 @@ def preview(params: SliceParams, shown: bool, task: Task) -> SlicePreview:
     CellClassError
         In one line, why it cannot be cut.
     """
-    source = open_source(first_image(params.images[0]), params)
+    source = open_source(first_image(params.images[0]), params, params.scene)
     grid = params.grid(source)
     scores = background_scores(source, grid, params.background, task)
     return SlicePreview(source, grid, scores, None if shown else read_display_image(source))
@@ -61,8 +62,8 @@ def open_picture(path: Path, task: Task) -> DisplayImage:
 
 def first_image(path: Path) -> Path:
     """Give an image itself, or the first of a folder."""
-    if not path.is_dir() or path.suffix.lower() == ".zarr":
-        return path
+    if not path.is_dir() or is_image(path):
+        return next(with_plates_opened([path]))
     return next(iter(folder_images(path).values()))[0]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.viewer.common.opening_viewer import opening_viewer
 from napari_cellclass.widgets.common.docks import open_cell_class
 from napari_cellclass.widgets.workspace.project_bar import SUFFIX
 
@@ -25,10 +26,8 @@ def use_project(path: str | list[str]) -> list[tuple[None]]:
     DatasetError
         There is no napari window.
     """
-    import napari
-
     first = path if isinstance(path, str) else path[0]
-    viewer = napari.current_viewer()
+    viewer = opening_viewer()
     if viewer is None:
         raise DatasetError(f"{first} is a project, not an image; open it in a napari window")
     open_cell_class(viewer).open_project(Path(first))
