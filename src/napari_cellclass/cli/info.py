@@ -8,6 +8,7 @@ from typing import Any
 from napari_cellclass.core.common.errors import escape_controls
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.known_models import KnownModels, describe_origin
 from napari_cellclass.core.models.texture_decision import TextureHead
 
@@ -37,10 +38,12 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield ""
     yield from _layers(m.layers)
     yield ""
-    texture = TextureHead.of(m.training)
+    texture, head = TextureHead.of(m.training), HeadRecord.of(m.training)
     for title, content in (("data", m.data), ("training", m.training), ("scores", m.scores), ("export", m.export)):
         for name, value in content.items():
-            if name == "texture_head" and texture is not None:
+            if name == "head" and head is not None:
+                yield f"{title:9s} {name}: {head.describe()}"
+            elif name == "texture_head" and texture is not None:
                 yield f"{title:9s} {name}: {texture.describe()}"
             elif isinstance(value, list) and value and isinstance(value[0], dict):
                 shown = value if len(value) <= _MAX_ROWS else value[:2]

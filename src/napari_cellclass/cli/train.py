@@ -54,12 +54,18 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
 
 def _lines(model: ModelBundle) -> Iterator[str]:
     """Describe a model: its accuracy, what it holds beside the network, and its warnings."""
+    from napari_cellclass.core.models.head_record import HeadRecord
     from napari_cellclass.core.models.texture_decision import TextureHead
 
     validation = model.evaluation().get("validation", {})
     if validation:
         size = f"{counted(validation['n'], 'tile')} of {counted(validation['groups'], 'group')}"
-        yield f"validation, {size}: {_accuracy(validation)}"
+        held_out = model.evaluation().get("held_out")
+        kind = "validation" if held_out is None else f"held out {held_out}"
+        yield f"{kind}, {size}: {_accuracy(validation)}"
+    head = HeadRecord.of(model.manifest.training)
+    if head is not None:
+        yield head.brief()
     texture = TextureHead.of(model.manifest.training)
     if texture is not None and texture.joined:
         yield texture.brief()

@@ -91,6 +91,37 @@ def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, style: Fi
     return figure
 
 
+def draw_label_curve(points: Sequence[tuple[int, float]], style: FigureStyle) -> NDArray[np.uint8]:
+    """Draw accuracy against the number of tiles, as RGBA in device pixels; see :func:`label_curve_figure`."""
+    return render_figure(label_curve_figure(points, style))
+
+
+def label_curve_figure(points: Sequence[tuple[int, float]], style: FigureStyle) -> Figure:
+    """Draw the accuracy on left-out groups against the number of labelled tiles, on a transparent background.
+
+    Parameters
+    ----------
+    points
+        Numbers of tiles, ascending, and the balanced accuracies with so many.
+    style
+        Size and colours.
+    """
+    figure = styled_figure(style)
+    axes = figure.subplots()
+    figure.subplots_adjust(
+        left=58 / style.width, right=1 - 12 / style.width, bottom=40 / style.height, top=1 - 28 / style.height
+    )
+    tiles, accuracy = zip(*points, strict=True) if points else ((), ())
+    axes.plot(tiles, accuracy, marker="o", markersize=4, lw=1.6, color=_COLOURS[style.on_dark][1])
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlim(0, 1.05 * max(tiles, default=1))
+    axes.set_xlabel("labelled tiles", fontsize=8, color=style.text)
+    axes.set_ylabel("balanced accuracy", fontsize=8, color=style.text)
+    axes.set_title("left-out groups, by the number of tiles fitted to", fontsize=8, color=style.text)
+    _style_axes(axes, style)
+    return figure
+
+
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """Return the epoch of the lowest validation loss."""
     return int(min(history, key=lambda row: row["val_loss"])["epoch"])
@@ -104,9 +135,24 @@ def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path)
     OutputError
         The file cannot be written.
     """
+    _save_picture(draw_curves(history, epochs, FigureStyle(900, 640, 2.0)), path)
+
+
+def save_label_curve(points: Sequence[tuple[int, float]], path: Path) -> None:
+    """Write the curve of :func:`label_curve_figure` as a PNG on white.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    _save_picture(draw_label_curve(points, FigureStyle(900, 640, 2.0)), path)
+
+
+def _save_picture(pixels: NDArray[np.uint8], path: Path) -> None:
     from PIL import Image
 
-    picture = Image.fromarray(draw_curves(history, epochs, FigureStyle(900, 640, 2.0)), "RGBA")
+    picture = Image.fromarray(pixels, "RGBA")
     page = Image.new("RGBA", picture.size, "white")
     page.alpha_composite(picture)
     with atomic_write(path) as temporary:
@@ -196,6 +242,10 @@ def _draw_measure(axes: Axes, history: Sequence[Mapping[str, float]], name: str,
                                      strict=True):  # fmt: skip
         axes.plot(x, [row[column] for row in history], marker=marker, markersize=3, lw=1.6, color=colour, label=label)
     axes.set_ylabel(name, fontsize=8, color=style.text)
+    _style_axes(axes, style)
+
+
+def _style_axes(axes: Axes, style: FigureStyle) -> None:
     axes.patch.set_alpha(0)
     axes.tick_params(labelsize=7, colors=style.text, width=0.6)
     axes.grid(color=style.text, alpha=0.15, lw=0.6)

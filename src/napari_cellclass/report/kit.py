@@ -22,7 +22,8 @@ from napari_cellclass.core.evaluation.example_tiles import (
 )
 from napari_cellclass.core.evaluation.results import EvaluatedSet, summary_table, write_evaluation
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.report.curves import FigureStyle, curves_figure
+from napari_cellclass.core.models.head_record import HeadRecord
+from napari_cellclass.report.curves import FigureStyle, curves_figure, label_curve_figure
 from napari_cellclass.report.evaluation_figures import save_evaluation_figures
 from napari_cellclass.report.figures import save_with_table
 from napari_cellclass.report.methods import methods_text
@@ -97,8 +98,11 @@ def save_kit(
     """
     save_evaluated_sets(sets, out, panel if panel.count else KIT_PANEL, task)
     _save_summary(sets, out)
-    history = bundle.table("history.csv")
-    if len(history):
+    history, head = bundle.table("history.csv"), HeadRecord.of(bundle.manifest.training)
+    if head is not None and head.network is None:
+        curve = pd.DataFrame(head.points, columns=["tiles", "balanced_accuracy"])
+        save_with_table(label_curve_figure(head.points, FigureStyle(700, 500)), curve, out / "curves")
+    elif len(history):
         rows: list[dict[str, Any]] = history.to_dict("records")
         save_with_table(curves_figure(rows, len(rows), FigureStyle(700, 500)), history, out / "curves")
     split = bundle.table("split.csv")

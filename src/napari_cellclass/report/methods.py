@@ -8,6 +8,7 @@ from typing import Any
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 
 _AUGMENT = {
@@ -47,13 +48,21 @@ def _network(bundle: ModelBundle) -> Iterator[str]:
     if m.pixel_size_um is not None:
         size += f" ({width * m.pixel_size_um[1]:.4g} x {height * m.pixel_size_um[0]:.4g} µm)"
     depth = f" of {m.data['dtype']}" if "dtype" in m.data else ""
+    kind = "A convolutional network" if "backbone" not in m.training else "Linear models on features of tiles"
     yield (
-        f"A convolutional network (`{m.network}`, {m.parameters:,} parameters) assigned tiles of {size} with "
+        f"{kind} (`{m.network}`, {m.parameters:,} parameters) assigned tiles of {size} with "
         f"{counted(m.preprocess.channels, 'channel')}{depth} to {len(bundle.scheme)} classes "
         f"({', '.join(bundle.scheme.names)}). Its input was {m.preprocess.input_px[1]} x {m.preprocess.input_px[0]} "
         f"px, with {m.preprocess.describe()}."
     )
     yield _STANDARDISE.get(m.training.get("standardise", ""), "")
+    if "backbone" in m.training:
+        yield (
+            "The features were the spatial means of the first five stages of a pretrained network, which was not "
+            f"trained further ({m.training['backbone']}), and texture features; on each of the two sets a "
+            "class-balanced ridge regression was fitted, with the penalty and the sharpness of its probabilities "
+            "that suited left-out groups best, and the probabilities were averaged."
+        )
 
 
 def _data(bundle: ModelBundle) -> Iterator[str]:
@@ -61,10 +70,15 @@ def _data(bundle: ModelBundle) -> Iterator[str]:
     if not {"n_train", "n_validation"} <= set(data):
         return
     files = f" of {counted(len(data['images']), 'image file')}" if data.get("images") else ""
-    yield (
-        f"It was trained on {counted(data['n_train'], 'tile')} and validated on "
-        f"{counted(data['n_validation'], 'other tile')}{files}."
-    )
+    trained = f"It was trained on {counted(data['n_train'], 'tile')}"
+    head = HeadRecord.of(training)
+    if data.get("n_held_out_in_turn") and head is not None:
+        yield (
+            f"{trained}{files}, and validated on {data['n_held_out_in_turn']:,} of them by fits that did not see them, "
+            f"with {head.held_out}."
+        )
+    else:
+        yield f"{trained} and validated on {counted(data['n_validation'], 'other tile')}{files}."
     splits = {"train": "training", "validation": "validation"}
     found = [row for row in data.get("counts", ()) if row["split"] in splits]
     if found:
@@ -84,6 +98,12 @@ def _data(bundle: ModelBundle) -> Iterator[str]:
 
 def _training(bundle: ModelBundle) -> Iterator[str]:
     t = bundle.manifest.training
+    head = HeadRecord.of(t)
+    if head is not None and head.network is None:
+        yield from _calibrated(bundle)
+        return
+    if head is not None and head.network is not None:
+        yield f"Beside it the compact network was trained: {head.network.describe()}."
     yield _AUGMENT.get(t.get("augment", ""), "")
     if t.get("rotate"):
         low, _, high = t["rotate"].partition(":")
@@ -107,10 +127,14 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
         yield f"The probabilities of {len(t['members'])} trainings, from the seeds {seeds}, were averaged."
     elif "seed" in t:
         yield f"The seed was {t['seed']}."
-    if bundle.manifest.calibration is not None:
-        yield f"Probabilities were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
+    yield from _calibrated(bundle)
     if t.get("views", 1) > 1:
         yield f"Probabilities are the mean over {t['views']} flipped and rotated views of a tile."
+
+
+def _calibrated(bundle: ModelBundle) -> Iterator[str]:
+    if bundle.manifest.calibration is not None:
+        yield f"Probabilities were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
 
 
 def _texture(head: TextureHead | None) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.datasets.split import split_by_fold, split_by_group
+from napari_cellclass.core.datasets.split import classes_of_one_group, split_by_fold, split_by_group, train_on_all
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.tiles.grid import TileGrid
 
@@ -127,3 +127,12 @@ def test_the_hash_of_the_name_decides_whatever_the_order() -> None:
     assert sides(split) == sides(turned)
     with pytest.raises(DatasetError, match="cannot be split by group"):
         split_by_group(fields([("one", 0), ("two", 1)]))
+
+
+def test_where_all_tiles_are_trained_on_the_rule_says_what_is_held_out_in_turn() -> None:
+    data = train_on_all(split_by_group(fields([("a", 0), ("b", 0), ("c", 1), ("d", 1)])))
+    assert (data.split == TRAIN).all()
+    assert data.split_rule == "all tiles are trained on; each of 4 groups is held out in turn"
+    single = train_on_all(fields([("a", 0), ("b", 0), ("c", 1)]))
+    assert "single tiles are held out in turn" in single.split_rule
+    assert classes_of_one_group(single) == [single.scheme.names[1]]

@@ -86,6 +86,12 @@ def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> Non
         ({"range": "-1:99", "normalisation": "percentiles"}, "are not two percentiles"),
         ({"rotate": "5:-5"}, "--rotate '5:-5'"),
         ({"normalisation": "median"}, "--normalisation 'median'"),
+        ({"network": "pretrained", "epochs": 5}, "--epochs 5 is for networks that are trained in epochs"),
+        ({"network": "pretrained", "views": 8}, "--views 8 is for networks"),
+        ({"network": "pretrained", "class_weights": False}, "--no-class-weights is for networks"),
+        ({"network": "pretrained", "with_compact": True, "input_px": 64}, "--input-px 64 is for networks"),
+        ({"network": "deep", "with_compact": True}, "--with-compact goes with --network pretrained, not deep"),
+        ({"network": "pretrained", "as_published": True}, "--network pretrained contradicts --as-published"),
     ],
 )
 def test_training_settings_that_do_not_fit_are_told_in_a_line(values: dict, text: str) -> None:
@@ -93,6 +99,11 @@ def test_training_settings_that_do_not_fit_are_told_in_a_line(values: dict, text
         TrainParams.checked(**TRAINING, **values)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_compact_network_beside_a_pretrained_one_has_its_own_settings() -> None:
+    params = TrainParams.checked(**TRAINING, network="pretrained", with_compact=True, epochs=5, augment="flips")
+    assert (params.epochs, params.augment) == (5, "flips")
 
 
 def test_a_span_is_two_numbers() -> None:

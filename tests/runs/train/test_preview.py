@@ -115,3 +115,18 @@ def test_what_a_preview_has_resolved_is_not_measured_again(fields: tuple[Annotat
     resolved = found.resolved(request)
     assert resolved.params.standardise == found.params.standardise != "auto"
     assert resolved.params.model_copy(update={"standardise": "auto"}) == request.params
+
+
+def test_a_preview_of_linear_models_shows_all_tiles_as_trained_on_and_each_group_held_out_in_turn(
+    fields: tuple[AnnotatedField, ...],
+) -> None:
+    found = preview_training(request_of(fields, network="pretrained"))
+    assert found.in_turn
+    assert "are trained on; for validation each group is held out in turn" in found.summary()
+    assert found.table["train"].tolist() == found.table["validation"].tolist() == [40, 40]
+    assert found.table["validation_groups"].tolist() == found.table["train_groups"].tolist()
+    assert (found.groups["train"] == found.groups["validation"]).all()
+    assert found.tiles.shape[1:] == (128, 128, 1)
+    assert not any("right-hand part" in text for text in found.warnings)
+    single = preview_training(request_of(fields[:1], network="pretrained"))
+    assert any("single tiles are held out in turn" in text for text in single.warnings)

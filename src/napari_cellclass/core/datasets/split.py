@@ -63,6 +63,31 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
     return _without_rotated_validation(_with_gap(replace(data, split=split, split_rule=rule)))
 
 
+def train_on_all(data: TileDataset) -> TileDataset:
+    """Put all tiles into training, for a fit that says itself how it does on each group, held out in turn.
+
+    Parameters
+    ----------
+    data
+        The tiles; an earlier split is replaced.
+    """
+    data = replace(data, split=np.full(len(data), TRAIN, object))
+    groups = len(set(data.groups.astype(str)))
+    rule = f"all tiles are trained on; each of {counted(groups, 'group')} is held out in turn"
+    if single := classes_of_one_group(data):
+        rule = (
+            f"all tiles are trained on; single tiles are held out in turn, as {', '.join(map(repr, single))} "
+            f"{'has' if len(single) == 1 else 'have'} tiles of one group only"
+        )
+    return replace(data, split_rule=rule)
+
+
+def classes_of_one_group(data: TileDataset) -> list[str]:
+    """Return the names of the classes whose tiles are all of one group."""
+    names = data.scheme.names
+    return [name for k, name in enumerate(names) if len(set(data.groups[data.labels == k].astype(str))) == 1]
+
+
 def _on_both_sides(members: dict[str, set[int]], held: set[str]) -> list[str]:
     """Move whole groups, in ``held``, until each class is on both sides; return those that must be split for that."""
     torn: set[str] = set()

@@ -185,6 +185,29 @@ class ModelBundle:
         except ValueError as error:  # base class of the errors of pandas and of decoding
             raise self._damaged(f"its {name} is not a table: {error}") from error
 
+    def left_out(self) -> NDArray[np.float32] | None:
+        """Read the probabilities that a fit without them gave the training tiles.
+
+        Returns
+        -------
+        ndarray or None
+            float32, shape (N, K), before calibration, a row per row of ``split.csv``, NaN where a tile was not
+            predicted; None where training held tiles out for good, so that the network itself can predict them.
+
+        Raises
+        ------
+        ModelError
+            The file is damaged.
+        """
+        table = self.table("split.csv")
+        columns = [f"p_{name}" for name in self.scheme.names]
+        if not set(columns) <= set(table.columns):
+            return None
+        try:
+            return table[columns].to_numpy(np.float32)
+        except ValueError as error:
+            raise self._damaged(f"its split.csv holds a probability that is no number: {error}") from error
+
     def evaluation(self) -> dict[str, Any]:
         """Read the evaluation on the validation tiles; empty where there is none."""
         if "evaluation.json" not in self.manifest.files:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.networks.architectures import average_models
@@ -61,5 +63,12 @@ def write_ensemble(
     histories = pd.concat([member.table("history.csv") for member in members])
     mean = histories.groupby("epoch", as_index=False).mean()[HISTORY]
     run.history = mean.to_dict("records")
-    run.val_prob = run.predict(run.val)
+    left_out = [prob for member in members if (prob := member.left_out()) is not None]
+    if run.in_turn and len(left_out) == len(members):
+        # The network has seen these tiles; what its members said of them without having seen them has not.
+        averaged = np.mean(left_out, axis=0)[pixels.tile_indices]
+        run.val = np.flatnonzero(np.isfinite(averaged).all(axis=1))
+        run.val_prob, run.head = averaged[run.val], HeadRecord.of(members[0].manifest.training)
+    else:
+        run.val_prob = run.predict(run.val)
     return write_model(run, len(run.history), run.val_prob, out)

@@ -24,14 +24,20 @@ from napari_cellclass.engine.inference.openvino_graph import (
 CHECKED_TILES = 64
 
 
-def export_network(model: Any) -> dict[str, bytes]:
-    """Save a Keras model and export it to OpenVINO in float32; return the bundle's members by name."""
+def export_network(model: Any, built: Any = None) -> dict[str, bytes]:
+    """Save a Keras model and export it to OpenVINO in float32; return the bundle's members by name.
+
+    ``built`` is the same network as an OpenVINO model, where there is one; else the Keras model is converted.
+    """
     import_openvino()  # before Keras does, so that telemetry is off
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder)
         model.save(path / "model.keras")
         with suppress_stderr():
-            _export_openvino(model, path / "model.xml")
+            if built is None:
+                _export_openvino(model, path / "model.xml")
+            else:
+                import_openvino().serialize(built, path / "model.xml")
         return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
 
 

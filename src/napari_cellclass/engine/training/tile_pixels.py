@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.models.feature_spec import FEATURE_INPUT_PX, feature_preprocess, is_colour
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.tiles.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, grey_range
 from napari_cellclass.core.tiles.statistics import THUMBNAIL_PX, channel_stats, tile_fingerprint
@@ -149,7 +150,8 @@ def _read(data: TileDataset, spec: PreprocessSpec, task: Task) -> tuple[dict[int
 
 def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.generic]]) -> PreprocessSpec:
     """Return the preprocessing; a grey-value range that is to be measured needs the ``training`` tiles."""
-    size = network_input_size(data.tile_px, params.network, params.input_px)
+    pretrained = params.network == "pretrained"
+    size = FEATURE_INPUT_PX if pretrained else network_input_size(data.tile_px, params.network, params.input_px)
     if params.normalisation == "percentiles":
         percentiles = params.grey_range or DEFAULT_PERCENTILES
         return PreprocessSpec(
@@ -157,6 +159,9 @@ def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.gene
         )
     if params.grey_range is not None:
         low, high = params.grey_range
+    elif pretrained:
+        sample = _sample(training) if training else None
+        return feature_preprocess(data.dtype, data.channels, has_colour(data, params), sample)
     else:
         low, high = grey_range(data.dtype, _sample(training) if training else None)
     return PreprocessSpec(channels=data.channels, input_px=size, low=low, high=high)
@@ -165,16 +170,29 @@ def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.gene
 def _check_classes(data: TileDataset, indices: NDArray[np.int64]) -> None:
     for label, name in enumerate(data.scheme.names):
         for split, use in ((TRAIN, "train on"), (VALIDATION, "validate on")):
-            if not ((data.labels[indices] == label) & (data.split[indices] == split)).any():
+            wanted = (data.split == split).any()  # there are no validation tiles where groups are held out in turn
+            if wanted and not ((data.labels[indices] == label) & (data.split[indices] == split)).any():
                 raise DatasetError(
                     f"class {name!r} has no tile to {use} that is free of NaN and infinite pixels; add images"
                 )
 
 
+def has_colour(data: TileDataset, params: TrainParams) -> bool:
+    """Return whether the channels of the tiles are red, green and blue, as the first image says or the user does.
+
+    Raises
+    ------
+    ImageError
+        The image has become unreadable.
+    """
+    return data.channels == 3 and is_colour(data.read(data.paths[int(data.image[0])]), params.colour)
+
+
 def _sample(tiles: list[NDArray[np.generic]]) -> NDArray[np.generic]:
-    """Sample pixels evenly from training tiles, as a flat array."""
+    """Sample pixels evenly from training tiles, shape (n, C)."""
     every = max(1, sum(tile.size for tile in tiles) // _SAMPLE_VALUES)
-    return np.concatenate([tile.ravel()[i % every :: every] for i, tile in enumerate(tiles)])
+    pixels = [tile.reshape(-1, tile.shape[2]) for tile in tiles]
+    return np.concatenate([values[i % every :: every] for i, values in enumerate(pixels)])
 
 
 def _golden_indices(data: TileDataset, indices: NDArray[np.int64], count: int = 8) -> list[int]:

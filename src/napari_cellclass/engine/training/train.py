@@ -15,6 +15,7 @@ from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.common.parent_process import listen_to_parent
 from napari_cellclass.engine.networks.architectures import build_network
 from napari_cellclass.engine.training.crash_checkpoint import Checkpoint
+from napari_cellclass.engine.training.pretrained import train_pretrained
 from napari_cellclass.engine.training.quantise import check_nncf_installed
 from napari_cellclass.engine.training.texture_joining import join_texture
 from napari_cellclass.engine.training.tile_pixels import load_pixels
@@ -66,10 +67,11 @@ def train(
     OutputError
         The bundle cannot be written.
     """
-    if params.standardise == "auto":  # not resolved by the caller
-        params = params.model_copy(update={"standardise": "tile"})
+    params = _resolved(params)
     check_nncf_installed(params)
     stop_requested = listen_to_parent()
+    if params.network == "pretrained":
+        return train_pretrained(data, params, out, task, stopped or stop_requested.is_set)
     started = time.perf_counter()
     initial = open_initial_model(params, data)
     pixels = load_pixels(data, params, task)
@@ -100,3 +102,12 @@ def train(
         raise EngineError(f"TensorFlow has failed: {reason}; use a smaller --batch-size or --input-px") from error
     finally:
         checkpoint.remove(finished)
+
+
+def _resolved(params: TrainParams) -> TrainParams:
+    """Resolve automatic settings that the caller has not: see ``resolve_auto_settings`` of ``runs``."""
+    if params.network == "auto":
+        params = params.model_copy(update={"network": "pretrained"})
+    if params.standardise != "auto":
+        return params
+    return params.model_copy(update={"standardise": "none" if params.network == "pretrained" else "tile"})

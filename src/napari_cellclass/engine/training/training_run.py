@@ -17,6 +17,8 @@ from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.common.prefetch import prefetch
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.models.feature_spec import FeatureSpec
+from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
@@ -35,8 +37,10 @@ Step = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
 def default_epochs(n_train: int, network: NetworkName) -> int:
     """Return more epochs for fewer training tiles: about 9000 tiles in total in 25 to 200 epochs.
 
-    The networks of the article get 18 000 tiles in 25 to 60 epochs.
+    The networks of the article get 18 000 tiles in 25 to 60 epochs, linear models on features none: one row of figures.
     """
+    if network in ("auto", "pretrained"):
+        return 1
     total, highest = (9000, 200) if network in ("compact", "mobilenet") else (18000, 60)
     return int(np.clip(round(total / max(1, n_train)), 25, highest))
 
@@ -56,8 +60,11 @@ class TrainingRun:
     """State of one training: the network, its tiles, and the metrics so far.
 
     ``full_model`` is the model that is written: the network, or a model around it that averages several views or pools
-    it with texture features, see ``texture``. ``members`` describes the members of an ensemble,
-    ``seconds_left`` is the estimated time of the epochs to come.
+    it with texture features, see ``texture``. ``members`` describes the members of an ensemble, ``head`` the linear
+    models of a classifier on features, ``kept_epoch`` the epoch of its network, if there is one, ``features`` its
+    features and ``openvino_model`` what OpenVINO runs, unless the Keras model is to be converted. ``seconds_left`` is
+    the estimated time of the epochs to come. Where the split holds nothing out, ``val`` are all tiles: each is
+    predicted by a fit without its group.
     """
 
     model: Any
@@ -73,10 +80,19 @@ class TrainingRun:
     val_prob: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     members: list[dict[str, Any]] = field(default_factory=list)
     texture: TextureHead | None = None
+    head: HeadRecord | None = None
+    kept_epoch: int | None = None
+    features: FeatureSpec | None = None
+    openvino_model: Any = None
 
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.tile_indices]
         self.train, self.val = np.flatnonzero(split == TRAIN), np.flatnonzero(split == VALIDATION)
+        self.in_turn = not len(self.val)
+        if self.in_turn:
+            known = self.data.provenance
+            rotated = np.zeros(len(self.data), bool) if known is None else known.rotated
+            self.val = np.flatnonzero(~rotated[self.pixels.tile_indices])
         self.epochs = self.params.epochs or default_epochs(len(self.train), self.params.network)
         self.steps = math.ceil(len(self.train) / self.params.batch_size)
         labels = self.data.labels[self.pixels.tile_indices]
@@ -84,12 +100,15 @@ class TrainingRun:
         counts = self.one_hot[self.train].sum(axis=0)
         balance = len(self.train) / (len(counts) * counts) if self.params.class_weights else np.ones_like(counts)
         self.tile_weights = balance.astype(np.float32)[labels]
-        params = self.params
-        steps = self.epochs * self.steps
-        self.optimizer = make_optimizer(params.network, params.learning_rate, steps, params.as_published)
         # The members of an ensemble average their views already.
-        self.full_model = self.model if self.members else average_views(self.model, params.views)
+        self.full_model = self.model if self.members else average_views(self.model, self.params.views)
         self.predict_batch = predictor(self.full_model)
+
+    @cached_property
+    def optimizer(self) -> Any:
+        """What changes the weights after each step."""
+        params = self.params
+        return make_optimizer(params.network, params.learning_rate, self.epochs * self.steps, params.as_published)
 
     @cached_property
     def duplicate_warning(self) -> Finding | None:
@@ -129,6 +148,8 @@ class TrainingRun:
     def choose_epoch(self) -> int:
         """Choose the epoch whose weights are kept: the last one, or the best one if training was stopped early."""
         last = len(self.history)
+        if self.kept_epoch is not None:
+            return self.kept_epoch
         if last == self.epochs or self.best is None:
             return last
         self.model.set_weights(self.best.weights)

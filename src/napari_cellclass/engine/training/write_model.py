@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 import napari_cellclass
 from napari_cellclass.core.models.bundle import Manifest, ModelBundle, write_bundle
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
+from napari_cellclass.core.models.feature_spec import EFFICIENTNET_LITE0_ORIGIN
 from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarms
 from napari_cellclass.core.stats.calibration import Calibration, calibrate
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
 from napari_cellclass.engine.common.parent_process import writing_lock
+from napari_cellclass.engine.features.classifier import classifier_layers
 from napari_cellclass.engine.features.texture_network import texture_layers
 from napari_cellclass.engine.networks.architectures import layer_table, peak_learning_rate
 from napari_cellclass.engine.networks.transfer import weights_record
@@ -54,15 +56,16 @@ def write_model(
     """
     data, indices = run.data, run.pixels.tile_indices[run.val]
     report = evaluate(val_prob, data.labels[indices], data.groups[indices].tolist(), data.scheme.names)
-    members = export_network(run.full_model)
+    members = export_network(run.full_model, run.openvino_model)
     export = check_export(members, *_checked_tiles(run))
     calibration = calibrate(val_prob, data.labels[indices], data.groups[indices].tolist())
     int8 = None
     if run.params.precision == "int8" and not unfinished:
-        int8 = quantise(run, members, val_prob, calibration)
+        # A prediction by a fit without a tile is another network's, which the int8 one is not to be compared with.
+        int8 = quantise(run, members, run.predict(run.val) if run.in_turn else val_prob, calibration)
         members |= int8.members
     scores = _scores(run, report, epoch, int8)
-    members |= _tables(run, report, scores, int8)
+    members |= _tables(run, report, scores, int8, val_prob)
     manifest = _manifest(run, scores, calibration, export, epoch)
     if int8 is not None:
         manifest = manifest.model_copy(update={"quantised": int8.report})
@@ -72,7 +75,8 @@ def write_model(
 
 def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return evenly sampled tiles of both splits, and the probabilities that Keras predicts for them."""
-    count = min(CHECKED_TILES, len(run.pixels.tile_indices))
+    # Of linear models OpenVINO's network is built from the same weights, and Keras runs it slowly.
+    count = min(CHECKED_TILES if run.head is None else CHECKED_TILES // 4, len(run.pixels.tile_indices))
     rows = np.unique(np.linspace(0, len(run.pixels.tile_indices) - 1, count).astype(np.int64))
     x = run.pixels.batch(rows)
     return x, run.predict_batch(x)
@@ -82,7 +86,8 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network 
     """Return the manifest's scores, with warnings for the user."""
     chosen = run.history[epoch - 1]
     texture_joined = run.texture is not None and run.texture.joined
-    alarms = training_alarms(run.history[:epoch], report, run.data, texture_joined)
+    # A linear model on hundreds of features describes its own tiles without an error, which says nothing.
+    alarms = training_alarms(run.history[:epoch] if run.head is None else (), report, run.data, texture_joined)
     warnings = [alarm.text for alarm in alarms if alarm.severity == "warning"]
     warnings += [] if run.duplicate_warning is None else [run.duplicate_warning.text]
     warnings += [] if int8 is None or int8.report.kept else [int8.report.warning]
@@ -100,12 +105,51 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network 
     }
 
 
-def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any], int8: Int8Network | None) -> dict[str, bytes]:
+def _optimisation(run: TrainingRun) -> dict[str, Any]:
+    """Describe how weights were trained; empty where none were."""
+    params = run.params
+    if params.network == "pretrained" and not params.with_compact:
+        return {}
+    network = "compact" if params.network == "pretrained" else params.network
+    return {
+        "learning_rate": peak_learning_rate(network, params.learning_rate, params.as_published),
+        "optimizer": "AdamW" if params.network == "pretrained" else type(run.optimizer).__name__,
+        "loss": "categorical_crossentropy",
+    }
+
+
+def _split_frame(run: TrainingRun, split: NDArray[np.object_], val_prob: NDArray[np.float32]) -> pd.DataFrame:
+    """Return a row per tile, with the probabilities of those that the fit of a part of the tiles predicted.
+
+    They are of training tiles where each group is held out in turn, so that no one can predict them again.
+    """
+    frame = replace(run.data, split=split).frame()
+    if run.in_turn and run.head is not None:
+        rows = run.pixels.tile_indices[run.val]
+        held_out = np.full(len(frame), "", object)
+        held_out[rows] = f"in turn by {run.head.held_out_by}"
+        frame["held_out"] = held_out
+        for k, name in enumerate(run.data.scheme.names):
+            column = np.full(len(frame), np.nan, np.float32)
+            column[rows] = val_prob[:, k]
+            frame[f"p_{name}"] = column
+    return frame
+
+
+def _tables(
+    run: TrainingRun,
+    report: EvalReport,
+    scores: dict[str, Any],
+    int8: Int8Network | None,
+    val_prob: NDArray[np.float32],
+) -> dict[str, bytes]:
     """Return the members that hold tables and golden tiles, as bytes by name."""
     history = pd.DataFrame(run.history, columns=HISTORY).astype({"epoch": int})
     split = run.data.split.copy()
     split[run.pixels.nonfinite] = ""
     evaluation = {"validation": report.to_json(), "collapsed": scores["collapsed"], "warnings": scores["warnings"]}
+    if run.in_turn and run.head is not None:
+        evaluation["held_out"] = f"by {run.head.held_out_by}, each in turn"
     golden = io.BytesIO()
     prob = run.predict_batch(run.pixels.spec.apply(run.pixels.golden))
     known: dict[str, Any] = {"tiles": run.pixels.golden, "prob": prob}
@@ -113,7 +157,7 @@ def _tables(run: TrainingRun, report: EvalReport, scores: dict[str, Any], int8: 
     np.savez_compressed(golden, **known)
     return {
         "history.csv": _csv(history),
-        "split.csv": _csv(replace(run.data, split=split).frame()),
+        "split.csv": _csv(_split_frame(run, split, val_prob)),
         "evaluation.json": json.dumps(evaluation, indent=2, allow_nan=False, ensure_ascii=False).encode(),
         "golden.npz": golden.getvalue(),
     }
@@ -128,7 +172,6 @@ def _manifest(
 ) -> Manifest:
     data, params = run.data, run.params
     settings = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
-    rate = peak_learning_rate(params.network, params.learning_rate, params.as_published)
     return Manifest(
         program=f"napari-cellclass {napari_cellclass.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -140,23 +183,26 @@ def _manifest(
         pixel_size_um=data.pixel_size_um,
         network=params.network,
         parameters=int(run.full_model.count_params()),
-        layers=layer_table(run.model) + texture_layers(run.full_model),
+        layers=classifier_layers(run.full_model)
+        if run.head is not None
+        else layer_table(run.model) + texture_layers(run.full_model),
         training=settings
         | {
             "epochs": run.epochs,
             "epochs_trained": len(run.history),
             "epoch_kept": epoch,
-            "learning_rate": rate,
-            "optimizer": type(run.optimizer).__name__,
-            "loss": "categorical_crossentropy",
             "seconds": round(time.perf_counter() - run.started, 3),
         }
+        | _optimisation(run)
+        | ({} if run.head is None else {"head": run.head.model_dump(), "backbone": EFFICIENTNET_LITE0_ORIGIN})
         | ({} if run.texture is None else {"texture_head": run.texture.model_dump()})
+        | ({} if run.features is None else {"features": run.features.model_dump(mode="json")})
         | ({"members": run.members} if run.members else {})
         | ({"pretrained": weights_record(max(run.pixels.spec.input_px))} if params.network == "mobilenet" else {}),
         data={
             "n_train": len(run.train),
-            "n_validation": len(run.val),
+            "n_validation": 0 if run.in_turn else len(run.val),
+            **({"n_held_out_in_turn": len(run.val)} if run.in_turn else {}),
             "nonfinite_tiles": len(run.pixels.nonfinite),
             "counts": data.counts().to_dict("records"),
             "dtype": str(data.dtype.newbyteorder("=")),

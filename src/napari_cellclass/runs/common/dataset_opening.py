@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from napari_cellclass.core.common.errors import ParamsError
+from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import ReadImage
 from napari_cellclass.core.datasets.dataset import GridOf, TileDataset
@@ -14,7 +14,7 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.prepare import CheckParams
 from napari_cellclass.core.params.shared import PlaneParams
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.core.quality.brightness import check_classes_by_brightness
+from napari_cellclass.core.quality.brightness import check_brightness_alone, check_classes_by_brightness
 from napari_cellclass.core.workspace.project_file import is_project
 
 
@@ -44,9 +44,10 @@ def resolve_auto_settings(
     data: TileDataset,
     task: Task = NO_TASK,
 ) -> tuple[TrainParams, tuple[str, ...]]:
-    """Resolve automatic settings: whether tiles are standardised, with a sentence if they are not.
+    """Resolve automatic settings: the network, and whether tiles are standardised; with a sentence on either.
 
-    A training that starts from another model takes the setting of that one.
+    A training that starts from another model takes the setting of that one. Linear models on pretrained features see
+    brightness, so that a sentence says where it tells the classes apart by itself.
 
     Raises
     ------
@@ -57,11 +58,30 @@ def resolve_auto_settings(
     CancelledError
         The task was cancelled.
     """
+    params, about = resolve_network(params)
+    if params.network == "pretrained":
+        params = params if params.standardise != "auto" else params.model_copy(update={"standardise": "none"})
+        finding = None if params.standardise == "tile" else check_brightness_alone(data, task)
+        return params, about if finding is None else (*about, finding.text)
     if params.standardise != "auto":
-        return params, ()
+        return params, about
     if params.initial is not None:  # older models do not name it, and had none
         chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
-        return params.model_copy(update={"standardise": chosen}), ()
+        return params.model_copy(update={"standardise": chosen}), about
     finding = check_classes_by_brightness(data, task)
     chosen = "tile" if finding is None else "none"
-    return params.model_copy(update={"standardise": chosen}), () if finding is None else (finding.text,)
+    return params.model_copy(update={"standardise": chosen}), about if finding is None else (*about, finding.text)
+
+
+def resolve_network(params: TrainParams) -> tuple[TrainParams, tuple[str, ...]]:
+    """Resolve the network ``"auto"``: pretrained, or compact where the weights are missing, which a sentence says."""
+    if params.network != "auto":
+        return params, ()
+    from napari_cellclass.engine.features.weights import find_weights
+
+    try:
+        find_weights()
+    except ModelError as error:
+        update = {"network": "compact", "with_compact": False}
+        return params.model_copy(update=update), (f"{error}; the compact network is trained instead",)
+    return params.model_copy(update={"network": "pretrained"}), ()

@@ -71,12 +71,25 @@ def evaluate_dataset(
     if data.channels != bundle.preprocess.channels:
         raise ModelError(f"{name}: {channel_mismatch(bundle.preprocess.channels, data.channels)}")
     prob = bundle.calibrated(predict_dataset(data, engine, task, bundle.preprocess))
+    return evaluate_predictions(data, prob, precision_of(engine), name)
+
+
+def evaluate_predictions(
+    data: TileDataset, prob: NDArray[np.float32], precision: str = "f32", name: str = "the test set"
+) -> Evaluation:
+    """Compare probabilities (N, K), calibrated, with the labels of a data set.
+
+    Raises
+    ------
+    DatasetError
+        No tile has finite ones.
+    """
     if not np.isfinite(prob).all(axis=1).any():
         raise DatasetError(f"{name} has no tile with finite pixels; check the images")
     # Where every file is one tile, a table of files would be a table of tiles.
     fields = [str(data.paths[i]) for i in data.image] if len(data.paths) < len(data) else None
     report = evaluate(prob, data.labels, list(data.groups), data.scheme.names, fields=fields)
-    return Evaluation(data, prob, report, precision_of(engine))
+    return Evaluation(data, prob, report, precision)
 
 
 def read_test_tiles(

@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.findings import counted, first_few
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
-from napari_cellclass.core.datasets.split import split_by_group
+from napari_cellclass.core.datasets.split import classes_of_one_group, split_by_group, train_on_all
 from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.tiles.histograms import GreyHistogram
 from napari_cellclass.engine.training.augment import augmented_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
-from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
+from napari_cellclass.runs.common.dataset_opening import (
+    grid_maker,
+    image_reader,
+    resolve_auto_settings,
+    resolve_network,
+)
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, annotated_dataset
 from napari_cellclass.runs.train.train import read_tests
 
@@ -57,6 +62,8 @@ class TrainingPreview:
         How will be trained, with all automatic settings resolved.
     origin
         What the preview was made of; None where a data set was given.
+    in_turn
+        Whether all tiles are trained on, and each group is held out in turn.
     """
 
     table: pd.DataFrame
@@ -69,17 +76,22 @@ class TrainingPreview:
     after: GreyHistogram
     params: TrainParams
     origin: PreviewOrigin | None = None
+    in_turn: bool = False
 
     def resolved(self, request: TrainRequest) -> TrainRequest:
         """Return a request with the automatic settings as the preview resolved them, so that no tile is read again."""
-        params = request.params.model_copy(update={"standardise": self.params.standardise})
+        found = {"standardise": self.params.standardise, "network": self.params.network}
+        params = request.params.model_copy(update=found)
         return replace(request, params=params)
 
     def summary(self) -> str:
         """Say in a sentence how the tiles are split."""
         held_out, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
         text = (
-            f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
+            f"All {self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; for validation each "
+            "group is held out in turn."
+            if self.in_turn
+            else f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
             f"{self.table[VALIDATION].sum():,} of {counted(held_out, 'group')} are held out for validation."
         )
         return text + (f" {counted(self.skipped, 'file')} left out as unusable." if self.skipped else "")
@@ -176,29 +188,39 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
     DatasetError
         A class would have no tile to train on, or none to validate on; a test set cannot be used.
     """
-    data = split_by_group(data, params.val_fraction)
+    params, about_network = resolve_network(params)
+    in_turn = params.network == "pretrained"
+    data = train_on_all(data) if in_turn else split_by_group(data, params.val_fraction)
     tests = list(read_tests(params, data, task).values())
     params, about_settings = resolve_auto_settings(params, data, task)
     sample, pixels = _sample(data, params, task)
     trained = np.flatnonzero(sample.split[pixels.tile_indices] == TRAIN)
     rng = np.random.default_rng(params.seed)
-    tiles = augmented_batch(pixels, trained[:SHOWN], params.augment, rng, params.degrees, params.standardise == "none")
+    augment = "none" if in_turn else params.augment
+    tiles = augmented_batch(pixels, trained[:SHOWN], augment, rng, params.degrees, params.standardise == "none")
     titles = tuple(sample.scheme.names[sample.labels[i]] for i in pixels.tile_indices[trained[:SHOWN]])
     raw = pixels.golden if pixels.preprocessed else pixels.tiles[trained]
     before, after = GreyHistogram.of(raw), GreyHistogram.of(pixels.batch(trained))
     table, groups = split_table(data), group_table(data)
     for column in ("", "_groups"):
         table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
+    if in_turn:
+        for column in ("", "_groups"):
+            table[VALIDATION + column] = table[TRAIN + column]
+        groups[VALIDATION] = groups[TRAIN]
     groups = pd.concat([groups, *map(group_table, tests)], ignore_index=True)
     found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
     overlaps = filter(None, (_test_on_training_warning(data, test) for test in tests))
     warnings = (
-        *split_warnings(data),
+        *(in_turn_warnings(data) if in_turn else split_warnings(data)),
+        *about_network,
         *about_settings,
         *overlaps,
         *found,
     )  # the split's own warnings say more of a class in one group
-    return TrainingPreview(table, groups, warnings, len(data.skipped), tiles, titles, before, after, params)
+    return TrainingPreview(
+        table, groups, warnings, len(data.skipped), tiles, titles, before, after, params, in_turn=in_turn
+    )
 
 
 def split_table(data: TileDataset) -> pd.DataFrame:
@@ -245,6 +267,17 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def in_turn_warnings(data: TileDataset) -> tuple[str, ...]:
+    """Say where single tiles are held out in turn instead of groups."""
+    single = classes_of_one_group(data)
+    if not single:
+        return ()
+    return (
+        f"all tiles of {first_few(single)} are of one field, so single tiles are held out in turn: the accuracy will "
+        "look better than it is on a new field. Label a second field to be sure",
+    )
+
+
 def _test_on_training_warning(data: TileDataset, test: TileDataset) -> str:
     """Say how many images of a test set are trained on, or nothing."""
     trained = {data.image_ids[i] for i in np.unique(data.image[data.split != ""])}
@@ -267,9 +300,7 @@ def _sample(data: TileDataset, params: TrainParams, task: Task) -> tuple[TileDat
         mine = data.labels[chosen] == label
         rank[mine] = np.arange(mine.sum())
     chosen = chosen[np.argsort(rank, kind="stable")][:_SAMPLE_TILES]
-    held_out = [
-        data.tile_indices(VALIDATION)[data.labels[data.tile_indices(VALIDATION)] == k][0]
-        for k in range(len(data.scheme))
-    ]
-    sample = data.take(np.concatenate([chosen, held_out]))
+    validation = data.tile_indices(VALIDATION)
+    held_out = [validation[data.labels[validation] == k][:1] for k in range(len(data.scheme))]
+    sample = data.take(np.concatenate([chosen, *held_out]))
     return sample, load_pixels(sample, params, task)

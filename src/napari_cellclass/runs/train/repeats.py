@@ -30,7 +30,7 @@ from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 from napari_cellclass.runs.common.engine_access import open_engine
-from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, predict_dataset
+from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, evaluate_predictions, predict_dataset
 
 # Parameters in a model's manifest that do not decide its weights.
 _IRRELEVANT = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
@@ -90,10 +90,14 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
             bundle.member(name)
     except ModelError:
         return None  # truncated or damaged: train again
-    trained, known = {"precision": "f32", "texture": "off", **bundle.manifest.training}, bundle.manifest.data
+    before = {"precision": "f32", "texture": "off", "with_compact": False, "colour": "auto"}  # of older models
+    trained, known = before | bundle.manifest.training, bundle.manifest.data
     asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _IRRELEVANT)
     asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
-    asked["learning_rate"] = peak_learning_rate(params.network, params.learning_rate, params.as_published)
+    if params.network == "pretrained":
+        asked |= {"epochs": params.epochs or trained.get("epochs"), "learning_rate": trained.get("learning_rate")}
+    else:
+        asked["learning_rate"] = peak_learning_rate(params.network, params.learning_rate, params.as_published)
     same = all(trained.get(name) == value for name, value in asked.items())
     whole = trained.get("epochs_trained") == trained.get("epoch_kept") == asked["epochs"]
     return bundle if same and whole and known.get("hash") == data.data_hash else None
@@ -108,7 +112,8 @@ class RepeatedRuns:
     data
         The split data set that they were trained on.
     sets
-        Test sets by name, the first the tiles held out from the training data.
+        Test sets by name, the first the tiles held out from the training data; where the split holds nothing out, all
+        tiles, each with its prediction by a fit without it.
     models
         In the order of the runs.
     reused
@@ -135,7 +140,7 @@ class RepeatedRuns:
     @classmethod
     def of(cls, data: TileDataset, tests: Mapping[str, TileDataset] | None = None) -> RepeatedRuns:
         """Begin, with the data's own held-out tiles as the first set."""
-        held_out = data.take(data.tile_indices(VALIDATION)).without_rotated_copies()
+        held_out = data.take(_held_out_indices(data)).without_rotated_copies()
         return cls(data, {VALIDATION_SET: held_out, **(tests or {})})
 
     def add(
@@ -158,7 +163,11 @@ class RepeatedRuns:
         own = trained_on.take(trained_on.tile_indices(TRAIN)).without_rotated_copies()
         with open_engine(model) as engine:
             own_prob = predict_dataset(own, engine, task, model.preprocess)
-            found = {name: evaluate_dataset(one, model, engine, task, name) for name, one in self.sets.items()}
+            found = {
+                name: (name == VALIDATION_SET and self._left_out(model))
+                or evaluate_dataset(one, model, engine, task, name)
+                for name, one in self.sets.items()
+            }
         scores = model.manifest.scores
         about = {
             "run": number, "seed": model.manifest.training["seed"], "model": model.path.name,
@@ -174,6 +183,15 @@ class RepeatedRuns:
         self.first = self.first or found
         self.models.append(model)
         self.reused += trained.reused
+
+    def _left_out(self, model: ModelBundle) -> Evaluation | None:
+        """Evaluate the predictions of a model's own tiles by fits without them, if it holds some."""
+        prob = model.left_out()
+        if prob is None or len(prob) != len(self.data):
+            return None
+        rotated = None if self.data.provenance is None else self.data.provenance.rotated
+        kept = prob if rotated is None else prob[~rotated]
+        return evaluate_predictions(self.sets[VALIDATION_SET], model.calibrated(kept), name=VALIDATION_SET)
 
     def runs(self) -> pd.DataFrame:
         """One row per run and test set."""
@@ -192,6 +210,11 @@ class RepeatedRuns:
             )
             for name, one in self.sets.items()
         ]  # fmt: skip
+
+
+def _held_out_indices(data: TileDataset) -> NDArray[np.int64]:
+    held_out = data.tile_indices(VALIDATION)
+    return held_out if len(held_out) else np.arange(len(data))
 
 
 def balanced_accuracy(prob: NDArray[Any], data: TileDataset) -> float:

@@ -13,7 +13,7 @@ from napari_cellclass.core.common.files import check_writable, write_json
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
-from napari_cellclass.core.datasets.split import split_by_group
+from napari_cellclass.core.datasets.split import split_by_group, train_on_all
 from napari_cellclass.core.evaluation.repeats import short_set_names
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
@@ -24,7 +24,12 @@ from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.core.quality.tile_measurements import measure_tiles
 from napari_cellclass.engine.training.quantise import check_nncf_installed
-from napari_cellclass.runs.common.dataset_opening import grid_maker, image_reader, resolve_auto_settings
+from napari_cellclass.runs.common.dataset_opening import (
+    grid_maker,
+    image_reader,
+    resolve_auto_settings,
+    resolve_network,
+)
 from napari_cellclass.runs.common.engine_access import open_engine
 from napari_cellclass.runs.common.project_data import open_dataset
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, read_test_set
@@ -85,10 +90,16 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     check_nncf_installed(params)
     read = image_reader(params)
     data = open_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
-    data = split_by_group(data, params.val_fraction)
     unresolved = params
+    params, about_network = resolve_network(params)
+    # Linear models say themselves how they do on each group, held out in turn.
+    data = train_on_all(data) if params.network == "pretrained" else split_by_group(data, params.val_fraction)
     params, about_settings = resolve_auto_settings(params, data, task)
-    warnings = (*about_settings, *(finding.text for finding in check_dataset(data) if finding.severity == "warning"))
+    warnings = (
+        *about_network,
+        *about_settings,
+        *(finding.text for finding in check_dataset(data) if finding.severity == "warning"),
+    )
     tests = read_tests(params, data, task)
     copies = copies_in_tests(data, tests, task)
     warnings = tuple(dict.fromkeys((*warnings, *copies.values())))
@@ -99,6 +110,10 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         save_settings(unresolved, settings_beside(params.out))
         KnownModels().remember(model)
         return TrainResult((model,), data, _evaluate_tests(model, tests, copies, params, task), warnings)
+    if params.network == "pretrained" and not params.with_compact:
+        warnings += (
+            f"all {params.runs} runs are equal: linear models on features are fitted without chance, so one is enough",
+        )
     save_settings(unresolved, settings_beside(params.out))  # now, so that an interrupted series can be resumed with it
     repeats = _train_runs(data, tests, params, task)
     models, names = list(repeats.models), short_set_names(list(tests))

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.report.evaluation_figures import draw_calibration
@@ -112,6 +113,9 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
             f"Before, {previous.model.path.name}: {_estimate(previous.validation)}; {change:+.3f} now ({same})."
         )
     training = manifest.training
+    head = HeadRecord.of(training)
+    if head is not None:
+        lines.append(head.brief())
     texture = TextureHead.of(training)
     if texture is not None and texture.joined:
         lines.append(texture.brief())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.task import Progress
-from napari_cellclass.report.curves import best_epoch, draw_curves
+from napari_cellclass.report.curves import best_epoch, draw_curves, draw_label_curve
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.layout import row_of
@@ -65,6 +65,10 @@ class TrainProgress(QWidget):
     def has_epochs(self) -> bool:
         """Whether there is a best epoch yet."""
         return bool(self.history)
+
+    def show_label_curve(self, points: Sequence[tuple[int, float]]) -> None:
+        """Show accuracy against tiles, for a model that was not trained in epochs."""
+        self.curves.show_figure(partial(draw_label_curve, tuple(points)))
 
     def finish(self) -> None:
         """Hide what belongs to a running job."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _SETTINGS = ["network", "standardise", "epochs", "augment", "as_published"]
 _MORE = [
+    "with_compact",
+    "colour",
     "texture",
     "class_weights",
     "normalisation",
@@ -269,8 +271,12 @@ class TrainPage(DockedWidget):
         path = trained.model.path
         self.start.add(path)
         self._data_changed()
-        epoch = trained.model.manifest.training["epoch_kept"]
-        self.progress.show_message(f"Trained; epoch {epoch} is in {path}.")
+        if trained.label_curve:
+            self.progress.show_label_curve(trained.label_curve)
+            self.progress.show_message(f"Trained; the model is in {path}.")
+        else:
+            epoch = trained.model.manifest.training["epoch_kept"]
+            self.progress.show_message(f"Trained; epoch {epoch} is in {path}.")
         self.trained.emit(path)
         classify = CLASSIFY.find(self)
         if classify is not None:

@@ -15,8 +15,9 @@ from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
+from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.paths import evaluations_path
-from napari_cellclass.report.curves import save_curves
+from napari_cellclass.report.curves import save_curves, save_label_curve
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, data_on_disk, unique_file_names
 from napari_cellclass.runs.train.child import train_in_child
 
@@ -31,12 +32,19 @@ class Trained:
     held_out: frozenset[tuple[Any, ...]]
     tests: Mapping[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
+    @property
+    def label_curve(self) -> tuple[tuple[int, float], ...]:
+        """Numbers of tiles and accuracies, of a model that was not trained in epochs; else empty."""
+        head = HeadRecord.of(self.model.manifest.training)
+        return head.points if head is not None and head.network is None else ()
+
     @classmethod
     def opened(cls, path: Path, tested: bool = False) -> Trained:
         """Read the record of a model's training, and the metrics of its test sets, if any."""
         model = open_bundle(path)
         split = model.table("split.csv")
-        held = split[split["split"] == "validation"]
+        in_turn = "held_out" in split
+        held = split[split["held_out"].notna()] if in_turn else split[split["split"] == "validation"]
         names = [Path(text).name for text in held["path"]]
         boxes = held[["y0", "x0", "y1", "x1"]].itertuples(index=False)
         tiles = frozenset((name, *box) for name, box in zip(names, boxes, strict=True))
@@ -68,9 +76,14 @@ def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
         A file cannot be written.
     """
     picture, table = path.with_suffix(".png"), path.with_suffix(".csv")
-    save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
+    frame = pd.DataFrame(trained.history)
+    if trained.label_curve:
+        save_label_curve(trained.label_curve, picture)
+        frame = pd.DataFrame(trained.label_curve, columns=["tiles", "balanced_accuracy"])
+    else:
+        save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
     with atomic_write(table) as temporary:
-        escape_formulas(pd.DataFrame(trained.history)).to_csv(temporary, index=False, lineterminator="\n")
+        escape_formulas(frame).to_csv(temporary, index=False, lineterminator="\n")
     return [picture, table]
 
 

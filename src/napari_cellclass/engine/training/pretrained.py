@@ -1,0 +1,208 @@
+"""Training of linear models on pretrained features and texture: no epochs, and figures of left-out groups."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.common.task import Task
+from napari_cellclass.core.datasets.dataset import VALIDATION, TileDataset
+from napari_cellclass.core.datasets.split import split_by_group, unrotated_tile_ids
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.feature_spec import FeatureSpec
+from napari_cellclass.core.models.head_record import (
+    FEATURE_SETS,
+    HeadRecord,
+    balanced_accuracy,
+    decide_network,
+    mix,
+)
+from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_head
+from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.features.classifier import (
+    build_classifier,
+    build_openvino,
+    mix_network,
+    of_one_brightness,
+)
+from napari_cellclass.engine.features.extractor import FeatureExtractor, new_feature_spec
+from napari_cellclass.engine.inference.openvino_graph import TileFormat, identity_preprocessing
+from napari_cellclass.engine.networks.architectures import build_network
+from napari_cellclass.engine.networks.loading import eager_predictor
+from napari_cellclass.engine.training.tile_pixels import TilePixels, has_colour, load_pixels
+from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun, cross_entropy
+from napari_cellclass.engine.training.write_model import write_model
+
+_BATCH = 256
+# Of the curve of accuracy against tiles: fractions of the groups, draws of each, and the most tiles of one fit.
+_FRACTIONS, _DRAWS, _MOST = (0.125, 0.25, 0.5, 0.75), 4, 2000
+
+
+def train_pretrained(
+    data: TileDataset, params: TrainParams, out: Path, task: Task, stopped: Callable[[], bool]
+) -> ModelBundle:
+    """Fit linear models to features of all training tiles, and write them with their features as one network.
+
+    Where no tile is held out by the split, the figures and the calibration of the model are those of the predictions
+    for each group by the fit without it. Where some are, they are those of these tiles, which are not fitted to.
+
+    With ``params.with_compact`` the compact network is trained beside it, on three quarters of the groups where none is
+    held out by the split, and mixed in if the tiles that it did not see support that; the figures are of these tiles.
+
+    Raises
+    ------
+    DatasetError, ModelError, EngineError, CancelledError, OutputError
+        As :func:`napari_cellclass.engine.training.train.train` does.
+    """
+    started = time.perf_counter()
+    pixels = load_pixels(data, params, task)
+    colour = pixels.spec.channels == 3 and has_colour(data, params)
+    features = new_feature_spec(pixels.spec, colour)
+    parts = _features(pixels, features, params, task)
+    task.progress("fitting")
+    fitting = np.flatnonzero(data.split[pixels.tile_indices] != VALIDATION)
+    scaling = [Standardisation.fit(part[fitting]) for part in parts]
+    z = [scaled.apply(part) for scaled, part in zip(scaling, parts, strict=True)]
+    labels = data.labels[pixels.tile_indices].astype(np.int64)
+    groups, by_tile = _groups(data, pixels.tile_indices)
+    fit = fit_head([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme))
+    classifier = build_classifier(
+        (*pixels.spec.input_px, pixels.spec.channels), colour, params.standardise == "tile", scaling, fit.head
+    )
+    in_turn = len(fitting) == len(labels)
+    held_out = fit.held_out if in_turn else fit.head.predict(z)
+    run = TrainingRun(classifier, data, pixels, params, task, stopped, started, features=features)
+    if params.standardise != "tile":
+        run.openvino_model = build_openvino(features, scaling, fit.head)
+    curve = _curve([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme), task)
+    run.head = _record(fit, labels[fitting], data.groups[pixels.tile_indices[fitting]], by_tile, curve)
+    run.val_prob = held_out[run.val]
+    if params.with_compact:
+        _train_beside(run, held_out)
+    else:
+        run.history = [_only_row(run, fit.head.predict(z), time.perf_counter() - started)]
+    run.predict_batch = eager_predictor(run.full_model)
+    task.check("cancelled before the model was written; nothing was written")
+    task.progress("writing the model")
+    return write_model(run, run.choose_epoch(), run.val_prob, out)
+
+
+def _features(pixels: TilePixels, spec: FeatureSpec, params: TrainParams, task: Task) -> list[NDArray[np.float32]]:
+    """Compute the features of all tiles, by feature set, float32 (n, D)."""
+    one_brightness = params.standardise == "tile"
+    raw = not (one_brightness or pixels.preprocessed or pixels.spec.percentiles)
+    first = pixels.tiles[:1] if raw else pixels.batch(np.arange(1))
+    if not raw:  # what the extractor is given is network input already
+        spec = spec.model_copy(update={"preprocess": identity_preprocessing(first.shape[1:])})
+    compute = FeatureExtractor(spec, TileFormat.of(first))
+    count = len(pixels.tile_indices)
+    found = []
+    for start in range(0, count, _BATCH):
+        task.check("cancelled while features were computed; nothing was written")
+        task.progress("computing features", start, count)
+        rows = np.arange(start, min(start + _BATCH, count))
+        if raw:
+            found.append(compute(pixels.tiles[rows]))
+            continue
+        x = pixels.batch(rows)
+        found.append(compute(of_one_brightness(x) if one_brightness else x))
+    task.progress("computing features", count, count)
+    both = np.split(np.concatenate(found), [spec.columns[0]], axis=1)
+    return both if params.texture == "auto" else both[:1]
+
+
+def _groups(data: TileDataset, tile_indices: NDArray[np.int64]) -> tuple[NDArray[np.generic], bool]:
+    """Return what is left out together: groups or, where a class has one only, tiles with their rotated copies."""
+    groups, labels = data.groups[tile_indices].astype(str), data.labels[tile_indices]
+    if all(len(set(groups[labels == label])) > 1 for label in np.unique(labels)):
+        return groups, False
+    return unrotated_tile_ids(data)[tile_indices], True
+
+
+def _record(
+    fit: HeadFit,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.object_],
+    by_tile: bool,
+    curve: Sequence[tuple[int, float]],
+) -> HeadRecord:
+    names = FEATURE_SETS[: len(fit.penalties)]
+    return HeadRecord(
+        held_out_by="tile" if by_tile else fit.held_out_by,
+        tiles=len(labels),
+        groups=len(set(groups.astype(str))),
+        penalties=dict(zip(names, fit.penalties, strict=True)),
+        accuracies={
+            name: balanced_accuracy(prob, labels) for name, prob in zip(names, fit.held_out_parts, strict=True)
+        },
+        accuracy=balanced_accuracy(fit.held_out, labels),
+        curve=tuple(curve),
+    )
+
+
+def _curve(
+    z: Sequence[NDArray[np.float32]], labels: NDArray[np.int64], groups: NDArray[np.generic], classes: int, task: Task
+) -> list[tuple[int, float]]:
+    """Return numbers of tiles and the balanced accuracies of left-out groups with so many, the mean of some draws."""
+    names, of_tile = np.unique(groups, return_inverse=True)
+    points = []
+    for fraction in _FRACTIONS:
+        found = []
+        for draw in range(_DRAWS):
+            rng = np.random.default_rng(draw)
+            chosen = np.zeros(len(names), bool)
+            for label in range(classes):  # so that each class has its share
+                mine = np.unique(of_tile[labels == label])
+                chosen[rng.permutation(mine)[: max(2, round(fraction * len(mine)))]] = True
+            rows = np.flatnonzero(chosen[of_tile])
+            if len(rows) > _MOST or len(rows) == len(labels):
+                continue
+            task.check("cancelled while fitting; nothing was written")
+            fit = fit_head([part[rows] for part in z], labels[rows], groups[rows], classes)
+            found.append((len(rows), balanced_accuracy(fit.held_out, labels[rows])))
+        if found:
+            tiles, accuracy = np.mean(found, axis=0)
+            points.append((round(tiles), round(float(accuracy), 4)))
+    return points
+
+
+def _only_row(run: TrainingRun, fitted: NDArray[np.float32], seconds: float) -> dict[str, float]:
+    """Return the only row of the history: how the fit describes its own tiles, and those that it did not see."""
+    row = {"epoch": 1, "seconds": seconds}
+    for prefix, rows, prob in (("", run.train, fitted[run.train]), ("val_", run.val, run.val_prob)):
+        row[f"{prefix}loss"] = cross_entropy(prob, run.one_hot[rows])
+        row[f"{prefix}accuracy"] = float((prob.argmax(axis=1) == run.one_hot[rows].argmax(axis=1)).mean())
+    return {name: row[name] for name in HISTORY}
+
+
+def _train_beside(run: TrainingRun, held_out: NDArray[np.float32]) -> None:
+    """Train the compact network on the tiles of a run, and mix it in where tiles that it did not see support that.
+
+    ``held_out`` are probabilities (n, K) of all tiles by linear models that did not see them.
+    """
+    import tensorflow as tf
+
+    keras = import_keras()
+    keras.utils.set_random_seed(run.params.seed)
+    tf.config.experimental.enable_op_determinism()
+    data, params, pixels = run.data, run.params, run.pixels
+    shape = pixels.spec.input_px
+    beside = params.model_copy(update={"network": "compact", "standardise": "tile"})
+    split = split_by_group(data, params.val_fraction) if run.in_turn else data
+    network = build_network("compact", shape, data.channels, len(data.scheme), params.seed, "tile")
+    training = TrainingRun(network, split, pixels, beside, run.task, run.stopped, run.started)
+    training.fit(after_epoch=lambda _: None)
+    run.kept_epoch = training.choose_epoch()
+    run.history, run.epochs = training.history, training.epochs
+    labels = data.labels[pixels.tile_indices[training.val]].astype(np.int64)
+    found = decide_network(held_out[training.val], training.val_prob, labels)
+    assert run.head is not None
+    run.head = run.head.model_copy(update={"network": found})
+    if found.joined:
+        run.val, run.val_prob = training.val, mix(held_out[training.val], training.val_prob)
+        run.full_model, run.openvino_model = mix_network(run.model, network), None
