@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.limits import limit, limit_variable
-from napari_cellclass.core.images.source import as_yxc, chunk_height
+from napari_cellclass.core.images.source import as_numpy, as_yxc, chunk_height
 
 _BAND_BYTES = 1 << 28
 
@@ -261,6 +261,6 @@ class ArrayPlane(LazyPlane):
 
     def _fetch(self, y0: int, x0: int, y1: int, x1: int) -> NDArray[Any]:
         box = {"Y": slice(y0, y1), "X": slice(x0, x1), **self._plane}
-        part = np.asarray(self._source()[tuple(box.get(a, slice(None)) for a in self._axes)])
+        part = as_numpy(self._source()[tuple(box.get(a, slice(None)) for a in self._axes)])
         left = "".join(a for a in self._axes if a not in self._plane)
         return np.asarray(as_yxc(part, left))[..., : self._samples]

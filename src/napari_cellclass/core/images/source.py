@@ -117,7 +117,7 @@ class SourceImage:
         ya, yb = max(0, min(y0, height)), max(0, min(y1, height))
         xa, xb = max(0, min(x0, width)), max(0, min(x1, width))
         try:
-            pixels = np.asarray(self.data[ya:yb, xa:xb])
+            pixels = as_numpy(self.data[ya:yb, xa:xb])
         except ImageError:
             raise
         except Exception as error:  # codecs and reader plugins raise anything
@@ -256,6 +256,13 @@ def chunk_height(array: Any, axis: int = 0) -> int:
     own, chunks = getattr(array, "chunk_rows", None), getattr(array, "chunks", None)
     along = own or (chunks[axis] if chunks else 1)  # one length of zarr and HDF5, those of all chunks of dask
     return max(1, int(along[0] if isinstance(along, tuple) else along))
+
+
+def as_numpy(array: Any) -> NDArray[Any]:
+    """Load an array of any library into memory: also of CuPy, which NumPy does not convert."""
+    if not isinstance(array, np.ndarray) and callable(getattr(array, "get", None)) and hasattr(array, "device"):
+        array = array.get()
+    return np.asarray(array)
 
 
 def as_yxc(array: Any, axes: str) -> Any:

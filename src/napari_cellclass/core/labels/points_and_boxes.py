@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_tables import find_column, number_column, read_table
 from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.names import clean_name, distinct_paths, matching_names, stem_of
 
 _IMAGE = ("image", "image_name", "filename", "file", "path")
@@ -39,6 +40,18 @@ class CsvPoints:
     names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     planes: tuple[dict[str, int], ...] = ()
+
+    def on_plane(self, plane: Mapping[str, int]) -> CsvPoints:
+        """Keep the points of a plane; of its axes those count that the file names."""
+        if not self.planes:
+            return self
+        kept = [i for i, own in enumerate(self.planes) if all(plane.get(a, n) == n for a, n in own.items())]
+        others = len(self.names) - len(kept)
+        told = (f"{counted(others, 'point')} of other planes",) if others else ()
+        return CsvPoints(
+            self.points[kept], tuple(self.names[i] for i in kept), (*self.skipped, *told),
+            tuple(self.planes[i] for i in kept),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

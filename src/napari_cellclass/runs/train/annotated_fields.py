@@ -135,11 +135,11 @@ def write_annotated_fields(
     """
     tables = []
     labelled = _labelled_fields(fields)
-    for done, (field, name) in enumerate(labelled):
+    for done, (field, name, group) in enumerate(labelled):
         task.progress("writing fields", done, len(labelled))
         task.check("cancelled while the fields were written")
         own = field.path if _same_pixels(field) and _same_group(field, name, group_by) else None
-        tables.append(_tile_table(field, name, own or _write_field(field, folder / f"{name}.tif"), group_by))
+        tables.append(_tile_table(field, group, own or _write_field(field, folder / f"{name}.tif"), group_by))
     escape_formulas(pd.concat(tables)).to_csv(folder / CSV_NAME, index=False, lineterminator="\n")
     return folder / CSV_NAME
 
@@ -166,29 +166,36 @@ def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, ta
     """
     sources: dict[Path, SourceImage] = {}
     tables = []
-    for field, name in _labelled_fields(fields):
+    for field, name, group in _labelled_fields(fields):
         path = field.path if field.path not in sources and _same_group(field, name, group_by) else None
         path = path or Path(f"{name}.tif")
         sources[path] = field.source
-        tables.append(_tile_table(field, name, path, group_by))
+        tables.append(_tile_table(field, group, path, group_by))
     frame = pd.concat(tables, ignore_index=True).fillna("").astype(str)
     return dataset_from_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__)
 
 
-def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedField, str]]:
-    """Return the fields with labelled tiles, each with a file name of its own."""
+def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedField, str, str]]:
+    """Return the fields with labelled tiles, each with a file name of its own and its group, that of its stack."""
     labelled = [field for field in fields if len(field.tiles)]
     classes = sorted({str(name) for field in labelled for name in field.tiles["class_name"]})
     if len(classes) < 2:
         what = f"all labelled tiles are {classes[0]!r}" if classes else "no tile is labelled yet"
         raise DatasetError(f"{what}; label tiles of at least two classes")
-    return list(zip(labelled, unique_file_names([field.name for field in labelled]), strict=True))
+    names = unique_file_names([field.name for field in labelled])
+    groups: dict[tuple[object, ...], str] = {}
+    found = []
+    for field, name in zip(labelled, names, strict=True):
+        stack = (field.name, field.path, field.source.scene, field.source.source_shape)
+        group = groups.setdefault(stack, name) if field.source.plane else name
+        found.append((field, name, group))
+    return found
 
 
-def _tile_table(field: AnnotatedField, name: str, path: Path, group_by: str | None) -> pd.DataFrame:
+def _tile_table(field: AnnotatedField, group: str, path: Path, group_by: str | None) -> pd.DataFrame:
     table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
     table.insert(0, "path", str(path))
-    table["group"] = name if group_by is None else group_name(path, group_by)
+    table["group"] = group if group_by is None else group_name(path, group_by)
     return table
 
 

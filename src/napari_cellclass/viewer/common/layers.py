@@ -18,6 +18,7 @@ from napari_cellclass.core.images.source import SourceImage, as_yxc, chunk_heigh
 from napari_cellclass.core.labels.regions import ellipse_outline
 from napari_cellclass.viewer.common import metadata
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data, read_layer_axes
+from napari_cellclass.viewer.common.layer_planes import PlanePosition, is_on_plane
 from napari_cellclass.viewer.common.layer_relations import relation_of
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _one_layer(layer: Image, point: Sequence[float] | None) -> SourceImage:
         raise UnclearChannelsError(f"{layer.name!r} has an axis of length {length}: channels or planes? Say which")
     plane = _plane(layer, point)
     letters = axes.letters + ("YXS" if layer.rgb else "YX")
-    if hasattr(data, "transpose"):
+    if isinstance(data, np.ndarray) or type(data).__module__.startswith("dask."):
         index = tuple(plane.get(letter, slice(None)) for letter in axes.letters)
         field = as_yxc(data[index] if index else data, "".join(letter for letter in letters if letter not in plane))
         field = field[..., :3] if layer.rgb else field
@@ -253,7 +254,7 @@ def same_transform(one: Layer, other: Layer) -> bool:
     return all(np.allclose(a[key], b[key]) for key in ("scale", "translate", "rotate", "shear", "affine"))
 
 
-def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
+def region_polygons(shapes: Shapes, image: Layer, position: PlanePosition | None = None) -> list[NDArray[np.float64]]:
     """Outlines of a Shapes layer in px of an image layer.
 
     Parameters
@@ -262,6 +263,9 @@ def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
         Rectangles, ellipses and polygons; lines and paths enclose nothing and are left out.
     image
         The layer whose pixels count; both layers' transforms are respected.
+    position
+        The plane of the field, see :func:`~napari_cellclass.viewer.common.layer_planes.plane_position`: shapes of other
+        planes limit nothing here.
 
     Returns
     -------
@@ -274,13 +278,15 @@ def region_polygons(shapes: Shapes, image: Layer) -> list[NDArray[np.float64]]:
         The layer contains no closed shape.
     """
     outlines = []
-    for _, world in outlines_in_world(shapes):
+    for i, world in outlines_in_world(shapes):
+        if not is_on_plane(shapes, shapes.data[i], position or {}):
+            continue
         padded = np.zeros((len(world), image.ndim))
         padded[:, -2:] = world
         outlines.append(np.stack([np.asarray(image.world_to_data(p))[-2:] for p in padded]))
     if not outlines:
         raise ImageError(
-            f"the region layer {shapes.name!r} contains no closed shape; draw a rectangle or polygon in it"
+            f"the region layer {shapes.name!r} contains no closed shape on this plane; draw a rectangle or polygon"
         )
     return outlines
 

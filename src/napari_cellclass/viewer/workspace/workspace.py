@@ -152,6 +152,10 @@ class Workspace:
             return "Nothing was labelled: another plane is shown than the one that these labels belong to."
         return ""
 
+    def image_layers(self) -> list[Any]:
+        """Give the image layers of the field."""
+        return list(self._image_layers)
+
     def show_labels(self) -> None:
         """Bring the labels back into the viewer, after their layer was removed or hidden."""
         if self.layers is None or self.annotation is None or self.source is None:

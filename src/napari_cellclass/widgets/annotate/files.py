@@ -11,22 +11,26 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
+from napari_cellclass.core.common.csv_tables import read_header
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.interchange.geojson import FileCoordinates, read_geojson
+from napari_cellclass.core.interchange.label_files import read_napari_shapes
 from napari_cellclass.core.labels.annotation import Annotation, open_annotation
 from napari_cellclass.core.labels.annotator_agreement import compare_annotators, merge_annotations
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
-from napari_cellclass.core.labels.regions import labels_from_regions
+from napari_cellclass.core.labels.regions import Regions, labels_from_regions
 from napari_cellclass.core.labels.tile_labels import grid_around_points, labels_from_csv, labels_from_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
 from napari_cellclass.viewer.workspace.label_import import accept_predictions, add_labels, add_missing_classes
+from napari_cellclass.viewer.workspace.planes import is_other_plane_shown, shown_position
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.choices.layer_choice import LayerRef
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
+_PATTERNS = {"Annotation": "*.tiles.json", "Regions": "*.geojson *.json *.geojson.gz *.json.gz"}
 _MAX_LISTED = 20  # tiles that differ, or skipped regions
 
 
@@ -105,7 +109,7 @@ class FilesPanel(QWidget):
             self.report.setText(str(error))
 
     def _ask(self, what: str, action: Callable[[Path], None]) -> None:
-        pattern = {"Annotation": "*.tiles.json", "Regions": "*.geojson *.json"}.get(what, "*.csv")
+        pattern = _PATTERNS.get(what, "*.csv")
         name, _ = QFileDialog.getOpenFileName(self, f"{what} file", "", f"{what} ({pattern})")
         if name:
             action(Path(name))
@@ -130,27 +134,34 @@ class FilesPanel(QWidget):
             self.report.setText("There is no Shapes, Points or Labels layer with classes.")
             return
         layer = self.layer.currentData().layer
+        if is_other_plane_shown(workspace):
+            self.report.setText("Another plane is shown than the one that these labels belong to; open it first.")
+            return
         if self.centred.isChecked() and type(layer).__name__ == "Points":
-            points, labels, names = points_of_layer(layer, workspace.layers.field_layer)
+            points, labels, names = points_of_layer(layer, workspace.layers.field_layer, shown_position(workspace))
             self._open_centred(points, labels, names)
             return
         found, names = labels_from_layer(
-            layer, workspace.annotation.grid, workspace.layers.field_layer, self.cover.value() / 100
-        )
+            layer, workspace.annotation.grid, workspace.layers.field_layer, self.cover.value() / 100,
+            shown_position(workspace),
+        )  # fmt: skip
         self._add_labels(found, names)
 
     def import_points(self, path: Path) -> None:
         """Import labels from the points of a CSV file."""
         workspace = self._workspace
         assert workspace.annotation is not None
-        found = read_points_csv(path, workspace.annotation.image.name)
+        found = read_points_csv(path, self._image_name()).on_plane(self._plane())
         self._import_csv(found, found.points)
 
     def import_boxes(self, path: Path) -> None:
         """Import labels from the boxes of a CSV file."""
         workspace = self._workspace
         assert workspace.annotation is not None
-        found = read_boxes_csv(path, workspace.annotation.image.name)
+        if "vertex-index" in map(str.lower, read_header(path)):  # shapes that napari saved
+            self._import_regions(read_napari_shapes(path))
+            return
+        found = read_boxes_csv(path, self._image_name())
         self._import_csv(found, found.centres())
 
     def import_regions(self, path: Path) -> None:
@@ -162,7 +173,20 @@ class FilesPanel(QWidget):
         if size is None:
             self.report.setText(f"{workspace.source.name} has no pixel size, so µm have no meaning in it.")
             return
-        found = read_geojson(path, FileCoordinates(size))
+        self._import_regions(read_geojson(path, FileCoordinates(size)))
+
+    def _image_name(self) -> str:
+        annotation = self._workspace.annotation
+        assert annotation is not None
+        return str(annotation.image.path or annotation.image.name)
+
+    def _plane(self) -> Mapping[str, int]:
+        return {} if self._workspace.source is None else self._workspace.source.plane
+
+    def _import_regions(self, regions: Regions) -> None:
+        workspace = self._workspace
+        assert workspace.annotation is not None
+        found = regions.on_plane(self._plane())
         self._add_labels(
             *labels_from_regions(workspace.annotation.grid, found, self.cover.value() / 100), found.colours()
         )
@@ -178,6 +202,8 @@ class FilesPanel(QWidget):
             self._open_centred(centres, np.array([names.index(name) for name in found.names]), names)
         else:
             self._add_labels(*labels_from_csv(found, annotation.grid, self.cover.value() / 100))
+        if found.skipped:
+            self.report.setText("\n".join([self.report.text(), *found.skipped[:_MAX_LISTED]]))
 
     def _open_centred(self, points: NDArray[np.float64], classes: NDArray[np.int64], names: tuple[str, ...]) -> None:
         """Start an annotation whose tiles are centred on points, labelled with the points' classes."""

@@ -26,6 +26,7 @@ from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.runs.classify.field import FieldResult
 from napari_cellclass.runs.common.engine_cache import EngineCache
+from napari_cellclass.viewer.common.layer_planes import plane_position
 from napari_cellclass.viewer.common.layers import (
     image_from_layers,
     matrix_of,
@@ -310,11 +311,11 @@ class MapPage(DockedWidget):
             raise CellClassError(f"no model to run: {self.model_choice.text.text()}")
         layers = self.images.chosen()
         source = image_from_layers(layers, self.viewer.dims.point)
-        region = self.region.chosen()
+        region, here = self.region.chosen(), plane_position(layers[0], self.viewer.dims.point)
         return work.ClassifyRequest(
             source,
             self.model,
-            tuple(region_polygons(region, layers[0])) if region is not None else (),
+            tuple(region_polygons(region, layers[0], here)) if region is not None else (),
             FieldLayer.of(layers[0]),
             self.map.style,
             self.map.current if self.map.is_in_viewer() else None,
