@@ -25,8 +25,8 @@ def run_features(params: FeaturesParams, reporter: Reporter) -> int:
         reporter.fail(text)
     table = report.table
     network, texture = table.spec.columns
-    kinds = [f"{network} features of {table.spec.backbone}"] if network else []
-    kinds.append(f"{texture} of texture")
+    kinds = [f"{counted(network, 'feature')} of {table.spec.backbone}"] if network else []
+    kinds.append(f"{counted(texture, 'feature')} of texture")
     tiles, images = counted(len(table.features), "tile"), counted(len(table.images), "image")
     reporter.say(f"{tiles} of {images}: {' and '.join(kinds)}, in {params.out}")
     reporter.event(
