@@ -36,6 +36,7 @@ _KEPT = 0.8  # of the limit, after the features used longest ago were deleted
 _MEASURED_BYTES = 64 << 20  # that may be written before sizes are added up again
 _BOX_BYTES = 4 * 4 + 4  # of a box and a checksum
 _ABANDONED_S = 3600.0  # age of a temporary file whose process must have ended
+_GAP = 4  # rows that are read in vain rather than skipped
 Box = tuple[int, int, int, int]
 
 
@@ -52,6 +53,9 @@ class _Row:
     tiles: int
     number: int
     checksum: int
+
+
+_Wanted = tuple[int, Box, _Row]  # place in the result, box, place in a file
 
 
 class FeatureStore:
@@ -106,18 +110,16 @@ class FeatureStore:
         """
         keys = _keys(boxes)
         found, features = np.zeros(len(keys), bool), np.zeros((len(keys), self._columns), np.float32)
-        by_file: dict[Path, list[tuple[int, Box, _Row]]] = {}
+        by_file: dict[Path, list[_Wanted]] = {}
         for i, key in enumerate(keys):
             if key in self._waiting:
                 found[i], features[i] = True, self._waiting[key]
             elif key in self._rows:
                 by_file.setdefault(self._rows[key].path, []).append((i, key, self._rows[key]))
         for path, wanted in by_file.items():
-            with contextlib.suppress(OSError), path.open("rb") as stream:  # deleted by another process, or damaged
-                for i, key, row in wanted:
-                    values = self._read(stream, key, row)
-                    if values is not None:
-                        found[i], features[i] = True, values
+            with contextlib.suppress(OSError), path.open("rb") as stream:  # it may have been deleted
+                for part in _close_together(wanted):
+                    self._read(stream, part, found, features)
         return found, features
 
     def put(self, boxes: ArrayLike, features: NDArray[np.float32]) -> None:
@@ -162,12 +164,18 @@ class FeatureStore:
             self._unmeasured = 0
             self._make_room()
 
-    def _read(self, stream: BinaryIO, key: Box, row: _Row) -> NDArray[np.float32] | None:
-        stream.seek(_HEADER.size + _BOX_BYTES * row.tiles + 4 * self._columns * row.number)
-        content = stream.read(4 * self._columns)
-        if len(content) < 4 * self._columns or _checksum(key, content) != row.checksum:
-            return None
-        return np.frombuffer(content, "<f4")
+    def _read(
+        self, stream: BinaryIO, wanted: Sequence[_Wanted], found: NDArray[np.bool_], features: NDArray[np.float32]
+    ) -> None:
+        """Read rows that lie close together in a file with one access; damaged ones are not found."""
+        length, first = 4 * self._columns, wanted[0][2]
+        stream.seek(_HEADER.size + _BOX_BYTES * first.tiles + length * first.number)
+        content = stream.read(length * (wanted[-1][2].number + 1 - first.number))
+        for i, key, row in wanted:
+            start = length * (row.number - first.number)
+            values = content[start : start + length]
+            if len(values) == length and _checksum(key, values) == row.checksum:
+                found[i], features[i] = True, np.frombuffer(values, "<f4")
 
     def _read_index(self, paths: Sequence[Path]) -> list[Path]:
         """Read which tiles are in files; return the small ones. Damaged files are left out."""
@@ -217,6 +225,17 @@ class FeatureStore:
                 total -= sizes[folder]
         if total > most:
             self.problem = f"features are not kept for the next time: those of this image are more than {most:,} bytes"
+
+
+def _close_together(wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
+    """Divide rows of a file where others lie between them, and after so many."""
+    part: list[_Wanted] = []
+    for one in sorted(wanted, key=lambda one: one[2].number):
+        if part and (one[2].number - part[-1][2].number > _GAP or len(part) == _ROWS):
+            yield part
+            part = []
+        part.append(one)
+    yield part
 
 
 def _keys(boxes: ArrayLike) -> list[Box]:

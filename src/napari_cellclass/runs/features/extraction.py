@@ -23,6 +23,7 @@ from napari_cellclass.engine.features.user_backbone import UserBackbone
 from napari_cellclass.engine.inference.openvino_graph import TileFormat
 
 _BATCH = 16  # tiles; between batches a run can be cancelled
+_READ_BATCH = 256  # tiles whose features are on disk
 _CONCURRENT = 2  # batches that are computed at once, so that OpenVINO does not wait between them
 _PREFETCH = 2  # batches that are read before they are needed
 
@@ -150,8 +151,8 @@ def image_features(
 def _all_batches(source: SourceImage, grid: TileGrid, store: FeatureStore | None) -> Iterator[_Batch]:
     known = np.zeros(len(grid), bool) if store is None else store.known(grid.boxes)
     on_disk, missing = np.flatnonzero(known), np.flatnonzero(~known)
-    for start in range(0, len(on_disk), _BATCH):
-        indices = on_disk[start : start + _BATCH]
+    for start in range(0, len(on_disk), _READ_BATCH):
+        indices = on_disk[start : start + _READ_BATCH]
         yield _Batch(indices, np.zeros(len(indices), bool), None)
     for places, tiles in iterate_tile_batches(source, grid.take(missing), _BATCH):
         yield _Batch(missing[places], np.ones(len(places), bool), tiles)
@@ -161,8 +162,11 @@ def _ordered_batches(
     source: SourceImage, grid: TileGrid, order: NDArray[np.int64], store: FeatureStore | None
 ) -> Iterator[_Batch]:
     known = np.zeros(len(order), bool) if store is None else store.known(grid.boxes[order])
-    for start in range(0, len(order), _BATCH):
-        indices, computed = order[start : start + _BATCH], ~known[start : start + _BATCH]
+    start = 0
+    while start < len(order):
+        size = _READ_BATCH if known[start : start + _READ_BATCH].all() else _BATCH
+        indices, computed = order[start : start + size], ~known[start : start + size]
+        start += size
         yield _Batch(indices, computed, _read(source, grid, indices[computed]) if computed.any() else None)
 
 
