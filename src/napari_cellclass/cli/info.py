@@ -10,6 +10,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.known_models import KnownModels, describe_origin
+from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 
 _MAX_ROWS = 12
@@ -39,12 +40,15 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield from _layers(m.layers)
     yield ""
     texture, head = TextureHead.of(m.training), HeadRecord.of(m.training)
+    taught = TeacherRecord.of(m.training)
     for title, content in (("data", m.data), ("training", m.training), ("scores", m.scores), ("export", m.export)):
         for name, value in content.items():
             if name == "head" and head is not None:
                 yield f"{title:9s} {name}: {head.describe()}"
             elif name == "texture_head" and texture is not None:
                 yield f"{title:9s} {name}: {texture.describe()}"
+            elif name == "taught" and taught is not None:
+                yield f"{title:9s} {name}: {taught.brief()}"
             elif isinstance(value, list) and value and isinstance(value[0], dict):
                 shown = value if len(value) <= _MAX_ROWS else value[:2]
                 yield from (f"{title:9s} {name}: {_short(entry)}" for entry in shown)

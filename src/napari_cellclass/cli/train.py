@@ -55,6 +55,7 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
 def _lines(model: ModelBundle) -> Iterator[str]:
     """Describe a model: its accuracy, what it holds beside the network, and its warnings."""
     from napari_cellclass.core.models.head_record import HeadRecord
+    from napari_cellclass.core.models.teacher_record import TeacherRecord
     from napari_cellclass.core.models.texture_decision import TextureHead
 
     validation = model.evaluation().get("validation", {})
@@ -69,6 +70,9 @@ def _lines(model: ModelBundle) -> Iterator[str]:
     texture = TextureHead.of(model.manifest.training)
     if texture is not None and texture.joined:
         yield texture.brief()
+    taught = TeacherRecord.of(model.manifest.training)
+    if taught is not None:
+        yield taught.brief()
     if model.has_int8 and model.manifest.quantised is not None:
         yield from (f"int8: {line}" for line in list(model.manifest.quantised.describe())[:_INT8_LINES])
     yield from (f"warning: {warning}" for warning in model.manifest.scores.get("warnings", []))

@@ -140,6 +140,16 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
     initial: Path | None = Field(
         None, description="model whose weights training starts from; it must have the same classes, channels and input"
     )
+    teacher: Path | None = Field(
+        None,
+        description="model whose probabilities the network learns instead of the labels: a faster copy of it, for "
+        "plates",
+    )
+    unlabelled: list[Path] = Field(
+        [],
+        description="with --teacher, images of the same experiment, or a folder of them, whose tiles are learned from "
+        "without labels, beside all tiles of the labelled images; may be repeated",
+    )
     val_fraction: float = Field(0.25, gt=0, lt=1, description="fraction of the groups that is held out for validation")
     runs: int = Field(1, ge=1, le=1000, description="number of trainings, each from another seed, to see the spread")
     workers: int = Field(
@@ -172,12 +182,26 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         if self.ensemble and self.runs < 2:
             raise ValueError(f"--ensemble averages several runs, but --runs is {self.runs}; use e.g. --runs 3")
         self._check_pretrained()
+        self._check_teacher()
         _ = self.grey_range, self.degrees
         return self
 
+    def _check_teacher(self) -> None:
+        """Refuse what does not go with a teacher."""
+        if self.teacher is None:
+            if self.unlabelled:
+                raise ValueError("--unlabelled tiles are learned from a teacher; add --teacher MODEL, or drop them")
+            return
+        for name in ("initial", "range"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{name} {getattr(self, name)} does not go with --teacher; drop one of them")
+        if self.network == "pretrained" or self.as_published:
+            chosen = "--as-published" if self.as_published else "--network pretrained"
+            raise ValueError(f"{chosen} learns from labels alone, not from a --teacher; use --network compact")
+
     def _check_pretrained(self) -> None:
         """Refuse settings that linear models on features do not have."""
-        if self.network not in ("auto", "pretrained"):
+        if self.network not in ("auto", "pretrained") or self.teacher is not None:
             if self.with_compact:
                 raise ValueError(f"--with-compact goes with --network pretrained, not {self.network}; drop one of them")
             return

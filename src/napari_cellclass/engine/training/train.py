@@ -15,6 +15,7 @@ from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.common.parent_process import listen_to_parent
 from napari_cellclass.engine.networks.architectures import build_network
 from napari_cellclass.engine.training.crash_checkpoint import Checkpoint
+from napari_cellclass.engine.training.distillation import TaughtRun, make_teacher, open_teacher
 from napari_cellclass.engine.training.pretrained import train_pretrained
 from napari_cellclass.engine.training.quantise import check_nncf_installed
 from napari_cellclass.engine.training.texture_joining import join_texture
@@ -73,9 +74,12 @@ def train(
     if params.network == "pretrained":
         return train_pretrained(data, params, out, task, stopped or stop_requested.is_set)
     started = time.perf_counter()
-    initial = open_initial_model(params, data)
+    initial, bundle = open_initial_model(params, data), open_teacher(params, data)
     pixels = load_pixels(data, params, task)
     pixels = pixels if initial is None else match_preprocessing(pixels, initial, params.grey_range)
+    teacher = None
+    if bundle is not None:
+        teacher, pixels = make_teacher(bundle, pixels, data, params, task)
     keras = import_keras()
     import tensorflow as tf
 
@@ -87,12 +91,16 @@ def train(
     )  # fmt: skip
     if initial is not None:
         copy_weights(model, initial)
-    run = TrainingRun(model, data, pixels, params, task, stopped or stop_requested.is_set, started)
+    settings = model, data, pixels, params, task, stopped or stop_requested.is_set, started
+    run = TrainingRun(*settings) if teacher is None else TaughtRun(*settings, teacher=teacher)
     checkpoint, finished = Checkpoint(out), False
     try:
         run.fit(after_epoch=checkpoint)
         epoch = run.choose_epoch()
-        join_texture(run)
+        if isinstance(run, TaughtRun):
+            run.taught = run.record()
+        else:
+            join_texture(run)
         task.check("cancelled before the model was written; nothing was written")
         written = write_model(run, epoch, run.val_prob, out)
         finished = True

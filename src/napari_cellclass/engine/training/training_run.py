@@ -19,6 +19,7 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.models.feature_spec import FeatureSpec
 from napari_cellclass.core.models.head_record import HeadRecord
+from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
@@ -84,6 +85,7 @@ class TrainingRun:
     kept_epoch: int | None = None
     features: FeatureSpec | None = None
     openvino_model: Any = None
+    taught: TeacherRecord | None = None
 
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.tile_indices]
@@ -93,8 +95,8 @@ class TrainingRun:
             known = self.data.provenance
             rotated = np.zeros(len(self.data), bool) if known is None else known.rotated
             self.val = np.flatnonzero(~rotated[self.pixels.tile_indices])
-        self.epochs = self.params.epochs or default_epochs(len(self.train), self.params.network)
-        self.steps = math.ceil(len(self.train) / self.params.batch_size)
+        self.epochs = self.params.epochs or self._default_epochs()
+        self.steps = math.ceil(len(self.learned) / self.params.batch_size)
         labels = self.data.labels[self.pixels.tile_indices]
         self.one_hot = np.eye(len(self.data.scheme), dtype=np.float32)[labels]
         counts = self.one_hot[self.train].sum(axis=0)
@@ -103,6 +105,14 @@ class TrainingRun:
         # The members of an ensemble average their views already.
         self.full_model = self.model if self.members else average_views(self.model, self.params.views)
         self.predict_batch = predictor(self.full_model)
+
+    @property
+    def learned(self) -> NDArray[np.int64]:
+        """Rows of the tiles that an epoch shows the network."""
+        return self.train
+
+    def _default_epochs(self) -> int:
+        return default_epochs(len(self.train), self.params.network)
 
     @cached_property
     def optimizer(self) -> Any:

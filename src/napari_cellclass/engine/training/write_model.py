@@ -197,6 +197,7 @@ def _manifest(
         | ({} if run.head is None else {"head": run.head.model_dump(), "backbone": EFFICIENTNET_LITE0_ORIGIN})
         | ({} if run.texture is None else {"texture_head": run.texture.model_dump()})
         | ({} if run.features is None else {"features": run.features.model_dump(mode="json")})
+        | ({} if run.taught is None else {"taught": run.taught.model_dump()})
         | ({"members": run.members} if run.members else {})
         | ({"pretrained": weights_record(max(run.pixels.spec.input_px))} if params.network == "mobilenet" else {}),
         data={

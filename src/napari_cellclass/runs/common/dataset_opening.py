@@ -46,8 +46,8 @@ def resolve_auto_settings(
 ) -> tuple[TrainParams, tuple[str, ...]]:
     """Resolve automatic settings: the network, and whether tiles are standardised; with a sentence on either.
 
-    A training that starts from another model takes the setting of that one. Linear models on pretrained features see
-    brightness, so that a sentence says where it tells the classes apart by itself.
+    A training that starts from another model, or learns from one, takes the setting of that one. Linear models on
+    pretrained features see brightness, so that a sentence says where it tells the classes apart by itself.
 
     Raises
     ------
@@ -65,8 +65,9 @@ def resolve_auto_settings(
         return params, about if finding is None else (*about, finding.text)
     if params.standardise != "auto":
         return params, about
-    if params.initial is not None:  # older models do not name it, and had none
-        chosen = open_bundle(params.initial).manifest.training.get("standardise", "none")
+    earlier = params.initial or params.teacher
+    if earlier is not None:  # older models do not name it, and had none
+        chosen = open_bundle(earlier).manifest.training.get("standardise", "none")
         return params.model_copy(update={"standardise": chosen}), about
     finding = check_classes_by_brightness(data, task)
     chosen = "tile" if finding is None else "none"
@@ -74,9 +75,14 @@ def resolve_auto_settings(
 
 
 def resolve_network(params: TrainParams) -> tuple[TrainParams, tuple[str, ...]]:
-    """Resolve the network ``"auto"``: pretrained, or compact where the weights are missing, which a sentence says."""
+    """Resolve the network ``"auto"``: pretrained, or compact where the weights are missing, which a sentence says.
+
+    What learns from a teacher is the compact network.
+    """
     if params.network != "auto":
         return params, ()
+    if params.teacher is not None:
+        return params.model_copy(update={"network": "compact"}), ()
     from napari_cellclass.engine.features.weights import find_weights
 
     try:

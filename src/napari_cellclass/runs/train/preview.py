@@ -121,7 +121,7 @@ class PreviewOrigin:
         files = tuple(images)
         params = request.params
         given = [*params.test, *([] if request.fields else [params.data])]
-        given += [] if params.initial is None else [params.initial]
+        given += [path for path in (params.initial, params.teacher) if path is not None]
         found = (*(entry for path in given for entry in _entries(path)), *files)
         return cls(request, files, frozenset(filter(None, map(_state, found))))
 

@@ -77,12 +77,13 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     """Return the model at ``params.out`` if it was trained to its end with equal parameters and data; else None.
 
     Settings, seed and the hash of tiles, labels and split must be equal, and every part of the file must be as it
-    was written. A training that starts from another model's weights is never reused, as that file may have changed.
+    was written. A training that starts from another model, or learns from one, is never reused, as that file may have
+    changed.
     """
     from napari_cellclass.engine.networks.architectures import peak_learning_rate
     from napari_cellclass.engine.training.training_run import default_epochs
 
-    if params.initial is not None or not params.out.is_file():
+    if params.initial is not None or params.teacher is not None or not params.out.is_file():
         return None
     try:
         bundle = open_bundle(params.out)
@@ -90,8 +91,8 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
             bundle.member(name)
     except ModelError:
         return None  # truncated or damaged: train again
-    before = {"precision": "f32", "texture": "off", "with_compact": False, "colour": "auto"}  # of older models
-    trained, known = before | bundle.manifest.training, bundle.manifest.data
+    before = {"precision": "f32", "texture": "off", "with_compact": False, "colour": "auto", "unlabelled": []}
+    trained, known = before | bundle.manifest.training, bundle.manifest.data  # older models lack some
     asked = params.model_dump(mode="json", include=set(TrainParams.model_fields) - _IRRELEVANT)
     asked["epochs"] = params.epochs or default_epochs(known.get("n_train", 0), params.network)
     if params.network == "pretrained":

@@ -1,0 +1,137 @@
+"""What a network that learns from a teacher is shown, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cellclass.cli.info import describe
+from napari_cellclass.core.common.errors import DatasetError, ModelError
+from napari_cellclass.core.common.task import NO_TASK
+from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.teacher_record import TeacherRecord
+from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+from napari_cellclass.engine.training import unlabelled
+from napari_cellclass.engine.training.distillation import open_teacher
+from napari_cellclass.engine.training.unlabelled import read_unlabelled
+
+SPEC = PreprocessSpec(channels=1, input_px=(32, 32))
+
+
+def images(**changed: np.ndarray) -> dict[str, np.ndarray]:
+    """Images of 64 px whose pixels are all different, so that a tile tells where it was cut."""
+    names = ("a_0", "a_1", "b_0", "b_1", "more")
+    counts = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64, 1)
+    return {name: counts + 5000 * i for i, name in enumerate(names)} | changed
+
+
+def labelled(pixels: dict[str, np.ndarray], split: dict[str, str]) -> TileDataset:
+    """The left upper tile of each image but the last one."""
+    names = list(pixels)[:4]
+    return TileDataset(
+        tuple(map(Path, names)), tuple(SourceImage(pixels[name]).image_id for name in names),
+        np.arange(4, dtype=np.int32), np.array([[0, 0, 32, 32]] * 4, np.int32), np.array([0, 0, 1, 1], np.int16),
+        np.array(names, object), np.array([split[name] for name in names], object), ClassScheme(("a", "b")), 1,
+        np.dtype("uint16"), read=lambda path: SourceImage(pixels[path.name], name=path.name),
+    )  # fmt: skip
+
+
+ALL_TRAINED = dict.fromkeys(("a_0", "a_1", "b_0", "b_1"), TRAIN)
+
+
+def params(**more: Any) -> TrainParams:
+    return TrainParams(data=Path("data"), out=Path("m.cellclass"), teacher=Path("t.cellclass"), **more)
+
+
+def origins(tiles: np.ndarray) -> set[tuple[int, int, int]]:
+    """Give image, top and left of each tile."""
+    first = tiles[:, 0, 0, 0].astype(int)
+    return {(int(v) // 5000, int(v) % 5000 // 64, int(v) % 5000 % 64) for v in first}
+
+
+def test_all_tiles_of_the_labelled_images_and_of_those_given_are_learned_from_half_overlapping() -> None:
+    data = labelled(images(), ALL_TRAINED)
+    found = read_unlabelled(data, params(unlabelled=[Path("more")]), SPEC, NO_TASK)
+    grid = {(y, x) for y in (0, 16, 32) for x in (0, 16, 32)}
+    assert origins(found.tiles) == {(i, y, x) for i in range(5) for y, x in grid}
+    assert (len(found.tiles), found.images) == (45, 5)
+
+
+def test_an_image_that_is_held_out_is_not_learned_from_also_under_another_name() -> None:
+    pixels = images()
+    data = labelled(pixels, ALL_TRAINED | {"a_1": VALIDATION})
+    pixels["copy"] = pixels["a_1"]
+    found = read_unlabelled(data, params(unlabelled=[Path("copy"), Path("a_1")]), SPEC, NO_TASK)
+    assert {image for image, _, _ in origins(found.tiles)} == {0, 2, 3}
+
+
+def test_what_overlaps_a_held_out_tile_of_a_trained_image_is_not_learned_from() -> None:
+    data = labelled(images(), ALL_TRAINED)
+    # A second tile of the first image is held out.
+    data = replace(
+        data, image=np.append(data.image, 0).astype(np.int32), labels=np.append(data.labels, 0).astype(np.int16),
+        boxes=np.concatenate([data.boxes, [[32, 32, 64, 64]]]).astype(np.int32),
+        groups=np.append(data.groups, "held"), split=np.append(data.split, VALIDATION),
+    )  # fmt: skip
+    tops = {(y, x) for image, y, x in origins(read_unlabelled(data, params(), SPEC, NO_TASK).tiles) if image == 0}
+    assert tops == {(0, 0), (0, 16), (16, 0), (0, 32), (32, 0)}
+
+
+def test_too_many_tiles_are_thinned_out_over_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlabelled, "MOST_TILES", 8)
+    found = read_unlabelled(labelled(images(), ALL_TRAINED), params(), SPEC, NO_TASK)
+    assert len(found.tiles) == 8
+    assert {image for image, _, _ in origins(found.tiles)} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [(np.zeros((64, 64, 2), np.uint16), "more has 2 channels, but the labelled tiles have 1"),
+     (np.zeros((64, 64, 1), np.uint8), "more holds uint8 pixels, but the labelled tiles uint16")],
+)  # fmt: skip
+def test_an_image_of_another_kind_is_refused(pixels: np.ndarray, reason: str) -> None:
+    data = labelled(images(more=pixels), ALL_TRAINED)
+    with pytest.raises(DatasetError, match=reason):
+        read_unlabelled(data, params(unlabelled=[Path("more")]), SPEC, NO_TASK)
+
+
+@pytest.mark.training
+def test_a_teacher_of_other_classes_or_tiles_is_refused(good: ModelBundle) -> None:
+    data = labelled(images(), ALL_TRAINED)
+    asked = params().model_copy(update={"teacher": good.path})
+    with pytest.raises(ModelError, match="has the classes plain, spots, but the tiles have a, b"):
+        open_teacher(asked, data)
+    data = replace(data, scheme=ClassScheme(("plain", "spots")))
+    assert open_teacher(asked, data).model_id == good.model_id
+    with pytest.raises(ModelError, match="was trained on tiles of 32 x 32 px, but these have 16 x 32 px"):
+        open_teacher(asked, replace(data, boxes=np.array([[0, 0, 32, 16]] * 4, np.int32)))
+    with pytest.raises(ModelError, match="takes 1 channel, but the tiles have 3"):
+        open_teacher(asked, replace(data, channels=3))
+
+
+@pytest.mark.training
+def test_a_student_learns_what_its_teacher_says_and_not_the_labels(
+    model_of: Callable[[str], ModelBundle], trained: dict[str, Any]
+) -> None:
+    # All labels that it was trained on were wrong, those of the held-out tiles right.
+    assert "error" not in trained["runs"]["taught"]
+    bundle = model_of("taught")
+    record = TeacherRecord.of(bundle.manifest.training)
+    assert record is not None
+    assert record.agreement > 0.9
+    assert record.student.value > 0.9
+    assert (record.network, record.seen) == ("compact", "held out")
+    assert record.unlabelled == 4 * 49
+    assert record.images == 4
+    lines = [line for line in describe(bundle).splitlines() if line.startswith("training  taught:")]
+    assert lines == [f"training  taught: {record.brief()}"]
+    assert bundle.preprocess == model_of("good").preprocess
