@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from training_job import Trainer, mixed_data, spots_data
 
+from napari_cellclass.core.datasets.dataset import TRAIN
 from napari_cellclass.core.datasets.split import train_on_all
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.train import TrainParams
@@ -53,6 +54,10 @@ def main() -> None:
     spots, network = spots_data(), {"network": "pretrained"}
     in_turn = train_on_all(spots)
     trainer.train("good", in_turn, **network)
+    # A student of the former, with wrong labels.
+    wrong = np.where(spots.split == TRAIN, 1 - spots.labels, spots.labels).astype(np.int16)
+    teacher = folder / "good" / "model.cellclass"
+    trainer.train("taught", replace(spots, labels=wrong), epochs=8, teacher=teacher, standardise="none")
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if own:
         os.sched_setaffinity(0, {min(own)})

@@ -7,7 +7,6 @@ import itertools
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +131,6 @@ def main() -> None:
     trainer = Trainer(folder)
     spots = spots_data()
     trainer.train("good", spots, epochs=12, seed=3)
-    # A student of the former, with wrong labels.
-    wrong = replace(spots, labels=np.where(spots.split == "train", 1 - spots.labels, spots.labels).astype(np.int16))
-    trainer.train("taught", wrong, epochs=8, seed=5, teacher=folder / "good" / "model.cellclass")
     asked = itertools.count()
     reading = len(spots)
     trainer.train("cancelled", spots, lambda: next(asked) > reading + 5, epochs=3)

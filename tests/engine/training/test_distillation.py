@@ -16,7 +16,7 @@ from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
@@ -27,11 +27,11 @@ from napari_cellclass.engine.training.unlabelled import read_unlabelled
 SPEC = PreprocessSpec(channels=1, input_px=(32, 32))
 
 
-def images(**changed: np.ndarray) -> dict[str, np.ndarray]:
+def images() -> dict[str, np.ndarray]:
     """Images of 64 px whose pixels are all different, so that a tile tells where it was cut."""
     names = ("a_0", "a_1", "b_0", "b_1", "more")
     counts = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64, 1)
-    return {name: counts + 5000 * i for i, name in enumerate(names)} | changed
+    return {name: counts + 5000 * i for i, name in enumerate(names)}
 
 
 def labelled(pixels: dict[str, np.ndarray], split: dict[str, str]) -> TileDataset:
@@ -52,25 +52,30 @@ def params(**more: Any) -> TrainParams:
     return TrainParams(data=Path("data"), out=Path("m.cellclass"), teacher=Path("t.cellclass"), **more)
 
 
+def written(folder: Path, pixels: np.ndarray, name: str = "more") -> Path:
+    np.save(folder / f"{name}.npy", pixels)
+    return folder / f"{name}.npy"
+
+
 def origins(tiles: np.ndarray) -> set[tuple[int, int, int]]:
     """Give image, top and left of each tile."""
     first = tiles[:, 0, 0, 0].astype(int)
     return {(int(v) // 5000, int(v) % 5000 // 64, int(v) % 5000 % 64) for v in first}
 
 
-def test_all_tiles_of_the_labelled_images_and_of_those_given_are_learned_from_half_overlapping() -> None:
+def test_all_tiles_of_the_labelled_images_and_of_those_given_are_learned_from_half_overlapping(
+    tmp_path: Path,
+) -> None:
     data = labelled(images(), ALL_TRAINED)
-    found = read_unlabelled(data, params(unlabelled=[Path("more")]), SPEC, NO_TASK)
+    found = read_unlabelled(data, params(unlabelled=[written(tmp_path, images()["more"])]), SPEC, NO_TASK)
     grid = {(y, x) for y in (0, 16, 32) for x in (0, 16, 32)}
     assert origins(found.tiles) == {(i, y, x) for i in range(5) for y, x in grid}
     assert (len(found.tiles), found.images) == (45, 5)
 
 
-def test_an_image_that_is_held_out_is_not_learned_from_also_under_another_name() -> None:
-    pixels = images()
-    data = labelled(pixels, ALL_TRAINED | {"a_1": VALIDATION})
-    pixels["copy"] = pixels["a_1"]
-    found = read_unlabelled(data, params(unlabelled=[Path("copy"), Path("a_1")]), SPEC, NO_TASK)
+def test_an_image_that_is_held_out_is_not_learned_from_also_under_another_name(tmp_path: Path) -> None:
+    data = labelled(images(), ALL_TRAINED | {"a_1": VALIDATION})
+    found = read_unlabelled(data, params(unlabelled=[written(tmp_path, images()["a_1"])]), SPEC, NO_TASK)
     assert {image for image, _, _ in origins(found.tiles)} == {0, 2, 3}
 
 
@@ -95,13 +100,13 @@ def test_too_many_tiles_are_thinned_out_over_all_images(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("pixels", "reason"),
-    [(np.zeros((64, 64, 2), np.uint16), "more has 2 channels, but the labelled tiles have 1"),
-     (np.zeros((64, 64, 1), np.uint8), "more holds uint8 pixels, but the labelled tiles uint16")],
+    [(np.zeros((64, 64, 2), np.uint16), "more.npy has 2 channels, but the labelled tiles have 1"),
+     (np.zeros((64, 64, 1), np.uint8), "more.npy holds uint8 pixels, but the labelled tiles uint16")],
 )  # fmt: skip
-def test_an_image_of_another_kind_is_refused(pixels: np.ndarray, reason: str) -> None:
-    data = labelled(images(more=pixels), ALL_TRAINED)
+def test_an_image_of_another_kind_is_refused(pixels: np.ndarray, reason: str, tmp_path: Path) -> None:
+    asked = params(unlabelled=[written(tmp_path, pixels)])
     with pytest.raises(DatasetError, match=reason):
-        read_unlabelled(data, params(unlabelled=[Path("more")]), SPEC, NO_TASK)
+        read_unlabelled(labelled(images(), ALL_TRAINED), asked, SPEC, NO_TASK)
 
 
 @pytest.mark.training
@@ -119,19 +124,16 @@ def test_a_teacher_of_other_classes_or_tiles_is_refused(good: ModelBundle) -> No
 
 
 @pytest.mark.training
-def test_a_student_learns_what_its_teacher_says_and_not_the_labels(
-    model_of: Callable[[str], ModelBundle], trained: dict[str, Any]
-) -> None:
+def test_a_student_learns_what_its_teacher_says_and_not_the_labels(job_folder: Callable[[str], Path]) -> None:
     # All labels that it was trained on were wrong, those of the held-out tiles right.
-    assert "error" not in trained["runs"]["taught"]
-    bundle = model_of("taught")
+    folder = job_folder("pretrained_job.py")
+    teacher, bundle = (open_bundle(folder / name / "model.cellclass") for name in ("good", "taught"))
     record = TeacherRecord.of(bundle.manifest.training)
     assert record is not None
     assert record.agreement > 0.9
     assert record.student.value > 0.9
-    assert (record.network, record.seen) == ("compact", "held out")
-    assert record.unlabelled == 4 * 49
-    assert record.images == 4
+    assert (record.model_id, record.network, record.seen) == (teacher.model_id, "pretrained", "left out")
+    assert (record.images, record.unlabelled) == (4, 4 * 49)
     lines = [line for line in describe(bundle).splitlines() if line.startswith("training  taught:")]
     assert lines == [f"training  taught: {record.brief()}"]
-    assert bundle.preprocess == model_of("good").preprocess
+    assert bundle.preprocess == teacher.preprocess.model_copy(update={"input_px": (32, 32)})

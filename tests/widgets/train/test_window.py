@@ -354,6 +354,24 @@ def test_training_starts_from_a_model_file(
     assert open_bundle(second).manifest.training["initial"] == str(tmp_path / "elsewhere.cellclass")
 
 
+def test_a_fast_copy_for_plates_learns_from_the_model_that_was_trained(
+    viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
+) -> None:
+    choose(train, folders, tmp_path / "slow.cellclass")
+    train.form.fields["network"].value = "pretrained"
+    train.form.fields["epochs"].tick.setChecked(True)
+    click(qtbot, train.train_button)
+    finished(qtbot, train)
+    assert train.outcome.copy_button.isVisible()
+    click(qtbot, train.outcome.copy_button)
+    finished(qtbot, train)
+    copy = open_bundle(tmp_path / "slow-fast.cellclass")
+    assert copy.manifest.network == "compact"
+    assert "Learned from slow.cellclass (pretrained)" in train.outcome.text.text()
+    assert "difference" in train.outcome.text.text()
+    assert not train.outcome.copy_button.isVisible()
+
+
 def test_an_impossible_split_is_refused_with_its_reason(
     viewer: Any, train: Any, qtbot: Any, folders: Path, tmp_path: Path
 ) -> None:

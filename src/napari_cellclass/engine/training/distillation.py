@@ -194,14 +194,17 @@ class TaughtRun(TrainingRun):
         prob = np.concatenate(
             [self.teacher.predict(self.pixels.batch(self.val[i : i + 256])) for i in range(0, len(self.val), 256)]
         )
-        bundle = self.teacher.bundle
-        ids = {image["path"]: image["id"] for image in bundle.manifest.data["images"]}
-        theirs = bundle.table("split.csv")
-        trained_on = {
-            (ids.get(path), *box)
-            for path, split, *box in theirs[["path", "split", "y0", "x0", "y1", "x1"]].itertuples(index=False)
-            if split == TRAIN
-        }
         data, rows = self.data, self.pixels.tile_indices[self.val]
-        held_out = {(data.image_ids[data.image[i]], *data.boxes[i].tolist()) for i in rows}
-        return prob, "trained on" if trained_on & held_out else "held out"
+        table, left_out = self.teacher.bundle.table("split.csv"), self.teacher.bundle.left_out()
+        ids = {image["path"]: image["id"] for image in self.teacher.bundle.manifest.data.get("images", [])}
+        places = zip(table["path"].map(ids), *(table[name] for name in ("y0", "x0", "y1", "x1")), strict=True)
+        of_place = {place: i for i, place in enumerate(places)}
+        seen: SeenName = "held out"
+        for row, tile in enumerate(rows.tolist()):
+            theirs = of_place.get((data.image_ids[data.image[tile]], *data.boxes[tile].tolist()))
+            if theirs is None or table["split"][theirs] != TRAIN:
+                continue
+            if left_out is None or not np.isfinite(left_out[theirs]).all():
+                return prob, "trained on"
+            prob[row], seen = left_out[theirs], "left out"
+        return prob, seen

@@ -12,6 +12,7 @@ from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import VALIDATION, TileDataset
+from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.plates.inputs import find_images
@@ -85,7 +86,8 @@ def _sources(data: TileDataset, params: TrainParams, task: Task) -> Iterator[tup
     labelled = dict(zip(data.paths, data.image_ids, strict=True))
     for path in [*labelled, *find_images(params.unlabelled)]:
         task.check("cancelled while unlabelled images were opened; nothing was written")
-        source = data.read(path)
+        # A project reads its own fields as it keeps them; it does not know others.
+        source = data.read(path) if path in labelled else read_image(path, t=params.t, z=params.z, scene=params.scene)
         image_id = labelled.get(path) or source.image_id
         if image_id in known:
             continue

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.head_record import HeadRecord
+from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.report.evaluation_figures import draw_calibration
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _RELIABILITY_PX = 190
+FAST = "compact"
+"""The network that copies others for plates."""
 
 
 class Outcome(QWidget):
     """The figures of the last training in this window.
 
-    ``classify`` is sent with the model's path when the user wants the field classified with it.
+    ``classify`` is sent with the model's path when the user wants the field classified with it, ``copy`` when a
+    faster network is to learn from it.
     """
 
     classify = Signal(object)
+    copy = Signal(object)
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -42,6 +47,11 @@ class Outcome(QWidget):
         self.text, self.warning = WrappedLabel(), WrappedLabel()
         self.warning.set_warning(True)
         self.classify_button = QPushButton("Classify with this model")
+        self.copy_button = QPushButton("Fast copy for plates")
+        self.copy_button.setToolTip(
+            "teach the compact network what this model says of all tiles of the labelled fields, also of those without "
+            "a label: it classifies several times as fast"
+        )
         self.save_button = QPushButton("Save curves")
         self.save_button.setToolTip("write the curves as PNG and CSV")
         column = QVBoxLayout(self)
@@ -53,9 +63,10 @@ class Outcome(QWidget):
             "accuracy of held-out tiles by their confidence, before and after calibration; each group with the "
             "temperature of the others"
         )
-        column.addLayout(row_of(self.classify_button, self.save_button))
+        column.addLayout(row_of(self.classify_button, self.copy_button, self.save_button))
         column.addWidget(self.reliability)
         self.classify_button.clicked.connect(self._classify)
+        self.copy_button.clicked.connect(self._copy)
         self.save_button.clicked.connect(self._ask_and_save)
         self.setVisible(False)
 
@@ -69,6 +80,7 @@ class Outcome(QWidget):
         self.warning.setText("\n".join(f"Warning: {text}." for text in warnings))
         self.warning.setVisible(bool(warnings))
         self._show_reliability(trained.model.manifest.calibration)
+        self.copy_button.setVisible(trained.model.manifest.network != FAST)
         self.save_button.setText("Save curves")
         self.setVisible(True)
 
@@ -84,6 +96,9 @@ class Outcome(QWidget):
 
     def _classify(self) -> None:
         self.classify.emit(self.trained[-1].model.path)
+
+    def _copy(self) -> None:
+        self.copy.emit(self.trained[-1].model.path)
 
     def _ask_and_save(self) -> None:
         start = self.trained[-1].model.path.with_suffix(".png")
@@ -119,6 +134,9 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
     texture = TextureHead.of(training)
     if texture is not None and texture.joined:
         lines.append(texture.brief())
+    taught = TeacherRecord.of(training)
+    if taught is not None:
+        lines.append(taught.brief())
     if training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]:
         lines.append(
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "

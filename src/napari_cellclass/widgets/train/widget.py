@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ class TrainPage(DockedWidget):
         self.viewer = viewer
         self.job: Job | None = None
         self._request: TrainRequest | None = None
+        self._trained_request: TrainRequest | None = None
         self._preview: TrainingPreview | None = None
         self._train_after_preview = self._is_training = False
         self._suggested = ""
@@ -140,6 +142,7 @@ class TrainPage(DockedWidget):
         self.pair_button.clicked.connect(self.compare_splits)
         self.progress.cancel_button.clicked.connect(self.cancel)
         self.outcome.classify.connect(self.classify)
+        self.outcome.copy.connect(self.fast_copy)
 
     def _disconnect(self) -> None:
         events = self.viewer.layers.events
@@ -187,17 +190,28 @@ class TrainPage(DockedWidget):
 
     def preview(self) -> None:
         """Show how the tiles are split, and 25 of them as the network's input."""
-        self._start_preview(train_after=False)
+        self._start_preview(self._request_from_form, train_after=False)
 
     def train(self) -> None:
         """Train, unless the split turns out to be impossible; the window stays responsive."""
-        self._start_preview(train_after=True)
+        self._start_preview(self._request_from_form, train_after=True)
 
-    def _start_preview(self, train_after: bool) -> None:
+    def fast_copy(self, path: Path) -> None:
+        """Teach the compact network what a model says, with the tiles that the last training had."""
+        request = self._trained_request
+        if request is None:
+            return
+        if self._project is not None and self.data.from_project.isChecked():
+            out = self._project.next_model_path()
+        else:
+            out = Path(work.suggest_out(f"{path.stem}-fast", path.parent))
+        self._start_preview(lambda: work.copy_request(request, path, out), train_after=True)
+
+    def _start_preview(self, make_request: Callable[[], TrainRequest], train_after: bool) -> None:
         if self.job is not None and self.job.running:
             return
         try:
-            self._request = self._request_from_form()
+            self._request = make_request()
         except CellClassError as error:
             self.progress.show_message(str(error), warn=True)
             return
@@ -224,7 +238,7 @@ class TrainPage(DockedWidget):
     def _start_training(self) -> None:
         assert self._request is not None
         assert self._preview is not None
-        request = self._preview.resolved(self._request)
+        request = self._trained_request = self._preview.resolved(self._request)
         self.progress.begin(training=True)
         self._is_training = True
         job = self._follow_job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
 from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.paths import evaluations_path
+from napari_cellclass.core.params.shared import PlaneParams, TileParams
+from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.report.curves import save_curves, save_label_curve
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, data_on_disk, unique_file_names
 from napari_cellclass.runs.train.child import train_in_child
@@ -65,6 +67,20 @@ def train(request: TrainRequest, stopped: Callable[[], bool], task: Task) -> Tra
     """
     with data_on_disk(request, task) as params:
         return Trained.opened(train_in_child(params, task, stopped), bool(params.test))
+
+
+def copy_request(request: TrainRequest, teacher: Path, out: Path) -> TrainRequest:
+    """Ask for the compact network to learn from the model of an earlier request, with the same tiles.
+
+    Raises
+    ------
+    ParamsError
+        The settings of the request do not go with a teacher.
+    """
+    kept = ("data", "group_by", "val_fraction", "seed", "test", "normalisation", *TileParams.model_fields)
+    values = {name: getattr(request.params, name) for name in (*kept, *PlaneParams.model_fields)}
+    values |= {"network": "compact", "teacher": teacher, "out": out}
+    return replace(request, params=TrainParams.checked(**values))
 
 
 def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
