@@ -37,8 +37,8 @@ METHODS = (TEACHER, LABELS, TAUGHT, ALSO_FIELDS)
 TITLE = "A fast copy of the pretrained model"
 ABOUT = """`python benchmarks/distillation.py`. Balanced accuracy on held-out groups, the mean of the folds, one seed;
 *same class*: fraction of these tiles to which the teacher gives the same class; ms of a tile on one core with OpenVINO,
-in float32. *taught*: by `--teacher`, on all tiles of the labelled images; *also on the held-out fields*: on their tiles, too,
-without the labels.
+in float32. *taught*: by `--teacher`, on all tiles of the labelled images; *also on the held-out fields*: on
+their tiles, too, without the labels.
 
 """
 
