@@ -35,7 +35,7 @@ from napari_cellclass.core.datasets.dataset import TRAIN, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.models.bundle import open_bundle
-from napari_cellclass.core.quality.shortcuts import measure_tiles
+from napari_cellclass.core.quality.shortcuts import measure_brightness_and_texture
 from napari_cellclass.core.stats.calibration import prediction_sets, scale_by_temperature
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix, ece, evaluate
 from napari_cellclass.runs.common.engine_access import open_engine
@@ -100,7 +100,7 @@ def run_texture(fold: Fold, exposure: bool) -> dict[str, np.ndarray]:
 
 def features(data: TileDataset, places: np.ndarray, exposure: bool) -> np.ndarray:
     """Describe tiles in the order of their places."""
-    stats, texture = measure_tiles(data.take(places), "measuring texture")
+    stats, texture = measure_brightness_and_texture(data.take(places), "measuring texture")
     return np.concatenate([stats.reshape(len(places), -1), texture], axis=1) if exposure else texture
 
 

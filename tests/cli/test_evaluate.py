@@ -96,7 +96,9 @@ def test_the_methods_are_written_of_the_models_and_the_reports_numbers_alone(wri
 def test_what_a_model_does_not_tell_is_left_out_of_the_methods(written: Path, ihc_model: Path) -> None:
     from dataclasses import replace
 
+    from napari_cellclass.core.models.teacher_record import TeacherRecord
     from napari_cellclass.core.models.texture_decision import TextureHead
+    from napari_cellclass.core.stats.intervals import Estimate
     from napari_cellclass.report.methods import methods_text
     from napari_cellclass.runs.common.engine_access import open_engine
     from napari_cellclass.runs.evaluate.named_sets import evaluate_test_sets
@@ -115,6 +117,16 @@ def test_what_a_model_does_not_tell_is_left_out_of_the_methods(written: Path, ih
         told = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": training}))
         sentence = "logistic regression on texture features of the training tiles (weights 0.25 and 1)"
         assert (sentence in methods_text(told, sets)) is joined
+    same = Estimate(0.9, None, None)
+    taught = TeacherRecord(
+        name="t.cellclass", model_id="abc", network="pretrained", images=3, unlabelled=50, tiles=8, groups=2,
+        seen="held out", student=same, teacher=same, difference=same, agreement=1.0,
+    )  # fmt: skip
+    training = bundle.manifest.training | {"taught": taught.model_dump()}
+    told = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": training}))
+    text = methods_text(told, sets)
+    assert "learned the probabilities that a model (pretrained, abc) gave" in text
+    assert "50 unlabelled tiles of 3 images" in text
 
 
 def test_one_set_is_written_straight_to_the_folder(tmp_path: Path, ihc_model: Path, capsys: Any) -> None:

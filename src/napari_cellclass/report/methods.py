@@ -9,6 +9,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.head_record import HeadRecord
+from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 
 _AUGMENT = {
@@ -110,6 +111,7 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
         yield f"They were also rotated by {low} to {high} degrees."
     if t.get("initial"):
         yield "Training started from the weights of an earlier model."
+    yield _taught(TeacherRecord.of(t))
     if {"epochs", "optimizer", "learning_rate", "batch_size"} <= set(t):
         # The program makes this optimizer with that schedule only.
         schedule = ", with warm-up and cosine decay" if t["optimizer"] == "AdamW" else ""
@@ -135,6 +137,16 @@ def _training(bundle: ModelBundle) -> Iterator[str]:
 def _calibrated(bundle: ModelBundle) -> Iterator[str]:
     if bundle.manifest.calibration is not None:
         yield f"Probabilities were calibrated by temperature scaling: {bundle.manifest.calibration.describe()}."
+
+
+def _taught(record: TeacherRecord | None) -> str:
+    if record is None:
+        return ""
+    return (
+        f"Instead of the labels the network learned the probabilities that a model ({record.network}, "
+        f"{record.model_id}) gave to these augmented tiles and to {counted(record.unlabelled, 'unlabelled tile')} of "
+        f"{counted(record.images, 'image')} (knowledge distillation; Hinton, Vinyals and Dean 2015)."
+    )
 
 
 def _texture(head: TextureHead | None) -> str:

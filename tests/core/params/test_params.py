@@ -92,6 +92,11 @@ def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> Non
         ({"network": "pretrained", "with_compact": True, "input_px": 64}, "--input-px 64 is for networks"),
         ({"network": "deep", "with_compact": True}, "--with-compact goes with --network pretrained, not deep"),
         ({"network": "pretrained", "as_published": True}, "--network pretrained contradicts --as-published"),
+        ({"unlabelled": ["plate"]}, "--unlabelled tiles are learned from a teacher; add --teacher"),
+        ({"teacher": "t.cellclass", "initial": "i.cellclass"}, "--initial i.cellclass does not go with --teacher"),
+        ({"teacher": "t.cellclass", "range": "0:9"}, "--range 0:9 does not go with --teacher"),
+        ({"teacher": "t.cellclass", "network": "pretrained"}, "--network pretrained learns from labels alone"),
+        ({"teacher": "t.cellclass", "as_published": True}, "--as-published learns from labels alone"),
     ],
 )
 def test_training_settings_that_do_not_fit_are_told_in_a_line(values: dict, text: str) -> None:

@@ -13,7 +13,7 @@ from napari_cellclass.core.quality.shortcuts import (
     evaluate_shortcuts,
     evenly_spaced,
     is_informative,
-    measure_tiles,
+    measure_brightness_and_texture,
 )
 from napari_cellclass.core.tiles.statistics import channel_stats
 
@@ -46,7 +46,7 @@ def check_classes_by_brightness(data: TileDataset, task: Task = NO_TASK) -> Find
     if len(np.unique(data.groups.astype(str))) < MIN_GROUPS:
         return None
     sample = data.take(evenly_spaced(len(data), _MAX_TILES))
-    stats, texture_features = measure_tiles(sample, "measuring brightness", task)
+    stats, texture_features = measure_brightness_and_texture(sample, "measuring brightness", task)
     try:
         both = evaluate_shortcuts(sample, {"brightness": stats.reshape(len(sample), -1), "texture": texture_features})
     except DatasetError:  # no tile has finite pixels, which is reported elsewhere

@@ -93,7 +93,7 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
     CancelledError
         The task was cancelled.
     """
-    stats, texture = measure_tiles(data, "measuring shortcuts", task)
+    stats, texture = measure_brightness_and_texture(data, "measuring shortcuts", task)
     features = {
         "brightness": stats[:, 0],
         "contrast": stats[:, 1],
@@ -106,7 +106,7 @@ def shortcut_features(data: TileDataset, task: Task = NO_TASK) -> dict[str, NDAr
     return {name: features[name] for name in SHORTCUT_TITLES if name in features}
 
 
-def measure_tiles(
+def measure_brightness_and_texture(
     data: TileDataset, phase: str, task: Task = NO_TASK
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Measure brightness, contrast and texture of every tile.
