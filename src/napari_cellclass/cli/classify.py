@@ -29,7 +29,8 @@ def run_classify(
         In one line, what went wrong with the run as a whole.
     """
     from napari_cellclass.core.models.known_models import KnownModels
-    from napari_cellclass.core.plates.inputs import PLATE_FIGURE
+    from napari_cellclass.core.plates.inputs import PLANES_FIGURE, PLATE_FIGURE
+    from napari_cellclass.report.planes import save_planes
     from napari_cellclass.report.plate import save_plate
     from napari_cellclass.runs.classify.batch import classify_files
     from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
@@ -38,6 +39,7 @@ def run_classify(
     KnownModels().announce_new(model, say)
     report = classify_files(params, model, task)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
+    planes = save_planes(report.fields, model.scheme, params.out / PLANES_FIGURE)
     for text in report.warnings:
         warn(text)
     for outcome in report.outcomes:
@@ -49,6 +51,8 @@ def run_classify(
     reused = f", {report.reused} of them before" if report.reused else ""
     images = counted(len(report.outcomes), "image")
     say(f"{done} of {images} classified{reused}; tables and report.json are in {params.out}")
+    if planes:
+        say(f"counts of each plane are in fields.csv and {PLANES_FIGURE}")
     if figure:
         say(f"{counted(len(report.wells), 'well')} in wells.csv and {PLATE_FIGURE}")
     return report

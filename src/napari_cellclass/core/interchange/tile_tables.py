@@ -246,7 +246,10 @@ def parse_tile_table(content: Any, path: Path) -> TileTable:
     class_names = [parse_classification(p)[0] for p in properties]
     if any(class_names):  # WSInfer's have probabilities, but no class
         prob = _break_ties(prob, class_names, scheme, [name for name, _ in features], path)
-    table = TileTable(_grid(member, features, boxes.astype(np.int32)), scheme, prob, size)
+    given = member.get("plane") if isinstance(member, dict) else None
+    indices = given.items() if isinstance(given, dict) else ()
+    plane = {axis: index for axis, index in indices if axis in ("T", "Z") and isinstance(index, int)}
+    table = TileTable(_grid(member, features, boxes.astype(np.int32)), scheme, prob, size, plane=plane)
     rate, limit = (member.get("error_rate"), member.get("limit")) if isinstance(member, dict) else (None, None)
     if not isinstance(rate, int | float) or not isinstance(limit, int | float):
         return table

@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from napari_cellclass.core.common.files import absolute_pattern
-from napari_cellclass.core.params.shared import EngineName, PlaneParams, PrecisionName, ReportingParams
+from napari_cellclass.core.params.shared import EngineName, PlaneRangeParams, PrecisionName, ReportingParams
 from napari_cellclass.core.tiles.grid import EdgeRule
 
 
-class ClassifyParams(PlaneParams, ReportingParams):
+class ClassifyParams(PlaneRangeParams, ReportingParams):
     """Classify every tile of the given images, or of a whole plate, with a model."""
 
     verb = "classify"

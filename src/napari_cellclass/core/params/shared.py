@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from napari_cellclass.core.common.errors import GridError, ParamsError
 from napari_cellclass.core.images.source import SourceImage
@@ -99,6 +100,49 @@ class PlaneParams(Params):
     scene: int | None = Field(
         None, ge=0, description="image within a file that holds several, from 0; all fields in it when not given"
     )
+
+
+class PlaneRangeParams(Params):
+    """Which planes of a stack are used, one or more."""
+
+    t: Annotated[str, BeforeValidator(str)] = Field(
+        "0", description="time points of a time series: one, LO:HI without HI, e.g. 0:10, or all"
+    )
+    z: Annotated[str, BeforeValidator(str)] = Field(
+        "0", description="planes of a Z stack: one, LO:HI without HI, or all"
+    )
+    scene: int | None = Field(
+        None, ge=0, description="image within a file that holds several, from 0; all fields in it when not given"
+    )
+
+    @field_validator("t", "z")
+    @classmethod
+    def _planes(cls, value: str) -> str:
+        if not re.fullmatch(r"\s*(all|\d{1,9}|\d{0,9}:\d{0,9})\s*", value):
+            raise ValueError("it is no plane; write a number from 0, a range such as 0:10, or all")
+        return value.strip()
+
+    @property
+    def many_planes(self) -> str:
+        """Letters of the axes along which several planes may be used: ``""``, ``"T"``, ``"Z"`` or ``"TZ"``."""
+        return "".join(axis for axis, text in (("T", self.t), ("Z", self.z)) if not text.isdecimal())
+
+    @property
+    def first_plane(self) -> tuple[int, int]:
+        """(t, z) of the plane where there is one, else of the first."""
+        return planes_of(self.t, 1)[0], planes_of(self.z, 1)[0]
+
+
+def planes_of(text: str, length: int) -> list[int]:
+    """List the indices that a choice of planes means along an axis of a length.
+
+    A single index is returned as it is, even where the axis is shorter; a range is cut to the axis.
+    """
+    if text.isdecimal():
+        return [int(text)]
+    low, _, high = ("", ":", "") if text == "all" else text.partition(":")
+    found = list(range(int(low or 0), min(int(high) if high else length, length)))
+    return found or [int(low or 0)]
 
 
 def parse_channels(text: str | None) -> tuple[int, ...]:

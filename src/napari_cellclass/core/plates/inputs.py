@@ -19,7 +19,7 @@ from napari_cellclass.core.images.scenes import Scene, fields_of, left_out_note
 from napari_cellclass.core.images.zarr_images import PlateField, plate_field, plate_fields
 from napari_cellclass.core.plates.wells import Well, parse_well
 
-PLATE_FIGURE, FIELD_TABLE, WELL_TABLE = "plate.png", "fields.csv", "wells.csv"
+PLATE_FIGURE, PLANES_FIGURE, FIELD_TABLE, WELL_TABLE = "plate.png", "planes.png", "fields.csv", "wells.csv"
 _LISTS = (".txt", ".csv")
 _HEADERS = {"image", "path", "file", "filename"}
 
@@ -183,8 +183,8 @@ def _existing_escaped(pattern: Path) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether an image is a result of this program: the figure beside a table of fields."""
-    return path.name == PLATE_FIGURE and (path.parent / FIELD_TABLE).exists()
+    """Return whether an image is a result of this program: a figure beside a table of fields."""
+    return path.name in (PLATE_FIGURE, PLANES_FIGURE) and (path.parent / FIELD_TABLE).exists()
 
 
 def _listed(path: Path) -> list[Path]:

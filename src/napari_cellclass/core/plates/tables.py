@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ class FieldRow:
         Where the metadata of its plate say so; else they are read from the image's name.
     scene
         Which image of its file, where it holds several; else None.
+    plane
+        Where several planes are classified, the one of this row, ``{"T": 0, "Z": 3}``; else empty.
     """
 
     image: str
@@ -49,6 +51,7 @@ class FieldRow:
     well: Well | None = None
     site: int | None = None
     scene: int | None = None
+    plane: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,14 @@ def field_table(rows: Sequence[FieldRow], classes: Sequence[str], wells: WellLis
         A row per image, in order, done or not. Columns image, stem, well, site, state, tiles, ``n_<class>`` and
         ``fraction_<class>`` (of all tiles) for each class, mean_confidence, unsure, no_class. What is not known is
         empty; all numbers of an image that is not done are. Where a file holds several images, a column scene is
-        after stem.
+        after stem; where several planes are classified, each has a row, and columns t and z are before well.
     """
     table = pd.DataFrame([_field(row, classes, wells) for row in rows], columns=_columns(classes))
     if any(row.scene is not None for row in rows):
         table.insert(2, "scene", [row.scene for row in rows])
+    for axis in ("T", "Z"):
+        if any(axis in row.plane for row in rows):
+            table.insert(list(table.columns).index("well"), axis.lower(), [row.plane.get(axis) for row in rows])
     return table
 
 
@@ -165,8 +171,9 @@ def well_table(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name, group in fields[fields["well"] != ""].groupby("well"):
         done = group[group["state"] == "done"]
+        len_done = _fields(group) - _fields(group[group["state"] != "done"])
         sums = {column: _sum(done[column]) for column in (*_SUMS, *(f"n_{one}" for one in classes))}
-        row_values: dict[str, Any] = {"well": name, "fields": len(done), "missing": len(group) - len(done)} | sums
+        row_values: dict[str, Any] = {"well": name, "fields": len_done, "missing": _fields(group) - len_done} | sums
         if len(done):
             tiles = done["tiles"].to_numpy(float)
             weight = tiles - done["no_class"].to_numpy(float)
@@ -177,6 +184,11 @@ def well_table(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     columns = ["well", "fields", "missing", *_columns(classes)[5:]]
     rows.sort(key=lambda row: _position(row["well"]))
     return pd.DataFrame(rows, columns=columns)
+
+
+def _fields(rows: pd.DataFrame) -> int:
+    """Count the fields of rows: several planes are one."""
+    return len(rows[[name for name in ("image", "scene") if name in rows]].drop_duplicates())
 
 
 def _position(name: str) -> tuple[int, int]:
@@ -206,7 +218,8 @@ def write_plate_tables(fields: pd.DataFrame, wells: pd.DataFrame, out: Path) -> 
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    whole = {name: "Int64" for name in frame.columns if name in ("site", "scene", *_SUMS) or name.startswith("n_")}
+    counts = {"site", "scene", "t", "z", *_SUMS}
+    whole = {name: "Int64" for name in frame.columns if name in counts or name.startswith("n_")}
     typed = frame.astype(dict.fromkeys(whole, "float64")).astype(whole)
     typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
     with atomic_write(path) as temporary:

@@ -54,6 +54,8 @@ class TileTable:
     error_rate, limit
         Of the prediction sets, see :meth:`with_error_rate`; both None where there are none. A class is in a
         tile's prediction set where 1 - p is at most ``limit``.
+    plane
+        Where a field was classified on several planes, the one of these tiles, ``{"T": 0, "Z": 3}``; else empty.
     """
 
     grid: TileGrid
@@ -63,6 +65,7 @@ class TileTable:
     record: Mapping[str, Any] = field(default_factory=dict)
     error_rate: float | None = None
     limit: float | None = None
+    plane: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.prob.shape != (len(self.grid), len(self.scheme)):
@@ -134,6 +137,7 @@ class TileTable:
         boxes = self.grid.boxes
         fixed: dict[str, NDArray[Any]] = {
             "tile_id": self.grid.tile_id,
+            **{axis.lower(): np.full(len(self), self.plane[axis]) for axis in ("T", "Z") if axis in self.plane},
             "row": self.grid.row,
             "col": self.grid.col,
             **{name: boxes[:, i] for i, name in enumerate(("y0", "x0", "y1", "x1"))},
@@ -225,6 +229,8 @@ class TileTable:
             layout = None  # tiles off a grid are described by their boxes alone
         size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
         member = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+        if self.plane:
+            member["plane"] = dict(self.plane)
         return member if self.limit is None else member | {"error_rate": self.error_rate, "limit": self.limit}
 
     def _feature(self, box: list[int], tile_id: int, tile_index: int, measurements: dict[str, float]) -> dict[str, Any]:
@@ -240,10 +246,11 @@ class TileTable:
                 "color": list(self.scheme.rgb(class_index)),
             }
             properties["measurements"] = {k: round(v, 6) for k, v in measurements.items()}
+        plane = {"plane": {"c": -1, **{a.lower(): self.plane.get(a, 0) for a in "ZT"}}} if self.plane else {}
         ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
         return {
             "type": "Feature",
             "id": tile_id,
-            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "geometry": {"type": "Polygon", "coordinates": [ring], **plane},
             "properties": properties,
         }

@@ -13,14 +13,15 @@ from typing import Any
 import pandas as pd
 
 import napari_cellclass
-from napari_cellclass.core.common.errors import OutputError, ParamsError
+from napari_cellclass.core.common.errors import CellClassError, OutputError, ParamsError
 from napari_cellclass.core.common.files import write_json
 from napari_cellclass.core.common.task import NO_TASK, Task
+from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
-from napari_cellclass.core.params.shared import PrecisionName, parse_channels
-from napari_cellclass.core.plates.inputs import WELL_TABLE, find_fields, find_images
+from napari_cellclass.core.params.shared import PrecisionName, parse_channels, planes_of
+from napari_cellclass.core.plates.inputs import WELL_TABLE, InputField, find_fields, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
 from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files
@@ -203,7 +204,7 @@ def _report(
 ) -> RunReport:
     classes = tuple(model.scheme.names)
     ordered = tuple(outcomes[job.stem] for job in jobs if job.stem in outcomes)
-    files = Counter(job.image for job in jobs)
+    files = Counter(image for image, _ in {(job.image, job.plane[2]) for job in jobs})
     rows = [_row(job, outcomes.get(job.stem), job.plane[2] if files[job.image] > 1 else None) for job in jobs]
     fields = field_table(rows, classes, wells)
     return RunReport(
@@ -212,7 +213,7 @@ def _report(
 
 
 def _row(job: FieldJob, outcome: FieldOutcome | None, scene: int | None) -> FieldRow:
-    found = FieldRow(job.image, job.stem, "open", None, job.well, job.site, scene)
+    found = FieldRow(job.image, job.stem, "open", None, job.well, job.site, scene, job.plane_of_many)
     if outcome is None:
         return found
     if outcome.error:
@@ -233,7 +234,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> tuple[list[FieldJob], t
         overlap=manifest.overlap if params.overlap is None else params.overlap,
         edge=manifest.edge if params.edge is None else params.edge,
         channels=parse_channels(params.channels), error_rate=params.error_rate, resample=params.resample,
-        plane=(params.t, params.z, params.scene or 0), engine=params.engine, precision=params.precision,
+        plane=(*params.first_plane, params.scene or 0), engine=params.engine, precision=params.precision,
         threads=_threads(params),
     )  # fmt: skip
     if is_project(params.images[0]):
@@ -243,13 +244,35 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> tuple[list[FieldJob], t
         ], ()
     fields, notes = find_fields(find_images(params.images), params.scene)
     stems = output_stems([field.path for field in fields], [field.name for field in fields])
-    return [
-        replace(
-            common, image=str(field.path.resolve()), stem=stem, plane=(params.t, params.z, field.scene),
-            well=field.well, site=field.site,
-        )
-        for field, stem in zip(fields, stems, strict=True)
-    ], notes  # fmt: skip
+    common = replace(common, many_planes=params.many_planes)
+    jobs = []
+    for field, stem in zip(fields, stems, strict=True):
+        one = replace(common, image=str(field.path.resolve()), stem=stem, well=field.well, site=field.site)
+        jobs += [replace(one, stem=name, plane=(t, z, field.scene)) for name, t, z in _planes(stem, field, params)]
+    return jobs, notes
+
+
+def _planes(stem: str, field: InputField, params: ClassifyParams) -> list[tuple[str, int, int]]:
+    """List the planes of a field to classify: what the names of their tables begin with, t and z.
+
+    A file that cannot be read counts as one plane, and is reported when that is classified.
+    """
+    many = params.many_planes
+    if not many:
+        return [(stem, *params.first_plane)]
+    try:
+        source = read_image(field.path, scene=field.scene)
+        lengths = dict(zip(source.source_axes, source.source_shape, strict=False))
+    except CellClassError:
+        lengths = {}
+    times, depths = (planes_of(text, lengths.get(axis, 1)) for axis, text in (("T", params.t), ("Z", params.z)))
+    wide = {axis: len(str(max(0, lengths.get(axis, 1) - 1))) for axis in "TZ"}
+
+    def name(t: int, z: int) -> str:
+        numbers = {"T": t, "Z": z}
+        return stem + "".join(f"_{axis.lower()}{numbers[axis]:0{wide[axis]}d}" for axis in many)
+
+    return [(name(t, z), t, z) for t in times for z in depths]
 
 
 def _threads(params: ClassifyParams) -> int | None:

@@ -13,7 +13,7 @@ import napari_cellclass
 from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.common.files import output_error, write_json
 from napari_cellclass.core.plates.field_summary import FieldSummary
-from napari_cellclass.core.plates.inputs import FIELD_TABLE, PLATE_FIGURE, WELL_TABLE
+from napari_cellclass.core.plates.inputs import FIELD_TABLE, PLANES_FIGURE, PLATE_FIGURE, WELL_TABLE
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.runs.classify.folder_lock import LOCK
 
@@ -99,7 +99,7 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
         With the first such file.
     """
     names = [f"{stem}{suffix}" for stem in stems for suffix in (TABLE, GEOJSON, RECORD)]
-    names = [PLATE_FIGURE, FIELD_TABLE, WELL_TABLE, REPORT, *names]
+    names = [PLATE_FIGURE, PLANES_FIGURE, FIELD_TABLE, WELL_TABLE, REPORT, *names]
     known, whole = set(images), folder.resolve()
     for name in names:
         if str(whole / name) in known:

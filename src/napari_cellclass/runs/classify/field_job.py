@@ -46,6 +46,8 @@ class FieldJob:
         As of ``classify``; ``plane`` is (t, z, scene); ``precision`` is the resolved one.
     well, site
         Of a field of an OME-Zarr plate.
+    many_planes
+        Axes along which other planes of the field are classified, too: ``""``, ``"T"``, ``"Z"`` or ``"TZ"``.
     """
 
     image: str
@@ -66,12 +68,14 @@ class FieldJob:
     threads: int | None = None
     well: Well | None = None
     site: int | None = None
+    many_planes: str = ""
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that decide the tables, JSON-able."""
         t, z, scene = self.plane
         non_default: dict[str, Any] = {"resample": True} if self.resample else {}
         non_default |= {"precision": self.precision} if self.precision != "f32" else {}
+        non_default |= {"many_planes": self.many_planes} if self.many_planes else {}
         return {
             "overlap": float(self.overlap),
             "edge": self.edge,
@@ -80,6 +84,11 @@ class FieldJob:
             "plane": {"t": t, "z": z, "scene": scene},
             "engine": "openvino" if self.engine == "auto" else self.engine,
         } | non_default
+
+    @property
+    def plane_of_many(self) -> dict[str, int]:
+        """Index of the plane on the axes along which others are classified, too."""
+        return {axis: self.plane["TZ".index(axis)] for axis in self.many_planes}
 
     @property
     def engine_key(self) -> EngineKey:
@@ -198,8 +207,8 @@ def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Fiel
         raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
     if job.run and not holds_lock(Path(job.out), job.run):
         raise CancelledError("the run has ended")  # another one may be writing there by now
-    table = replace(table, record=_record(table, job))
-    summary = FieldSummary.of(table, result.warnings + _plane_notes(source) + source.notes)
+    table = replace(table, record=_record(table, job), plane=job.plane_of_many)
+    summary = FieldSummary.of(table, result.warnings + _plane_notes(source, job.many_planes) + source.notes)
     write_field(table, Path(job.out), job.stem, _signature(source, job), summary)
     return FieldOutcome(job.image, job.stem, summary, seconds=round(result.seconds, 3))
 
@@ -233,10 +242,10 @@ def _record(table: TileTable, job: FieldJob) -> dict[str, Any]:
     return {**table.record, "model": {**model, "path": job.model}}
 
 
-def _plane_notes(source: SourceImage) -> tuple[str, ...]:
+def _plane_notes(source: SourceImage, chosen: str) -> tuple[str, ...]:
     lengths = dict(zip(source.source_axes, source.source_shape, strict=False))
     return tuple(
         f"axis {axis} has {lengths.get(axis, '?')} planes; plane {index} was read, choose with --{axis.lower()}"
         for axis, index in source.plane.items()
-        if lengths.get(axis, 2) > 1 and axis in "TZ"
+        if lengths.get(axis, 2) > 1 and axis in "TZ" and axis not in chosen
     )

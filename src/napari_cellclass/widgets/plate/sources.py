@@ -120,7 +120,7 @@ class PlateSources(QWidget):
         self.remove_button.setEnabled(self.files.count() > 0)
 
     def _ask_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, "A folder of images")
+        name = QFileDialog.getExistingDirectory(self, "A folder of images, or an OME-Zarr plate")
         if name:
             self.add(Path(name))
 

@@ -15,8 +15,9 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
 from napari_cellclass.core.params.classify import ClassifyParams
-from napari_cellclass.core.plates.inputs import PLATE_FIGURE
+from napari_cellclass.core.plates.inputs import PLANES_FIGURE, PLATE_FIGURE
 from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
+from napari_cellclass.report.planes import save_planes
 from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
 from napari_cellclass.runs.classify.field_files import GEOJSON, plane_of_field
@@ -80,6 +81,7 @@ def run(request: PlateRequest, task: Task) -> PlateResult:
     task.progress("images")
     report = classify_files(params, model, task)
     save_plate(report.wells, params.out / PLATE_FIGURE)
+    save_planes(report.fields, model.scheme, params.out / PLANES_FIGURE)
     return PlateResult(request, report, plate_colours())
 
 
