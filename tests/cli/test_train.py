@@ -123,3 +123,23 @@ def test_runs_become_one_model_that_can_be_verified(folders: Path, tmp_path: Pat
             target.writestr(name, source.read(name) + (b" " if name == "history.csv" else b""))
     assert main(["info", str(changed), "--verify"]) == 2
     assert "its member history.csv has changed since it was written" in capsys.readouterr().err
+
+
+def test_runs_of_linear_models_have_the_figures_of_groups_that_they_were_not_fitted_to(
+    folders: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = tmp_path / "m.cellclass"
+    words = ["--tile-px", 24, "--progress", "none", "--network", "pretrained", "--runs", 2, "--ensemble"]
+    done = preloaded("train", folders, "--out", out, *words, "--test", folders)
+    assert done.returncode == 0, done.stderr
+    assert "all 2 runs are equal" in done.stdout
+    assert "held out by group, each in turn" in done.stdout
+    runs = pd.read_csv(tmp_path / "m_runs.csv").groupby("test")["balanced_accuracy"].agg(["min", "max"])
+    stored = open_bundle(out).evaluation()["validation"]
+    assert stored["n"] == 24
+    left_out = stored["balanced_accuracy"]["value"]
+    assert runs.loc["validation"].tolist() == pytest.approx([left_out, left_out])
+    assert left_out < runs["min"].drop("validation").item() == 1, "its own tiles are described without an error"
+    assert main(["evaluate", str(folders), "--model", str(out), "--out", str(tmp_path / "e")]) == 0
+    told = capsys.readouterr().out
+    assert "so the accuracy over all of them says nothing about new fields; with each of 6 groups held out" in told

@@ -44,6 +44,8 @@ def run_train(params: TrainParams, task: Task, say: Callable[[str], None]) -> li
             say(f"  {line}")
     for warning in result.warnings:
         say(f"  warning: {warning}")
+    if result.about_network:
+        say(f"  network: {result.about_network}")
     say(f"  split: {result.data.split_rule}")
     for name, evaluation in result.tests.items():
         say(f"  {name}, {counted(evaluation.report.n, 'tile')}: {_accuracy(evaluation.to_json())}")

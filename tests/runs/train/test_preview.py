@@ -82,7 +82,7 @@ def test_a_preview_of_annotated_fields_writes_nothing_and_is_made_once(
 ) -> None:
     monkeypatch.setattr(annotated_fields, "scratch_folder", None)
     first = preview_training(request_of(fields))
-    assert first.table["train"].sum() + first.table["validation"].sum() == 80
+    assert first.table["train"].sum() == first.table["validation"].sum() == 80
     assert preview_training(replace(request_of(fields)), previous=first) is first
     named = TrainRequest(request_of(fields).params.model_copy(update={"out": Path("n.cellclass")}), fields)
     assert preview_training(named, previous=first) is first, "another name of the model changes nothing"
@@ -114,7 +114,8 @@ def test_what_a_preview_has_resolved_is_not_measured_again(fields: tuple[Annotat
     found = preview_training(request)
     resolved = found.resolved(request)
     assert resolved.params.standardise == found.params.standardise != "auto"
-    assert resolved.params.model_copy(update={"standardise": "auto"}) == request.params
+    assert resolved.params.network == found.params.network == "pretrained"
+    assert resolved.params.model_copy(update={"standardise": "auto", "network": "auto"}) == request.params
 
 
 def test_a_preview_of_linear_models_shows_all_tiles_as_trained_on_and_each_group_held_out_in_turn(

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from tests._program import preloaded
 
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.images.source import SourceImage
@@ -243,6 +244,29 @@ def test_from_class_folders_to_a_classified_field(
     assert "(on the same tiles)" in said
     assert open_bundle(tmp_path / "second.cellclass").manifest.training["initial"] == str(out)
     qtbot.waitUntil(lambda: classify.model is not None and classify.model.path.name == "second.cellclass")
+
+
+@pytest.mark.usefixtures("forked_children")
+def test_the_window_and_the_command_fit_the_same_linear_models(
+    train: Any, qtbot: Any, folders: Path, tmp_path: Path, screenshot: Callable
+) -> None:
+    out, other = tmp_path / "window.cellclass", tmp_path / "command.cellclass"
+    choose(train, folders, out)
+    train.form.fields["epochs"].tick.setChecked(True)  # which is automatic, as all else is
+    click(qtbot, train.train_button)
+    finished(qtbot, train)
+    assert text(train) == f"Trained; the model is in {out}."
+    qtbot.waitUntil(lambda: not train.progress.curves.pixmap().isNull())
+    assert "with each of 4 groups held out in turn: backbone" in train.outcome.text.text()
+    assert train.progress.history == []
+    scroll_to(train, train.progress.curves)
+    screenshot("train-linear-models")
+    done = preloaded("train", folders, "--out", other, "--group-by", r"(w\d)", "--progress", "none")
+    assert done.returncode == 0, done.stderr
+    a, b = open_bundle(out), open_bundle(other)
+    assert a.manifest.network == "pretrained"
+    np.testing.assert_allclose(a.left_out(), b.left_out(), atol=1e-5)
+    np.testing.assert_allclose(a.golden[1], b.golden[1], atol=1e-5)
 
 
 @pytest.mark.usefixtures("forked_children")

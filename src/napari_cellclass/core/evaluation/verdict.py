@@ -236,8 +236,11 @@ def compare_speed(true: pd.DataFrame, shuffled: pd.DataFrame, commonest: float) 
     Returns
     -------
     Speed or None
-        None where the true labels themselves were hardly learned, so that there is nothing to reach.
+        None where the true labels themselves were hardly learned, so that there is nothing to reach, or where nothing
+        is trained in epochs.
     """
+    if true["epoch"].max() < 2:
+        return None
     ends = [frame.sort_values("epoch").groupby("run")["accuracy"].last() for frame in (true, shuffled)]
     last = mean_interval(ends[0]).value
     if last - commonest < 2 * _MIN_DIFFERENCE:

@@ -52,8 +52,9 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         description="regular expression on the file name; its first group names the split's group, e.g. a well",
     )
     network: NetworkName = Field(
-        "compact",
-        description="auto: pretrained, or compact where its weights are not installed; pretrained: linear models on "
+        "auto",
+        description="auto: pretrained, or compact where its weights are not installed or a setting is given that only "
+        "a network has which is trained in epochs; pretrained: linear models on "
         "features of a network that was trained on photographs and on texture, fitted in seconds to all labelled "
         "tiles; compact: a small network trained from scratch; deep-50, deep and alexnet are those of the article, and "
         "slower; mobilenet is MobileNetV2 with weights from photographs, which must be on this disk, and only its last "
@@ -201,18 +202,36 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
 
     def _check_pretrained(self) -> None:
         """Refuse settings that linear models on features do not have."""
-        if self.network not in ("auto", "pretrained") or self.teacher is not None:
-            if self.with_compact:
-                raise ValueError(f"--with-compact goes with --network pretrained, not {self.network}; drop one of them")
-            return
+        if self.with_compact and (self.network not in ("auto", "pretrained") or self.teacher is not None):
+            other = self.network if self.teacher is None else "with a --teacher"
+            raise ValueError(f"--with-compact goes with --network pretrained, not {other}; drop one of them")
+        if (self.with_compact or self.network == "pretrained") and (flag := self.epochs_setting):
+            raise ValueError(
+                f"{flag} is for networks that are trained in epochs, not for --network {self.network}; drop it, or "
+                "use --network compact"
+            )
+
+    @property
+    def epochs_setting(self) -> str:
+        """The first setting given that linear models on features do not have, as a flag; empty without any."""
         without = _NOT_PRETRAINED if self.with_compact else _NOT_PRETRAINED | _OF_EPOCHS
         for name, default in without.items():
             if (value := getattr(self, name)) != default:
-                flag = "--no-class-weights" if name == "class_weights" else f"--{name.replace('_', '-')} {value}"
-                raise ValueError(
-                    f"{flag} is for networks that are trained in epochs, not for --network {self.network}; drop it, or "
-                    "use --network compact"
-                )
+                return "--no-class-weights" if name == "class_weights" else f"--{name.replace('_', '-')} {value}"
+        return ""
+
+    @property
+    def reason_for_compact(self) -> str:
+        """Why ``--network auto`` trains the compact network here, in a clause; empty where it is to be pretrained."""
+        if flag := self.epochs_setting:
+            return f"{flag} is for networks that are trained in epochs"
+        if self.with_compact:
+            return ""
+        if self.runs > 1:
+            return f"the {self.runs} runs of linear models on pretrained features would be equal"
+        if self.standardise == "tile":
+            return "pretrained features do worse on tiles of one brightness (--standardise tile)"
+        return ""
 
     @property
     def grey_range(self) -> tuple[float, float] | None:

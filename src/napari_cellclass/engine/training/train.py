@@ -115,7 +115,8 @@ def train(
 def _resolved(params: TrainParams) -> TrainParams:
     """Resolve automatic settings that the caller has not: see ``resolve_auto_settings`` of ``runs``."""
     if params.network == "auto":
-        params = params.model_copy(update={"network": "pretrained"})
+        compact = params.reason_for_compact or params.teacher is not None
+        params = params.model_copy(update={"network": "compact" if compact else "pretrained"})
     if params.standardise != "auto":
         return params
     return params.model_copy(update={"standardise": "none" if params.network == "pretrained" else "tile"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import get_args
 
 from napari_cellclass.core.common.errors import ModelError, ParamsError
 from napari_cellclass.core.common.task import NO_TASK, Task
@@ -13,7 +14,7 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.params.prepare import CheckParams
 from napari_cellclass.core.params.shared import PlaneParams
-from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.brightness import check_brightness_alone, check_classes_by_brightness
 from napari_cellclass.core.workspace.project_file import is_project
 
@@ -44,7 +45,7 @@ def resolve_auto_settings(
     data: TileDataset,
     task: Task = NO_TASK,
 ) -> tuple[TrainParams, tuple[str, ...]]:
-    """Resolve automatic settings: the network, and whether tiles are standardised; with a sentence on either.
+    """Resolve automatic settings: the network, and whether tiles are standardised, with a sentence if they are not.
 
     A training that starts from another model, or learns from one, takes the setting of that one. Linear models on
     pretrained features see brightness, so that a sentence says where it tells the classes apart by itself.
@@ -58,36 +59,47 @@ def resolve_auto_settings(
     CancelledError
         The task was cancelled.
     """
-    params, about = resolve_network(params)
+    params, _ = resolve_network(params)
     if params.network == "pretrained":
         params = params if params.standardise != "auto" else params.model_copy(update={"standardise": "none"})
         finding = None if params.standardise == "tile" else check_brightness_alone(data, task)
-        return params, about if finding is None else (*about, finding.text)
+        return params, () if finding is None else (finding.text,)
     if params.standardise != "auto":
-        return params, about
+        return params, ()
     earlier = params.initial or params.teacher
     if earlier is not None:  # older models do not name it, and had none
         chosen = open_bundle(earlier).manifest.training.get("standardise", "none")
-        return params.model_copy(update={"standardise": chosen}), about
+        return params.model_copy(update={"standardise": chosen}), ()
     finding = check_classes_by_brightness(data, task)
     chosen = "tile" if finding is None else "none"
-    return params.model_copy(update={"standardise": chosen}), about if finding is None else (*about, finding.text)
+    return params.model_copy(update={"standardise": chosen}), () if finding is None else (finding.text,)
 
 
-def resolve_network(params: TrainParams) -> tuple[TrainParams, tuple[str, ...]]:
-    """Resolve the network ``"auto"``: pretrained, or compact where the weights are missing, which a sentence says.
+def resolve_network(params: TrainParams) -> tuple[TrainParams, str]:
+    """Resolve the network ``"auto"``: that of the initial model; else pretrained, or compact with a clause why.
 
-    What learns from a teacher is the compact network.
+    It is compact where the weights are missing, or a setting is given that pretrained features do not have. What learns
+    from a teacher is the compact network.
+
+    Raises
+    ------
+    ModelError
+        The model to start from cannot be opened.
     """
     if params.network != "auto":
-        return params, ()
+        return params, ""
     if params.teacher is not None:
-        return params.model_copy(update={"network": "compact"}), ()
+        return params.model_copy(update={"network": "compact"}), ""
+    if params.initial is not None:
+        network = open_bundle(params.initial).manifest.network
+        return params.model_copy(update={"network": network if network in get_args(NetworkName) else "compact"}), ""
+    if reason := params.reason_for_compact:
+        return params.model_copy(update={"network": "compact"}), f"the compact network is trained, as {reason}"
     from napari_cellclass.engine.features.weights import find_weights
 
     try:
         find_weights()
     except ModelError as error:
         update = {"network": "compact", "with_compact": False}
-        return params.model_copy(update=update), (f"{error}; the compact network is trained instead",)
-    return params.model_copy(update={"network": "pretrained"}), ()
+        return params.model_copy(update=update), f"the compact network is trained, as {error}"
+    return params.model_copy(update={"network": "pretrained"}), ""

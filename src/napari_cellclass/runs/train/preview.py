@@ -64,6 +64,8 @@ class TrainingPreview:
         What the preview was made of; None where a data set was given.
     in_turn
         Whether all tiles are trained on, and each group is held out in turn.
+    about_network
+        Why the automatic network is the compact one; empty where it is not.
     """
 
     table: pd.DataFrame
@@ -77,6 +79,7 @@ class TrainingPreview:
     params: TrainParams
     origin: PreviewOrigin | None = None
     in_turn: bool = False
+    about_network: str = ""
 
     def resolved(self, request: TrainRequest) -> TrainRequest:
         """Return a request with the automatic settings as the preview resolved them, so that no tile is read again."""
@@ -94,6 +97,7 @@ class TrainingPreview:
             else f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
             f"{self.table[VALIDATION].sum():,} of {counted(held_out, 'group')} are held out for validation."
         )
+        text += f" {self.about_network[0].upper()}{self.about_network[1:]}." if self.about_network else ""
         return text + (f" {counted(self.skipped, 'file')} left out as unusable." if self.skipped else "")
 
 
@@ -213,13 +217,12 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
     overlaps = filter(None, (_test_on_training_warning(data, test) for test in tests))
     warnings = (
         *(in_turn_warnings(data) if in_turn else split_warnings(data)),
-        *about_network,
         *about_settings,
         *overlaps,
         *found,
     )  # the split's own warnings say more of a class in one group
     return TrainingPreview(
-        table, groups, warnings, len(data.skipped), tiles, titles, before, after, params, in_turn=in_turn
+        table, groups, warnings, len(data.skipped), tiles, titles, before, after, params, None, in_turn, about_network
     )
 
 

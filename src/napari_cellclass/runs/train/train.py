@@ -55,6 +55,8 @@ class TrainResult:
         Those of several runs, see :func:`~napari_cellclass.runs.train.repeats.repeated_run_tables`.
     reused
         How many of several runs had been trained before.
+    about_network
+        Why the automatic network is the compact one; empty where it is not.
     """
 
     models: tuple[ModelBundle, ...]
@@ -63,6 +65,7 @@ class TrainResult:
     warnings: tuple[str, ...] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     reused: int = 0
+    about_network: str = ""
 
 
 def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
@@ -96,7 +99,6 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     data = train_on_all(data) if params.network == "pretrained" else split_by_group(data, params.val_fraction)
     params, about_settings = resolve_auto_settings(params, data, task)
     warnings = (
-        *about_network,
         *about_settings,
         *(finding.text for finding in check_dataset(data) if finding.severity == "warning"),
     )
@@ -109,7 +111,8 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         model = train(data, params, params.out, task=task)
         save_settings(unresolved, settings_beside(params.out))
         KnownModels().remember(model)
-        return TrainResult((model,), data, _evaluate_tests(model, tests, copies, params, task), warnings)
+        found = _evaluate_tests(model, tests, copies, params, task)
+        return TrainResult((model,), data, found, warnings, about_network=about_network)
     if params.network == "pretrained" and not params.with_compact:
         warnings += (
             f"all {params.runs} runs are equal: linear models on features are fitted without chance, so one is enough",
@@ -127,7 +130,8 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         _write_test_results(found, copies, params.out)
     for model in models:
         KnownModels().remember(model)
-    return TrainResult(tuple(models), data, found, warnings, repeated_run_tables(repeats), repeats.reused)
+    tables = repeated_run_tables(repeats)
+    return TrainResult(tuple(models), data, found, warnings, tables, repeats.reused, about_network)
 
 
 def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path, TileDataset]:
