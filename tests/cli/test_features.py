@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tests._onnx import write_onnx
+from tests.engine.onnx_files import write_onnx
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.engine.features import weights

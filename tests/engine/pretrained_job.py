@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx_files import write_onnx
 from training_job import Trainer, mixed_data, spots_data
 
 from napari_cellclass.core.datasets.dataset import TRAIN
@@ -67,6 +68,8 @@ def main() -> None:
     trainer.train("split", spots, **network)
     trainer.train("mixed", train_on_all(mixed_data()), **network, standardise="tile", texture="off")
     trainer.train("beside", in_turn, **network, with_compact=True, epochs=2)
+    (folder / "own.onnx").write_bytes(write_onnx(np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)))
+    trainer.train("own", in_turn, **network, backbone=folder / "own.onnx")
     trainer.train("cancelled", in_turn, lambda: True, **network)
     alone = np.where(spots.labels == 1, "one field", spots.groups.astype(str)).astype(object)
     trainer.train("one field", train_on_all(replace(spots, groups=alone)), **network, normalisation="percentiles")

@@ -58,8 +58,10 @@ def _network(bundle: ModelBundle) -> Iterator[str]:
     )
     yield _STANDARDISE.get(m.training.get("standardise", ""), "")
     if "backbone" in m.training:
+        own = (m.training.get("features") or {}).get("backbone_scaling") is not None
+        means = "the outputs" if own else "the spatial means of the first five stages"
         yield (
-            "The features were the spatial means of the first five stages of a pretrained network, which was not "
+            f"The features were {means} of a pretrained network, which was not "
             f"trained further ({m.training['backbone']}), and texture features; on each of the two sets a "
             "class-balanced ridge regression was fitted, with the penalty and the sharpness of its probabilities "
             "that suited left-out groups best, and the probabilities were averaged."

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import correlate
-from tests._onnx import write_onnx
+from tests.engine.onnx_files import write_onnx
 
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.limits import limit_variable

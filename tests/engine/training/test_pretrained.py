@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from tests.engine.training_job import field, spots_data
 
 from napari_cellclass.cli.info import describe
-from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
+from napari_cellclass.core.common.errors import ModelError
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle, write_bundle
 from napari_cellclass.core.models.feature_spec import FeatureSpec, feature_preprocess
 from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.linear_head import Standardisation, fit_head
@@ -149,6 +151,34 @@ def test_info_names_the_weights_their_origin_and_their_licence(made: ModelOf) ->
     told = describe(made("good"))
     for words in ("pretrained", "EfficientNet-Lite0", "Apache License 2.0", "each of 6 groups held out in turn"):
         assert words in told
+
+
+def test_a_model_on_a_users_network_runs_by_openvino_and_names_its_hash(made: ModelOf, folder: Path) -> None:
+    bundle = made("own")
+    raw, prob = bundle.golden
+    np.testing.assert_allclose(predictions(bundle, raw), prob, atol=1e-5)
+    spec = FeatureSpec.model_validate(bundle.manifest.training["features"])
+    digest = hashlib.sha256((folder / "own.onnx").read_bytes()).hexdigest()
+    assert (spec.columns[0], spec.backbone_sha256, spec.backbone_scaling) == (8, digest, "imagenet")
+    assert bundle.preprocess.input_px == (32, 32)
+    assert head_of(bundle).accuracy > 0.7
+    told = describe(bundle)
+    assert f"own.onnx, SHA-256 {digest}" in told
+    assert "EfficientNet" not in told
+    with pytest.raises(ModelError, match="only OpenVINO runs; use --engine openvino"):
+        open_engine(bundle, "tensorflow")
+
+
+def test_a_model_on_our_backbone_without_its_keras_network_is_not_complete(made: ModelOf, tmp_path: Path) -> None:
+    for name, complete in (("good", False), ("own", True)):
+        bundle = made(name)
+        members = {member: bundle.member(member) for member in bundle.manifest.files if member != "model.keras"}
+        path = write_bundle(tmp_path / f"{name}.cellclass", bundle.manifest, members).path
+        if complete:
+            assert not open_bundle(path).has_keras
+            continue
+        with pytest.raises(ModelError, match=r"model\.keras is missing; train again"):
+            open_bundle(path)
 
 
 def test_a_model_without_texture_has_one_set_of_features(made: ModelOf) -> None:

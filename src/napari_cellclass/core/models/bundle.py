@@ -35,7 +35,8 @@ _MEMBERS = {
     MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
     *INT8_MEMBERS,
 }  # fmt: skip
-_REQUIRED = {MANIFEST, "model.keras", "model.xml", "model.bin", "golden.npz"}
+KERAS_MEMBER = "model.keras"
+_REQUIRED = {MANIFEST, "model.xml", "model.bin", "golden.npz"}
 DAMAGED_ZIP = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error)
 """Errors that reading a damaged zip file raises; a password-protected one raises RuntimeError."""
 
@@ -101,6 +102,11 @@ class ModelBundle:
         """Return the network's softmax outputs (N, K) for calibrated probabilities: what an ensemble averages."""
         calibration = self.manifest.calibration
         return prob if calibration is None else calibration.undo(prob)
+
+    @property
+    def has_keras(self) -> bool:
+        """Whether Keras can run the model, too: not if it is built on a user's backbone, which only OpenVINO runs."""
+        return KERAS_MEMBER in self.manifest.files
 
     @property
     def has_int8(self) -> bool:
@@ -245,6 +251,7 @@ def open_bundle(path: Path) -> ModelBundle:
         if missing:
             raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
         raw = _read_within_limit(archive, MANIFEST, path)
+        without_keras = KERAS_MEMBER not in names
     try:
         manifest = Manifest.model_validate_json(raw)
         bundle = ModelBundle(path, manifest)
@@ -253,7 +260,14 @@ def open_bundle(path: Path) -> ModelBundle:
         problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
         text = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error)
         raise ModelError(f"{path} has a manifest that this version does not understand ({text})") from error
+    if without_keras and not _is_on_users_backbone(manifest):
+        raise ModelError(f"{path} is not a complete model: {KERAS_MEMBER} is missing; train again")
     return bundle
+
+
+def _is_on_users_backbone(manifest: Manifest) -> bool:
+    features = manifest.training.get("features")
+    return isinstance(features, dict) and features.get("backbone_scaling") is not None
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

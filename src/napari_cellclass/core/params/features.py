@@ -8,12 +8,12 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from napari_cellclass.core.common.files import absolute_pattern
-from napari_cellclass.core.params.shared import ColourName, PlaneParams, ReportingParams, ScalingName, TileParams
+from napari_cellclass.core.params.shared import BackboneParams, ColourName, PlaneParams, ReportingParams, TileParams
 
 FORMATS = (".npz", ".csv", ".parquet")
 
 
-class FeaturesParams(TileParams, PlaneParams, ReportingParams):
+class FeaturesParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
     """Write features of the tiles of images, from a pretrained network and from texture, for programs of your own."""
 
     verb = "features"
@@ -28,15 +28,6 @@ class FeaturesParams(TileParams, PlaneParams, ReportingParams):
     colour: ColourName = Field(
         "auto",
         description="rgb: three channels are red, green and blue; channels: they are not; auto: as the file says",
-    )
-    backbone: Path | None = Field(None, description="a network of your own instead: .onnx or .keras, image to maps")
-    backbone_values: ScalingName | None = Field(
-        None,
-        description="values that it takes: 0 to 1, 0 to 255, or with ImageNet's mean and standard deviation taken out; "
-        "imagenet for .onnx and unit for .keras when not given, byte for .keras that rescales itself",
-    )
-    backbone_px: int | None = Field(
-        None, ge=8, le=4096, description="side of its input in px, where it takes any; 224 when not given"
     )
     texture_only: bool = Field(False, description="leave the features of the network out")
     keep: bool = Field(True, description="keep features in the cache folder, so that no tile is computed twice")
@@ -53,9 +44,6 @@ class FeaturesParams(TileParams, PlaneParams, ReportingParams):
     def _one_backbone(self) -> FeaturesParams:
         if self.texture_only and self.backbone is not None:
             raise ValueError("--backbone and --texture-only were both given; drop one of them")
-        for name in ("backbone_values", "backbone_px"):
-            if self.backbone is None and getattr(self, name) is not None:
-                raise ValueError(f"--{name.replace('_', '-')} belongs to a network of yours; give it with --backbone")
         return self
 
     def absolute(self) -> Self:

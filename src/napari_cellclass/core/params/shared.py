@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -90,6 +91,30 @@ class ReportingParams(Params):
         "bar", description="how progress is shown: a bar, JSON lines on standard output, or not at all"
     )
     quiet: bool = Field(False, description="print nothing but errors")
+
+
+class BackboneParams(Params):
+    """A network of the user's, in the place of the pretrained backbone."""
+
+    backbone: Path | None = Field(
+        None,
+        description="a network of your own as pretrained backbone: .onnx or .keras, from an image to maps or numbers",
+    )
+    backbone_values: ScalingName | None = Field(
+        None,
+        description="values that it takes: 0 to 1, 0 to 255, or with ImageNet's mean and standard deviation taken out; "
+        "imagenet for .onnx and unit for .keras when not given, byte for .keras that rescales itself",
+    )
+    backbone_px: int | None = Field(
+        None, ge=8, le=4096, description="side of its input in px, where it takes any; 224 when not given"
+    )
+
+    @model_validator(mode="after")
+    def _has_backbone(self) -> BackboneParams:
+        for name in ("backbone_values", "backbone_px"):
+            if self.backbone is None and getattr(self, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} belongs to a network of yours; give it with --backbone")
+        return self
 
 
 class PlaneParams(Params):

@@ -9,7 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from napari_cellclass.core.params.shared import ColourName, PlaneParams, PrecisionName, ReportingParams, TileParams
+from napari_cellclass.core.params.shared import (
+    BackboneParams,
+    ColourName,
+    PlaneParams,
+    PrecisionName,
+    ReportingParams,
+    TileParams,
+)
 from napari_cellclass.core.tiles.preprocess import NormalisationName
 
 NetworkName = Literal["auto", "pretrained", "compact", "deep-50", "deep", "alexnet", "mobilenet"]
@@ -30,7 +37,7 @@ _OF_EPOCHS: dict[str, Any] = {
 _NOT_PRETRAINED: dict[str, Any] = {"input_px": None, "views": 1, "initial": None}
 
 
-class TrainParams(TileParams, PlaneParams, ReportingParams):
+class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
     """Train a network on class folders or listed tiles, split by group, and write a .cellclass model."""
 
     verb = "train"
@@ -202,10 +209,12 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
 
     def _check_pretrained(self) -> None:
         """Refuse settings that linear models on features do not have."""
+        self._check_backbone()
         if self.with_compact and (self.network not in ("auto", "pretrained") or self.teacher is not None):
             other = self.network if self.teacher is None else "with a --teacher"
             raise ValueError(f"--with-compact goes with --network pretrained, not {other}; drop one of them")
-        if (self.with_compact or self.network == "pretrained") and (flag := self.epochs_setting):
+        on_features = self.with_compact or self.network == "pretrained" or self.backbone is not None
+        if on_features and (flag := self.epochs_setting):
             raise ValueError(
                 f"{flag} is for networks that are trained in epochs, not for --network {self.network}; drop it, or "
                 "use --network compact"
@@ -232,6 +241,19 @@ class TrainParams(TileParams, PlaneParams, ReportingParams):
         if self.standardise == "tile":
             return "pretrained features do worse on tiles of one brightness (--standardise tile)"
         return ""
+
+    def _check_backbone(self) -> None:
+        """Refuse what a network of the user's cannot be combined with."""
+        if self.backbone is None:
+            return
+        if self.network not in ("auto", "pretrained"):
+            raise ValueError(f"--backbone goes with --network pretrained, not {self.network}; drop one of them")
+        if self.teacher is not None:
+            raise ValueError("--teacher teaches the compact network, which has no --backbone; drop one of them")
+        for name in ("with_compact", "standardise", "precision"):
+            if (value := getattr(self, name)) in (True, "tile", "int8"):
+                flag = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+                raise ValueError(f"{flag} is not for a network of yours, which OpenVINO runs as it is; drop it")
 
     @property
     def grey_range(self) -> tuple[float, float] | None:

@@ -14,6 +14,8 @@ from napari_cellclass.core.models.linear_head import MAX_FEATURE, MIN_PROBABILIT
 from napari_cellclass.engine.common.environment import import_keras, import_openvino
 from napari_cellclass.engine.features import backbone, texture
 from napari_cellclass.engine.features.extractor import feature_model
+from napari_cellclass.engine.features.user_backbone import UserBackbone
+from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.networks.architectures import layer_table, standardisation_model
 
 # Standardised tiles as grey values of the backbone: the mean and the sd of those of photographs, about.
@@ -77,7 +79,9 @@ def _feature_model(keras: Any, name: str, shape: tuple[int, int, int], colour: b
     return keras.Model(tiles, features, name=name)
 
 
-def build_openvino(spec: FeatureSpec, scaling: Sequence[Standardisation], head: LinearHead) -> Any:
+def build_openvino(
+    spec: FeatureSpec, scaling: Sequence[Standardisation], head: LinearHead, user_backbone: UserBackbone | None = None
+) -> Any:
     """Build the same network as an OpenVINO model, of tiles as they are; to convert the Keras one takes seconds.
 
     Parameters
@@ -86,11 +90,13 @@ def build_openvino(spec: FeatureSpec, scaling: Sequence[Standardisation], head: 
         The features.
     scaling, head
         As for :func:`build_classifier`.
+    user_backbone
+        The user's backbone, where ``spec`` names one.
     """
     ov = import_openvino()
     import openvino.opset13 as op
 
-    model = feature_model(spec)
+    model = feature_model(spec, user_backbone)
     features = model.outputs[0].get_node().input_value(0)
     found, start = [], 0
     parts = zip(spec.columns, scaling, head.weights, head.intercepts, strict=False)
@@ -128,5 +134,7 @@ def mix_network(classifier: Any, network: Any) -> Any:
 
 def classifier_layers(model: Any) -> list[dict[str, Any]]:
     """Describe the layers of a model, those of a mixture one part after the other."""
+    if isinstance(model, UserClassifier):
+        return model.layer_rows
     parts = [layer for layer in model.layers if layer.name in {"pretrained", "compact"}]
     return [row for part in parts for row in layer_table(part)] if len(parts) > 1 else layer_table(model)

@@ -25,6 +25,11 @@ def load_network(bundle: ModelBundle) -> Any:
     ModelError
         It could run code or read other files, or Keras cannot load it.
     """
+    if not bundle.has_keras:
+        raise ModelError(
+            f"{bundle.path} is built on a network of {bundle.manifest.training.get('backbone')}, which only OpenVINO "
+            "runs; use --engine openvino"
+        )
     keras = import_keras()
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder) / "model.keras"

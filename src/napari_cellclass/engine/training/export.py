@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import EngineError
+from napari_cellclass.core.models.bundle import KERAS_MEMBER
 from napari_cellclass.engine.common.environment import import_keras, import_openvino, suppress_stderr
 from napari_cellclass.engine.common.tile_input import TOLERANCE, largest_difference
+from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.inference.openvino_graph import (
     OpenVinoNetwork,
     TileFormat,
@@ -27,18 +29,20 @@ CHECKED_TILES = 64
 def export_network(model: Any, built: Any = None) -> dict[str, bytes]:
     """Save a Keras model and export it to OpenVINO in float32; return the bundle's members by name.
 
-    ``built`` is the same network as an OpenVINO model, where there is one; else the Keras model is converted.
+    ``built`` is the same network as an OpenVINO model, where there is one; else the Keras model is converted. Of a
+    classifier on a user's backbone there is no Keras model.
     """
     import_openvino()  # before Keras does, so that telemetry is off
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder)
-        model.save(path / "model.keras")
+        if not isinstance(model, UserClassifier):
+            model.save(path / KERAS_MEMBER)
         with suppress_stderr():
             if built is None:
                 _export_openvino(model, path / "model.xml")
             else:
                 import_openvino().serialize(built, path / "model.xml")
-        return {name: (path / name).read_bytes() for name in ("model.keras", "model.xml", "model.bin")}
+        return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
 
 
 def _export_openvino(model: Any, path: Path) -> None:

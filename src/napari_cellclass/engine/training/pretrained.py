@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ from napari_cellclass.engine.features.classifier import (
     of_one_brightness,
 )
 from napari_cellclass.engine.features.extractor import FeatureExtractor, new_feature_spec
+from napari_cellclass.engine.features.user_backbone import UserBackbone, open_backbone
+from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.inference.openvino_graph import TileFormat, identity_preprocessing
 from napari_cellclass.engine.networks.architectures import build_network
 from napari_cellclass.engine.networks.loading import eager_predictor
@@ -60,10 +63,13 @@ def train_pretrained(
         As :func:`napari_cellclass.engine.training.train.train` does.
     """
     started = time.perf_counter()
-    pixels = load_pixels(data, params, task)
+    own = (
+        None if params.backbone is None else open_backbone(params.backbone, params.backbone_values, params.backbone_px)
+    )
+    pixels = load_pixels(data, params, task, None if own is None else own.input_px)
     colour = pixels.spec.channels == 3 and has_colour(data, params)
-    features = new_feature_spec(pixels.spec, colour)
-    parts = _features(pixels, features, params, task)
+    features = new_feature_spec(pixels.spec, colour, user_backbone=own)
+    parts = _features(pixels, features, params, task, own)
     task.progress("fitting")
     fitting = np.flatnonzero(data.split[pixels.tile_indices] != VALIDATION)
     scaling = [Standardisation.fit(part[fitting]) for part in parts]
@@ -71,14 +77,17 @@ def train_pretrained(
     labels = data.labels[pixels.tile_indices].astype(np.int64)
     groups, by_tile = _groups(data, pixels.tile_indices)
     fit = fit_head([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme))
-    classifier = build_classifier(
-        (*pixels.spec.input_px, pixels.spec.channels), colour, params.standardise == "tile", scaling, fit.head
-    )
+    shape = (*pixels.spec.input_px, pixels.spec.channels)
+    built = None if params.standardise == "tile" else build_openvino(features, scaling, fit.head, own)
+    classifier: Any
+    if own is None:
+        classifier = build_classifier(shape, colour, params.standardise == "tile", scaling, fit.head)
+    else:
+        classifier = UserClassifier(built, shape, own.path.name)
     in_turn = len(fitting) == len(labels)
     held_out = fit.held_out if in_turn else fit.head.predict(z)
     run = TrainingRun(classifier, data, pixels, params, task, stopped, started, features=features)
-    if params.standardise != "tile":
-        run.openvino_model = build_openvino(features, scaling, fit.head)
+    run.openvino_model = built
     curve = _curve([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme), task)
     run.head = _record(fit, labels[fitting], data.groups[pixels.tile_indices[fitting]], by_tile, curve)
     run.val_prob = held_out[run.val]
@@ -92,14 +101,16 @@ def train_pretrained(
     return write_model(run, run.choose_epoch(), run.val_prob, out)
 
 
-def _features(pixels: TilePixels, spec: FeatureSpec, params: TrainParams, task: Task) -> list[NDArray[np.float32]]:
+def _features(
+    pixels: TilePixels, spec: FeatureSpec, params: TrainParams, task: Task, own: UserBackbone | None
+) -> list[NDArray[np.float32]]:
     """Compute the features of all tiles, by feature set, float32 (n, D)."""
     one_brightness = params.standardise == "tile"
     raw = not (one_brightness or pixels.preprocessed or pixels.spec.percentiles)
     first = pixels.tiles[:1] if raw else pixels.batch(np.arange(1))
     if not raw:  # what the extractor is given is network input already
         spec = spec.model_copy(update={"preprocess": identity_preprocessing(first.shape[1:])})
-    compute = FeatureExtractor(spec, TileFormat.of(first))
+    compute = FeatureExtractor(spec, TileFormat.of(first), user_backbone=own)
     count = len(pixels.tile_indices)
     found = []
     for start in range(0, count, _BATCH):

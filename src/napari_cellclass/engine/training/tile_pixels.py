@@ -99,8 +99,10 @@ def network_input_size(tile_px: tuple[int, int], network: NetworkName, input_px:
     return max(1, round(tile_px[0] * scale)), max(1, round(tile_px[1] * scale))
 
 
-def load_pixels(data: TileDataset, params: TrainParams, task: Task) -> TilePixels:
-    """Read the training and validation tiles of a data set, each once.
+def load_pixels(
+    data: TileDataset, params: TrainParams, task: Task, input_px: tuple[int, int] | None = None
+) -> TilePixels:
+    """Read the training and validation tiles of a data set, each once; ``input_px`` is that of a user's backbone.
 
     Raises
     ------
@@ -112,9 +114,10 @@ def load_pixels(data: TileDataset, params: TrainParams, task: Task) -> TilePixel
         The task was cancelled.
     """
     raw, nonfinite = _read(data, _spec(data, params, []), task)
+    resized = {} if input_px is None else {"input_px": input_px}
     indices = np.array(sorted(raw), np.int64)
     _check_classes(data, indices)
-    spec = _spec(data, params, [raw[p] for p in indices if data.split[p] == TRAIN])
+    spec = _spec(data, params, [raw[p] for p in indices if data.split[p] == TRAIN]).model_copy(update=resized)
     golden = np.stack([raw[p] for p in _golden_indices(data, indices)])
     one_shape = len({tile.shape for tile in raw.values()}) == 1
     shape = golden.shape[1:] if one_shape else (*spec.input_px, data.channels)

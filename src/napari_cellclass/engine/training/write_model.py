@@ -30,6 +30,11 @@ from napari_cellclass.engine.training.export import CHECKED_TILES, check_export,
 from napari_cellclass.engine.training.quantise import Int8Network, quantise
 from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun
 
+# Settings that change nothing in a model; of a user's backbone its hash is recorded.
+_NOT_RECORDED = {
+    "out", "progress", "quiet", "runs", "workers", "ensemble", "backbone", "backbone_values", "backbone_px",
+}  # fmt: skip
+
 
 def write_model(
     run: TrainingRun, epoch: int, val_prob: NDArray[np.float32], path: Path, unfinished: bool = False
@@ -105,6 +110,14 @@ def _scores(run: TrainingRun, report: EvalReport, epoch: int, int8: Int8Network 
     }
 
 
+def _backbone(run: TrainingRun) -> str:
+    """Say where the weights of a backbone are from."""
+    features = run.features
+    if features is None or features.backbone_scaling is None:
+        return EFFICIENTNET_LITE0_ORIGIN
+    return f"the user's file {features.backbone}, SHA-256 {features.backbone_sha256}"
+
+
 def _optimisation(run: TrainingRun) -> dict[str, Any]:
     """Describe how weights were trained; empty where none were."""
     params = run.params
@@ -171,7 +184,7 @@ def _manifest(
     run: TrainingRun, scores: dict[str, Any], calibration: Calibration | None, export: dict[str, float], epoch: int
 ) -> Manifest:
     data, params = run.data, run.params
-    settings = params.model_dump(mode="json", exclude={"out", "progress", "quiet", "runs", "workers", "ensemble"})
+    settings = params.model_dump(mode="json", exclude=_NOT_RECORDED)
     return Manifest(
         program=f"napari-cellclass {napari_cellclass.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -194,7 +207,7 @@ def _manifest(
             "seconds": round(time.perf_counter() - run.started, 3),
         }
         | _optimisation(run)
-        | ({} if run.head is None else {"head": run.head.model_dump(), "backbone": EFFICIENTNET_LITE0_ORIGIN})
+        | ({} if run.head is None else {"head": run.head.model_dump(), "backbone": _backbone(run)})
         | ({} if run.texture is None else {"texture_head": run.texture.model_dump()})
         | ({} if run.features is None else {"features": run.features.model_dump(mode="json")})
         | ({} if run.taught is None else {"taught": run.taught.model_dump()})

@@ -90,6 +90,8 @@ def resolve_network(params: TrainParams) -> tuple[TrainParams, str]:
         return params, ""
     if params.teacher is not None:
         return params.model_copy(update={"network": "compact"}), ""
+    if params.backbone is not None:
+        return params.model_copy(update={"network": "pretrained"}), ""
     if params.initial is not None:
         network = open_bundle(params.initial).manifest.network
         return params.model_copy(update={"network": network if network in get_args(NetworkName) else "compact"}), ""

@@ -27,13 +27,16 @@ from napari_cellclass.core.evaluation.repeats import (
 )
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.models.known_models import KnownModels
+from napari_cellclass.core.params.shared import BackboneParams
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 from napari_cellclass.runs.common.engine_access import open_engine
 from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_dataset, evaluate_predictions, predict_dataset
 
 # Parameters in a model's manifest that do not decide its weights.
-_IRRELEVANT = {"data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble"}
+_IRRELEVANT = set(BackboneParams.model_fields) | {
+    "data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +80,21 @@ def finished_model(data: TileDataset, params: TrainParams) -> ModelBundle | None
     """Return the model at ``params.out`` if it was trained to its end with equal parameters and data; else None.
 
     Settings, seed and the hash of tiles, labels and split must be equal, and every part of the file must be as it
-    was written. A training that starts from another model, or learns from one, is never reused, as that file may have
-    changed.
+    was written. A training that starts from another model, learns from one, or is built on a user's backbone, is never
+    reused, as that file may have changed.
     """
     from napari_cellclass.engine.networks.architectures import peak_learning_rate
     from napari_cellclass.engine.training.training_run import default_epochs
 
-    if params.initial is not None or params.teacher is not None or not params.out.is_file():
+    if (
+        any(other is not None for other in (params.initial, params.teacher, params.backbone))
+        or not params.out.is_file()
+    ):
         return None
     try:
         bundle = open_bundle(params.out)
+        if not bundle.has_keras:
+            return None
         for name in bundle.manifest.files:
             bundle.member(name)
     except ModelError:
