@@ -87,6 +87,18 @@ def test_as_published_is_the_articles_recipe_and_leaves_what_was_chosen() -> Non
         ({"range": "-1:99", "normalisation": "percentiles"}, "are not two percentiles"),
         ({"rotate": "5:-5"}, "--rotate '5:-5'"),
         ({"normalisation": "median"}, "--normalisation 'median'"),
+        ({"backbone": "own.onnx", "network": "deep"}, "--backbone goes with --network pretrained, not deep"),
+        (
+            {"backbone": "own.onnx", "network": "auto", "precision": "int8"},
+            "--precision int8 is not for a network of yours",
+        ),
+        ({"backbone": "own.onnx", "network": "auto", "with_compact": True}, "--with-compact is not for a network of"),
+        ({"backbone": "own.onnx", "network": "pretrained", "standardise": "tile"}, "--standardise tile is not for a"),
+        (
+            {"backbone": "own.onnx", "network": "auto", "teacher": "m.cellclass"},
+            "--teacher teaches the compact network",
+        ),
+        ({"backbone_px": 224}, "--backbone-px belongs to a network of yours; give it with --backbone"),
         ({"network": "pretrained", "epochs": 5}, "--epochs 5 is for networks that are trained in epochs"),
         ({"network": "pretrained", "views": 8}, "--views 8 is for networks"),
         ({"network": "pretrained", "class_weights": False}, "--no-class-weights is for networks"),
