@@ -234,7 +234,7 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
         """Why ``--network auto`` trains the compact network here, in a clause; empty where it is to be pretrained."""
         if flag := self.epochs_setting:
             return f"{flag} is for networks that are trained in epochs"
-        if self.with_compact:
+        if self.with_compact or self.backbone is not None:
             return ""
         if self.runs > 1:
             return f"the {self.runs} runs of linear models on pretrained features would be equal"

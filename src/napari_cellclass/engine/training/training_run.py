@@ -24,8 +24,9 @@ from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.engine.common.environment import import_keras
+from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.networks.architectures import average_views, make_optimizer, peak_learning_rate
-from napari_cellclass.engine.networks.loading import predictor
+from napari_cellclass.engine.networks.loading import eager_predictor, predictor
 from napari_cellclass.engine.training.augment import augmented_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
@@ -104,7 +105,8 @@ class TrainingRun:
         self.tile_weights = balance.astype(np.float32)[labels]
         # The members of an ensemble average their views already.
         self.full_model = self.model if self.members else average_views(self.model, self.params.views)
-        self.predict_batch = predictor(self.full_model)
+        on_users_backbone = isinstance(self.full_model, UserClassifier)  # TensorFlow is not needed for it
+        self.predict_batch = (eager_predictor if on_users_backbone else predictor)(self.full_model)
 
     @property
     def learned(self) -> NDArray[np.int64]:

@@ -90,8 +90,6 @@ def resolve_network(params: TrainParams) -> tuple[TrainParams, str]:
         return params, ""
     if params.teacher is not None:
         return params.model_copy(update={"network": "compact"}), ""
-    if params.backbone is not None:
-        return params.model_copy(update={"network": "pretrained"}), ""
     if params.initial is not None:
         network = open_bundle(params.initial).manifest.network
         return params.model_copy(update={"network": network if network in get_args(NetworkName) else "compact"}), ""
@@ -100,7 +98,7 @@ def resolve_network(params: TrainParams) -> tuple[TrainParams, str]:
     from napari_cellclass.engine.features.weights import find_weights
 
     try:
-        find_weights()
+        _ = find_weights() if params.backbone is None else None
     except ModelError as error:
         update = {"network": "compact", "with_compact": False}
         return params.model_copy(update=update), f"the compact network is trained, as {error}"
