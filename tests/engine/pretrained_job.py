@@ -21,12 +21,12 @@ from napari_cellclass.core.params.train import TrainParams
 
 def keras_difference(folder: Path) -> float:
     """Load a model's Keras network from its file, and compare it with what it predicted for its golden tiles."""
-    from napari_cellclass.engine.networks.loading import load_network, predictor
+    from napari_cellclass.engine.networks.loading import eager_predictor, load_network
 
     bundle = open_bundle(folder / "model.cellclass")
     tiles, prob = bundle.golden
     x = bundle.preprocess.apply(bundle.preprocess.apply_levels(tiles, bundle.preprocess.identity_levels))
-    return float(np.abs(predictor(load_network(bundle))(x) - prob).max())
+    return float(np.abs(eager_predictor(load_network(bundle))(x) - prob).max())
 
 
 def mixture() -> dict[str, Any]:

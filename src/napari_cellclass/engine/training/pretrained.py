@@ -161,15 +161,16 @@ def _curve(
 ) -> list[tuple[int, float]]:
     """Return numbers of tiles and the balanced accuracies of left-out groups with so many, the mean of some draws."""
     names, of_tile = np.unique(groups, return_inverse=True)
+    of_class = [np.unique(of_tile[labels == label]) for label in range(classes)]  # so that each class has its share
+    counts = [[max(2, round(fraction * len(mine))) for mine in of_class] for fraction in _FRACTIONS]
     points = []
-    for fraction in _FRACTIONS:
+    for taken in dict.fromkeys(map(tuple, counts)):
         found = []
         for draw in range(_DRAWS):
             rng = np.random.default_rng(draw)
             chosen = np.zeros(len(names), bool)
-            for label in range(classes):  # so that each class has its share
-                mine = np.unique(of_tile[labels == label])
-                chosen[rng.permutation(mine)[: max(2, round(fraction * len(mine)))]] = True
+            for mine, count in zip(of_class, taken, strict=True):
+                chosen[rng.permutation(mine)[:count]] = True
             rows = np.flatnonzero(chosen[of_tile])
             if len(rows) > _MOST or len(rows) == len(labels):
                 continue
