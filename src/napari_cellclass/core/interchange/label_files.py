@@ -107,10 +107,8 @@ def read_napari_shapes(path: Path) -> Regions:
     """
     frame = read_table(path)
     axes = napari_axes(frame)
-    for name in ("index", "shape-type"):
+    for name in ("index", "shape-type", "axis-0", "axis-1"):
         find_column(frame, (name,), path, repr(name))
-    if not axes:
-        find_column(frame, ("axis-0",), path, "a coordinate")
     column = next((name for name in ("name", "class_name", "class", "label", "type") if name in frame.columns), None)
     separator = frame.attrs.get("separator", ",")
     values = np.column_stack([number_column(frame[name], separator) for name in axes])
