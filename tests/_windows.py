@@ -260,6 +260,14 @@ def classify(dock: Any) -> Any:
     return dock.show_page("Classify field")
 
 
+def set_overlap(page: Any, overlap: float) -> None:
+    """Choose the overlap of the tiles in the header of the dock that a page is in."""
+    parent = page.parent()
+    while not hasattr(parent, "header"):
+        parent = parent.parent()
+    parent.header.overlap.setValue(overlap)
+
+
 def open_field(dock: Any, qtbot: Any, tile_px: int | None = None) -> None:
     """Wait until the chosen image lies under its grid, of tiles of a size where one is given."""
     if tile_px is not None:

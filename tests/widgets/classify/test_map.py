@@ -47,7 +47,6 @@ def open_field(viewer: Any, classify: Any, qtbot: Any, model: Path, size: str) -
     viewer.reset_view()
     classify.model_choice.path.line_edit.native.setText(str(model))
     qtbot.waitUntil(lambda: classify.model is not None)
-    classify.tiles["overlap"].value = overlap
     dock = next(one for one in viewer.window._qt_window.findChildren(CellClassWidget))
     dock.header.overlap.setValue(overlap)
     windows.open_field(dock, qtbot, 32)

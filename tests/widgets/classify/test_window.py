@@ -21,7 +21,7 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 from tests._patience import PROCESS_S, WINDOW_S
-from tests._windows import SCREENSHOTS
+from tests._windows import SCREENSHOTS, set_overlap
 
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.predictions.table import TileTable
@@ -55,7 +55,7 @@ def run_on_a_large_field(viewer: Any, classify: Any, qtbot: Any, model: Path) ->
     """Press Run where it will take a while."""
     viewer.add_image(np.tile(ihc_field().data, (8, 8, 1)), name="large", rgb=True)
     load(qtbot, classify, model)
-    classify.tiles["overlap"].value = 0.5
+    set_overlap(classify, 0.5)
     click(qtbot, classify.run_button)
 
 
@@ -169,7 +169,7 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     assert maps(viewer) == [layer]
     assert layer.metadata["napari_cellclass"]["table"] is not table
     assert (layer.face_color[table.class_index == 0, 3] == 0).all()  # and looks as it did
-    classify.tiles["overlap"].value = 0.5
+    set_overlap(classify, 0.5)
     run(qtbot, classify)
     assert len(maps(viewer)) == 1
     assert len(maps(viewer)[0].data) == 31 * 31
@@ -571,7 +571,7 @@ viewer = napari.Viewer()
 viewer.add_image(np.tile(ihc_field().data, (6, 6, 1)), rgb=True)
 _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
 widget = dock.show_page("Classify field")
-widget.tiles["overlap"].value = 0.9
+dock.header.overlap.setValue(0.9)
 def close():
     if widget.bar.value() > 0:
         print("closing", flush=True)

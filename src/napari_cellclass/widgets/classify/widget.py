@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted
@@ -24,6 +20,7 @@ from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.stats.calibration import Calibration
+from napari_cellclass.core.workspace.recent import Recent
 from napari_cellclass.runs.classify.field import FieldResult
 from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.viewer.common.layer_planes import plane_position
@@ -67,7 +64,7 @@ _POLL_MS, _PAINT_INTERVAL_S = 30, 0.25
 class MapPage(DockedWidget):
     """Classify the tiles of a field and show classes and confidences as a layer.
 
-    ``tile_px_wanted`` is sent with the side of a model's tiles, where no tile is labelled yet.
+    ``tiles_wanted`` is sent with side and overlap of a model's tiles, where no tile is labelled yet.
 
     Parameters
     ----------
@@ -75,13 +72,23 @@ class MapPage(DockedWidget):
         The viewer, and the work in it.
     images, channels
         The image layers that are ticked, and the line that names their channels.
+    overlap
+        Gives the fraction of a tile that its neighbour shares.
     """
 
     display_name = "Classify field"
-    tile_px_wanted = Signal(int)
+    tiles_wanted = Signal(int, float)
 
-    def __init__(self, viewer: Viewer, workspace: Workspace, images: ImageChoice, channels: ChannelLine) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        workspace: Workspace,
+        images: ImageChoice,
+        channels: ChannelLine,
+        overlap: Callable[[], float],
+    ) -> None:
         super().__init__()
+        self._overlap = overlap
         self.viewer, self.workspace, self.images, self.channels = viewer, workspace, images, channels
         self.map = MapView(viewer)
         self.job: Job | None = None
@@ -99,7 +106,7 @@ class MapPage(DockedWidget):
     def _build(self) -> None:
         self.model_choice = ModelChoice()
         self.region = RegionChoice(self.viewer)
-        self.tiles = form(ClassifyParams, ["overlap", "edge", "engine", "precision"])
+        self.tiles = form(ClassifyParams, ["edge", "engine", "precision"])
         self.rescale = ResampleNotice()
         self.controls = RunControls()
         self.run_button, self.cancel_button, self.bar = self.controls.run, self.controls.cancel, self.controls.bar
@@ -112,13 +119,9 @@ class MapPage(DockedWidget):
         settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.addWidget(self.model_choice)
-        column.addWidget(self.rescale)
-        column.addWidget(self.classes)
         self.controls.settings.setLayout(labelled(*settings))
-        column.addWidget(self.controls)
-        column.addWidget(self.message)
-        column.addWidget(self.state)
+        for widget in (self.model_choice, self.rescale, self.classes, self.controls, self.message, self.state):
+            column.addWidget(widget)
         column.addWidget(self.results)
         column.addWidget(self.keep_map)
         column.addStretch(1)
@@ -188,13 +191,13 @@ class MapPage(DockedWidget):
         self.model_choice.choose(path)
 
     def _model_ready(self, model: ModelBundle) -> None:
+        Recent().add_model(Path(self.model_choice.path.value))
         adopt_classes(self.workspace, model.scheme)
         self.classes.compare(model.scheme.names)
-        self._follow_model_tiles(model.manifest.tile_px)
+        self._follow_model_tiles(model.manifest.tile_px, model.manifest.overlap)
         self.state.set_model(model)
         self.channels.expect(model.preprocess.channels)
         self._compare_scales()
-        self.tiles["overlap"].value = model.manifest.overlap
         self.tiles["edge"].value = model.manifest.edge
         if self._run_when_ready:
             self._run_when_ready = False
@@ -210,10 +213,10 @@ class MapPage(DockedWidget):
         else:
             self.run_when_ready(path)
 
-    def _follow_model_tiles(self, tile_px: tuple[int, int]) -> None:
+    def _follow_model_tiles(self, tile_px: tuple[int, int], overlap: float) -> None:
         annotation = self.workspace.annotation
         if tile_px[0] == tile_px[1] and (annotation is None or (annotation.labels == UNLABELLED).all()):
-            self.tile_px_wanted.emit(tile_px[0])
+            self.tiles_wanted.emit(tile_px[0], overlap)
 
     def show_saved(self, image: ProjectImage) -> None:
         """Show the map of a field of a project, once the field has been opened."""
@@ -319,7 +322,7 @@ class MapPage(DockedWidget):
             FieldLayer.of(layers[0]),
             self.map.style,
             self.map.current if self.map.is_in_viewer() else None,
-            self.tiles["overlap"].value,
+            self._overlap(),
             self.tiles["edge"].value,
             self.tiles["engine"].value,
             self.tiles["precision"].value,

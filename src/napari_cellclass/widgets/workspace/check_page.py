@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.workspace.records import ModelVersion
+from napari_cellclass.viewer.workspace.label_summary import FieldLabels, summarise_labels
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.text import WrappedLabel
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -18,52 +34,174 @@ _OTHERS = {
     "Experiment": "repeated trainings: has the network learned or memorised?",
     "Blinded reading": "read tiles without knowing their class, and compare with the network",
 }
+_SETTLES_MS = 200
+_ROW_PX, _MOST_ROWS = 24, 10
+
+
+class LabelTable(QTableWidget):
+    """One row per field: tiles of each class, unsure, unlabelled, of another size; a last row adds them up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.verticalHeader().setVisible(False)
+        self.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        self.setToolTip("labelled tiles; * marks fields that the model was trained on")
+
+    def show_labels(self, fields: list[FieldLabels], classes: tuple[str, ...]) -> None:
+        """Fill the rows."""
+        rows = [_row(one, classes) for one in fields]
+        if len(rows) > 1:
+            rows.append(["all fields", *(_added([row[i] for row in rows]) for i in range(1, len(rows[0])))])
+        headers = ["field", *classes, "unsure", "not labelled", "hidden by tile size"]
+        self.setColumnCount(len(headers))
+        self.setHorizontalHeaderLabels(headers)
+        self.setRowCount(len(rows))
+        for i, row in enumerate(rows):
+            for j, value in enumerate(row):
+                text = value if isinstance(value, str) else "?" if value is None else f"{value:,}" if value else "-"
+                item = QTableWidgetItem(text)
+                if j:
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                else:
+                    item.setToolTip(plain_tip(text))
+                self.setItem(i, j, item)
+        for j, name in enumerate(headers):
+            needless = name in ("unsure", "hidden by tile size") and not any(row[j] for row in rows)
+            self.setColumnHidden(j, needless)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(40)
+        shown = min(_MOST_ROWS, max(1, len(rows)))
+        self.setFixedHeight(header.sizeHint().height() + _ROW_PX * shown + 8)
+
+
+def _row(one: FieldLabels, classes: tuple[str, ...]) -> list[Any]:
+    name = one.name + " *" * one.trained_on
+    return [name, *(one.counts.get(known, 0) for known in classes), one.unsure, one.unlabelled, one.hidden]
+
+
+def _added(values: list[Any]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 class CheckPage(DockedWidget):
-    """Opens the widgets that check labels and models, each in a tab beside this dock.
+    """Counts labels, says how good the model was, and opens the widgets that check both, in tabs beside this dock.
+
+    ``evaluate`` is sent with the model, where one is known, when a user wants to evaluate.
 
     Parameters
     ----------
     viewer, workspace
         The viewer, and the work in it.
+    model
+        Gives the model that is chosen for maps, or None.
     """
 
     display_name = "Check"
+    evaluate = Signal(object)
 
-    def __init__(self, viewer: Viewer, workspace: Workspace) -> None:
+    def __init__(self, viewer: Viewer, workspace: Workspace, model: Callable[[], ModelBundle | None]) -> None:
         super().__init__()
-        self._viewer, self._workspace = viewer, workspace
-        self.summary = WrappedLabel()
+        self._viewer, self._workspace, self._model = viewer, workspace, model
+        self._version: tuple[str, ModelVersion] | None = None
+        self.labels, self.trained, self.score = WrappedLabel(), WrappedLabel(), WrappedLabel()
+        self.table = LabelTable()
         self.buttons = {name: QPushButton(f"{name} …") for name in _OTHERS}
         page = QWidget()
         column = QVBoxLayout(page)
-        column.addWidget(self.summary)
+        for widget in (self.score, self.trained, self.labels, self.table):
+            column.addWidget(widget)
         for name, button in self.buttons.items():
-            button.setToolTip(_OTHERS[name])
             button.clicked.connect(lambda _=False, name=name: self._open(name))
-            column.addWidget(WrappedLabel(_OTHERS[name][0].upper() + _OTHERS[name][1:] + ".", selectable=False))
+            text = WrappedLabel(f"{_OTHERS[name][0].upper()}{_OTHERS[name][1:]}.", selectable=False)
             column.addWidget(button)
+            column.addWidget(text)
         column.addStretch(1)
         self.fill(page)
-        workspace.labels_changed.connect(self._labels_changed)
-        workspace.classes_changed.connect(self._show_summary)
-        self._show_summary()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SETTLES_MS)
+        self._timer.timeout.connect(self.refresh)
+        workspace.labels_changed.connect(self._changed)
+        for signal in (workspace.classes_changed, workspace.field_changed, workspace.session.changed):
+            signal.connect(self._changed)
+        self.refresh()
 
     def _open(self, name: str) -> None:
-        self._viewer.window.add_plugin_dock_widget("napari-cellclass", name, tabify=True)
+        _, widget = self._viewer.window.add_plugin_dock_widget("napari-cellclass", name, tabify=True)
+        found = self._newest()
+        if name == "Evaluate" and found is not None:
+            widget.set_model(found.path)
 
-    def _labels_changed(self, change: object) -> None:
-        self._show_summary()
+    def showEvent(self, event: Any) -> None:
+        """Be up to date when it is looked at."""
+        super().showEvent(event)
+        self.refresh()
 
-    def _show_summary(self) -> None:
-        annotation = self._workspace.annotation
-        if annotation is None:
-            self.summary.setText("No field is open.")
-            return
-        counts = annotation.counts()
-        rows = [f"{row.class_name}: {row.tiles:,}" for row in counts.itertuples()]
-        self.summary.setText("Tiles of this field. " + "; ".join(rows) + ".")
+    def _changed(self, change: object = None) -> None:
+        if self.isVisible():
+            self._timer.start()
+
+    def _newest(self) -> ModelVersion | None:
+        """Give the newest model of the project, or else the one that is chosen for maps."""
+        project, model = self._workspace.session.project, self._model()
+        if project is not None and project.newest_model is not None:
+            return project.newest_model
+        if model is None:
+            return None
+        if self._version is None or self._version[0] != model.model_id:
+            try:
+                self._version = (model.model_id, ModelVersion.of(model, 1))
+            except CellClassError:
+                return None
+        return self._version[1]
+
+    def refresh(self) -> None:
+        """Count again."""
+        newest = self._newest()
+        fields = summarise_labels(self._workspace, () if newest is None else newest.images)
+        scheme = self._workspace.annotation.scheme if self._workspace.annotation is not None else None
+        classes = () if scheme is None else scheme.names
+        self.table.setVisible(bool(fields))
+        self.table.show_labels(fields, classes)
+        self.score.setText(describe_model(newest))
+        n = sum(one.trained_on for one in fields)
+        self.trained.setVisible(newest is not None and bool(fields))
+        self.trained.setText(
+            f"It was trained on tiles of {n} of {counted(len(fields), 'field')} (marked *): figures and maps of these "
+            "look better than those of new fields."
+            if n
+            else "It was trained on tiles of none of these fields."
+        )
+        total = sum(sum(one.counts.values()) for one in fields)
+        hidden = sum(one.hidden for one in fields)
+        text = f"{counted(total, 'tile')} of {counted(len(fields), 'field')} {'is' if total == 1 else 'are'} labelled."
+        if hidden:
+            text += f" {counted(hidden, 'label')} of tiles of another size {'is' if hidden == 1 else 'are'} hidden."
+        self.labels.setText(text if fields else "No field is open.")
 
     def close_down(self, window_stays: bool) -> None:
         """Nothing runs here."""
+        self._timer.stop()
+
+
+def describe_model(model: ModelVersion | None) -> str:
+    """Say in a sentence how good a model was on tiles that it was not trained on."""
+    if model is None:
+        return "There is no model yet; train one, or choose one on the page Map."
+    name, score = Path(model.path).name, model.score
+    if score is None:
+        return f"{name} carries no held-out accuracy; Evaluate measures it on a test set."
+    of = f"on {counted(score.n, 'held-out tile')} of {counted(score.groups, 'group')}"
+    if score.lo is None or score.hi is None:
+        return f"{name}: balanced accuracy {score.value:.2f} {of}, too few groups for a confidence interval."
+    interval = f"95 % confidence interval {score.lo:.2f} to {score.hi:.2f}"
+    return f"{name}: balanced accuracy {score.value:.2f} ({interval}), {of}."

@@ -23,6 +23,7 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.workspace.chips import ClassChips
+from napari_cellclass.widgets.workspace.group_line import GroupLine
 from napari_cellclass.widgets.workspace.project_bar import ProjectBar
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Header(QWidget):
         self.overlap.setToolTip("fraction of a tile that is shared with its neighbour")
         for box in (self.tile_px, self.overlap):
             box.setKeyboardTracking(False)
+        self.groups = GroupLine(workspace, self.images)
         self.chips = ClassChips(workspace)
         self.note, self.message = WrappedLabel(selectable=False), WrappedLabel(selectable=False)
         self.show_labels, self.start_button = QPushButton("Show labels"), QPushButton("Start labelling")
@@ -85,7 +87,7 @@ class Header(QWidget):
         column.addLayout(row_of(QLabel("field"), self.images))
         column.addWidget(self.channels)
         column.addLayout(row_of(QLabel("tiles"), self.tile_px, QLabel("overlap"), self.overlap))
-        for widget in (self.note, self.chips, self.message, self.show_labels, self.start_button):
+        for widget in (self.note, self.groups, self.chips, self.message, self.show_labels, self.start_button):
             column.addWidget(widget)
         self.show_labels.setVisible(False)
         self.start_button.setVisible(False)
@@ -126,11 +128,12 @@ class Header(QWidget):
 
     # -- what is chosen ----------------------------------------------------------------------------
 
-    def suggest_tile_px(self, tile_px: int) -> None:
-        """Take the size of a model's tiles, unless a user has chosen one."""
+    def suggest_tiles(self, tile_px: int, overlap: float) -> None:
+        """Take the size and overlap of a model's tiles, unless a user has chosen a size."""
         self._usual_px = tile_px
         if not self._size_chosen:
             self._set_side(tile_px)
+            self.overlap.setValue(overlap)
             self._forget_request()
             self._open_soon()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SUFFIX = ".cellproject"
 _SAVED_AFTER_MS = 2000  # labels are in the log at once; the file gets its copy of them when keys rest
 _LONGEST = 40
+_MOST_RECENT = 12
 
 
 def _open(path: Path, read_only: bool, task: Task) -> Project:
@@ -40,7 +41,7 @@ class ProjectBar(QWidget):
     """Opens projects, and shows their fields one at a time.
 
     ``field_read`` is sent with a :class:`ProjectImage` that is to be shown, ``opened`` after another project was opened
-    or closed.
+    or closed, ``model_wanted`` with the path of a model that was used before.
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ class ProjectBar(QWidget):
 
     field_read = Signal(object)
     opened = Signal()
+    model_wanted = Signal(object)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -119,12 +121,16 @@ class ProjectBar(QWidget):
         menu = self.button.menu()
         menu.clear()
         menu.addAction("New project …", self._ask_new)
-        menu.addAction("Open project …", self._ask_open)
-        recent = [path for path in Recent().projects if not self._is_open(path)]
-        if recent:
-            menu.addSection("Recent")
-        for path in recent:
-            menu.addAction(str(path), partial(self.open, path))
+        menu.addAction("Open project …", self.ask_open)
+        recent = Recent()
+        for title, paths, action in (
+            ("Recent projects", [path for path in recent.projects if not self._is_open(path)], self.open),
+            ("Recent models", recent.models, self.model_wanted.emit),
+        ):
+            entries = menu.addMenu(title)
+            entries.setEnabled(bool(paths))
+            for path in paths[:_MOST_RECENT]:
+                entries.addAction(str(path), partial(action, path))
         if self._workspace.session.project is not None:
             menu.addSeparator()
             menu.addAction("Close project", self.close_project)
@@ -142,7 +148,8 @@ class ProjectBar(QWidget):
         if name:
             self.create(Path(name if name.endswith(SUFFIX) else name + SUFFIX))
 
-    def _ask_open(self) -> None:
+    def ask_open(self) -> None:
+        """Ask for a project, and open it."""
         name, _ = QFileDialog.getOpenFileName(self, "Open project", "", f"Project (*{SUFFIX})")
         if name:
             self.open(Path(name))

@@ -19,6 +19,7 @@ from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.train.widget import TrainPage
 from napari_cellclass.widgets.workspace.canvas_focus import CanvasFocus
 from napari_cellclass.widgets.workspace.check_page import CheckPage
+from napari_cellclass.widgets.workspace.command_entries import CommandEntries
 from napari_cellclass.widgets.workspace.header import Header
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ class CellClassWidget(DockedWidget):
         self.header = Header(self.viewer, self.workspace)
         self.label = LabelPage(self.viewer, self.workspace)
         self.train = TrainPage(self.viewer)
-        self.map = MapPage(self.viewer, self.workspace, self.header.images, self.header.channels)
-        self.check = CheckPage(self.viewer, self.workspace)
+        self.map = MapPage(
+            self.viewer, self.workspace, self.header.images, self.header.channels, self.header.overlap.value
+        )
+        self.check = CheckPage(self.viewer, self.workspace, lambda: self.map.model)
         self.pages = QTabWidget()
         self.pages.setDocumentMode(True)
         for name, page in (("Label", self.label), ("Train", self.train), ("Map", self.map), ("Check", self.check)):
@@ -60,13 +63,27 @@ class CellClassWidget(DockedWidget):
         self.header.failed.connect(self.map.show_no_field)
         self.header.field_shown.connect(self.map.show_saved)
         self.header.opened.connect(self.map.field_opened)
+        self.header.project.model_wanted.connect(self._use_model)
+        self.header.groups.chosen.connect(self.train.data.prefer_groups)
+        self.train.data.prefer_groups(self.header.groups.choice.value)
         self.header.project.opened.connect(lambda: self.train.set_project(self.workspace.session.project))
         self.train.trained.connect(self._take_up_model)
-        self.map.tile_px_wanted.connect(self.header.suggest_tile_px)
+        self.map.tiles_wanted.connect(self.header.suggest_tiles)
+        self._entries = CommandEntries(
+            self.workspace,
+            {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project},
+        )
 
     def open_project(self, path: Path) -> None:
         """Open a project as it was left."""
         self.header.project.open(path)
+
+    def _ask_project(self) -> None:
+        self.header.project.ask_open()
+
+    def _use_model(self, path: Path) -> None:
+        self.map.set_model(path)
+        self.pages.setCurrentWidget(self.map)
 
     def _take_up_model(self, path: Path) -> None:
         try:
@@ -101,6 +118,7 @@ class CellClassWidget(DockedWidget):
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running and no key bound; labels are on disk, their layers and maps stay."""
+        self._entries.close()
         for page in self._pages():
             page.close_down_once(window_stays)
         self.header.disconnect_viewer()

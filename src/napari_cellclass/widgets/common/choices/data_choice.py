@@ -89,6 +89,7 @@ class DataChoice(QWidget):
         self.from_project = QRadioButton("all labelled fields of the project")
         self.from_project.setVisible(False)
         self._project: Path | None = None
+        self._preferred: str | None = None
         self.folder = FileEdit(mode="d", tooltip="a folder with one sub-folder of images per class")
         self.cutting = TrainForm(["tile_px"])
         self.layers = AnnotationChoice(viewer)
@@ -111,12 +112,20 @@ class DataChoice(QWidget):
         self.changed.connect(self._offer_groups)
         self._chosen()
 
+    def prefer_groups(self, pattern: str | None) -> None:
+        """Choose how open images are grouped, unless a user has chosen otherwise; in a project its rule counts."""
+        self._preferred = pattern
+        self._offer_groups()
+
     def _offer_groups(self) -> None:
         """Propose groups for the images that are chosen now."""
         groups: GroupChoice = self.grouping.fields["group_by"]
+        if self.from_project.isChecked():
+            return  # its rule says them
         if self.from_layers.isChecked():
             images = [layer.metadata[KEY]["annotation"].image for layer in self.layers.chosen()]
             groups.offer_names([Path(image.path).name if image.path else f"{image.name}.tif" for image in images])
+            groups.prefer(self._preferred)
         elif self._folder_name() not in ("", "."):
             groups.offer_data(Path(self._folder_name()))
 
@@ -125,6 +134,7 @@ class DataChoice(QWidget):
         self.folder.native.setVisible(folders)
         self.cutting.setVisible(folders)
         self.layers.setVisible(self.from_layers.isChecked())
+        self.grouping.setVisible(not self.from_project.isChecked())
         self.changed.emit()
 
     def refresh(self) -> None:
@@ -133,7 +143,8 @@ class DataChoice(QWidget):
         self.layers.blockSignals(True)
         self.layers.refresh()
         self.layers.blockSignals(False)
-        if self.layers.count() and not had and not self._folder_name():
+        chosen = self.from_project.isChecked() or self._folder_name()
+        if self.layers.count() and not had and not chosen:
             self.from_layers.setChecked(True)
         elif self.layers.count() != had:
             self.changed.emit()
@@ -178,9 +189,9 @@ class DataChoice(QWidget):
         ParamsError
             No folder or layer is chosen.
         """
-        values = self.grouping.values()
         if self.from_project.isChecked() and self._project is not None:
-            return values | {"data": self._project}
+            return {"data": self._project}
+        values = self.grouping.values()
         if self.from_layers.isChecked():
             if not self.layers.chosen():
                 raise ParamsError("no annotated layer is ticked; label tiles with Annotate tiles, or use class folders")

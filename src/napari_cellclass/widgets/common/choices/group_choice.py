@@ -80,6 +80,14 @@ class GroupChoice(QWidget):
         self._show_field()
         self.changed.emit()
 
+    def prefer(self, pattern: str | None) -> None:
+        """Choose one of the proposals, where nothing has been picked or typed yet."""
+        if self._picked is None and self.combo.currentText() == _ALONE:
+            patterns = [proposal.pattern for proposal in self._proposals]
+            if pattern in patterns and pattern is not None:
+                self.combo.setCurrentIndex(patterns.index(pattern))
+                self._picked = None  # it follows the preference further on
+
     def offer_names(self, names: Sequence[str]) -> None:
         """List proposals for images of these names."""
         self._asked += 1

@@ -50,7 +50,7 @@ class ImageChoice(QListWidget):
 
         With it are ticked the layers of its other channels.
         """
-        there = [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
+        there = self.layers()
         layers = _of_kind(self._viewer, "Image")
         new = [layer for layer in map(unwrap, layers) if all(layer is not other for other in there)]
         follow = new and there and not self._ticked_by_user
@@ -90,6 +90,10 @@ class ImageChoice(QListWidget):
         return [
             item.data(Qt.ItemDataRole.UserRole).layer for item in items if item.checkState() == Qt.CheckState.Checked
         ]
+
+    def layers(self) -> list[Layer]:
+        """Give all layers that are listed."""
+        return [self.item(i).data(Qt.ItemDataRole.UserRole).layer for i in range(self.count())]
 
     def choose(self, layers: list[Any]) -> None:
         """Tick exactly these layers."""
