@@ -12,7 +12,7 @@ VIRTUAL_DISPLAY := sh scripts/xvfb.sh
 # Without it every process that a test starts would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint bench bench-peers app clean system venv-test venv-dev
+.PHONY: help demo test lint bench bench-peers screenshots app clean system venv-test venv-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ bench: venv-test ## every benchmark, one after the other, but for that beside ot
 
 bench-peers: venv-test ## speed beside TIAToolbox and WSInfer, which are installed for that: several GB
 	$(BIN)/python benchmarks/peers.py
+
+screenshots: venv-test ## pictures of every page of the dock, in both themes and two sizes, in screenshots/pages
+	$(VIRTUAL_DISPLAY) $(BIN)/python scripts/screenshots.py
 
 app: venv-test ## napari with the plugin's panels open
 	$(BIN)/napari --with napari-cellclass __all__

@@ -8,9 +8,12 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.evaluation.repeats import mean_curve_table, mean_interval
+from napari_cellclass.report.curves import FigureStyle
 from napari_cellclass.report.runs_figures import (
     box_plot_figure,
+    draw_saved_runs,
     experiment_figure,
     run_curves_figure,
     save_run_figures,
@@ -108,3 +111,22 @@ def test_figures_have_a_journals_width_and_letters_that_can_be_read(
         figure.canvas.draw()
         sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text().strip()]
         assert min(sizes) >= 6
+
+
+@pytest.mark.parametrize("name", ["runs", "curves"])
+@pytest.mark.parametrize("text", ["#F0F0F0", "#101010"])
+def test_a_finished_experiment_is_drawn_in_the_colours_of_the_window(
+    tables: dict[str, pd.DataFrame], tmp_path: Path, name: str, text: str
+) -> None:
+    for one in ("runs", "spread", "histories", "curves"):
+        tables[one].to_csv(tmp_path / f"{one}.csv", index=False)
+    pixels = draw_saved_runs(tmp_path, name, FigureStyle(400, 300, 1.5, text))
+    assert pixels.shape == (450, 600, 4)
+    assert pixels[0, 0, 3] == 0, "no white page"
+    seen = pixels[pixels[..., 3] == 255][:, :3]
+    assert (np.abs(seen.astype(int) - int(text[1:3], 16)).max(axis=1) < 8).sum() > 50, "letters and axes"
+
+
+def test_a_missing_table_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot draw runs from the tables in"):
+        draw_saved_runs(tmp_path, "runs", FigureStyle())

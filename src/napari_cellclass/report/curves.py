@@ -47,12 +47,16 @@ class FigureStyle:
         return sum(int(self.text[i : i + 2], 16) for i in (1, 3, 5)) > 3 * 127
 
 
-def draw_curves(history: Sequence[Mapping[str, float]], epochs: int, style: FigureStyle) -> NDArray[np.uint8]:
+def draw_curves(
+    history: Sequence[Mapping[str, float]], epochs: int, style: FigureStyle, kept: int | None = None
+) -> NDArray[np.uint8]:
     """Draw loss and accuracy over the epochs, as RGBA in device pixels; see :func:`curves_figure`."""
-    return render_figure(curves_figure(history, epochs, style))
+    return render_figure(curves_figure(history, epochs, style, kept))
 
 
-def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, style: FigureStyle) -> Figure:
+def curves_figure(
+    history: Sequence[Mapping[str, float]], epochs: int, style: FigureStyle, kept: int | None = None
+) -> Figure:
     """Draw loss and accuracy over the epochs, on a transparent background.
 
     Parameters
@@ -63,6 +67,8 @@ def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, style: Fi
         Epochs of the whole training.
     style
         Size and colours.
+    kept
+        The epoch whose weights are in the model; None while training goes on, when the lowest loss is marked.
     """
     figure = styled_figure(style)
     loss, accuracy = figure.subplots(2, 1, sharex=True)
@@ -85,7 +91,9 @@ def curves_figure(history: Sequence[Mapping[str, float]], epochs: int, style: Fi
     accuracy.set_xlabel("epoch", fontsize=8, color=style.text)
     accuracy.xaxis.get_major_locator().set_params(integer=True)
     if history:
-        _mark_best(loss, accuracy, history, style)
+        lowest = best_epoch(history)
+        text = f"lowest loss: epoch {lowest}" if kept is None else f"kept: epoch {kept}"
+        _mark_epoch(loss, accuracy, lowest if kept is None else kept, text, style)
         figure.legend(*loss.get_legend_handles_labels(), loc="upper center", ncols=2, fontsize=8, borderaxespad=0.2,
                       frameon=False, labelcolor=style.text)  # fmt: skip
     return figure
@@ -127,7 +135,7 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     return int(min(history, key=lambda row: row["val_loss"])["epoch"])
 
 
-def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path) -> None:
+def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path, kept: int | None = None) -> None:
     """Write the curves as a PNG on white.
 
     Raises
@@ -135,7 +143,7 @@ def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path)
     OutputError
         The file cannot be written.
     """
-    _save_picture(draw_curves(history, epochs, FigureStyle(900, 640, 2.0)), path)
+    _save_picture(draw_curves(history, epochs, FigureStyle(900, 640, 2.0), kept), path)
 
 
 def save_label_curve(points: Sequence[tuple[int, float]], path: Path) -> None:
@@ -255,12 +263,11 @@ def _style_axes(axes: Axes, style: FigureStyle) -> None:
         spine.set_linewidth(0.6)
 
 
-def _mark_best(loss: Axes, accuracy: Axes, history: Sequence[Mapping[str, float]], style: FigureStyle) -> None:
-    best = best_epoch(history)
+def _mark_epoch(loss: Axes, accuracy: Axes, epoch: int, text: str, style: FigureStyle) -> None:
     for axes in (loss, accuracy):
-        axes.axvline(best, color=style.text, lw=1, ls=(0, (3, 3)), alpha=0.7)
-    on_right = best > (accuracy.get_xlim()[1]) * 0.6
+        axes.axvline(epoch, color=style.text, lw=1, ls=(0, (3, 3)), alpha=0.7)
+    on_right = epoch > (accuracy.get_xlim()[1]) * 0.6
     accuracy.annotate(
-        f"best: epoch {best}", (best, 0.02), xytext=(-4 if on_right else 4, 0), textcoords="offset points",
+        text, (epoch, 0.02), xytext=(-4 if on_right else 4, 0), textcoords="offset points",
         ha="right" if on_right else "left", va="bottom", fontsize=8, color=style.text,
     )  # fmt: skip

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from napari_cellclass.core.common.errors import OutputError
+from napari_cellclass.report.curves import FigureStyle, render_figure
 from napari_cellclass.report.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN_INCH, PAGE_INCH = 85 / 25.4, 180 / 25.4
-_DPI = 300
+_DPI, _SCREEN_DPI = 300, 110
 _TEXT = 7  # points
 _DARK = "#202020"
 # Okabe & Ito: training blue, held-out vermilion, shuffled labels grey, means of runs black.
@@ -195,6 +198,54 @@ def save_run_figures(tables: Mapping[str, pd.DataFrame], paths: Mapping[str, Pat
     """
     save_png_and_svg(box_plot_figure(tables["runs"], tables["spread"]), paths["runs"])
     save_png_and_svg(run_curves_figure(tables["histories"], tables["curves"]), paths["curves"])
+
+
+def draw_saved_runs(folder: Path, name: str, style: FigureStyle) -> NDArray[np.uint8]:
+    """Draw a figure of a finished experiment from its tables, as RGBA in device pixels.
+
+    Parameters
+    ----------
+    folder
+        Where the experiment was written to.
+    name
+        ``"runs"`` for :func:`box_plot_figure`, ``"curves"`` for :func:`run_curves_figure`.
+    style
+        Size and colours.
+
+    Raises
+    ------
+    OutputError
+        A table is missing or damaged.
+    """
+    names = ("runs", "spread") if name == "runs" else ("histories", "curves")
+    try:
+        tables = [pd.read_csv(folder / f"{one}.csv", keep_default_na=False, na_values=[""]) for one in names]
+        figure = (box_plot_figure if name == "runs" else run_curves_figure)(*tables)
+    except (OSError, ValueError, KeyError) as error:
+        raise OutputError(f"cannot draw {name} from the tables in {folder}: {error}") from error
+    figure.set_size_inches(style.width / _SCREEN_DPI, style.height / _SCREEN_DPI)
+    figure.set_dpi(_SCREEN_DPI * style.ratio)
+    _recolour(figure, style)
+    return render_figure(figure)
+
+
+def _recolour(figure: Figure, style: FigureStyle) -> None:
+    """Give a figure the text colour of a style and a transparent background, with lighter lines on a dark one."""
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    figure.patch.set_alpha(0)
+    for text in figure.findobj(Text):
+        text.set_color(style.text)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+        axes.tick_params(colors=style.text)
+        for spine in axes.spines.values():
+            spine.set_color(style.text)
+    lighter = {_TRAINING: "#56B4E9", _HELD_OUT: "#E69F00"} if style.on_dark else {}
+    for line in figure.findobj(Line2D):
+        colour = str(line.get_color())
+        line.set_color(style.text if colour in (_DARK, "black", "k") else lighter.get(colour, colour))
 
 
 def save_png_and_svg(figure: Figure, path: Path) -> None:

@@ -17,7 +17,11 @@ from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.params.prepare import CheckParams
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.core.workspace.project import Project
+from napari_cellclass.runs.prepare.checking import check_data
 from napari_cellclass.runs.train import annotated_fields
 from napari_cellclass.runs.train.annotated_fields import (
     AnnotatedField,
@@ -106,6 +110,30 @@ def test_a_preview_of_folders_is_made_again_when_a_file_has_changed(tmp_path: Pa
     assert second is not first
     path.with_name("5.png").write_bytes((tmp_path / "data" / "class1" / "0.png").read_bytes())
     assert preview_training(request, previous=second) is not second
+
+
+def test_a_preview_and_check_of_a_project_are_of_its_labels_and_are_made_again_after_the_next_label(
+    tmp_path: Path,
+) -> None:
+    with Project.create(tmp_path / "p.cellproject", ClassScheme(("a", "b")), TILE) as project:
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 255, (4 * TILE, 4 * TILE), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+            field = project.add_field(read_image(tmp_path / f"{number}.png"))
+            annotation = project.labels.annotation(field.image, project.grid.lay((4 * TILE, 4 * TILE)))
+            annotation.label(np.arange(8), np.arange(8) % 2)
+        request = TrainRequest(TrainParams(data=project.path, out=tmp_path / "m.cellclass", network="compact"))
+        first = preview_training(request)
+        assert first.table[["train", "validation"]].to_numpy().sum() == 32
+        assert len(first.groups) == 4
+        assert preview_training(request, previous=first) is first
+        annotation.label([9], 1)
+        second = preview_training(request, previous=first)
+        assert second.table[["train", "validation"]].to_numpy().sum() == 33
+        report = check_data(CheckParams(data=project.path))
+    assert report.trainable
+    assert report.data is not None
+    assert len(report.data) == 33
 
 
 def test_what_a_preview_has_resolved_is_not_measured_again(fields: tuple[AnnotatedField, ...]) -> None:

@@ -10,8 +10,11 @@ import pytest
 from napari.settings import get_plugin_settings
 from npe2 import PluginManifest
 
+from napari_cellclass.core.common.limits import limit, limit_variable
 from napari_cellclass.core.common.task import NO_TASK
-from napari_cellclass.viewer.common.preferences import cpu_threads
+from napari_cellclass.core.labels.classes import palette
+from napari_cellclass.viewer.common.preferences import cpu_threads, limit_cache
+from napari_cellclass.viewer.workspace.opening import first_scheme
 from napari_cellclass.widgets.classify import work
 
 
@@ -19,14 +22,37 @@ from napari_cellclass.widgets.classify import work
 def settings() -> Iterator[Any]:
     """The plugin's settings, as they were before at the end."""
     found = get_plugin_settings("napari-cellclass")
-    before = found.computing.threads
+    before = found.computing.threads, found.computing.cache_gb, found.labelling.palette
     yield found
-    found.computing.threads = before
+    found.computing.threads, found.computing.cache_gb, found.labelling.palette = before
 
 
 def test_the_preferences_are_those_that_are_read() -> None:
     offered = PluginManifest.from_distribution("napari-cellclass").contributions.configurations
-    assert {key: list(one.properties) for key, one in offered.items()} == {"computing": ["threads"]}
+    assert {key: list(one.properties) for key, one in offered.items()} == {
+        "computing": ["threads", "cache_gb"], "labelling": ["palette"],
+    }  # fmt: skip
+
+
+def test_new_classes_have_the_colours_of_the_palette_that_is_preferred(settings: Any) -> None:
+    assert first_scheme().colours == palette(2)
+    settings.labelling.palette = "Tol bright"
+    assert first_scheme().colours == ("#4477AA", "#EE6677")
+    assert len(set(palette(40, "Tol bright"))) == 40
+
+
+def test_features_take_the_disk_space_of_the_preferences_unless_the_environment_says_otherwise(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = limit_variable("feature_store_bytes")
+    monkeypatch.setenv(variable, "123")
+    limit_cache()
+    assert limit("feature_store_bytes") == 123
+    monkeypatch.delenv(variable)
+    for gigabytes in (2, 7):
+        settings.computing.cache_gb = gigabytes
+        limit_cache()
+        assert limit("feature_store_bytes") == gigabytes << 30
 
 
 def test_a_field_is_classified_with_the_threads_of_the_preferences(

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog
+from tests._window_events import drop
 
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
@@ -20,13 +19,6 @@ from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.viewer.io.samples import sample_dataset
 
 UM = {"scale": (0.5, 0.5), "translate": (20, 30), "units": ("um", "um")}
-
-
-def drop(viewer: Any, path: Path) -> None:
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(path))])
-    button, modifier = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    viewer.window._qt_viewer.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, button, modifier))
 
 
 def table() -> TileTable:

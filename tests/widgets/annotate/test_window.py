@@ -19,6 +19,7 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QScrollArea
 from tests._patience import PROCESS_S
+from tests._window_events import canvas, press
 from tests._windows import open_field
 
 from napari_cellclass.core.images.reading import read_image
@@ -31,14 +32,6 @@ from napari_cellclass.core.samples.synthetic import checkerboard_field
 @pytest.fixture(autouse=True)
 def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
-def canvas(viewer: Any) -> Any:
-    return viewer.window._qt_viewer.canvas.native
-
-
-def press(viewer: Any, qtbot: Any, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
-    qtbot.keyClick(canvas(viewer), key, modifier)
 
 
 def start(viewer: Any, dock: Any, qtbot: Any, rows: int = 15, cols: int = 20, tile: int = 16, **place: Any) -> Any:
@@ -89,7 +82,7 @@ def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable, path: tup
 def test_one_key_labels_and_goes_to_the_next(viewer: Any, dock: Any, qtbot: Any, screenshot: Callable) -> None:
     start(viewer, dock, qtbot)
     for i in range(40):
-        press(viewer, qtbot, Qt.Key.Key_1 if i % 3 else Qt.Key.Key_2)
+        press(viewer, Qt.Key.Key_1 if i % 3 else Qt.Key.Key_2)
     expected = [0 if i % 3 else 1 for i in range(40)]
     assert dock.workspace.annotation.labels[:40].tolist() == expected
     assert (dock.workspace.annotation.labels[40:] == UNLABELLED).all()
@@ -101,25 +94,25 @@ def test_one_key_labels_and_goes_to_the_next(viewer: Any, dock: Any, qtbot: Any,
 
 def test_keys_walk_clear_doubt_undo_and_redo(viewer: Any, dock: Any, qtbot: Any) -> None:
     start(viewer, dock, qtbot)
-    press(viewer, qtbot, Qt.Key.Key_Right)
-    press(viewer, qtbot, Qt.Key.Key_Down)
+    press(viewer, Qt.Key.Key_Right)
+    press(viewer, Qt.Key.Key_Down)
     assert dock.workspace.layers.current == 21
-    press(viewer, qtbot, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    press(viewer, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     assert dock.workspace.layers.current == 31
-    press(viewer, qtbot, Qt.Key.Key_U)
+    press(viewer, Qt.Key.Key_U)
     assert dock.workspace.annotation.labels[31] == UNSURE
     dock.workspace.go_to(31)
-    press(viewer, qtbot, Qt.Key.Key_1)
-    press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    press(viewer, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert dock.workspace.annotation.labels[31] == UNSURE
-    press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    press(viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert dock.workspace.annotation.labels[31] == UNLABELLED
     both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
-    press(viewer, qtbot, Qt.Key.Key_Z, both)
-    press(viewer, qtbot, Qt.Key.Key_Z, both)
+    press(viewer, Qt.Key.Key_Z, both)
+    press(viewer, Qt.Key.Key_Z, both)
     assert dock.workspace.annotation.labels[31] == 0
     dock.workspace.go_to(31)
-    press(viewer, qtbot, Qt.Key.Key_0)
+    press(viewer, Qt.Key.Key_0)
     assert dock.workspace.annotation.labels[31] == UNLABELLED
     assert journal_labels(dock).tolist() == dock.workspace.annotation.labels.tolist()
 
@@ -140,7 +133,7 @@ def test_a_drag_paints_every_tile_on_its_way(viewer: Any, dock: Any, qtbot: Any,
     drag(viewer, qtbot, corners, Qt.KeyboardModifier.ShiftModifier)
     assert "12 tiles are selected" in dock.header.message.text() or place.get("rotate")
     dock.workspace.set_brush(False)
-    press(viewer, qtbot, Qt.Key.Key_2)
+    press(viewer, Qt.Key.Key_2)
     boxed = {r * 20 + c for r in (5, 6, 7) for c in (5, 6, 7, 8)}
     if not place.get("rotate"):
         assert set(np.flatnonzero(dock.workspace.annotation.labels == 1)) == boxed | set(range(45, 55))
@@ -151,7 +144,7 @@ def test_a_click_makes_a_tile_the_current_one_and_labels_nothing(viewer: Any, do
     start(viewer, dock, qtbot)
     viewer.reset_view()
     QApplication.processEvents()
-    press(viewer, qtbot, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_1)
     viewer.reset_view()
     for layer in viewer.layers:  # the image, the grid and the labels
         for place in (64, 130):
@@ -166,7 +159,7 @@ def test_a_small_light_window_shows_the_widget_whole(viewer: Any, dock: Any, qtb
     viewer.theme = "light"
     viewer.window._qt_window.resize(800, 560)
     start(viewer, dock, qtbot)
-    press(viewer, qtbot, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_1)
     screenshot("annotate-small-light")
     dock.label.tabs.setCurrentWidget(dock.label.files)
     screenshot("annotate-files-small-light")
@@ -186,9 +179,9 @@ def test_no_key_in_any_mode_changes_anything_but_labels(viewer: Any, dock: Any, 
                 continue
             before = [np.array(d).copy() for d in layer.data] if type(layer).__name__ == "Shapes" else None
             for key in "0123456789":
-                press(viewer, qtbot, getattr(Qt.Key, f"Key_{key}"))
+                press(viewer, getattr(Qt.Key, f"Key_{key}"))
             for key in "ABCDEFGHIJKLMNOPQRSTVWXYZ":
-                press(viewer, qtbot, getattr(Qt.Key, f"Key_{key}"))
+                press(viewer, getattr(Qt.Key, f"Key_{key}"))
             if before is not None:
                 assert len(before) == len(layer.data)
                 for one, other in zip(before, layer.data, strict=True):
@@ -212,7 +205,7 @@ def test_classes_are_added_renamed_merged_and_removed(
     assert dock.workspace.annotation.scheme.names == ("class 1", "class 2", "debris")
     canvas(viewer).setFocus()
     for key in (Qt.Key.Key_1, Qt.Key.Key_3, Qt.Key.Key_2):
-        press(viewer, qtbot, key)
+        press(viewer, key)
     choose(dock, 0, "Rename …", monkeypatch, "getText", "nuclei")
     assert dock.workspace.annotation.scheme.names[0] == "nuclei"
     assert dock.header.chips.chips[0].text() == "1 nuclei · 1"
@@ -231,7 +224,7 @@ def test_classes_are_added_renamed_merged_and_removed(
 def test_labels_come_back_after_a_restart(viewer: Any, dock: Any, qtbot: Any) -> None:
     pixels = start(viewer, dock, qtbot).data
     for _ in range(7):
-        press(viewer, qtbot, Qt.Key.Key_2)
+        press(viewer, Qt.Key.Key_2)
     before = np.array(dock.workspace.annotation.labels)
     viewer.window.remove_dock_widget("all")
     viewer.layers.clear()
@@ -241,7 +234,7 @@ def test_labels_come_back_after_a_restart(viewer: Any, dock: Any, qtbot: Any) ->
     assert again.header.note.text() == "16 px tiles, as they were labelled before. 7 earlier labels are shown."
     np.testing.assert_array_equal(again.workspace.annotation.labels, before)
     canvas(viewer).setFocus()
-    press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    press(viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert (again.workspace.annotation.labels != UNLABELLED).sum() == 6, "undo reaches over the restart"
 
 
@@ -294,13 +287,13 @@ def test_labels_are_taken_from_shapes_points_and_paint(
 def test_saved_files_open_again_and_compare(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
     start(viewer, dock, qtbot)
     for key in (Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_1):
-        press(viewer, qtbot, key)
+        press(viewer, key)
     path = tmp_path / "one.tiles.json"
     dock.workspace.annotation.save(path)
     saved = np.array(dock.workspace.annotation.labels)
     assert json.loads(path.read_text())
     dock.workspace.go_to(1)
-    press(viewer, qtbot, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_1)
     dock.label.files.compare(path)
     assert "3 tiles are labelled in both: agreement 66.7%" in dock.label.files.report.text()
     assert "r0 c1: class 1 / class 2" in dock.label.files.report.text()
@@ -348,7 +341,7 @@ def test_labelling_keeps_up_with_the_keys(viewer: Any, dock: Any, qtbot: Any) ->
     start(viewer, dock, qtbot, 100, 100, 8)
     begin = time.perf_counter()
     for _ in range(100):
-        press(viewer, qtbot, Qt.Key.Key_1)
+        press(viewer, Qt.Key.Key_1)
     assert (dock.workspace.annotation.labels[:100] == 0).all()
     print(f"{10 * (time.perf_counter() - begin):.1f} ms a key on 10 000 tiles")
 
@@ -356,17 +349,17 @@ def test_labelling_keeps_up_with_the_keys(viewer: Any, dock: Any, qtbot: Any) ->
 def test_two_annotators_are_merged_and_their_quarrels_shown(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
     start(viewer, dock, qtbot)
     for key in (Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_1):
-        press(viewer, qtbot, key)
+        press(viewer, key)
     dock.workspace.annotation.save(tmp_path / "other.tiles.json")
     dock.workspace.go_to(1)
-    press(viewer, qtbot, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_1)
     dock.workspace.go_to(2)
-    press(viewer, qtbot, Qt.Key.Key_0)
+    press(viewer, Qt.Key.Key_0)
     dock.label.files.merge(tmp_path / "other.tiles.json")
     assert dock.workspace.annotation.labels[:3].tolist() == [0, CONFLICT, 0]
     assert "1 is in conflict" in dock.label.files.report.text()
     dock.workspace.go_to(1)
-    press(viewer, qtbot, Qt.Key.Key_2)
+    press(viewer, Qt.Key.Key_2)
     assert dock.workspace.annotation.labels[1] == 1, "a key settles it"
 
 
@@ -462,11 +455,11 @@ def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
     viewer: Any, dock: Any, qtbot: Any
 ) -> None:
     start(viewer, dock, qtbot)
-    press(viewer, qtbot, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_1)
     labels, journal = dock.workspace.annotation.labels.copy(), dock.workspace.journal
     dock.parent().title.close_button.click()
     assert dock.label.keys.keys == ()
-    press(viewer, qtbot, Qt.Key.Key_2)
+    press(viewer, Qt.Key.Key_2)
     found = Annotation.restore(dock.workspace.annotation.image, dock.workspace.annotation.grid, journal)
     assert np.asarray(found.labels).tolist() == labels.tolist()
     assert any("labels" in layer.name for layer in viewer.layers)
@@ -475,7 +468,7 @@ def test_closing_the_dock_takes_keys_and_their_list_away_and_leaves_the_labels(
 def test_a_queue_that_needs_a_map_says_so(viewer: Any, dock: Any, qtbot: Any) -> None:
     start(viewer, dock, qtbot)
     dock.label.policy.setCurrentText("least certain")
-    press(viewer, qtbot, Qt.Key.Key_1)
+    press(viewer, Qt.Key.Key_1)
     assert "No map of these tiles is there" in dock.header.message.text()
 
 

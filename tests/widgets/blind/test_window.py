@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QAbstractItemView, QDockWidget, QFileDialog, QListVie
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
 from tests._patience import PROCESS_S
+from tests._window_events import canvas, click
 
 from napari_cellclass.core.blind.session import list_sessions, user_session_folder
 
@@ -45,16 +46,6 @@ def blind(viewer: Any) -> Iterator[Any]:
     _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Blinded reading")
     yield widget
     assert "tensorflow" not in sys.modules
-
-
-def canvas(viewer: Any) -> Any:
-    return viewer.window._qt_viewer.canvas.native
-
-
-def click(qtbot: Any, button: Any) -> None:
-    assert button.isVisible()
-    assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def fill_in(blind: Any, data: Path, model: Path | None = None, tiles: int = TILES, repeats: int = REPEATS) -> None:

@@ -21,6 +21,7 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 from tests._patience import PROCESS_S, WINDOW_S
+from tests._window_events import click
 from tests._windows import SCREENSHOTS, set_overlap
 
 from napari_cellclass.core.models.bundle import open_bundle
@@ -32,12 +33,6 @@ from napari_cellclass.viewer.common.map_view import is_own_layer
 from napari_cellclass.widgets.common import jobs
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
 from napari_cellclass.widgets.workspace.widget import CellClassWidget
-
-
-def click(qtbot: Any, widget: Any) -> None:
-    assert widget.isEnabled()
-    assert widget.isVisible()
-    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
 
 
 def maps(viewer: Any) -> list[Any]:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
+from tests._window_events import click
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field
@@ -60,11 +61,6 @@ def few(tmp_path: Path, ihc_model: Path) -> Path:
         for path in sorted((ihc_model.parent / "test" / name).iterdir())[:4]:
             shutil.copy(path, tmp_path / "few" / name)
     return tmp_path / "few"
-
-
-def click(qtbot: Any, button: Any) -> None:
-    qtbot.waitUntil(button.isEnabled)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def ended(qtbot: Any, widget: Any) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from tests._models import write_grain
+from tests._window_events import click
 
 from napari_cellclass.core.evaluation.verdict import BY_TILE
 
@@ -44,11 +44,6 @@ def train(dock: Any) -> Iterator[Any]:
     yield widget
     assert not children()
     assert "tensorflow" not in sys.modules
-
-
-def click(qtbot: Any, button: Any) -> None:
-    assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def said(widget: Any) -> str:

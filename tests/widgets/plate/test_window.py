@@ -15,6 +15,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 from tests._patience import WINDOW_S
 from tests._plates import tables, write_plate
+from tests._window_events import click
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.plates.wells import Well
@@ -36,12 +37,6 @@ def fields(tmp_path: Path) -> Path:
     write_plate(tmp_path / "fields", 40, px=160)
     (tmp_path / "fields" / "D05f0.png").write_bytes(b"no image")
     return tmp_path / "fields"
-
-
-def click(qtbot: Any, button: Any) -> None:
-    assert button.isVisible()
-    qtbot.waitUntil(button.isEnabled)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def run_plate(plate: Any, qtbot: Any, fields: Path, model: Path, out: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
+from tests._window_events import click
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.images.reading import read_image
@@ -38,12 +39,6 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels[:, :128] += 1500 * rng.random((256, 128))
             Image.fromarray(pixels.astype(np.uint16)).save(folder / name / f"{name}{i}.png")
     return folder
-
-
-def click(qtbot: Any, button: Any) -> None:
-    assert button.isVisible()
-    qtbot.waitUntil(button.isEnabled)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def ended(qtbot: Any, page: Any) -> str:

@@ -13,9 +13,10 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from tests._program import preloaded
+from tests._window_events import click
 
 from napari_cellclass.core.common.journal import Journal
 from napari_cellclass.core.images.source import SourceImage
@@ -81,12 +82,6 @@ def train(dock: Any) -> Iterator[Any]:
     widget._cancel_and_wait()  # so that a test that has failed does not wait for an answer
     assert "tensorflow" not in sys.modules
     assert "keras" not in sys.modules
-
-
-def click(qtbot: Any, widget: Any) -> None:
-    assert widget.isVisible()
-    assert widget.isEnabled()
-    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
 
 
 def text(widget: Any) -> str:

@@ -16,7 +16,9 @@ import tifffile
 from qtpy.QtCore import Qt
 from tests._patience import PROCESS_S
 
+from napari_cellclass.core.interchange.tile_tables import read_table_csv
 from napari_cellclass.core.labels.label_store import UNLABELLED
+from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.widgets.workspace.widget import CellClassWidget
 
@@ -79,28 +81,96 @@ def test_eight_actions_lead_from_a_new_image_to_a_trained_map(
     screenshot("first-map")
 
 
-CHILD = """
+START = """
 import sys, napari
 from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 folder = Path(sys.argv[1])
+def wait(condition):
+    while not condition():
+        QApplication.processEvents()
 viewer = napari.Viewer()
 viewer.open(str(folder / "field.tif"), plugin="napari")
 _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
 dock.header.tile_px.setValue(32)
-while dock.workspace.annotation is None or dock.header.opening:
-    QApplication.processEvents()
+wait(lambda: dock.workspace.annotation is not None and not dock.header.opening)
 dock.header.project.create(folder / "study.cellproject")
-while dock.workspace.session.shown is None or dock.header.opening:
-    QApplication.processEvents()
+wait(lambda: dock.workspace.session.shown is not None and not dock.header.opening)
 native = viewer.window._qt_viewer.canvas.native
-for i in range(90):
-    QTest.keyClick(native, Qt.Key.Key_1)
-    QApplication.processEvents()
-    print(i + 1, flush=True)
+def label(n, keys):
+    for i in range(n):
+        QTest.keyClick(native, keys[i // 10 % len(keys)])
+        QApplication.processEvents()
+        print(i + 1, flush=True)
+def click(button):
+    wait(button.isEnabled)
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+maps = lambda: len(dock.workspace.session.project.maps)
 """
+
+LABEL = START + "label(90, [Qt.Key.Key_1])"
+
+MAP = (
+    START
+    + """
+label(60, [Qt.Key.Key_1, Qt.Key.Key_2])
+dock.map.set_model(sys.argv[2])
+wait(lambda: dock.map.model is not None)
+dock.workspace.session.take_up_model(Path(sys.argv[2]))
+click(dock.map.run_button)
+wait(lambda: maps() == 1)
+dock.header.overlap.setValue(0.9)
+click(dock.map.run_button)
+wait(lambda: dock.map.bar.value() > 0)
+print("working", flush=True)
+wait(lambda: False)
+"""
+)
+
+TRAIN = (
+    START
+    + """
+label(60, [Qt.Key.Key_1, Qt.Key.Key_2])
+dock.pages.setCurrentWidget(dock.train)
+dock.train.form.fields["epochs"].tick.setChecked(False)
+dock.train.form.fields["epochs"].field.value = 2
+click(dock.train.train_button)
+wait(lambda: maps() == 1)
+dock.train.form.fields["epochs"].field.value = 500
+click(dock.train.train_button)
+wait(lambda: dock.train.progress.has_epochs and dock.train.training)
+print("working", flush=True)
+wait(lambda: False)
+"""
+)
+
+
+def kill_child(script: str, line: str, *words: Path) -> None:
+    """Run a script in a process of its own, and kill that once it has printed a line."""
+    folder = words[0]
+    write_field(folder / "field.tif")
+    environment = os.environ | {"XDG_DATA_HOME": str(folder / "data")}
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert child.stdout is not None
+    seen = []
+    for printed in child.stdout:
+        seen.append(printed.strip())
+        if seen[-1] == line:
+            os.kill(child.pid, signal.SIGKILL)
+            break
+    child.wait(PROCESS_S)
+    assert seen[-1:] == [line], "the script ended before"
+
+
+def labels_of(project: Project) -> np.ndarray:
+    """Give the labels of the one field of a project."""
+    (field,) = project.fields
+    grid = project.grid.lay(project.open_field(field.key).shape)
+    return np.asarray(project.labels.annotation(field.image, grid).labels)
 
 
 @pytest.mark.gui
@@ -109,20 +179,26 @@ for i in range(90):
 def test_a_project_whose_napari_was_killed_opens_with_all_but_the_label_in_flight(
     tmp_path: Path, kill_after: int
 ) -> None:
-    write_field(tmp_path / "field.tif")
-    environment = os.environ | {"XDG_DATA_HOME": str(tmp_path / "data")}
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert child.stdout is not None
-    for line in child.stdout:
-        if line.strip() == str(kill_after):
-            os.kill(child.pid, signal.SIGKILL)
-            break
-    child.wait(PROCESS_S)
+    kill_child(LABEL, str(kill_after), tmp_path)
     with Project.open(tmp_path / "study.cellproject") as project:
-        (field,) = project.fields
-        assert field.path == tmp_path / "field.tif"
-        grid = project.grid.lay(project.open_field(field.key).shape)
-        labels = np.asarray(project.labels.annotation(field.image, grid).labels)
+        assert project.fields[0].path == tmp_path / "field.tif"
+        labels = labels_of(project)
     assert kill_after <= (labels != UNLABELLED).sum() <= kill_after + 1
+
+
+@pytest.mark.gui
+@pytest.mark.training
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("script", [MAP, TRAIN], ids=["a map is made", "a network is trained"])
+def test_a_project_whose_napari_was_killed_at_work_has_its_labels_and_what_was_finished(
+    tmp_path: Path, script: str, grey_model: Path
+) -> None:
+    kill_child(script, "working", tmp_path, grey_model)
+    with Project.open(tmp_path / "study.cellproject") as project:
+        assert (labels_of(project) != UNLABELLED).sum() == 60
+        (version,) = project.models
+        assert open_bundle(version.path).model_id == version.model_id
+        (record,) = project.maps
+        assert record.model_id == version.model_id
+        shape = project.open_field(record.field).shape
+        assert len(read_table_csv(record.path, shape)) == SIDE * SIDE

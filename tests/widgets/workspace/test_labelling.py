@@ -12,6 +12,7 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QInputDialog
+from tests._window_events import canvas, press
 from tests._windows import open_field
 
 from napari_cellclass.core.samples.realfield import ihc_field
@@ -24,14 +25,6 @@ TILE = 32
 @pytest.fixture(autouse=True)
 def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
-def canvas(viewer: Any) -> Any:
-    return viewer.window._qt_viewer.canvas.native
-
-
-def press(viewer: Any, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
-    QTest.keyClick(canvas(viewer), key, modifier)
 
 
 def press_focused(key: Any) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QMimeData, QPointF, Qt, QThreadPool, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QDockWidget, QInputDialog
 from tests._patience import WINDOW_S
+from tests._window_events import canvas, drop, press
 from tests._windows import open_field
 
 from napari_cellclass.core.samples.synthetic import checkerboard_field
@@ -27,23 +27,6 @@ TILE = 16
 @pytest.fixture(autouse=True)
 def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
-def canvas(viewer: Any) -> Any:
-    return viewer.window._qt_viewer.canvas.native
-
-
-def press(viewer: Any, qtbot: Any, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
-    qtbot.keyClick(canvas(viewer), key, modifier)
-
-
-def drop(viewer: Any, path: Path) -> None:
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(path))])
-    event = QDropEvent(
-        QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    )
-    viewer.window._qt_viewer.dropEvent(event)
 
 
 def write_fields(folder: Path) -> list[Path]:
@@ -102,14 +85,14 @@ def test_a_project_is_back_as_it_was_left(
 ) -> None:
     first, second = write_fields(tmp_path / "images")
     open_in_project(viewer, dock, qtbot, first)
-    press(viewer, qtbot, Qt.Key.Key_1)  # before there is a project
+    press(viewer, Qt.Key.Key_1)  # before there is a project
     dock.header.project.create(tmp_path / "images" / "study.cellproject")
     qtbot.waitUntil(lambda: dock.workspace.session.shown is not None)
     qtbot.waitUntil(lambda: not dock.header.opening)
     for key in (Qt.Key.Key_2, Qt.Key.Key_2):
-        press(viewer, qtbot, key)
+        press(viewer, key)
     open_in_project(viewer, dock, qtbot, second)
-    press(viewer, qtbot, Qt.Key.Key_2)
+    press(viewer, Qt.Key.Key_2)
     monkeypatch.setattr(QInputDialog, "getText", lambda *a, **k: ("cells", True))
     dock.header.chips.rename(0)
     dock.header.project.close_project()
@@ -128,13 +111,13 @@ def test_a_project_is_back_as_it_was_left(
     ]  # fmt: skip
     screenshot("project")
     canvas(viewer).setFocus()
-    press(viewer, qtbot, Qt.Key.Key_PageDown)
+    press(viewer, Qt.Key.Key_PageDown)
     qtbot.waitUntil(lambda: again.workspace.session.shown == again.workspace.session.project.fields[1].key)
     qtbot.waitUntil(lambda: not again.header.opening)
     assert again.workspace.annotation.labels[:2].tolist() == [1, -1]
-    press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    press(viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert again.workspace.scheme.names == ("class 1", "class 2"), "the rename was the last step"
-    press(viewer, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    press(viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert again.workspace.annotation.labels[0] == -1
 
 
@@ -189,7 +172,7 @@ def test_the_grid_follows_the_tile_size_and_labels_of_another_size_come_back(
     open_field(dock, qtbot, TILE)
     canvas(viewer).setFocus()
     for _ in range(3):
-        press(viewer, qtbot, Qt.Key.Key_1)
+        press(viewer, Qt.Key.Key_1)
     open_field(dock, qtbot, 2 * TILE)
     assert (dock.workspace.annotation.labels == -1).all()
     assert "3 labels of 16 px tiles are hidden; that tile size shows them." in dock.header.note.text()

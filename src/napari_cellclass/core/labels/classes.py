@@ -6,7 +6,7 @@ import colorsys
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.common.names import normal_form
@@ -27,6 +27,12 @@ _PALETTE = (
     "#DDCC77",
     "#AA4499",
 )
+# Paul Tol's qualitative schemes "bright" and "vibrant" (SRON/EPS/TN/09-002, 2021), without grey, which means unsure.
+_TOL = {
+    "Tol bright": ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377"),
+    "Tol vibrant": ("#EE7733", "#0077BB", "#33BBEE", "#EE3377", "#CC3311", "#009988"),
+}
+PaletteName = Literal["Okabe-Ito", "Tol bright", "Tol vibrant"]
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 UNCLASSIFIED_COLOUR = "#9A9A9A"
 UNSURE_NAME = "(unsure)"
@@ -40,14 +46,15 @@ RESERVED_NAMES = frozenset((UNSURE_NAME, BELOW_THRESHOLD_NAME, NO_CLASS_NAME, "(
 UNSURE_COLOUR = "#FFFFFF"
 
 
-def palette(n: int) -> tuple[str, ...]:
-    """Give ``n`` hex colours, the first twelve distinguishable with any common colour blindness."""
+def palette(n: int, name: PaletteName = "Okabe-Ito") -> tuple[str, ...]:
+    """Give ``n`` hex colours; the first six, by default twelve, are distinguishable with common colour blindness."""
     extra = [
         colorsys.hls_to_rgb((0.61803398875 * i) % 1.0, (0.42, 0.62)[i % 2], 0.65)
         for i in range(max(0, n - len(_PALETTE)))
     ]
     more = tuple("#" + "".join(f"{round(255 * v):02X}" for v in rgb) for rgb in extra)
-    return (_PALETTE + more)[:n]
+    first = _TOL.get(name, ())
+    return (*first, *(colour for colour in _PALETTE if colour not in first), *more)[:n]
 
 
 @dataclass(frozen=True)

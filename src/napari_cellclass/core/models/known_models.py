@@ -21,18 +21,17 @@ SHORT = 12
 """Digits of a SHA-256 that are displayed."""
 
 
-def describe_origin(bundle: ModelBundle) -> str:
+def describe_origin(bundle: ModelBundle, with_hash: bool = True) -> str:
     """Describe when, by which version and on which data a model was trained, with the hash of its file.
 
     All but the hash is read from the file itself, so its author could have written anything.
     """
     m = bundle.manifest
+    ending = f"; sha256 {_hash(bundle)[:SHORT]}" if with_hash else ""
     if m.network.startswith("keras:"):
-        return (
-            f"converted from {m.training.get('source', 'a Keras file')} by {m.program}; sha256 {_hash(bundle)[:SHORT]}"
-        )
+        return f"converted from {m.training.get('source', 'a Keras file')} by {m.program}{ending}"
     day = m.created[:10] if re.match(r"\d{4}-\d\d-\d\d", m.created) else "on an unknown day"
-    return f"trained {day} by {m.program} on {_data(m.data, m.training)}; sha256 {_hash(bundle)[:SHORT]}"
+    return f"trained {day} by {m.program} on {_data(m.data, m.training)}{ending}"
 
 
 def _data(data: dict[str, Any], training: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def check_folder(
     read: ReadImage = read_image,
     task: Task = NO_TASK,
     val_fraction: float = 0.25,
+    open_data: Callable[..., TileDataset] | None = None,
 ) -> DataReport:
     """Check class folders or a list of tiles by doing what training does, and measuring every tile.
 
@@ -93,6 +94,8 @@ def check_folder(
         Reports and is checked once per image, then every 64 tiles.
     val_fraction
         Fraction of the groups that training will hold out.
+    open_data
+        Opens ``path`` where it is neither a folder nor a list, with the parameters of :func:`read_dataset`.
 
     Raises
     ------
@@ -101,14 +104,14 @@ def check_folder(
     CancelledError
         The task was cancelled.
     """
-    listed = is_tiles_csv(path)
+    listed = is_tiles_csv(path) or open_data is not None
     if not listed and not path.is_dir():
         raise DatasetError(f"{path} is not a folder; give a folder that holds one sub-folder per class, or a TILES.csv")
     seen: list[OpenedImages] = []
     findings = [] if listed else list(_entries(path))
     data: TileDataset | None = None
     try:
-        data = read_dataset(path, grid, group_by, read, task=task, on_opened=seen.append)
+        data = (open_data or read_dataset)(path, grid, group_by, read, task=task, on_opened=seen.append)
     except DatasetError as error:
         findings.append(Finding("error", "not-trainable", str(error)))
     findings += [finding for images in seen for finding in _left_out(images, listed)]

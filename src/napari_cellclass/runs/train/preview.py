@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted, first_few
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.datasets.split import classes_of_one_group, split_by_group, train_on_all
-from napari_cellclass.core.datasets.tiles_csv import read_dataset
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.quality.dataset_check import check_dataset
 from napari_cellclass.core.tiles.histograms import GreyHistogram
+from napari_cellclass.core.workspace.project_file import is_project, read_project
 from napari_cellclass.engine.training.augment import augmented_batch
 from napari_cellclass.engine.training.tile_pixels import TilePixels, load_pixels
 from napari_cellclass.runs.common.dataset_opening import (
@@ -28,6 +29,7 @@ from napari_cellclass.runs.common.dataset_opening import (
     resolve_auto_settings,
     resolve_network,
 )
+from napari_cellclass.runs.common.project_data import open_dataset
 from napari_cellclass.runs.train.annotated_fields import TrainRequest, annotated_dataset
 from napari_cellclass.runs.train.train import read_tests
 
@@ -80,6 +82,11 @@ class TrainingPreview:
     origin: PreviewOrigin | None = None
     in_turn: bool = False
     about_network: str = ""
+
+    @property
+    def held_out(self) -> int:
+        """How many tiles are held out, all in turn where each group is."""
+        return int(self.table[TRAIN if self.in_turn else VALIDATION].sum())
 
     def resolved(self, request: TrainRequest) -> TrainRequest:
         """Return a request with the automatic settings as the preview resolved them, so that no tile is read again."""
@@ -137,6 +144,9 @@ class PreviewOrigin:
 def _entries(path: Path) -> Iterator[Path]:
     """List a file itself, or the entries of a folder and of its sub-folders."""
     yield path
+    if is_project(path):
+        with contextlib.suppress(CellClassError):
+            yield from _entries(path.parent / read_project(path).folder)  # its labels
     with contextlib.suppress(OSError):
         for entry in path.iterdir() if path.is_dir() else ():
             yield entry
@@ -177,7 +187,7 @@ def preview_training(
     if request.fields:
         data = annotated_dataset(request.fields, params.group_by, task)
     else:
-        data = read_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
+        data = open_dataset(params.data, grid_maker(params), params.group_by, image_reader(params), task=task)
     found = preview_dataset(data, params, task)
     origin = PreviewOrigin.of(request, () if request.fields else data.paths)
     # A file that was changed while it was read has two states here, and is never current.

@@ -11,23 +11,11 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.core.labels.class_translation import translate_labels
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.viewer.workspace.class_matching import matched_names, unmatched_classes
 from napari_cellclass.viewer.workspace.opening import PLACEHOLDERS
 from napari_cellclass.viewer.workspace.workspace import Workspace
-
-
-def add_missing_classes(annotation: Annotation, names: Sequence[str], colours: Mapping[str, str] | None = None) -> None:
-    """Add the classes that an annotation does not have yet, in these colours or free ones.
-
-    Raises
-    ------
-    ParamsError, OutputError
-        See :meth:`Annotation.add_class`.
-    """
-    for name in names:
-        if name not in annotation.scheme.names:
-            annotation.add_class(name, (colours or {}).get(name))
 
 
 def add_labels(
@@ -51,15 +39,13 @@ def add_labels(
     Raises
     ------
     ParamsError, OutputError
-        See :func:`add_missing_classes`.
+        See :func:`translate_labels`.
     """
     annotation = workspace.annotation
     assert annotation is not None
 
     def change() -> None:
-        add_missing_classes(annotation, names, colours)
-        ours = np.array([annotation.scheme.index(name) for name in names] or [0])
-        translated = np.where(labels >= 0, ours[np.maximum(labels, 0)], labels)
+        translated = translate_labels(annotation, labels, names, colours)
         workspace.apply(lambda annotation: annotation.label(tile_indices, translated))
         drop_placeholders(workspace)
 

@@ -12,15 +12,21 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.classes import ClassScheme, palette
 from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.labels.session_store import labels_of_other_grids, last_tile_px
 from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.core.tiles.tile_size import propose_tile_size
+from napari_cellclass.viewer.common.preferences import class_palette
 
 PLACEHOLDERS = ("class 1", "class 2")
 """The classes that work starts with, until others are named."""
+
+
+def first_scheme() -> ClassScheme:
+    """Give the classes that work starts with, in the colours that the user prefers."""
+    return ClassScheme(PLACEHOLDERS, palette(len(PLACEHOLDERS), class_palette()))
 
 
 @dataclass(frozen=True)

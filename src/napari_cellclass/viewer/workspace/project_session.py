@@ -14,6 +14,7 @@ from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.tile_tables import read_table_csv
 from napari_cellclass.core.labels.annotation import Annotation
+from napari_cellclass.core.labels.class_translation import translate_labels
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.workspace.project import Project
@@ -206,11 +207,9 @@ def _copy_labels(earlier: Annotation, annotation: Annotation) -> bool:
     """Label what was labelled before there was a project; False where nothing was."""
     if earlier.grid.tile_px != annotation.grid.tile_px or not (earlier.labels != UNLABELLED).any():
         return False
-    for name, colour in zip(earlier.scheme.names, earlier.scheme.colours, strict=True):
-        if name not in annotation.scheme.names:
-            annotation.add_class(name, colour)
-    ours = np.array([annotation.scheme.index(name) for name in earlier.scheme.names])
-    labels = earlier.labels_of(annotation.grid.tile_id).astype(np.int64)
+    scheme = earlier.scheme
+    labels = earlier.labels_of(annotation.grid.tile_id)
     chosen = np.flatnonzero(labels != UNLABELLED)
-    annotation.label(chosen, np.where(labels >= 0, ours[np.maximum(labels, 0)], labels)[chosen])
+    colours = dict(zip(scheme.names, scheme.colours, strict=True))
+    annotation.label(chosen, translate_labels(annotation, labels[chosen], scheme.names, colours))
     return True

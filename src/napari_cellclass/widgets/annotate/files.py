@@ -18,12 +18,13 @@ from napari_cellclass.core.interchange.geojson import FileCoordinates, read_geoj
 from napari_cellclass.core.interchange.label_files import read_napari_shapes
 from napari_cellclass.core.labels.annotation import Annotation, open_annotation
 from napari_cellclass.core.labels.annotator_agreement import compare_annotators, merge_annotations
+from napari_cellclass.core.labels.class_translation import add_missing_classes
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.points_and_boxes import CsvBoxes, CsvPoints, read_boxes_csv, read_points_csv
 from napari_cellclass.core.labels.regions import Regions, labels_from_regions
 from napari_cellclass.core.labels.tile_labels import grid_around_points, labels_from_csv, labels_from_points
 from napari_cellclass.viewer.features.label_sources import labels_from_layer, layers_with_labels, points_of_layer
-from napari_cellclass.viewer.workspace.label_import import accept_predictions, add_labels, add_missing_classes
+from napari_cellclass.viewer.workspace.label_import import accept_predictions, add_labels
 from napari_cellclass.viewer.workspace.planes import is_other_plane_shown, shown_position
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.choices.layer_choice import LayerRef

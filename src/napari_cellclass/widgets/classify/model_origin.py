@@ -14,7 +14,7 @@ _NEW = "background: #F0C36D; color: #202020; padding: 3px; border-radius: 3px;"
 def show_origin(label: QLabel, model: ModelBundle) -> None:
     """Show a model's origin, and mark a model that was neither trained nor used here before."""
     known = KnownModels().knows(model)
-    text = describe_origin(model)
+    text = describe_origin(model, with_hash=not known)  # else it is in the tooltip
     label.setText(text if known else f"New on this machine: {text}. Do you know who made it?")
     label.setStyleSheet("" if known else _NEW)
     label.setToolTip(f"SHA-256 {model.sha256}")

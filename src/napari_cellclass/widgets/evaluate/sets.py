@@ -26,7 +26,7 @@ _ROW_PX, _MAX_ROWS = 24, 5
 
 
 class SetList(QWidget):
-    """Test sets: folders with a sub-folder per class, or lists of tiles.
+    """Test sets: folders with a sub-folder per class, lists of tiles, or projects.
 
     ``changed`` is sent with their paths when one is added or removed.
     """
@@ -46,10 +46,13 @@ class SetList(QWidget):
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(_PATH, QHeaderView.ResizeMode.Stretch)
         self.table.setToolTip("double-click a name to change it")
-        self.folder_button, self.csv_button = QPushButton("Add folder …"), QPushButton("Add list …")
+        self.folder_button, self.csv_button = QPushButton("Add folder …"), QPushButton("Add list or project …")
         self.remove_button = QPushButton("Remove")
         self.folder_button.setToolTip("a folder with one sub-folder of tiles or fields per class")
-        self.csv_button.setToolTip("a TILES.csv with path, y0, x0, y1, x1, class_name and optionally group")
+        self.csv_button.setToolTip(
+            "a TILES.csv with path, y0, x0, y1, x1, class_name and optionally group; or a project, whose labelled "
+            "tiles are used that the model was not trained on"
+        )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.table)
@@ -112,6 +115,8 @@ class SetList(QWidget):
             self.add(Path(name))
 
     def _ask_csv(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "A test set: a list of tiles", "", "Lists of tiles (*.csv)")
+        name, _ = QFileDialog.getOpenFileName(
+            self, "A test set: a list of tiles, or a project", "", "Lists of tiles, projects (*.csv *.cellproject)"
+        )
         if name:
             self.add(Path(name))

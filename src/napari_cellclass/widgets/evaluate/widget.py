@@ -13,6 +13,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.core.evaluation.results import Evaluation
 from napari_cellclass.core.params.evaluate import EvaluateParams
+from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.viewer.features.evaluated_layers import EvaluatedLayers
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
@@ -69,7 +70,7 @@ class EvaluateWidget(DockedWidget):
         self.model.line_edit.native.setPlaceholderText("that of Classify field, or the last trained")
         self.sets = SetList()
         self.form = TrainForm(_SETTINGS, EvaluateParams)
-        self.sets.changed.connect(lambda paths: self.form.fields["group_by"].offer_data(*paths))
+        self.sets.changed.connect(self._sets_changed)
         self.run_button = QPushButton("Run")
         self.results = EvaluationResults(self.viewer)
         self.panel = JobPanel([self.run_button, self.results.save_button])
@@ -82,6 +83,9 @@ class EvaluateWidget(DockedWidget):
         self._scroll = self.fill(inner)
 
     # -- request -------------------------------------------------------------------------------
+
+    def _sets_changed(self, paths: list[Path]) -> None:
+        self.form.fields["group_by"].offer_data(*(path for path in paths if not is_project(path)))
 
     def set_model(self, path: Path) -> None:
         """Choose a model, as if its path had been typed."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FileEdit
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.report.runs_figures import draw_saved_runs
 from napari_cellclass.widgets.common.choices.data_choice import DataChoice
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
@@ -27,43 +28,6 @@ if TYPE_CHECKING:
 
 _NETWORK = ["network", "standardise", "epochs", "augment"]
 _COMPARED = ["runs", "folds", "null", "curve", "pair", "repeats", "workers"]
-
-
-class SavedFigure(QLabel):
-    """A saved figure, as wide as the dock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._whole = QPixmap()
-        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setVisible(False)
-
-    def show_file(self, path: Path) -> None:
-        """Show a PNG file, and its name when pointed at."""
-        self._whole = QPixmap(str(path))
-        self.setToolTip(plain_tip(str(path)))
-        self.setVisible(True)
-        self._fit()
-
-    def _fit(self) -> None:
-        if self._whole.isNull():
-            return
-        ratio = self.devicePixelRatioF()
-        width = max(120, min(self.width(), 600))
-        small = self._whole.scaledToWidth(round(ratio * width), Qt.TransformationMode.SmoothTransformation)
-        small.setDevicePixelRatio(ratio)
-        self.setPixmap(small)
-        self.setFixedHeight(round(small.height() / ratio))
-
-    def resizeEvent(self, event: Any) -> None:
-        """Follow the dock's width."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def sizeHint(self) -> QSize:
-        """Use the width that is available."""
-        return QSize(120, self.height())
 
 
 class ExperimentPanel(JobPanel):
@@ -139,14 +103,15 @@ class ExperimentWidget(DockedWidget):
             label.setVisible(False)
         self.verdict.setStyleSheet("font-weight: bold; font-size: 14px;")
         self.warning.set_warning(True)
-        self.pictures = (SavedFigure(), SavedFigure())
+        self.pictures = tuple(FigureView(self.viewer, lambda width: round(0.76 * width)) for _ in range(2))
         inner = QWidget()
         column = QVBoxLayout(inner)
         for widget in (self.data, self.network, self.compared):
             column.addWidget(widget)
         column.addLayout(labelled(("folder", self.out.native)))
         column.addLayout(row_of(self.start_button, self.pair_button))
-        for widget in (self.panel, self.verdict, self.pair, self.text, self.warning, *self.pictures):
+        results: tuple[QWidget, ...] = (self.verdict, self.pair, self.text, self.warning, *self.pictures)
+        for widget in (self.panel, *results):
             column.addWidget(widget)
         column.addStretch(1)
         self._scroll = self.fill(inner)
@@ -216,7 +181,8 @@ class ExperimentWidget(DockedWidget):
         for label in (self.verdict, self.pair, self.text, self.warning):
             label.setVisible(bool(label.text()))
         for picture, path in zip(self.pictures, result.figures, strict=False):
-            picture.show_file(path)
+            picture.setToolTip(plain_tip(str(path)))
+            picture.show_figure(partial(draw_saved_runs, result.out, path.stem))
         self.panel.show_message(
             f"{result.verdict['trainings']} trainings; verdict, tables and figures are in {result.out}."
         )
@@ -230,5 +196,7 @@ class ExperimentWidget(DockedWidget):
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; finished trainings are on disk."""
         self.panel.close_down()
+        for picture in self.pictures:
+            picture.close_down()
         for one in self._events:
             one.disconnect(self._layers_changed)

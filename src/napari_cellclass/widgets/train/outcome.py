@@ -120,14 +120,16 @@ class Outcome(QWidget):
 def describe_training(trained: Trained, previous: Trained | None) -> str:
     """Describe the accuracy of a model on its held-out tiles, beside that of the previous model."""
     now, manifest = trained.validation, trained.model.manifest
-    lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {_tiles(now, 'held-out')}."]
+    training = manifest.training
+    stopped = training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]
+    caveat = ", slightly optimistic, as the epoch was chosen on them" if stopped else ""
+    lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {_tiles(now, 'held-out')}{caveat}."]
     if previous is not None:
         change = now["balanced_accuracy"]["value"] - previous.validation["balanced_accuracy"]["value"]
         same = "on the same tiles" if trained.held_out == previous.held_out else "other tiles were held out then"
         lines.append(
             f"Before, {previous.model.path.name}: {_estimate(previous.validation)}; {change:+.3f} now ({same})."
         )
-    training = manifest.training
     head = HeadRecord.of(training)
     if head is not None:
         lines.append(head.brief())
@@ -137,11 +139,10 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
     taught = TeacherRecord.of(training)
     if taught is not None:
         lines.append(taught.brief())
-    if training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]:
+    if stopped:
         lines.append(
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
-            f"{training['epoch_kept']}, is kept. It was chosen on these held-out tiles, so their accuracy is "
-            "slightly optimistic."
+            f"{training['epoch_kept']}, of the lowest loss on the held-out tiles, is kept."
         )
     calibration = manifest.calibration
     if calibration is not None:
@@ -170,5 +171,6 @@ def _tiles(report: Mapping[str, Any], kind: str) -> str:
 
 def _estimate(validation: dict[str, Any]) -> str:
     value = validation["balanced_accuracy"]
-    bounds = "" if value["lo"] is None else f" (95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f})"
-    return f"{value['value']:.3f}{bounds}"
+    if value["lo"] is None:
+        return f"{value['value']:.3f} (too few groups for a confidence interval)"
+    return f"{value['value']:.3f} (95 % confidence interval {value['lo']:.3f} to {value['hi']:.3f})"

@@ -34,6 +34,7 @@ class TrainProgress(QWidget):
         super().__init__()
         self.stopped = threading.Event()
         self.history: list[dict[str, float]] = []
+        self._held_out = 0
         self.stop_button, self.cancel_button = QPushButton("Stop and keep best"), QPushButton("Cancel")
         self.stop_button.setToolTip("end after this epoch, and keep the one that was best on the held-out tiles")
         self.cancel_button.setToolTip("end at once; nothing is written")
@@ -47,9 +48,10 @@ class TrainProgress(QWidget):
         self.stop_button.clicked.connect(self._stop)
         self.finish()
 
-    def begin(self, training: bool) -> None:
-        """Show that a job has started; a training has curves and can be stopped."""
+    def begin(self, training: bool, held_out: int = 0) -> None:
+        """Show that a job has started; a training has curves, can be stopped, and is tested on held-out tiles."""
         if training:
+            self._held_out = held_out
             self.stopped = threading.Event()
             self.history = []
             self.curves.clear_figure()
@@ -69,6 +71,11 @@ class TrainProgress(QWidget):
     def show_label_curve(self, points: Sequence[tuple[int, float]]) -> None:
         """Show accuracy against tiles, for a model that was not trained in epochs."""
         self.curves.show_figure(partial(draw_label_curve, tuple(points)))
+
+    def show_kept(self, epochs: int, kept: int) -> None:
+        """Mark in the curves the epoch that is in the model, where there were epochs."""
+        if self.history:
+            self.curves.show_figure(partial(draw_curves, tuple(self.history), epochs, kept=kept))
 
     def finish(self) -> None:
         """Hide what belongs to a running job."""
@@ -99,7 +106,7 @@ class TrainProgress(QWidget):
         left = f", {clock(self.history[-1]['seconds_left'])} left" if self.history else ""
         self.bar.setFormat(f"epoch {epoch} of {epochs}{left}")
         if not self.stopped.is_set():
-            self.show_message(epoch_text(self.history))
+            self.show_message(epoch_text(self.history, self._held_out))
 
     def _stop(self) -> None:
         self.stopped.set()
@@ -118,12 +125,12 @@ def clock(seconds: float) -> str:
     return f"{hours}{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def epoch_text(history: Sequence[Mapping[str, float]]) -> str:
-    """Describe the state of a training, in one line."""
+def epoch_text(history: Sequence[Mapping[str, float]], held_out: int) -> str:
+    """Describe the state of a training, in one line, with the number of tiles that it is tested on."""
     if not history:
         return "Training; the first epoch takes longest …"
     last = history[-1]
     return (
-        f"Training: accuracy {last['accuracy']:.3f}, on held-out tiles {last['val_accuracy']:.3f}; "
-        f"best so far: epoch {best_epoch(history)}."
+        f"Training: accuracy {last['accuracy']:.3f}, on {held_out:,} held-out tiles {last['val_accuracy']:.3f}; "
+        f"Stop now would keep epoch {best_epoch(history)}, of the lowest loss."
     )

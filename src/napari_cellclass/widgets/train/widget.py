@@ -135,6 +135,9 @@ class TrainPage(DockedWidget):
         for event in (events.inserted, events.removed, events.reordered):
             event.connect(self._layers_changed)
         self.data.changed.connect(self._data_changed)
+        self.data.changed.connect(self._forget_preview)
+        for form in (self.form, self.more, self.data.cutting, self.data.grouping):
+            form.changed.connect(self._forget_preview)
         self.more_button.toggled.connect(self.more.setVisible)
         self.preview_button.clicked.connect(self.preview)
         self.train_button.clicked.connect(self.train)
@@ -221,6 +224,20 @@ class TrainPage(DockedWidget):
         job = start_job(preview_training, owner=self, request=self._request, previous=self._preview)
         self._follow_job(job).returned.connect(self._previewed)
 
+    def _forget_preview(self) -> None:
+        """Show no split and no warning of other tiles or settings than those that are chosen now."""
+        if (self.job is not None and self.job.running) or self.split.isHidden():
+            return
+        try:
+            same = self._request is not None and self._request.equals(self._request_from_form())
+        except CellClassError:
+            same = False
+        if not same:
+            for widget in (self.warning, self.split, self.groups):
+                widget.setVisible(False)
+            for view in (self.tiles, self.histograms):
+                view.clear_figure()
+
     def _previewed(self, found: TrainingPreview) -> None:
         self._preview = found
         self.split.show_classes(found.table)
@@ -239,7 +256,7 @@ class TrainPage(DockedWidget):
         assert self._request is not None
         assert self._preview is not None
         request = self._trained_request = self._preview.resolved(self._request)
-        self.progress.begin(training=True)
+        self.progress.begin(training=True, held_out=self._preview.held_out)
         self._is_training = True
         job = self._follow_job(
             start_long_job(
@@ -289,8 +306,9 @@ class TrainPage(DockedWidget):
             self.progress.show_label_curve(trained.label_curve)
             self.progress.show_message(f"Trained; the model is in {path}.")
         else:
-            epoch = trained.model.manifest.training["epoch_kept"]
-            self.progress.show_message(f"Trained; epoch {epoch} is in {path}.")
+            training = trained.model.manifest.training
+            self.progress.show_kept(training["epochs"], training["epoch_kept"])
+            self.progress.show_message(f"Trained; epoch {training['epoch_kept']} is in {path}.")
         self.trained.emit(path)
         classify = CLASSIFY.find(self)
         if classify is not None:

@@ -97,7 +97,8 @@ def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
         save_label_curve(trained.label_curve, picture)
         frame = pd.DataFrame(trained.label_curve, columns=["tiles", "balanced_accuracy"])
     else:
-        save_curves(trained.history, trained.model.manifest.training["epochs"], picture)
+        training = trained.model.manifest.training
+        save_curves(trained.history, training["epochs"], picture, training["epoch_kept"])
     with atomic_write(table) as temporary:
         escape_formulas(frame).to_csv(temporary, index=False, lineterminator="\n")
     return [picture, table]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -95,8 +95,6 @@ def _added(values: list[Any]) -> int | None:
 class CheckPage(DockedWidget):
     """Counts labels, says how good the model was, and opens the widgets that check both, in tabs beside this dock.
 
-    ``evaluate`` is sent with the model, where one is known, when a user wants to evaluate.
-
     Parameters
     ----------
     viewer, workspace
@@ -106,7 +104,6 @@ class CheckPage(DockedWidget):
     """
 
     display_name = "Check"
-    evaluate = Signal(object)
 
     def __init__(self, viewer: Viewer, workspace: Workspace, model: Callable[[], ModelBundle | None]) -> None:
         super().__init__()
@@ -138,8 +135,11 @@ class CheckPage(DockedWidget):
     def _open(self, name: str) -> None:
         _, widget = self._viewer.window.add_plugin_dock_widget("napari-cellclass", name, tabify=True)
         found = self._newest()
+        project = self._workspace.session.project
         if name == "Evaluate" and found is not None:
             widget.set_model(found.path)
+            if project is not None:
+                widget.sets.add(project.path)
 
     def showEvent(self, event: Any) -> None:
         """Be up to date when it is looked at."""

@@ -9,7 +9,9 @@ from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QInputDialog, QMenu, QSizePolicy, QToolButton, QWidget
 
+from napari_cellclass.core.labels.classes import palette
 from napari_cellclass.core.labels.label_store import UNSURE
+from napari_cellclass.viewer.common.preferences import class_palette
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.flow_layout import FlowLayout
 from napari_cellclass.widgets.common.text import plain_tip
@@ -54,6 +56,7 @@ class ClassChips(QWidget):
 
     def _rebuild(self) -> None:
         for chip in self.chips:
+            chip.hide()  # Qt deletes it later
             chip.deleteLater()
         while self._flow.count():
             self._flow.takeAt(0)
@@ -115,7 +118,10 @@ class ClassChips(QWidget):
     def _add(self) -> None:
         name, done = QInputDialog.getText(self, "Add a class", "name of the class")
         if done and name.strip():
-            self._workspace.edit_classes(lambda annotation: annotation.add_class(name.strip()))
+            assert self._workspace.annotation is not None
+            taken = self._workspace.annotation.scheme.colours
+            free = next(one for one in palette(len(taken) + 1, class_palette()) if one not in taken)
+            self._workspace.edit_classes(lambda annotation: annotation.add_class(name.strip(), free))
 
     def rename(self, index: int) -> None:
         """Ask for another name of a class."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from app_model.types import Action
+from qtpy.QtWidgets import QApplication
 
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.viewer.workspace.workspace import Workspace
@@ -57,19 +59,41 @@ class CommandEntries:
         if list(entries) == self._titles:
             return
         self.close()
-        from napari._app_model import get_app_model
-
         self._titles = list(entries)
-        self._dispose = get_app_model().register_actions(
-            Action(id=f"{self._name}.{number}", title=f"Cell Class: {title}", callback=callback)
-            for number, (title, callback) in enumerate(entries.items())
-        )
+        app = _app()
+        with app.menus.menus_changed.blocked():
+            self._dispose = app.register_actions(
+                Action(id=f"{self._name}.{number}", title=f"Cell Class: {title}", callback=callback)
+                for number, (title, callback) in enumerate(entries.items())
+            )
+        _tell_palettes()
 
     def close(self) -> None:
         """Take the entries out of the palette."""
         dispose, self._dispose, self._titles = self._dispose, None, []
         if dispose is not None:
-            dispose()
+            with _app().menus.menus_changed.blocked():
+                dispose()
+            _tell_palettes()
+
+
+def _app() -> Any:
+    from napari._app_model import get_app_model
+
+    return get_app_model()
+
+
+def _tell_palettes() -> None:
+    """Let the palettes of all windows that are open follow.
+
+    Not by napari's signal: the palette of a window that was closed still listens to it, and raises an error (napari
+    0.9.2, ``QCommandPalette._on_app_menus_changed``).
+    """
+    from napari._qt.widgets.qt_command_palette import QCommandPalette  # imports Dask
+
+    for widget in QApplication.allWidgets():
+        if isinstance(widget, QCommandPalette):
+            widget._on_app_menus_changed({_app().menus.COMMAND_PALETTE_ID})
 
 
 def _titled(text: str, key: str) -> str:

@@ -14,7 +14,7 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.tile_size import USUAL_PX
 from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer, warm_up
-from napari_cellclass.viewer.workspace.opening import OpenedField, open_field
+from napari_cellclass.viewer.workspace.opening import OpenedField, first_scheme, open_field
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
@@ -210,7 +210,7 @@ class Header(QWidget):
         self._job = job = start_job(
             _open, owner=self, source=source, journal=self.workspace.journal,
             tile_px=self.tile_px.value() if self._size_chosen else None, overlap=self.overlap.value(),
-            scheme=None if annotation is None else annotation.scheme,
+            scheme=first_scheme() if annotation is None else annotation.scheme,
             usual_px=self._usual_px, path=None if self.workspace.session.project is None else file_of(layers),
         )  # fmt: skip
         job.returned.connect(lambda found: self._show(job, found, layers))

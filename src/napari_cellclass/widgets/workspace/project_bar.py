@@ -11,11 +11,11 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QMessageB
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.workspace.project import Project
+from napari_cellclass.core.workspace.project_file import SUFFIX
 from napari_cellclass.core.workspace.project_lock import ProjectBusyError
 from napari_cellclass.core.workspace.recent import Recent
-from napari_cellclass.viewer.workspace.opening import PLACEHOLDERS
+from napari_cellclass.viewer.workspace.opening import first_scheme
 from napari_cellclass.viewer.workspace.project_session import ProjectImage, read_field
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.jobs import Job, start_job
@@ -23,7 +23,6 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 if TYPE_CHECKING:
     from napari_cellclass.core.workspace.records import Field
 
-SUFFIX = ".cellproject"
 _SAVED_AFTER_MS = 2000  # labels are in the log at once; the file gets its copy of them when keys rest
 _LONGEST = 40
 _MOST_RECENT = 12
@@ -157,7 +156,7 @@ class ProjectBar(QWidget):
     def create(self, path: Path) -> None:
         """Make a project of the field that is open, with its classes and labels."""
         annotation = self._workspace.annotation
-        scheme = ClassScheme(PLACEHOLDERS) if annotation is None else annotation.scheme
+        scheme = first_scheme() if annotation is None else annotation.scheme
         tile_px = None if annotation is None else annotation.grid.tile_px
         try:
             project = Project.create(path, scheme, tile_px)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.preferences import limit_cache
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.widget import LabelPage
 from napari_cellclass.widgets.classify.widget import MapPage
@@ -41,6 +42,7 @@ class CellClassWidget(DockedWidget):
         super().__init__()
         self.viewer = unwrap(napari_viewer)
         fix_layer_removal(self, napari_viewer)
+        limit_cache()
         self.workspace = Workspace(self.viewer)
         self.header = Header(self.viewer, self.workspace)
         self.label = LabelPage(self.viewer, self.workspace)

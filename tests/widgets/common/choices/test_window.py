@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from tests._window_events import click
 from tests._windows import open_field
 
 from napari_cellclass.core.common.journal import Journal
@@ -43,11 +44,6 @@ def pick(qtbot: Any, combo: QComboBox, text: str) -> None:
     for _ in range(combo.findText(text)):
         qtbot.keyClick(combo, Qt.Key.Key_Down)
     assert combo.currentText() == text
-
-
-def click(qtbot: Any, button: Any) -> None:
-    assert button.isVisible()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ class GroupChoice(QWidget):
     def __init__(self, tooltip: str = "") -> None:
         super().__init__()
         self._asked = 0
+        self._by_user = False
         self._proposals: tuple[GroupProposal, ...] = ()
         self._picked: str | None = None  # from a list; it may be in the next one again
         self.native = QLineEdit()
@@ -45,6 +46,7 @@ class GroupChoice(QWidget):
         column.addWidget(self.native)
         self._fill([])
         self.combo.currentIndexChanged.connect(self._chosen)
+        self.combo.activated.connect(self._take_as_choice)
         self.native.textChanged.connect(self._typed)
         self._chosen()
 
@@ -82,11 +84,10 @@ class GroupChoice(QWidget):
 
     def prefer(self, pattern: str | None) -> None:
         """Choose one of the proposals, where nothing has been picked or typed yet."""
-        if self._picked is None and self.combo.currentText() == _ALONE:
+        if not self._by_user and self.combo.currentText() == _ALONE:
             patterns = [proposal.pattern for proposal in self._proposals]
             if pattern in patterns and pattern is not None:
                 self.combo.setCurrentIndex(patterns.index(pattern))
-                self._picked = None  # it follows the preference further on
 
     def offer_names(self, names: Sequence[str]) -> None:
         """List proposals for images of these names."""
@@ -117,6 +118,9 @@ class GroupChoice(QWidget):
         self.combo.addItem(text, pattern)
         tip = text if pattern is None else f"{text}\nregular expression: {pattern}"
         self.combo.setItemData(self.combo.count() - 1, plain_tip(tip), Qt.ItemDataRole.ToolTipRole)
+
+    def _take_as_choice(self, index: int) -> None:
+        self._by_user = True
 
     def _typed(self, text: str) -> None:
         if text:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_cellclass.core.models.bundle import SUFFIX
@@ -81,7 +81,11 @@ class TrainForm(QWidget):
         Which ones, in order.
     params
         Whose.
+
+    ``changed`` is sent when a value has changed.
     """
+
+    changed = Signal()
 
     def __init__(self, names: Sequence[str], params: type[Params] = TrainParams) -> None:
         super().__init__()
@@ -110,7 +114,15 @@ class TrainForm(QWidget):
                 rows.addRow(text, field.native)
                 if isinstance(field.native, QCheckBox):
                     field.native.setText("")
+            field.changed.connect(self._tell)
+            if isinstance(self.fields[name], AutomaticField):
+                self.fields[name].tick.toggled.connect(self._tell)
+            elif isinstance(self.fields[name], GroupChoice):
+                self.fields[name].changed.connect(self._tell)
         rows.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+    def _tell(self, value: Any = None) -> None:
+        self.changed.emit()
 
     def values(self) -> dict[str, Any]:
         """Give the values by name; text that is empty counts as not given."""
