@@ -1,6 +1,6 @@
 """Save a picture of every page of the dock Cell Class, in both themes, two sizes, with one dock and with three.
 
-A real window is driven as a user drives it: a project of four fields is labelled by keys, a network is trained on them,
+A real window is driven as a user drives it: a project of eight fields is labelled by keys, a model is trained on them,
 and its map is made. Takes some minutes.
 
     sh scripts/xvfb.sh python scripts/screenshots.py --out screenshots/pages
@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-TILE_PX, FIELD_PX = 32, 256
+TILE_PX, FIELD_PX = 32, (128, 256)
 SIZES = {"1600x1200": (1600, 1200), "1280x720": (1280, 720)}
 PAGES = {"label": "Annotate tiles", "train": "Train", "map": "Classify field", "check": "Check"}
 OTHERS = ("Evaluate", "Classify plate")
@@ -44,15 +44,15 @@ def look(seconds: float) -> None:
 
 
 def write_fields(folder: Path) -> list[Path]:
-    """Write the quarters of a stained field as fields of two slides."""
+    """Write the eighths of a stained field as fields of four slides."""
     from napari_cellclass.core.samples.realfield import ihc_field
 
     pixels = ihc_field().data
     paths = []
-    for number in range(4):
-        y, x = FIELD_PX * (number // 2), FIELD_PX * (number % 2)
+    for number in range(8):
+        y, x = FIELD_PX[0] * (number // 2), FIELD_PX[1] * (number % 2)
         paths.append(folder / f"slide{number // 2 + 1}_field{number % 2 + 1}.tif")
-        tifffile.imwrite(paths[-1], pixels[y : y + FIELD_PX, x : x + FIELD_PX], photometric="rgb")
+        tifffile.imwrite(paths[-1], pixels[y : y + FIELD_PX[0], x : x + FIELD_PX[1]], photometric="rgb")
     return paths
 
 
@@ -79,7 +79,7 @@ class Session:
         return self.dock.workspace.annotation is not None and not self.dock.header.opening
 
     def label(self) -> None:
-        """Make a project of all fields, name the classes, and label three of the fields by keys."""
+        """Make a project of all fields, name the classes, and label most of their tiles by keys."""
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
@@ -97,16 +97,15 @@ class Session:
                 wait(lambda: work.session.shown is not None)
                 wait(self.opened)
             brown = tifffile.imread(path).astype(float) @ (1.0, 0.0, -1.0)
-            for _ in range(48 if number < 3 else 12):
+            for _ in range(24 if number < 7 else 8):
                 y0, x0, y1, x1 = work.annotation.grid.boxes[work.current_tile]
                 stained = brown[y0:y1, x0:x1].mean() > np.median(brown)
                 QTest.keyClick(native, (Qt.Key.Key_1, Qt.Key.Key_2)[int(stained)])
                 look(0.02)
 
-    def train(self, epochs: int) -> None:
+    def train(self) -> None:
         """Train on the labels; the map of the field that is shown follows."""
         train = self.dock.show_page("Train")
-        train.form.fields["epochs"].value = epochs
         train.preview_button.click()
         wait(lambda: not train.job.running)
         look(2)
@@ -137,7 +136,6 @@ def main() -> None:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("screenshots/pages"))
-    parser.add_argument("--epochs", type=int, default=30)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -145,7 +143,7 @@ def main() -> None:
             os.environ[name] = str(Path(scratch) / name.lower())
         session = Session(Path(scratch))
         session.label()
-        session.train(given.epochs)
+        session.train()
         session.pictures(given.out, 1)
         for name in OTHERS:
             session.viewer.window.add_plugin_dock_widget("napari-cellclass", name)
