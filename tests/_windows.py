@@ -23,6 +23,8 @@ from qtpy.QtCore import QEvent, QThreadPool
 from qtpy.QtWidgets import QApplication, QDockWidget
 from tests._patience import WINDOW_S
 
+from napari_cellclass.engine.features import store
+from napari_cellclass.viewer.common import preferences
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
@@ -108,6 +110,19 @@ class SharedWindow:
             QApplication.processEvents()
             gc.unfreeze()
         self._viewer = None
+
+
+@pytest.fixture(autouse=True)
+def live_off(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open pages without live predictions, as a user may prefer; a test that is about them asks for ``live``."""
+    if "live" not in request.fixturenames:
+        monkeypatch.setattr(preferences, "predict_live", lambda: False)
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open pages with live predictions, and with an empty store of features."""
+    monkeypatch.setattr(store, "store_folder", lambda: tmp_path / "features")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def settings() -> Iterator[Any]:
 def test_the_preferences_are_those_that_are_read() -> None:
     offered = PluginManifest.from_distribution("napari-cellclass").contributions.configurations
     assert {key: list(one.properties) for key, one in offered.items()} == {
-        "computing": ["threads", "cache_gb"], "labelling": ["palette"],
+        "computing": ["threads", "cache_gb"], "labelling": ["palette", "live"],
     }  # fmt: skip
 
 

@@ -245,7 +245,7 @@ def test_after_enter_a_choice_or_a_button_the_keys_label_again(viewer: Any, dock
     qtbot.keyClick(box.view(), Qt.Key.Key_Down)
     qtbot.keyClick(box.view(), Qt.Key.Key_Return)
     qtbot.waitUntil(canvas(viewer).hasFocus)
-    assert dock.workspace.policy == "at random"
+    assert dock.workspace.policy == "in order"
     press_focused(Qt.Key.Key_1)
     assert sorted(set(labels(dock))) == [-1, 0, 1]
     assert sum(label >= 0 for label in labels(dock)) == 2

@@ -287,6 +287,14 @@ class Annotation:
         inside = indices >= 0
         return LabelChange(indices[inside], before[inside], after[inside])
 
+    def label_steps(self) -> list[tuple[NDArray[np.int64], NDArray[np.int16]]]:
+        """Give the history of labels: of each step that can be undone, tile indices and labels after it."""
+        steps = []
+        for step in list(self.history.undo_stack):
+            indices = self.history.store.indices_of(step.ids)
+            steps.append((indices[indices >= 0], step.after[indices >= 0]))
+        return steps
+
     # -- tables and files --------------------------------------------------------------------------
 
     def counts(self) -> pd.DataFrame:

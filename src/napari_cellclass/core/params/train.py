@@ -77,6 +77,11 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
         description="for pretrained, whether three channels are red, green and blue (rgb) or stains of their own "
         "(channels); auto: as the image file says",
     )
+    feature_scale: Path | None = Field(
+        None,
+        description="for pretrained: grey-value ranges and the mean and scale of features, NAME.features.json, as a "
+        "labelling session has written them with a model that was kept; the model predicts what was predicted there",
+    )
     standardise: StandardiseName = Field(
         "auto",
         description="tile: bring every tile to the same brightness and contrast per channel, so that the exposure does "
@@ -210,6 +215,8 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
     def _check_pretrained(self) -> None:
         """Refuse settings that linear models on features do not have."""
         self._check_backbone()
+        if self.feature_scale is not None and self.network != "pretrained":
+            raise ValueError(f"--feature-scale goes with --network pretrained, not {self.network}; drop one of them")
         if self.with_compact and (self.network not in ("auto", "pretrained") or self.teacher is not None):
             other = self.network if self.teacher is None else "with a --teacher"
             raise ValueError(f"--with-compact goes with --network pretrained, not {other}; drop one of them")

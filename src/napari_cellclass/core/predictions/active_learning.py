@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.predictions.table import TileTable
 
-Policy = Literal["in order", "at random", "least certain", "suspected mistakes"]
+Policy = Literal["suggested", "in order", "at random", "least certain", "suspected mistakes"]
 
 
 def rank_tiles(
@@ -18,7 +18,7 @@ def rank_tiles(
     tile_id: NDArray[np.int64],
     table: TileTable | None = None,
     names: tuple[str, ...] = (),
-    seed: int = 0,
+    order: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Rank the tiles that are worth labelling or checking.
 
@@ -27,15 +27,17 @@ def rank_tiles(
     policy
         ``"in order"``, ``"at random"`` (the unlabelled), ``"least certain"`` (the unlabelled, lowest
         confidence first), ``"suspected mistakes"`` (labelled tiles that the model predicts to be of another
-        class, the highest confidence first).
+        class, the highest confidence first). ``"suggested"`` is as ``"in order"`` here, for want of features; see
+        :func:`napari_cellclass.core.selection.suggestions.suggest_tiles`.
     labels, tile_id
         int16 and int64, shape (N,): labels, below 0 without class, and ids of the grid's tiles.
     table
         Predictions for the same grid; needed for the last two.
     names
         Class names of ``labels``.
-    seed
-        Seed of the random order.
+    order
+        The tiles of the grid in random order, see
+        :func:`napari_cellclass.core.selection.random_sample.sampling_order`; needed for ``"at random"``.
 
     Returns
     -------
@@ -43,10 +45,11 @@ def rank_tiles(
         Tile indices, the first to be checked first.
     """
     unlabelled = np.flatnonzero(labels == -1)
-    if policy == "in order":
+    if policy in ("in order", "suggested"):
         return unlabelled
     if policy == "at random":
-        return np.random.default_rng(seed).permutation(unlabelled)
+        assert order is not None
+        return order[labels[order] == -1]
     if table is None:
         return np.zeros(0, np.int64)
     confidence, predicted = np.full(len(labels), np.nan), np.full(len(labels), -1)

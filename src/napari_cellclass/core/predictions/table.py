@@ -77,6 +77,16 @@ class TileTable:
     def __len__(self) -> int:
         return len(self.grid)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the predictions follow the labels that are being given, and are no model's yet."""
+        return "live" in self.record
+
+    @property
+    def has_percentages(self) -> bool:
+        """Whether the probabilities are good enough for a percentage; else they only put tiles in an order."""
+        return bool(self.record.get("percentages", True))
+
     def take(self, index: ArrayLike) -> TileTable:
         """Select tiles by their indices or by a boolean mask, in that order."""
         index = np.asarray(index)

@@ -171,7 +171,9 @@ def nonconformity_scores(prob: NDArray[np.float32], truth: NDArray[np.integer[An
     return np.sort(1 - prob.astype(np.float64)[np.arange(len(truth)), truth])
 
 
-def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str]) -> Calibration | None:
+def calibrate(
+    prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups: Sequence[str], scale: bool = True
+) -> Calibration | None:
     """Make a calibration from held-out tiles; None where not a single one has finite outputs.
 
     The temperature that is stored is made from all of them. What is reported of its quality is not: whole groups are
@@ -187,19 +189,20 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
         Shape (N,): the classes.
     groups
         N names of wells, fields or regions.
+    scale
+        Whether a temperature is fitted; not where the model has one already, and with a prior.
     """
+    fitted = fit_temperature if scale else _no_temperature
     finite = np.isfinite(prob).all(axis=1)
     prob, truth = prob[finite], np.asarray(truth, np.int64)[finite]
     if len(prob) == 0:
         return None
     names, group = np.unique(np.asarray(groups, str)[finite], return_inverse=True)
-    temperature = fit_temperature(prob, truth)
+    temperature = fitted(prob, truth)
     calibrated = scale_by_temperature(prob, temperature)
     fold = group % _FOLDS  # names are sorted, so that folds do not depend on the order of the tiles
     several = len(names) > 1
-    cross_fitted = _by_fold(
-        fold, lambda rest, own: scale_by_temperature(prob[own], fit_temperature(prob[rest], truth[rest]))
-    )
+    cross_fitted = _by_fold(fold, lambda rest, own: scale_by_temperature(prob[own], fitted(prob[rest], truth[rest])))
     coverage = {}
     if several:
         for rate in ERROR_RATES:
@@ -221,6 +224,10 @@ def calibrate(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]], groups
         reliability_before=_bars(prob, truth),
         reliability_after=_bars(after, truth),
     )
+
+
+def _no_temperature(prob: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> float:
+    return 1.0
 
 
 def _bars(prob: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[dict[str, int | float | None], ...]:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import VALIDATION, TileDataset
 from napari_cellclass.core.datasets.split import split_by_group, unrotated_tile_ids
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.feature_scale import read_feature_scale
 from napari_cellclass.core.models.feature_spec import FeatureSpec
 from napari_cellclass.core.models.head_record import (
     FEATURE_SETS,
@@ -72,7 +74,7 @@ def train_pretrained(
     parts = _features(pixels, features, params, task, own)
     task.progress("fitting")
     fitting = np.flatnonzero(data.split[pixels.tile_indices] != VALIDATION)
-    scaling = [Standardisation.fit(part[fitting]) for part in parts]
+    scaling = _scaling(parts, fitting, features, params)
     z = [scaled.apply(part) for scaled, part in zip(scaling, parts, strict=True)]
     labels = data.labels[pixels.tile_indices].astype(np.int64)
     groups, by_tile = _groups(data, pixels.tile_indices)
@@ -99,6 +101,20 @@ def train_pretrained(
     task.check("cancelled before the model was written; nothing was written")
     task.progress("writing the model")
     return write_model(run, run.choose_epoch(), run.val_prob, out)
+
+
+def _scaling(
+    parts: Sequence[NDArray[np.float32]], fitting: NDArray[np.int64], features: FeatureSpec, params: TrainParams
+) -> list[Standardisation]:
+    """Return how each feature set is standardised: as in a labelling session, or by the tiles that are fitted to."""
+    if params.feature_scale is None:
+        return [Standardisation.fit(part[fitting]) for part in parts]
+    before = read_feature_scale(params.feature_scale)
+    if before.spec != features:
+        raise ModelError(
+            f"{params.feature_scale} is of other features than this program computes of these tiles; leave it out"
+        )
+    return before.standardisations()[: len(parts)]
 
 
 def _features(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.common.errors import DatasetError
+from napari_cellclass.core.common.errors import DatasetError, ModelError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
+from napari_cellclass.core.models.feature_scale import read_feature_scale
 from napari_cellclass.core.models.feature_spec import FEATURE_INPUT_PX, feature_preprocess, is_colour
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.tiles.preprocess import DEFAULT_PERCENTILES, PreprocessSpec, grey_range
@@ -155,6 +158,8 @@ def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.gene
     """Return the preprocessing; a grey-value range that is to be measured needs the ``training`` tiles."""
     pretrained = params.network == "pretrained"
     size = FEATURE_INPUT_PX if pretrained else network_input_size(data.tile_px, params.network, params.input_px)
+    if pretrained and params.feature_scale is not None:
+        return _scaled_as_before(data, params.feature_scale)
     if params.normalisation == "percentiles":
         percentiles = params.grey_range or DEFAULT_PERCENTILES
         return PreprocessSpec(
@@ -168,6 +173,16 @@ def _spec(data: TileDataset, params: TrainParams, training: list[NDArray[np.gene
     else:
         low, high = grey_range(data.dtype, _sample(training) if training else None)
     return PreprocessSpec(channels=data.channels, input_px=size, low=low, high=high)
+
+
+def _scaled_as_before(data: TileDataset, path: Path) -> PreprocessSpec:
+    """Return the grey-value ranges of a labelling session."""
+    spec = read_feature_scale(path).spec.preprocess
+    if spec.channels != data.channels:
+        raise ModelError(
+            f"{path} is of {counted(spec.channels, 'channel')}, but the tiles have {data.channels}; leave it out"
+        )
+    return spec
 
 
 def _check_classes(data: TileDataset, indices: NDArray[np.int64]) -> None:

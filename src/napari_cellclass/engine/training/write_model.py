@@ -63,7 +63,9 @@ def write_model(
     report = evaluate(val_prob, data.labels[indices], data.groups[indices].tolist(), data.scheme.names)
     members = export_network(run.full_model, run.openvino_model)
     export = check_export(members, *_checked_tiles(run))
-    calibration = calibrate(val_prob, data.labels[indices], data.groups[indices].tolist())
+    # The linear models have a temperature of their own, which few tiles cannot make extreme.
+    scale = run.head is None
+    calibration = calibrate(val_prob, data.labels[indices], data.groups[indices].tolist(), scale)
     int8 = None
     if run.params.precision == "int8" and not unfinished:
         # A prediction by a fit without a tile is another network's, which the int8 one is not to be compared with.

@@ -43,7 +43,8 @@ class AnnotatedField:
     name
         What it is called.
     tiles
-        Columns y0, x0, y1, x1, class_name and optionally colour (``#RRGGBB``): the labelled tiles.
+        Columns y0, x0, y1, x1, class_name and optionally colour (``#RRGGBB``): the labelled tiles. A column group
+        names what a split keeps together, in place of the field.
     path
         Where the field came from, or None.
     """
@@ -195,7 +196,8 @@ def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedFi
 def _tile_table(field: AnnotatedField, group: str, path: Path, group_by: str | None) -> pd.DataFrame:
     table = field.tiles.reindex(columns=["y0", "x0", "y1", "x1", "class_name", "colour"])
     table.insert(0, "path", str(path))
-    table["group"] = group if group_by is None else group_name(path, group_by)
+    own = field.tiles["group"].to_numpy() if "group" in field.tiles else group
+    table["group"] = own if group_by is None else group_name(path, group_by)
     return table
 
 

@@ -248,6 +248,13 @@ def matrix_of(transform: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.asarray(transform["affine"], float) @ own.affine_matrix
 
 
+def view_centre(viewer: Viewer, layer: Layer) -> tuple[float, float]:
+    """Give the centre of the view, (y, x) in px of a layer."""
+    centre = np.array(viewer.scene.camera.center[-2:], float)
+    y, x = np.linalg.solve(matrix_of(transform_of(layer)), (*centre, 1.0))[:2]
+    return float(y), float(x)
+
+
 def same_transform(one: Layer, other: Layer) -> bool:
     """Whether two layers have the same transform."""
     a, b = transform_of(one), transform_of(other)

@@ -130,7 +130,7 @@ def build_map(
     table.grid.tile_at(0, 0)
     table.counts()
     field = field_key(source)
-    kind = "pixels" if max(planned, len(table)) > MAX_SHAPES else "shapes"
+    kind = "pixels" if table.is_live or max(planned, len(table)) > MAX_SHAPES else "shapes"
     if (
         current is not None
         and (current.field, current.kind) == (field, kind)
@@ -138,9 +138,8 @@ def build_map(
     ):
         return BuiltMap(table, field, field_layer, kind, (), current.text_colour)
     field_layer = replace(field_layer, name=field_layer.name + describe_plane(source))
-    layers = tile_layers(
-        table, field_layer.transform, f"{field_layer.name} classes", style.for_scheme(table.scheme), planned
-    )
+    name = f"{field_layer.name} classes" + " (live)" * table.is_live
+    layers = tile_layers(table, field_layer.transform, name, style.for_scheme(table.scheme), planned)
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
     return BuiltMap(table, field, field_layer, kind, tuple(layers), text_colour(source))
@@ -156,7 +155,8 @@ def _same_tiles(current: BuiltMap, table: TileTable, field_layer: FieldLayer) ->
     same_grid = (old.grid_shape, old.step_px, old.tile_px) == (new.grid_shape, new.step_px, new.tile_px)
     # A pixel map has a pixel for every tile of its grid, a map of shapes only the tiles that it was made of.
     same_boxes = current.kind == "pixels" or np.array_equal(old.boxes, new.boxes)
-    return same_transform and same_grid and same_boxes and current.table.scheme == table.scheme
+    same_kind = current.table.is_live == table.is_live
+    return same_transform and same_grid and same_boxes and same_kind and current.table.scheme == table.scheme
 
 
 def field_key(source: SourceImage) -> str:
@@ -246,7 +246,7 @@ class MapView:
         self.layers = list(new.layers or tile_layers(new.table, new.field_layer.transform, name, self.style))
         self._text = text_layer(new.table, new.field_layer.transform, f"{new.field_layer.name} text", new.text_colour)
         self._outlines = None
-        if new.kind == "pixels":
+        if new.kind == "pixels" and not new.table.is_live:  # outlines would be made anew at every label
             self._outlines = outline_layer(
                 new.table, new.field_layer.transform, f"{new.field_layer.name} tiles in view"
             )
@@ -278,6 +278,10 @@ class MapView:
         """Give the map's layers with those that follow the view, lowest first."""
         return [*self.layers, *(layer for layer in (self._outlines, self._text) if layer is not None)]
 
+    def clickable_layers(self) -> list[Layer]:
+        """Give the map's layers but for its text: a click on them means a tile."""
+        return [layer for layer in self.all_layers() if layer is not self._text]
+
     def _remove_maps_of(self, new: BuiltMap) -> None:
         """Remove maps of the same field: of the same image layer, or of one that was removed."""
         present = {str(layer.unique_id) for layer in self._viewer.layers} - {new.field_layer.layer_id}
@@ -298,14 +302,15 @@ class MapView:
         names = [unwrap(layer) for layer in self._viewer.layers]
         return bool(self.layers) and all(any(layer is other for other in names) for layer in self.layers)
 
-    def update_predictions(self, table: TileTable) -> None:
-        """Show other predictions for the tiles of the map."""
+    def update_predictions(self, table: TileTable, with_texts: bool = True) -> None:
+        """Show other predictions for the tiles of the map; without the texts on the tiles where they come later."""
         if self.current is None or not self.is_in_viewer():
             return
         self.current = replace(self.current, table=table)
         for layer in self.layers:
             update_predictions(layer, table, self.style)
-        self.refresh_view()
+        if with_texts:
+            self.refresh_view()
 
     def restyle(self, style: OverlayStyle) -> None:
         """Change which classes are visible, or the confidence threshold."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_SHAPES = 10_000
 _PIXELS_PER_STEP = 8
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
+# Of a live map of pixels: the fainter, the less sure; each level is a value per class, and a pixel has 256 values.
+_LIVE_ALPHAS = (1.0, 0.65, 0.35, 0.15)
+_MAX_LIVE_CLASSES = 256 // len(_LIVE_ALPHAS) - 4
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,10 @@ def tile_layers(
     Returns
     -------
     list of Layer
-        One Shapes layer with a rectangle per tile, up to ``MAX_SHAPES`` tiles; above, a confidence Image
-        and a class Labels layer with one pixel per tile.
+        One Shapes layer with a rectangle per tile, up to ``MAX_SHAPES`` tiles; above, and for a live map, a confidence
+        Image and a class Labels layer with one pixel per tile.
     """
-    make = _shapes if max(planned, len(table)) <= MAX_SHAPES else _pixel_maps
+    make = _pixel_maps if table.is_live or max(planned, len(table)) > MAX_SHAPES else _shapes
     layers = make(table, transform, name, style)
     for layer in layers:
         layer.metadata[KEY] = {"kind": "map", "table": table, "style": style}
@@ -139,7 +142,7 @@ def _pixel_maps(table: TileTable, transform: Mapping[str, Any], name: str, style
         **transform,
     )
     labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **transform)
-    labels.colormap = class_colormap(table.scheme)
+    labels.colormap = class_colormap(table.scheme, _alphas(table))
     lock_layer(labels)
     return [image, labels]
 
@@ -198,19 +201,33 @@ def _confidence_pixels(table: TileTable) -> NDArray[np.float32]:
 
 
 def _class_pixels(table: TileTable, style: OverlayStyle) -> NDArray[np.uint8]:
-    """One pixel per tile: 0 hidden or no tile, 1 grey, 2 and up the classes."""
+    """One pixel per tile: 0 hidden or no tile, 1 grey, 2 and up the classes, then the same again, fainter."""
     pixels = np.zeros(table.grid.grid_shape, np.uint8)
-    pixels[table.grid.row, table.grid.col] = (displayed_class(table, style) + 2).astype(np.uint8)
+    values = displayed_class(table, style) + 2
+    alphas = _alphas(table)
+    if len(alphas) > 1:
+        chance = 1 / max(2, int((table.prob > 0).any(axis=0).sum()))
+        sureness = np.nan_to_num((table.confidence - chance) / (1 - chance))
+        level = np.clip(((1 - sureness) * len(alphas)).astype(np.int16), 0, len(alphas) - 1)
+        values = np.where(values > 1, values + level * (len(table.scheme) + 1), np.where(values == 1, 0, values))
+    pixels[table.grid.row, table.grid.col] = values.astype(np.uint8)
     return MapAxes.of(table.grid).expand(pixels)
 
 
-def class_colormap(scheme: ClassScheme) -> Any:
-    """Colours of a pixel map: 0 nothing, 1 grey, 2 and up the classes, then unsure."""
+def _alphas(table: TileTable) -> tuple[float, ...]:
+    """Opacities of a class by how sure its prediction is, the surest first."""
+    return _LIVE_ALPHAS if table.is_live and len(table.scheme) <= _MAX_LIVE_CLASSES else (1.0,)
+
+
+def class_colormap(scheme: ClassScheme, alphas: tuple[float, ...] = (1.0,)) -> Any:
+    """Colours of a pixel map: 0 nothing, 1 grey, 2 and up the classes, then unsure, for each opacity in turn."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    colours: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0)}
-    for index in range(-1, len(scheme) + 1):
-        colours[index + 2] = (*(v / 255 for v in scheme.rgb(index)), 1.0)
+    colours: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0), 1: (*(v / 255 for v in scheme.rgb(-1)), 1.0)}
+    k = len(scheme) + 1
+    for level, alpha in enumerate(alphas):
+        for index in range(k):
+            colours[index + 2 + level * k] = (*(v / 255 for v in scheme.rgb(index)), alpha)
     return DirectLabelColormap(color_dict=colours)
 
 
@@ -235,7 +252,7 @@ def update_in_steps(layer: Layer, table: TileTable, style: OverlayStyle) -> Iter
     if kind == "Shapes":
         layer.features = table_features(table)
     elif kind == "Image":
-        layer.data = _confidence_pixels(table)
+        _replace_pixels(layer, _confidence_pixels(table))
     yield
     yield from _restyle_in_steps(layer, style)
 
@@ -258,7 +275,13 @@ def _restyle_in_steps(layer: Layer, style: OverlayStyle) -> Iterator[None]:
                 setattr(layer, name, colours)
                 yield
     elif kind == "Labels":
-        layer.data = _class_pixels(table, style)
+        _replace_pixels(layer, _class_pixels(table, style))
+
+
+def _replace_pixels(layer: Layer, pixels: NDArray[Any]) -> None:
+    """Show other pixels of the same shape, without what napari does for new data: that takes five times as long."""
+    layer.data[...] = pixels
+    layer.refresh(thumbnail=False, highlight=False, extent=False)
 
 
 def describe_tile(table: TileTable, tile_index: int) -> str:
@@ -267,7 +290,7 @@ def describe_tile(table: TileTable, tile_index: int) -> str:
     if table.class_index[tile_index] < 0:
         return f"tile r{row} c{col}: not classified"
     name = table.scheme.names[table.class_index[tile_index]]
-    text = f"{name} {table.confidence[tile_index]:.1%}"
+    text = f"{name} {table.confidence[tile_index]:.1%}" if table.has_percentages else f"most like {name}"
     if table.class_or_unsure_index[tile_index] != table.class_index[tile_index]:
         possible = [
             name for name, yes in zip(table.scheme.names, table.prediction_sets[tile_index], strict=True) if yes

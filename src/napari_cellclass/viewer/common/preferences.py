@@ -41,3 +41,11 @@ def limit_cache() -> None:
     if os.environ.get(variable, _set_here[-1]) == _set_here[-1]:
         _set_here.append(str(int(settings.computing.cache_gb) << 30))
         os.environ[variable] = _set_here[-1]
+
+
+def predict_live() -> bool:
+    """Whether the field is predicted anew at every label, until that is switched off on the page."""
+    from napari.settings import get_plugin_settings
+
+    settings: Any = get_plugin_settings(_PLUGIN)
+    return bool(settings.labelling.live)

@@ -118,9 +118,12 @@ def write_texts(layer: Points, table: TileTable, tile_indices: NDArray[np.int64]
         Number of lines, see :func:`count_text_lines`.
     """
     boxes = table.grid.boxes[tile_indices].astype(float)
-    names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in tile_indices]
-    confidences = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in tile_indices]
-    labels = [name + text for name, text in zip(names, confidences, strict=True)]
+    if table.has_percentages:
+        names = [f"{table.class_name[i]}\n" if lines > 1 else "" for i in tile_indices]
+        confidences = [f"{table.confidence[i]:.0%}" if table.class_index[i] >= 0 else "?" for i in tile_indices]
+        labels = [name + text for name, text in zip(names, confidences, strict=True)]
+    else:
+        labels = [str(table.class_name[i]) if lines > 1 else "" for i in tile_indices]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
     entry, written = layer.metadata[KEY], (centres.tobytes(), labels)
     if entry.get("written", (b"", [])) == written:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys, stop_advertising
 from napari_cellclass.viewer.common.layers import unwrap
 
@@ -21,6 +22,12 @@ def list_keys(scheme: ClassScheme) -> list[tuple[str, str]]:
     """Give the keys that label and undo, each with what it does."""
     classes = [(key.strip(), name) for key, name in zip(scheme.keys, scheme.names, strict=True) if key.strip()]
     return [*classes, ("0", "clear"), ("u", "unsure"), ("Ctrl+Z", "undo")]
+
+
+def labels_by_key(scheme: ClassScheme) -> dict[str, int]:
+    """Give the label that each key stands for: a class, unsure, or none."""
+    classes = {key.strip().lower(): i for i, key in enumerate(scheme.keys) if key.strip()}
+    return {"0": UNLABELLED, "u": UNSURE} | classes
 
 
 class KeyTable:

@@ -17,16 +17,17 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.history import LabelChange
-from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.core.labels.session_store import user_journal
-from napari_cellclass.core.predictions.active_learning import Policy, rank_tiles
+from napari_cellclass.core.predictions.active_learning import Policy
 from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.tiles.grid_layout import grid_key
 from napari_cellclass.viewer.common.layers import plane_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer, find_map_table
 from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
-from napari_cellclass.viewer.workspace.keys import KeyTable, list_keys
+from napari_cellclass.viewer.workspace.keys import KeyTable, labels_by_key, list_keys
 from napari_cellclass.viewer.workspace.pointer import Pointer
 from napari_cellclass.viewer.workspace.project_session import ProjectSession
+from napari_cellclass.viewer.workspace.tile_queue import LiveState, rank_field_tiles
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -41,8 +42,8 @@ class Workspace:
     ``field_changed`` after another field or grid was opened, ``tile_changed`` after another tile became the current
     one, ``labels_changed`` with the :class:`LabelChange`, or None, ``classes_changed`` after names, colours or keys may
     have changed, ``active_changed`` after another class became active or the brush was taken or put down,
-    ``neighbour_wanted`` with 1 for the next field and -1 for the one before, ``message`` with a text for the user and
-    whether it is a warning.
+    ``policy_changed`` after another order of tiles was chosen, ``neighbour_wanted`` with 1 for the next field and -1
+    for the one before, ``message`` with a text for the user and whether it is a warning.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class Workspace:
     labels_changed = Signal(object)
     classes_changed = Signal()
     active_changed = Signal()
+    policy_changed = Signal()
     neighbour_wanted = Signal(int)
     message = Signal(str, bool)
 
@@ -67,7 +69,9 @@ class Workspace:
         self.source: SourceImage | None = None
         self.layers: AnnotationLayers | None = None
         self.session = ProjectSession(viewer)
-        self.policy: Policy = "in order"
+        self.policy: Policy = "suggested"
+        self.live: LiveState | None = None
+        self.field_key = ""  # identifies the field that is open and its grid; '' where none is
         self.active: int | None = None
         self.brush = False
         self._image_layers: list[Any] = []
@@ -103,6 +107,7 @@ class Workspace:
             layers.remove()
             self._retired.remove(layers)
         self.annotation, self.source, self._selected, self._groups = annotation, source, None, {}
+        self.field_key = f"{source.image_id} {grid_key(annotation.grid)}"
         self._image_layers = [unwrap(layer) for layer in image_layers] or self._image_layers
         self.layers = AnnotationLayers(self.viewer, annotation, source, field_layer)
         self._listen()
@@ -115,7 +120,7 @@ class Workspace:
         if self.layers is not None:
             self.layers.remove()
         self.annotation = self.source = self.layers = self._selected = None
-        self._image_layers = []
+        self._image_layers, self.field_key = [], ""
         self._listen()
         self.field_changed.emit()
         self.classes_changed.emit()
@@ -209,7 +214,8 @@ class Workspace:
         """Make the next tile of the queue the current one, or tell why there is none."""
         if self.layers is None:
             return
-        queue, current, in_order = self.queue(), self.layers.current, self.policy == "in order"
+        queue, current = self.queue(), self.layers.current
+        in_order = self.policy == "in order" or (self.policy == "suggested" and self.live_here() is None)
         wanted = queue > current if in_order else queue != current
         queue = queue if in_order and not wanted.any() else queue[wanted]  # in order, start again after the last
         if len(queue):
@@ -268,21 +274,12 @@ class Workspace:
         else:
             self.label(tile_indices, self.active)
 
-    def label_of_key(self, key: str) -> int | None:
-        """Give the label that a key stands for: a class, unsure, or none; None where it stands for no label."""
-        if self.annotation is None:
-            return None
-        labels = {"0": UNLABELLED, "u": UNSURE}
-        labels |= {key.strip().lower(): i for i, key in enumerate(self.annotation.scheme.keys) if key.strip()}
-        return labels.get(key)
-
     def keys(self) -> dict[str, Callable[[], None]]:
         """Give the table of keys: what each of them does."""
         if self.annotation is None:
             return {}
-        names = {"0", "u"} | {key.strip().lower() for key in self.annotation.scheme.keys if key.strip()}
         keys: dict[str, Callable[[], None]] = {
-            name: partial(self.press_class_key, self.label_of_key(name)) for name in names
+            key: partial(self.press_class_key, label) for key, label in labels_by_key(self.annotation.scheme).items()
         }
         keys |= {"Control-Z": self.undo, "Control-Shift-Z": self.redo}
         keys |= {"PageDown": partial(self.neighbour_wanted.emit, 1), "PageUp": partial(self.neighbour_wanted.emit, -1)}
@@ -396,5 +393,8 @@ class Workspace:
     def rank_tiles(self, policy: Policy) -> NDArray[np.int64]:
         """Give the indices of the tiles to label next, the most urgent first."""
         assert self.annotation is not None
-        a = self.annotation
-        return rank_tiles(policy, np.asarray(a.labels), a.grid.tile_id, self.predictions(), a.scheme.names)
+        return rank_field_tiles(policy, self.annotation, self.field_key, self.predictions(), self.live_here())
+
+    def live_here(self) -> LiveState | None:
+        """Give what is known of the field that is open without any model."""
+        return self.live if self.live is not None and self.live.key == self.field_key else None

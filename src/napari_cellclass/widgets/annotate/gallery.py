@@ -22,6 +22,7 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.viewer.workspace.keys import labels_by_key
 from napari_cellclass.viewer.workspace.label_import import accept_predictions
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.jobs import Job, start_job
@@ -173,7 +174,9 @@ class Gallery(QWidget):
         if event is None or event.type() != QEvent.Type.KeyPress or watched is not self.list:
             return False
         key: Any = event
-        label = self._workspace.label_of_key(key.text().lower()) if not key.modifiers() else None
+        annotation = self._workspace.annotation
+        known = {} if annotation is None or key.modifiers() else labels_by_key(annotation.scheme)
+        label = known.get(key.text().lower())
         tile_indices = self.selected()
         if label is None:
             return False

@@ -20,6 +20,7 @@ from napari_cellclass.viewer.workspace.keys import MOUSE, list_keys
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
+from napari_cellclass.widgets.annotate.live_panel import LivePanel
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.key_list import KeyList
 from napari_cellclass.widgets.common.layout import row_of
@@ -57,6 +58,7 @@ class LabelPage(DockedWidget):
         workspace.labels_changed.connect(self._labelled)
         workspace.classes_changed.connect(self._classes_changed)
         workspace.active_changed.connect(self._active_changed)
+        workspace.policy_changed.connect(self._policy_changed)
         self.viewer.layers.events.inserted.connect(self._layers_changed)
         self.viewer.layers.events.removed.connect(self._layers_changed)
         self._field_changed()
@@ -64,7 +66,10 @@ class LabelPage(DockedWidget):
     def _build(self) -> None:
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))
-        self.policy.setToolTip("which tile comes next; the last two need a map of the same tiles")
+        self.policy.setToolTip(
+            "which tile comes next; suggested: typical ones, then those whose prediction is least sure; the last two "
+            "need a map of the same tiles"
+        )
         self.brush = QCheckBox("brush")
         self.brush.setToolTip("click and drag paint with the active class; a key then only chooses the class")
         self.preview = QLabel()
@@ -74,11 +79,13 @@ class LabelPage(DockedWidget):
         self.undo_button, self.redo_button = QPushButton("Undo"), QPushButton("Redo")
         self.undo_button.setToolTip("Ctrl+Z")
         self.redo_button.setToolTip("Ctrl+Shift+Z")
+        self.live = LivePanel(self.workspace)
         self.gallery, self.files = Gallery(self.workspace), FilesPanel(self.workspace)
         self.keys = KeyList()
         page = QWidget()
         column = QVBoxLayout(page)
         column.addLayout(row_of(QLabel("next tile"), self.policy, self.brush))
+        column.addWidget(self.live)
         column.addLayout(row_of(self.undo_button, self.redo_button))
         column.addWidget(self.status)
         column.addWidget(self.preview, alignment=Qt.AlignmentFlag.AlignHCenter)
@@ -106,6 +113,9 @@ class LabelPage(DockedWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.files.refresh()
 
+    def _policy_changed(self) -> None:
+        self.policy.setCurrentText(self.workspace.policy)
+
     def _policy_chosen(self, text: str) -> None:
         self.workspace.policy = cast("Policy", text)
 
@@ -113,6 +123,10 @@ class LabelPage(DockedWidget):
         self.tabs.setEnabled(self.workspace.annotation is not None)
         self.gallery.clear()
         self._show_counts()
+        self._preview_timer.start()
+
+    def follow_map(self) -> None:
+        """Describe the current tile anew: the map says something else of it."""
         self._preview_timer.start()
 
     def _tile_changed(self) -> None:
@@ -163,8 +177,20 @@ class LabelPage(DockedWidget):
         )
         self.tile.setText(describe_current_tile(self.workspace))
 
+    def running_work(self) -> str:
+        """Name the model that is being made of the labels."""
+        job = self.live.keep_job
+        return "A model of the labels" if job is not None and job.running else ""
+
+    def stop_work(self, keep: bool) -> None:
+        """Make no model of the labels; the labels are on disk."""
+        if self.live.keep_job is not None:
+            self.live.keep_job.cancel()
+
     def close_down(self, window_stays: bool) -> None:
         """Disconnect listeners; labels are on disk already."""
+        self.stop_work(False)
         self.keys.show_keys(())
+        self.live.predictions.close()
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)

@@ -44,8 +44,8 @@ class MapState(QWidget):
         workspace.labels_changed.connect(self._labels_changed)
         self.follow()
 
-    def show_origin(self, origin: MapOrigin) -> None:
-        """Follow a map that has just been put into the viewer."""
+    def show_origin(self, origin: MapOrigin | None) -> None:
+        """Follow a map that has just been put into the viewer; None for one of live predictions."""
         self._origin = origin
         self.follow()
 

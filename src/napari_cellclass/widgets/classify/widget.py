@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
@@ -26,10 +25,9 @@ from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.viewer.common.layer_planes import plane_position
 from napari_cellclass.viewer.common.layers import (
     image_from_layers,
-    matrix_of,
     pixel_size_um,
     region_polygons,
-    transform_of,
+    view_centre,
 )
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView
 from napari_cellclass.viewer.features.live import LiveMap
@@ -39,6 +37,7 @@ from napari_cellclass.viewer.workspace.opening import OpenedField
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.classify import work
+from napari_cellclass.widgets.classify.live_predictions import LivePredictionMap
 from napari_cellclass.widgets.classify.map_state import MapState
 from napari_cellclass.widgets.classify.model_choice import ModelChoice
 from napari_cellclass.widgets.classify.model_classes import ModelClasses
@@ -113,6 +112,9 @@ class MapPage(DockedWidget):
         self.message = WrappedLabel()
         self.results = ResultsPanel(self.map, self._show_message)
         self.state = MapState(self.workspace, self.map)
+        self.live = LivePredictionMap(
+            self.workspace, self.map, self.images, self.results, self.state, self.running_work
+        )
         self.keep_map = QCheckBox("keep the map when a new model is trained")
         self.classes = ModelClasses(self.workspace)
         self.saved = SavedMaps(self, self.workspace)
@@ -156,15 +158,18 @@ class MapPage(DockedWidget):
         self.images.refresh()
         self.region.refresh()
         self._compare_scales()
-        if not self.map.is_in_viewer() and self._live is None:
+        if self._map_is_gone():
             self.results.setVisible(False)
             QTimer.singleShot(0, self._clear_deleted_map)  # not while napari is changing its list
         self.state.follow()
 
     def _clear_deleted_map(self) -> None:
         """Remove the text of a map that a user has deleted."""
-        if not self.map.is_in_viewer() and self._live is None and not self.closed_down:
+        if self._map_is_gone() and not self.closed_down:
             self.map.remove()
+
+    def _map_is_gone(self) -> bool:
+        return not self.map.is_in_viewer() and self._live is None and not self.live.is_building
 
     def _compare_scales(self) -> None:
         """Offer resampling where the pixel sizes of image and model differ."""
@@ -235,7 +240,7 @@ class MapPage(DockedWidget):
 
     def _show_results(self, origin: MapOrigin, calibration: Calibration | None) -> None:
         self.state.show_origin(origin)
-        self.workspace.watch_map([layer for layer in self.map.all_layers() if layer is not self.map.text_layer])
+        self.workspace.watch_map(self.map.clickable_layers())
         assert self._source is not None
         self.results.show_map(self._source, calibration)
 
@@ -327,15 +332,9 @@ class MapPage(DockedWidget):
             self.tiles["engine"].value,
             self.tiles["precision"].value,
             self.rescale.wanted,
-            self._centre(layers[0]),
+            view_centre(self.viewer, layers[0]),
             self.workspace.colours(),
         )
-
-    def _centre(self, layer: Any) -> tuple[float, float]:
-        """Centre of the view in px of a layer."""
-        centre = np.array(self.viewer.scene.camera.center[-2:], float)
-        y, x = np.linalg.solve(matrix_of(transform_of(layer)), (*centre, 1.0))[:2]
-        return float(y), float(x)
 
     def cancel(self) -> None:
         """Stop after the batch that is running; finished tiles are shown."""
@@ -391,6 +390,7 @@ class MapPage(DockedWidget):
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; maps stay."""
         self.model_choice.forget()
+        self.live.stop()
         if self.job is not None and self.job.running:
             self.job.mute()
             self.job.cancel()

@@ -70,6 +70,11 @@ class CellClassWidget(DockedWidget):
         self.train.data.prefer_groups(self.header.groups.choice.value)
         self.header.project.opened.connect(lambda: self.train.set_project(self.workspace.session.project))
         self.train.trained.connect(self._take_up_model)
+        self.label.live.predictions.predicted.connect(self.map.live.show)
+        self.label.live.kept.connect(self._take_up_kept)
+        self.label.live.show_wanted.connect(self.map.live.show_instead)
+        self.map.live.changed.connect(self.label.follow_map)
+        self.map.live.covered.connect(self.label.live.set_covered)
         self.map.tiles_wanted.connect(self.header.suggest_tiles)
         self._entries = CommandEntries(
             self.workspace,
@@ -95,6 +100,12 @@ class CellClassWidget(DockedWidget):
             return
         if text:
             self.workspace.message.emit(text, False)
+
+    def _take_up_kept(self, path: Path) -> None:
+        """Choose a model that was made of the labels on the page Map, ready to run on whole fields and plates."""
+        self.workspace.message.emit(f"The model is {path}; it predicts what the live map shows.", False)
+        self._take_up_model(path)
+        self.map.set_model(path)
 
     def show_page(self, display_name: str) -> QWidget:
         """Show the page that has a name in napari's menus, and give it."""

@@ -1,0 +1,1 @@
+"""Which tile to label next, and how accurate the labels so far make the predictions."""

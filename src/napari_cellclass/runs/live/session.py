@@ -1,0 +1,270 @@
+"""The linear model of a labelling session: fitted anew to all labels at every key, and what it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_head
+from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy, sample_fractions
+from napari_cellclass.core.stats.intervals import Estimate
+from napari_cellclass.core.stats.metrics import GroupedMetrics, confusion_matrix
+from napari_cellclass.runs.live.field_features import FieldFeatures, SharedStandardisation
+
+PERCENTAGES_FROM = 8
+"""Labels of every class from which probabilities are worth a percentage: with fewer they are off by 0.1 and more."""
+_FEWEST_GROUPS = 3
+_HISTORY = 20  # labels over which the share of changed predictions is measured
+
+
+@dataclass(frozen=True, eq=False)
+class LivePrediction:
+    """What the labels so far predict for one field.
+
+    Parameters
+    ----------
+    key
+        Of the field, see :class:`FieldFeatures`.
+    revision
+        Of the labels that it was made from.
+    prob
+        float32, shape (N, K): probabilities; rows of NaN are tiles without features, or whose features are to come.
+        Where only one class is labelled, its column holds similarities to it, 0 to 1.
+    n_labels
+        Number of labels of each class, over all fields.
+    accuracy
+        Balanced accuracy on the tiles without a label, of the fields where tiles were drawn at random.
+    by_group, n_groups
+        Balanced accuracy on groups that were left out whole, from the drawn tiles of at least three of them; in how
+        many groups (wells, fields) there are labels.
+    fractions
+        Of the field's tiles in each class; empty where no tiles of this field were drawn at random.
+    changed
+        Fraction of the field's tiles whose class the last 20 labels changed; None where there are fewer.
+    fit, standardisation
+        The model and the scale of its features; None where only one class is labelled.
+    held_out_by
+        What was left out to choose penalty and temperature: ``"group"``, ``"region"`` or ``"tile"``.
+    """
+
+    key: str
+    revision: int
+    prob: NDArray[np.float32]
+    n_labels: tuple[int, ...]
+    accuracy: SampleAccuracy
+    by_group: Estimate | None = None
+    n_groups: int = 0
+    fractions: tuple[Estimate, ...] = ()
+    changed: float | None = None
+    fit: HeadFit | None = None
+    standardisation: Standardisation | None = None
+    held_out_by: str = ""
+
+    @property
+    def percentages(self) -> bool:
+        """Whether there are labels enough for probabilities to be shown as percentages."""
+        given = [n for n in self.n_labels if n]
+        return len(given) >= 2 and min(given) >= PERCENTAGES_FROM
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """The labelled tiles of all fields that have features."""
+
+    z: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    group: NDArray[np.int64]
+    region: NDArray[np.int64]
+    field: NDArray[np.int64]
+    tile: NDArray[np.int64]
+
+
+class LiveSession:
+    """Holds the features of all fields, and makes predictions of the labels.
+
+    :meth:`predict` may run in another thread than :meth:`FieldFeatures.put`, but not twice at once.
+
+    Parameters
+    ----------
+    columns
+        Number of features of each feature set, in the order of their columns.
+    """
+
+    def __init__(self, columns: tuple[int, ...]) -> None:
+        self.columns = columns
+        self.fields: dict[str, FieldFeatures] = {}
+        self.scale = SharedStandardisation()
+        self._past: dict[str, dict[int, NDArray[np.int16]]] = {}
+
+    def add(self, field: FieldFeatures) -> None:
+        """Take the features of a field, in place of earlier ones of it."""
+        self.fields[field.key] = field
+        self._past.pop(field.key, None)
+
+    def remove(self, key: str) -> None:
+        """Forget a field."""
+        self.fields.pop(key, None)
+        self._past.pop(key, None)
+
+    def predict(
+        self,
+        labels: Mapping[str, NDArray[np.int16]],
+        n_classes: int,
+        shown: str,
+        revision: int,
+        drawn: Mapping[str, Sequence[int]] | None = None,
+    ) -> LivePrediction | None:
+        """Fit all labels and predict the tiles of one field.
+
+        Parameters
+        ----------
+        labels
+            By field: int16, shape (N,), class indices, negative where a tile has no class.
+        n_classes
+            K, the classes of the work, labelled or not.
+        shown
+            Key of the field whose tiles are predicted.
+        revision
+            Of the labels.
+        drawn
+            By field: the labelled tiles that were drawn at random, see
+            :func:`~napari_cellclass.core.selection.random_sample.random_draws`.
+
+        Returns
+        -------
+        LivePrediction or None
+            None where no labelled tile or no tile of the field has features yet.
+        """
+        standardisation = self.scale.follow(list(self.fields.values()))
+        if shown not in self.fields or standardisation is None:
+            return None
+        found = self._labelled(labels, standardisation)
+        if found is None:
+            return None
+        present = np.unique(found.labels)
+        counts = tuple(np.bincount(found.labels, minlength=n_classes).tolist())
+        z = self.fields[shown].standardised(standardisation, self.scale.version)
+        prob = np.zeros((len(z), n_classes), np.float32)
+        if len(present) == 1:
+            prob[:, present[0]] = _similarity(z, found.z)
+            prob[~np.isfinite(prob).all(axis=1)] = np.nan
+            return LivePrediction(shown, revision, prob, counts, SampleAccuracy(None, 0))
+        compact = np.searchsorted(present, found.labels)
+        groups, held_out_by = _groups(found)
+        fit = fit_head(self._parts(found.z), compact, groups, len(present))
+        finite = np.isfinite(z[:, 0])
+        prob[~finite] = np.nan
+        prob[np.ix_(np.flatnonzero(finite), present)] = fit.head.predict(self._parts(z[finite]))
+        if fit.held_out_by == "tile":
+            held_out_by = "tile"
+        chosen, others = _drawn_rows(labels, drawn or {}, found)
+        accuracy, predicted = self._accuracy(found, compact, chosen, others, present)
+        fractions: tuple[Estimate, ...] = ()
+        here = chosen & (found.field == list(labels).index(shown)) if shown in labels else chosen & False
+        if accuracy.estimate is not None and here.any():
+            known = prob[finite]
+            shares = np.bincount(known.argmax(axis=1), minlength=n_classes) / max(1, len(known))
+            fractions = sample_fractions(shares, found.labels[here], present[predicted[here]])
+        by_group = None
+        if held_out_by == "group":
+            by_group = _group_accuracy(compact[chosen], fit.held_out[chosen].argmax(axis=1), found.group[chosen])
+        return LivePrediction(
+            shown, revision, prob, counts, accuracy, by_group, len(np.unique(found.group)), fractions,
+            self._changed(shown, prob, len(found.labels)), fit, standardisation, held_out_by,
+        )  # fmt: skip
+
+    def _parts(self, z: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        ends = np.cumsum(self.columns)
+        return [z[:, end - n : end] for n, end in zip(self.columns, ends.tolist(), strict=True)]
+
+    def _labelled(self, labels: Mapping[str, NDArray[np.int16]], standardisation: Standardisation) -> _Labelled | None:
+        parts: list[tuple[NDArray[np.float32], ...]] = []
+        names = sorted({one.group for one in self.fields.values()})
+        for number, (key, values) in enumerate(labels.items()):
+            one = self.fields.get(key)
+            if one is None or not (values >= 0).any():
+                continue
+            z = one.standardised(standardisation, self.scale.version)
+            tiles = np.flatnonzero(values >= 0)
+            tiles = tiles[np.isfinite(z[tiles, 0])]
+            n = len(tiles)
+            group = np.full(n, names.index(one.group))
+            region = one.regions()[tiles] + (number << 32)
+            parts.append((z[tiles], values[tiles].astype(np.int64), group, region, np.full(n, number), tiles))
+        if not parts or not sum(len(part[1]) for part in parts):
+            return None
+        return _Labelled(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _accuracy(
+        self,
+        found: _Labelled,
+        compact: NDArray[np.int64],
+        chosen: NDArray[np.bool_],
+        others: int,
+        present: NDArray[np.int64],
+    ) -> tuple[SampleAccuracy, NDArray[np.int64]]:
+        """Estimate the accuracy from the drawn tiles, each predicted by all labels but its own; and all these."""
+        if not chosen.any():
+            return SampleAccuracy(None, 0, tuple(present.tolist())), compact
+        single = fit_head(self._parts(found.z), compact, np.arange(len(compact)), len(present))
+        predicted = single.held_out.argmax(axis=1)
+        accuracy = sample_accuracy(compact[chosen], predicted[chosen], len(present), others)
+        return replace(accuracy, missing=tuple(present[list(accuracy.missing)].tolist())), predicted
+
+    def _changed(self, shown: str, prob: NDArray[np.float32], n: int) -> float | None:
+        """Return the fraction of tiles whose class the last labels have changed."""
+        past = self._past.setdefault(shown, {})
+        finite = np.isfinite(prob).all(axis=1)
+        past[n] = np.where(finite, np.nan_to_num(prob).argmax(axis=1), -1).astype(np.int16)
+        earlier = [count for count in past if count <= n - _HISTORY]
+        for count in [count for count in past if count < n - 2 * _HISTORY]:
+            del past[count]
+        if not earlier:
+            return None
+        before, now = past[max(earlier)], past[n]
+        both = (before >= 0) & (now >= 0)
+        return float((before[both] != now[both]).mean()) if both.any() else None
+
+
+def _drawn_rows(
+    labels: Mapping[str, NDArray[np.int16]], drawn: Mapping[str, Sequence[int]], found: _Labelled
+) -> tuple[NDArray[np.bool_], int]:
+    """Return which labelled tiles were drawn at random, and how many tiles of their fields have no label."""
+    chosen, others = np.zeros(len(found.labels), bool), 0
+    for number, (key, values) in enumerate(labels.items()):
+        inside = (found.field == number) & np.isin(found.tile, drawn.get(key, ()))
+        chosen |= inside
+        others += int((values < 0).sum()) * bool(inside.any())
+    return chosen, others
+
+
+def _group_accuracy(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], group: NDArray[np.int64]
+) -> Estimate | None:
+    """Return balanced accuracy with its interval over groups; None with fewer than three, which tell nothing."""
+    names = np.unique(group)
+    if len(names) < _FEWEST_GROUPS:
+        return None
+    k = int(max(truth.max(), predicted.max())) + 1
+    tables = np.stack([confusion_matrix(truth[group == name], predicted[group == name], k) for name in names])
+    return GroupedMetrics(tables).accuracies()[1]
+
+
+def _groups(found: _Labelled) -> tuple[NDArray[np.int64], str]:
+    """Return what is left out together: wells or fields where every class is in two, else regions of a field."""
+    if all(len(np.unique(found.group[found.labels == k])) > 1 for k in np.unique(found.labels)):
+        return found.group, "group"
+    return found.region, "region"
+
+
+def _similarity(z: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 0 to 1: how near each tile is to the nearest of some examples, against the median tile."""
+    squares = np.einsum("ij,ij->i", z, z)
+    nearest = np.full(len(z), np.inf, np.float32)
+    for example in examples[:50]:
+        nearest = np.minimum(nearest, np.maximum(squares - 2 * z @ example + example @ example, 0))
+    typical = np.nanmedian(nearest) if np.isfinite(nearest).any() else 1.0
+    return np.asarray(np.exp(-nearest / max(float(typical), 1e-6)), np.float32)

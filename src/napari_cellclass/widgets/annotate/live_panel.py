@@ -1,0 +1,257 @@
+"""What the labels so far predict, in words: how good it is, typical tiles, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtWidgets import QCheckBox, QListWidget, QListWidgetItem, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.common.task import Task
+from napari_cellclass.core.images.display import read_tile_rgb
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.stats.intervals import Estimate
+from napari_cellclass.runs.live.session import LivePrediction
+from napari_cellclass.viewer.common import preferences
+from napari_cellclass.viewer.common.layers import file_of
+from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
+from napari_cellclass.widgets.annotate.work import free_path, keep_model
+from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
+from napari_cellclass.widgets.common.layout import row_of
+from napari_cellclass.widgets.common.text import WrappedLabel
+
+SAMPLE = 20
+"""Number of random tiles that a check asks for."""
+_ICON_PX, _SHOWN = 44, 7
+_INDEX_ROLE = Qt.ItemDataRole.UserRole
+_STABLE = 0.01  # fraction of tiles
+
+
+def _crops(source: SourceImage, boxes: NDArray[Any], task: Task) -> list[NDArray[np.uint8]]:
+    return [read_tile_rgb(source, box) for box in boxes]
+
+
+def _strip() -> QListWidget:
+    """Make a row of small pictures."""
+    strip = QListWidget()
+    strip.setViewMode(QListWidget.ViewMode.IconMode)
+    strip.setFlow(QListWidget.Flow.LeftToRight)
+    strip.setWrapping(False)
+    strip.setMovement(QListWidget.Movement.Static)
+    strip.setIconSize(QSize(_ICON_PX, _ICON_PX))
+    strip.setFixedHeight(_ICON_PX + 12)
+    strip.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    strip.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    strip.setToolTip("typical tiles of this field: click one, and press the key of its class")
+    return strip
+
+
+class LivePanel(QWidget):
+    """Shows what :class:`LivePredictions` finds, and typical tiles to begin with.
+
+    ``kept`` is sent with the path of a model that was made of the labels, ``show_wanted`` when the live map is wanted
+    in the place of a model's.
+
+    Parameters
+    ----------
+    workspace
+        The work.
+    """
+
+    kept = Signal(object)
+    show_wanted = Signal()
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self.keep_job: Job | None = None
+        self.predictions = LivePredictions(workspace, self)
+        self.on = QCheckBox("live")
+        self.on.setChecked(preferences.predict_live())
+        self.predictions.enabled = self.on.isChecked()
+        self.on.setToolTip("predict all tiles of the field anew at every label")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(4)
+        self.text, self.figure = WrappedLabel(selectable=False), WrappedLabel(selectable=False)
+        self.check_button = QPushButton(f"Check {SAMPLE} random tiles")
+        self.check_button.setToolTip(
+            "label tiles that are drawn at random, without their predictions: only these say how often predictions are "
+            "right on the tiles that you do not label"
+        )
+        self.keep_button = QPushButton("Keep as model")
+        self.keep_button.setToolTip("make a model of the labels, for plates, other fields and the command line")
+        self.show_button = QPushButton("Show the live map")
+        self.show_button.setToolTip("in the place of the model's map that is shown now")
+        self.show_button.setVisible(False)
+        self.typical = _strip()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3)
+        column.addLayout(row_of(self.on, self.check_button, self.keep_button))
+        column.addWidget(self.bar)
+        column.addWidget(self.text)
+        column.addWidget(self.figure)
+        column.addWidget(self.show_button)
+        column.addWidget(self.typical)
+        self.on.toggled.connect(self.predictions.set_enabled)
+        self.check_button.clicked.connect(self._check)
+        self.keep_button.clicked.connect(self.keep)
+        self.show_button.clicked.connect(self.show_wanted)
+        self.typical.itemClicked.connect(lambda item: workspace.go_to(int(item.data(_INDEX_ROLE))))
+        self.predictions.predicted.connect(self._show)
+        self.predictions.progressed.connect(self._show_progress)
+        self.predictions.failed.connect(lambda text: self.text.show_text(f"No live map: {text}", True))
+        self.predictions.typical_chosen.connect(self._show_typical)
+        workspace.labels_changed.connect(self._labelled)
+        workspace.field_changed.connect(self._field_changed)
+        self._show(None)
+        self.typical.setVisible(False)
+        self.bar.setVisible(False)
+
+    def set_covered(self, covered: bool) -> None:
+        """Offer the live map where a model's map is shown in its place."""
+        self.show_button.setVisible(covered and self.on.isChecked())
+
+    def _field_changed(self) -> None:
+        self.typical.clear()
+        self.typical.setVisible(False)
+
+    def _show_progress(self, done: int, total: int) -> None:
+        self.bar.setVisible(done < total)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    # -- typical tiles -----------------------------------------------------------------------------
+
+    def _show_typical(self) -> None:
+        live, annotation, source = self._workspace.live_here(), self._workspace.annotation, self._workspace.source
+        if live is None or annotation is None or source is None:
+            return
+        tiles = live.typical[np.asarray(annotation.labels)[live.typical] == -1][:_SHOWN]
+        job = start_job(_crops, owner=self, source=source, boxes=annotation.grid.boxes[tiles])
+        job.returned.connect(lambda crops: self._fill(live.key, tiles, crops))
+
+    def _fill(self, key: str, tiles: NDArray[np.int64], crops: list[NDArray[np.uint8]]) -> None:
+        annotation = self._workspace.annotation
+        if key != self._workspace.field_key or annotation is None:
+            return
+        self.typical.clear()
+        for tile, pixels in zip(tiles.tolist(), crops, strict=True):
+            height, width = pixels.shape[:2]
+            image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+            item = QListWidgetItem()
+            item.setIcon(QIcon(QPixmap.fromImage(image).scaled(_ICON_PX, _ICON_PX)))
+            item.setData(_INDEX_ROLE, tile)
+            self.typical.addItem(item)
+        self._labelled(None)
+
+    def _labelled(self, change: object) -> None:
+        """Mark the typical tiles that are labelled, and go without them once all are."""
+        annotation = self._workspace.annotation
+        if annotation is None or not self.typical.count():
+            return
+        left = False
+        for row in range(self.typical.count()):
+            item = self.typical.item(row)
+            assert item is not None
+            label = int(annotation.labels[int(item.data(_INDEX_ROLE))])
+            left |= label == -1
+            if label >= 0:
+                pixmap = item.icon().pixmap(_ICON_PX, _ICON_PX)
+                painter = QPainter(pixmap)
+                painter.fillRect(0, 0, pixmap.width(), 6, QColor(annotation.scheme.colours[label]))
+                painter.end()
+                item.setIcon(QIcon(pixmap))
+        self.typical.setVisible(left)
+
+    # -- a model -----------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Make a model that predicts what the live map shows; labelling goes on meanwhile."""
+        if self.keep_job is not None and self.keep_job.running:
+            return
+        try:
+            request = self.predictions.keep_request(self._model_path())
+        except CellClassError as error:
+            self._workspace.message.emit(str(error), True)
+            return
+        if request is None:
+            return
+        self.keep_button.setEnabled(False)
+        self._workspace.message.emit("A model of the labels is being made …", False)
+        self.keep_job = job = start_long_job(keep_model, owner=self, request=request)
+        job.returned.connect(self.kept)
+        job.failed.connect(lambda error: self._workspace.message.emit(str(error), True))
+        job.cancelled.connect(lambda: self._workspace.message.emit("Cancelled; no model was made.", False))
+        job.finished.connect(lambda: self.keep_button.setEnabled(True))
+
+    def _model_path(self) -> Path:
+        project, annotation = self._workspace.session.project, self._workspace.annotation
+        if project is not None and not project.read_only:
+            return project.next_model_path()
+        assert annotation is not None
+        file = annotation.image.path or file_of(self._workspace.image_layers())
+        folder = Path.home() if file is None else Path(file).parent
+        return free_path(folder, Path(annotation.image.name).stem or "model")
+
+    # -- figures -----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self._workspace.policy = "at random"
+        self._workspace.go_to_next()
+        self._workspace.policy_changed.emit()
+
+    def _show(self, found: LivePrediction | None) -> None:
+        fitted = found is not None and found.fit is not None
+        self.check_button.setVisible(fitted)
+        self.keep_button.setVisible(fitted)
+        self.figure.setVisible(fitted)
+        if found is None:
+            on = "Label a tile of each class: the whole field is predicted at once." if self.on.isChecked() else ""
+            self.text.show_text(on)
+            return
+        n = sum(found.n_labels)
+        if found.fit is None:
+            self.text.show_text(f"{counted(n, 'label')} of one class: the map shows what is like it.")
+            return
+        self.text.show_text(f"Live map of {counted(n, 'label')}{describe_change(found)}.")
+        self.figure.show_text(describe_accuracy(found, self._workspace))
+
+
+def describe_change(found: LivePrediction) -> str:
+    """Say whether more labels still change the map; '' where that is not known."""
+    if found.changed is None:
+        return ""
+    if found.changed <= _STABLE:
+        return "; the last 20 hardly changed it, so more of the same kind help little"
+    return f"; the last 20 changed {found.changed:.0%} of the tiles"
+
+
+def describe_accuracy(found: LivePrediction, workspace: Workspace) -> str:
+    """Say how good the predictions are, or why that is not known yet."""
+    accuracy = found.accuracy
+    if accuracy.estimate is None:
+        if not accuracy.n:
+            return "How often is it right? Not known: no tile has been drawn at random yet."
+        names = [workspace.scheme.names[k] for k in accuracy.missing]
+        return f"{counted(accuracy.n, 'random tile')}: too few of {', '.join(names)} to say how often it is right."
+    text = f"Balanced accuracy {_in_words(accuracy.estimate)} on the other tiles, from {accuracy.n} random tiles"
+    if not accuracy.above_chance:
+        text += "; no better than chance as far as these tell"
+    if found.by_group is not None:
+        return f"{text}; on a group that was left out whole {_in_words(found.by_group)}, {found.n_groups} groups."
+    if found.n_groups > 1:
+        return f"{text}; on other groups not known yet, from {found.n_groups} only."
+    return f"{text}; on other fields not known yet."
+
+
+def _in_words(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ({estimate.lo:.2f} to {estimate.hi:.2f})" if estimate.lo is not None else "unknown"
