@@ -108,12 +108,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "napari-cellclass-distillation")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--folds", type=int, default=9, help="how many folds of each set")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     rows = []
     for name in given.sets:
         folds = list(SETS[name](given.data, given.work / "lists"))[: given.folds]
-        for method in METHODS:
+        for method in given.methods:
             rows.append(row(folds, method, given.work))
             print(rows[-1], flush=True)
     write_section(given.out, TITLE, ABOUT + markdown(pd.DataFrame(rows)))
