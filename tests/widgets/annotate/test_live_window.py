@@ -78,7 +78,7 @@ def test_a_few_keys_tint_the_whole_field_and_lead_to_what_is_unsure(
 ) -> None:
     typical = dock.workspace.live.typical
     assert dock.workspace.current_tile == typical[0], "the first key is for a typical tile"
-    assert dock.label.live.typical.isVisible()
+    qtbot.waitUntil(dock.label.live.typical.isVisible)
     labelled = [label_current(viewer, dock, truth) for _ in range(6)]
     assert labelled == typical[:6].tolist()
     qtbot.waitUntil(lambda: settled(dock) and dock.map.live.is_shown)
