@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 MAX_SHAPES = 10_000
 _PIXELS_PER_STEP = 8
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
+_LIVE_OPACITY = 0.32
 # Of a live map of pixels: the fainter, the less sure; each level is a value per class, and a pixel has 256 values.
-_LIVE_ALPHAS = (1.0, 0.65, 0.35, 0.15)
+_LIVE_ALPHAS = (1.0, 0.75, 0.5, 0.3)
 _MAX_LIVE_CLASSES = 256 // len(_LIVE_ALPHAS) - 4
 
 
@@ -141,7 +142,9 @@ def _pixel_maps(table: TileTable, transform: Mapping[str, Any], name: str, style
         visible=False,
         **transform,
     )
-    labels = Labels(_class_pixels(table, style), name=name, opacity=0.5, **transform)
+    # Labels, which lie over a live map, must stand out from it.
+    opacity = _LIVE_OPACITY if table.is_live else 0.5
+    labels = Labels(_class_pixels(table, style), name=name, opacity=opacity, **transform)
     labels.colormap = class_colormap(table.scheme, _alphas(table))
     lock_layer(labels)
     return [image, labels]
