@@ -63,7 +63,8 @@ class Outcome(QWidget):
             "accuracy of held-out tiles by their confidence, before and after calibration; each group with the "
             "temperature of the others"
         )
-        column.addLayout(row_of(self.classify_button, self.copy_button, self.save_button))
+        column.addWidget(self.classify_button)  # three in a row are wider than the dock
+        column.addLayout(row_of(self.copy_button, self.save_button))
         column.addWidget(self.reliability)
         self.classify_button.clicked.connect(self._classify)
         self.copy_button.clicked.connect(self._copy)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _OTHERS = {
     "Evaluate": "a model on tiles that it was not trained on: scores, confusion matrix, wrong tiles",
-    "Experiment": "repeated trainings: has the network learned or memorised?",
+    "Experiment": "repeated trainings: whether the network has learned or memorised",
     "Blinded reading": "read tiles without knowing their class, and compare with the network",
 }
 _SETTLES_MS = 200
