@@ -312,6 +312,24 @@ class MapView:
         if with_texts:
             self.refresh_view()
 
+    def show_plane(self, table: TileTable, source: SourceImage, field_layer: FieldLayer) -> BuiltMap:
+        """Show the predictions of another plane of the field in the same layers."""
+        assert self.current is not None
+        if not np.array_equal(self.current.table.grid.boxes, table.grid.boxes):
+            self.remove()
+            self.show(build_map(table, source, field_layer, self.style))
+            return self.current
+        before = self.current.field_layer.name
+        field_layer = replace(field_layer, name=field_layer.name + describe_plane(source))
+        self.current = replace(self.current, table=table, field=field_key(source), field_layer=field_layer)
+        for layer in self.all_layers():
+            layer.name = layer.name.replace(before, field_layer.name)
+            layer.metadata[KEY] = {**layer.metadata[KEY], "field": self.current.field, "source": source}
+        for layer in self.layers:
+            update_predictions(layer, table, self.style)
+        self.refresh_view()
+        return self.current
+
     def restyle(self, style: OverlayStyle) -> None:
         """Change which classes are visible, or the confidence threshold."""
         self.style = style

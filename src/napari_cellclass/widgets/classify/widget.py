@@ -12,7 +12,6 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.label_store import UNLABELLED
@@ -41,6 +40,7 @@ from napari_cellclass.widgets.classify.live_predictions import LivePredictionMap
 from napari_cellclass.widgets.classify.map_state import MapState
 from napari_cellclass.widgets.classify.model_choice import ModelChoice
 from napari_cellclass.widgets.classify.model_classes import ModelClasses
+from napari_cellclass.widgets.classify.plane_runs import PlaneRuns, describe_result
 from napari_cellclass.widgets.classify.resample_notice import ResampleNotice
 from napari_cellclass.widgets.classify.results import ResultsPanel
 from napari_cellclass.widgets.classify.run_controls import RunControls
@@ -111,7 +111,7 @@ class MapPage(DockedWidget):
         self.run_button, self.cancel_button, self.bar = self.controls.run, self.controls.cancel, self.controls.bar
         self.message = WrappedLabel()
         self.results = ResultsPanel(self.map, self._show_message)
-        self.state = MapState(self.workspace, self.map)
+        self.state, self.planes = MapState(self.workspace, self.map), PlaneRuns(self.viewer, self.map)
         self.live = LivePredictionMap(
             self.workspace, self.map, self.images, self.results, self.state, self.running_work
         )
@@ -122,10 +122,10 @@ class MapPage(DockedWidget):
         inner = QWidget()
         column = QVBoxLayout(inner)
         self.controls.settings.setLayout(labelled(*settings))
-        for widget in (self.model_choice, self.rescale, self.classes, self.controls, self.message, self.state):
+        for widget in (self.model_choice, self.rescale, self.classes, self.controls, self.planes, self.message):
             column.addWidget(widget)
-        column.addWidget(self.results)
-        column.addWidget(self.keep_map)
+        for shown in (self.state, self.results, self.keep_map):
+            column.addWidget(shown)
         column.addStretch(1)
         self.fill(inner)
         self.results.setVisible(False)
@@ -138,6 +138,7 @@ class MapPage(DockedWidget):
         self.images.itemChanged.connect(lambda _: self._compare_scales())
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
+        self.planes.connect(self._plane_shown, self._show_message)
         self.workspace.classes_changed.connect(self._follow_classes)
         self._view_timer = QTimer(self)
         self._view_timer.setSingleShot(True)
@@ -175,12 +176,11 @@ class MapPage(DockedWidget):
         """Offer resampling where the pixel sizes of image and model differ."""
         chosen = self.images.chosen()
         here = pixel_size_um(chosen[0]) if chosen else None
+        self.planes.offer(chosen)
         self.rescale.compare(None if self.model is None else self.model.manifest.pixel_size_um, here)
 
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
-
-    # -- model ---------------------------------------------------------------------------------
 
     @property
     def model(self) -> ModelBundle | None:
@@ -244,8 +244,6 @@ class MapPage(DockedWidget):
         assert self._source is not None
         self.results.show_map(self._source, calibration)
 
-    # -- what the map says of the workspace -------------------------------------------------------
-
     def show_no_field(self, reason: str) -> None:
         """Show no counts and no export of the field before: another one is chosen that cannot be opened."""
         if self.job is None or not self.job.running:
@@ -263,8 +261,6 @@ class MapPage(DockedWidget):
         if self.model is not None:
             self.classes.compare(self.model.scheme.names)
 
-    # -- run -----------------------------------------------------------------------------------
-
     def run(self) -> None:
         """Classify the chosen field; the window stays responsive."""
         if self.job is not None and self.job.running:
@@ -275,6 +271,7 @@ class MapPage(DockedWidget):
         except CellClassError as error:
             self._show_message(str(error), warn=True)
             return
+        self.planes.begin(request, self.images.chosen())
         self._source = request.source
         self._running = request.model, Path(self.model_choice.path.value)
         self.controls.set_busy(True)
@@ -338,6 +335,7 @@ class MapPage(DockedWidget):
 
     def cancel(self) -> None:
         """Stop after the batch that is running; finished tiles are shown."""
+        self.planes.cancel()
         if self.job is not None and self.job.running:
             self._show_message("Cancelling …")
             self.job.cancel()
@@ -364,21 +362,22 @@ class MapPage(DockedWidget):
         origin = MapOrigin.of(model, path, new, dict(self._source.plane), self._source.image_id)
         self._show_results(origin, model.manifest.calibration)
         self.saved.keep(table, model.model_id)
-        seconds = f"{result.seconds:.2g}" if result.seconds < 10 else f"{result.seconds:,.0f}"
-        done = f"{counted(len(table), 'tile')} in {seconds} s ({len(table) / max(result.seconds, 1e-9):,.0f} tiles/s)."
-        if not result.complete:
-            done = f"Cancelled: the {len(table):,} tiles that were finished are shown."
-        done = f"{self._source.name}: {done}"
-        self._show_message(
-            " ".join([done, *(f"Warning: {text}." for text in result.warnings)]), warn=bool(result.warnings)
-        )
+        self._show_message(describe_result(result, self._source.name), warn=bool(result.warnings))
+        self.planes.finish(result)
+
+    def _plane_shown(self, source: SourceImage, built: BuiltMap) -> None:
+        assert self._running is not None
+        self._source, (model, path) = source, self._running
+        origin = MapOrigin.of(model, path, built, dict(source.plane), source.image_id)
+        self._show_results(origin, model.manifest.calibration)
 
     def _show_message(self, text: str, warn: bool = False) -> None:
         self.message.show_text(text, warn)
 
     def running_work(self) -> str:
         """Name the classification, while one is running."""
-        return "The classification of a field" if self.job is not None and self.job.running else ""
+        jobs = (self.job, self.planes.job)
+        return "The classification of a field" if any(job is not None and job.running for job in jobs) else ""
 
     def stop_work(self, keep: bool) -> None:
         """End the run; with ``keep`` the finished tiles become a map."""
@@ -391,6 +390,7 @@ class MapPage(DockedWidget):
         """Leave no job running; maps stay."""
         self.model_choice.forget()
         self.live.stop()
+        self.planes.close_down()
         if self.job is not None and self.job.running:
             self.job.mute()
             self.job.cancel()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.errors import CancelledError, CellClassError, OutputError
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.coco import SUFFIX as COCO_SUFFIX
@@ -132,6 +135,63 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
         raise CancelledError("cancelled before the first tile was finished")
     new = build_map(result.table, request.source, request.field_layer, request.style, request.shown, len(grid))
     return result, new
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneResult:
+    """The tiles of one plane of a field."""
+
+    source: SourceImage
+    table: TileTable
+
+
+def run_planes(
+    request: ClassifyRequest,
+    sources: Sequence[SourceImage],
+    keep: Callable[[PlaneResult], None],
+    task: Task,
+) -> int:
+    """Classify further planes of a field, one after the other, and give each to ``keep``; return how many.
+
+    Only tables are kept, so that memory does not grow with the pixels of the planes.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can correct.
+    """
+    precision, _ = choose_precision(request.model, request.precision, request.engine)
+    key = EngineKey(request.model.model_id, request.engine, precision, cpu_threads())
+    with contextlib.closing(EngineCache()) as engines:
+        for source in task.track(sources, "planes"):
+            grid = field_grid(source, request.model, request.overlap, request.edge, request.rescale)
+            if request.region:
+                grid = grid.within(request.region)
+            with engines.use(key, lambda: request.model) as (model, engine):
+                result = classify_field(source, model, engine, grid, Task(cancelled=task.cancelled))
+            if not result.complete:
+                raise CancelledError("cancelled before the plane was finished")
+            _ = source.image_id
+            keep(PlaneResult(source, replace(result.table, scheme=recoloured(result.table.scheme, request.colours))))
+    return len(sources)
+
+
+def export_planes(found: Sequence[PlaneResult], path: Path, task: Task) -> Path:
+    """Write the tiles of several planes as one CSV with columns t and z, plane by plane.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    task.progress(f"writing {path.name}")
+    ordered = sorted(found, key=lambda one: sorted(one.source.plane.items()))
+    tables = [replace(one.table, plane={a: n for a, n in one.source.plane.items() if a in "TZ"}) for one in ordered]
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        for i, table in enumerate(tables):
+            frame = escape_formulas(pd.DataFrame(table.columns()))
+            frame.to_csv(stream, index=False, header=i == 0, float_format="%.6g", lineterminator="\n")
+    return path
 
 
 def keep_in_project(folder: Path, stem: str, table: TileTable, field: Field, model_id: str, task: Task) -> MapRecord:

@@ -1,0 +1,64 @@
+"""A run on all planes of a stack: each has its own map, which the sliders show, and its own rows in the export."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import Qt
+
+from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.runs.classify.field import classify_field, field_grid
+from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
+
+
+def test_a_run_on_all_planes_gives_each_its_own_map_which_the_sliders_show(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path
+) -> None:
+    field = ihc_field().data
+    stack = np.stack([field[y : y + 128, y : y + 160] for y in (0, 120, 240, 352)])
+    viewer.add_image(stack, rgb=True, name="stack", axis_labels=("z", "y", "x"))
+    viewer.dims.set_current_step(0, 1)
+    classify.model_choice.path.line_edit.native.setText(str(ihc_model))
+    qtbot.waitUntil(lambda: classify.model is not None)
+    qtbot.waitUntil(classify.planes.isVisible)
+    assert [classify.planes.choice.itemText(i) for i in range(2)] == ["this plane", "all Z"]
+    classify.planes.choice.setCurrentText("all Z")
+    qtbot.mouseClick(classify.run_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(classify.planes.export_button.isVisible)
+
+    model = open_bundle(ihc_model)
+    key = EngineKey(model.model_id, "auto", "f32", None)
+    with contextlib.closing(EngineCache()) as engines, engines.use(key, lambda: model) as (m, e):
+        alone = [classify_field(s, m, e, field_grid(s, m, 0, "drop")).table for s in map(SourceImage, stack)]
+    wanted = [table.class_name.tolist() for table in alone]
+    assert len({tuple(names) for names in wanted}) > 1, "all planes look alike"
+    layers = list(classify.map.layers)
+    for z in (3, 0, 2, 1):
+        viewer.dims.set_current_step(0, z)
+        assert classify.map.table.class_name.tolist() == wanted[z]
+        assert classify.map.layers == layers, "one map, not one per plane"
+        assert layers[-1].features["class_name"].tolist() == wanted[z]
+        assert f"Z{z}" in layers[-1].name
+    classify.planes.export(tmp_path / "planes.csv")
+    qtbot.waitUntil((tmp_path / "planes.csv").exists)
+    written = pd.read_csv(tmp_path / "planes.csv")
+    assert [written[written["z"] == z]["class_name"].tolist() for z in range(4)] == wanted
+
+
+def test_a_flat_image_and_a_run_on_this_plane_have_no_other_planes(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path
+) -> None:
+    viewer.add_image(ihc_field().data[:128, :160], rgb=True)
+    classify.model_choice.path.line_edit.native.setText(str(ihc_model))
+    qtbot.waitUntil(lambda: classify.model is not None)
+    assert not classify.planes.isVisible()
+    qtbot.mouseClick(classify.run_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(classify.run_button.isEnabled)
+    assert classify.map.table is not None
+    assert classify.planes.results == {}
