@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.images.display import read_tile_rgb
@@ -29,7 +29,7 @@ from napari_cellclass.widgets.common.text import WrappedLabel
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_PREVIEW_PX = 160
+_PREVIEW_PX = 140
 # Several key presses a second share one update of preview and counts.
 _PREVIEW_AFTER_MS = 30
 _COUNTS_AFTER_MS = 150
@@ -88,9 +88,7 @@ class LabelPage(DockedWidget):
         column.addWidget(self.live)
         column.addLayout(row_of(self.undo_button, self.redo_button))
         column.addWidget(self.status)
-        column.addWidget(self.preview, alignment=Qt.AlignmentFlag.AlignHCenter)
-        column.addWidget(self.tile)
-        column.addWidget(self.keys)
+        column.addLayout(self._beside_preview())
         column.addStretch(1)
         self.tabs = QTabWidget()
         for name, widget in (("Tile", page), ("Gallery", self.gallery), ("Files and layers", self.files)):
@@ -102,6 +100,16 @@ class LabelPage(DockedWidget):
         self.redo_button.clicked.connect(self.workspace.redo)
         self._preview_timer = self._timer(_PREVIEW_AFTER_MS, self._show_preview)
         self._counts_timer = self._timer(_COUNTS_AFTER_MS, self._show_counts)
+
+    def _beside_preview(self) -> QHBoxLayout:
+        """Lay what is said of the current tile beside its picture: a laptop's screen is low."""
+        row, words = QHBoxLayout(), QVBoxLayout()
+        words.addWidget(self.tile)
+        words.addWidget(self.keys)
+        words.addStretch(1)
+        row.addWidget(self.preview, alignment=Qt.AlignmentFlag.AlignTop)
+        row.addLayout(words, 1)
+        return row
 
     def _timer(self, interval_ms: int, action: Any) -> QTimer:
         timer = QTimer(self)
