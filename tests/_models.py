@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests._patience import PROCESS_S
 from tests._program import alone, forking, preloaded
+from tests._stacks import write_classes
 
 JOBS = Path(__file__).parent / "engine"
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
@@ -122,6 +123,18 @@ def _train_int8(folder: Path) -> None:
 def int8_model(make_once: MakeOnce) -> Path:
     """A small model with an int8 network, of grain and spots; beside it ``data``, the class folders."""
     return make_once("int8", _train_int8) / "int8.cellclass"
+
+
+def _train_striped(folder: Path) -> None:
+    words = ["train", write_classes(folder / "data"), "--epochs", 15, "--tile-px", 32, "--texture", "off"]
+    done = preloaded(*words, "--quiet", "--out", folder / "m.cellclass")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def striped_model(make_once: MakeOnce) -> Path:
+    """A model that tells striped tiles of two channels from even ones; see ``tests/_stacks.py``."""
+    return make_once("striped", _train_striped) / "m.cellclass"
 
 
 @pytest.fixture(scope="session")

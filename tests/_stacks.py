@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 TILE, ROWS, COLUMNS = 32, 3, 4
+PLATE_WELLS = ["A01", "A02", "A10", "C01", "C02", "C10"]
 _RNG_SEED = 3
 
 

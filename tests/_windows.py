@@ -222,9 +222,12 @@ def _kind(thing: object) -> str:
 
 
 def _belongs_to_a_test(thread: threading.Thread) -> bool:
-    """Tell threads that a test may have started from those of Qt, and of Dask, which keeps them for the next call."""
+    """Tell threads that a test may have started from those of Qt, and of Dask and Zarr, which keep them for later."""
     dask: Any = sys.modules.get("dask.threaded")
-    kept = getattr(getattr(dask, "default_pool", None), "_threads", ())
+    kept = [*getattr(getattr(dask, "default_pool", None), "_threads", ())]
+    sync: Any = sys.modules.get("zarr.core.sync")
+    if sync is not None and sync.loop[0] is not None:
+        kept += [sync.iothread[0], *getattr(sync.loop[0]._default_executor, "_threads", ())]
     return not isinstance(thread, threading._DummyThread) and thread not in kept
 
 

@@ -9,27 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests._models import MakeOnce
 from tests._plates import tables
-from tests._program import preloaded
-from tests._stacks import striped_tiles, write_classes, write_stack, write_zarr_plate
+from tests._stacks import PLATE_WELLS, striped_tiles, write_stack, write_zarr_plate
 
 from napari_cellclass.cli.main import main
-
-WELLS = ["A01", "A02", "A10", "C01", "C02", "C10"]
-
-
-@pytest.fixture(scope="module")
-def model(make_once: MakeOnce) -> Path:
-    """A model that tells striped tiles of two channels from even ones."""
-
-    def make(folder: Path) -> None:
-        data = write_classes(folder / "data")
-        words = ["--epochs", 15, "--tile-px", 32, "--texture", "off", "--quiet", "--out", folder / "m.cellclass"]
-        done = preloaded("train", data, *words)
-        assert done.returncode == 0, done.stderr
-
-    return make_once("striped", make) / "m.cellclass"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +25,10 @@ def classify(model: Path, out: Path, *words: Any) -> pd.DataFrame:
     return pd.read_csv(out / "fields.csv", keep_default_na=False)
 
 
-def test_every_plane_of_every_position_has_its_own_tables_and_counts(tmp_path: Path, model: Path, stack: Path) -> None:
-    fields = classify(model, tmp_path, stack, "--z", "all")
+def test_every_plane_of_every_position_has_its_own_tables_and_counts(
+    tmp_path: Path, striped_model: Path, stack: Path
+) -> None:
+    fields = classify(striped_model, tmp_path, stack, "--z", "all")
     assert list(fields.columns[:5]) == ["image", "stem", "scene", "z", "well"]
     wanted = [(p, z, striped_tiles(p, z)) for p in range(3) for z in range(5)]
     assert list(zip(fields["scene"], fields["z"], fields["n_striped"], strict=True)) == wanted
@@ -64,15 +49,15 @@ def test_every_plane_of_every_position_has_its_own_tables_and_counts(tmp_path: P
     ],
 )  # fmt: skip
 def test_a_range_of_planes_is_cut_to_the_stack(
-    tmp_path: Path, model: Path, stack: Path, words: list[str], planes: list[int]
+    tmp_path: Path, striped_model: Path, stack: Path, words: list[str], planes: list[int]
 ) -> None:
-    fields = classify(model, tmp_path, stack, "--scene", "1", *words)
+    fields = classify(striped_model, tmp_path, stack, "--scene", "1", *words)
     assert fields["n_striped"].tolist() == [striped_tiles(1, z) for z in planes]
     assert ("t" in fields, "z" in fields) == ("--t" in words, "--t" not in words)
 
 
-def test_one_plane_has_no_columns_of_planes(tmp_path: Path, model: Path, stack: Path) -> None:
-    fields = classify(model, tmp_path, stack, "--scene", "2", "--z", "3")
+def test_one_plane_has_no_columns_of_planes(tmp_path: Path, striped_model: Path, stack: Path) -> None:
+    fields = classify(striped_model, tmp_path, stack, "--scene", "2", "--z", "3")
     assert {"t", "z", "scene"} & set(fields) == set()
     assert fields["n_striped"].tolist() == [striped_tiles(2, 3)]
     assert not (tmp_path / "planes.png").exists()
@@ -80,23 +65,23 @@ def test_one_plane_has_no_columns_of_planes(tmp_path: Path, model: Path, stack: 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_an_ome_zarr_plate_is_classified_with_the_wells_of_its_metadata(
-    tmp_path: Path, model: Path, version: str
+    tmp_path: Path, striped_model: Path, version: str
 ) -> None:
     plate = write_zarr_plate(tmp_path / "plate.zarr", version)
-    fields = classify(model, tmp_path / "out", plate)
-    assert fields["well"].tolist() == [well for well in WELLS for _ in range(2)]
+    fields = classify(striped_model, tmp_path / "out", plate)
+    assert fields["well"].tolist() == [well for well in PLATE_WELLS for _ in range(2)]
     assert fields["site"].tolist() == [0, 1] * 6
     assert fields["stem"].tolist()[:2] == ["plate_A01_f0", "plate_A01_f1"]
     wells = pd.read_csv(tmp_path / "out" / "wells.csv")
-    assert wells["well"].tolist() == WELLS
+    assert wells["well"].tolist() == PLATE_WELLS
     assert wells["n_striped"].tolist() == [2 * n for n in range(1, 7)]
     assert (tmp_path / "out" / "plate.png").exists()
     before = tables(tmp_path / "out")
-    classify(model, tmp_path / "out", plate)
+    classify(striped_model, tmp_path / "out", plate)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["kept"] == 12
     assert tables(tmp_path / "out") == before
     if version == "0.5":
-        classify(model, tmp_path / "two", plate, "--workers", "2")
+        classify(striped_model, tmp_path / "two", plate, "--workers", "2")
         assert tables(tmp_path / "two") == before
 
 

@@ -15,6 +15,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 from tests._patience import WINDOW_S
 from tests._plates import tables, write_plate
+from tests._stacks import PLATE_WELLS, write_zarr_plate
 from tests._window_events import click
 
 from napari_cellclass.cli.main import main
@@ -131,6 +132,32 @@ def test_a_plate_by_clicks_is_that_of_the_command_and_a_well_opens_its_field(
     assert results.table.model().rowCount() == 1
     click(qtbot, plate.run_button)
     assert "40 of them before" in ended(qtbot, plate)
+
+
+def test_an_ome_zarr_plate_is_classified_with_the_wells_of_its_metadata(
+    viewer: Any, plate: Any, qtbot: Any, striped_model: Path, tmp_path: Path
+) -> None:
+    run_plate(plate, qtbot, write_zarr_plate(tmp_path / "plate.zarr", "0.4"), striped_model, tmp_path / "out")
+    assert "12 of 12 images classified; 6 wells." in ended(qtbot, plate)
+    wells = pd.read_csv(tmp_path / "out" / "wells.csv")
+    assert wells["well"].tolist() == PLATE_WELLS
+    assert wells["n_striped"].tolist() == [2 * n for n in range(1, 7)]
+    results = plate.results
+    results.classes.setCurrentText("striped")
+    show(plate, qtbot, results)
+    pixels = results.plate.grab().toImage()
+    for n, name in enumerate(PLATE_WELLS, 1):  # n of the 12 tiles of each of the two fields
+        place = place_of(results.plate, Well(ord(name[0]) - 64, int(name[1:])))
+        colour = pixels.pixelColor(place * pixels.devicePixelRatio()).getRgb()[:3]
+        assert np.abs(np.array(colour) - results.result.colours[round(255 * n / 12)]).max() <= 3, name
+    qtbot.mouseClick(results.plate, Qt.MouseButton.LeftButton, pos=place_of(results.plate, Well(3, 10)))
+    model = results.table.model()
+    assert [model.index(i, 0).data() for i in range(model.rowCount())] == ["plate_C10_f0", "plate_C10_f1"]
+    qtbot.mouseDClick(results.plate, Qt.MouseButton.LeftButton, pos=place_of(results.plate, Well(3, 10)))
+    qtbot.waitUntil(lambda: bool(ours(viewer, "map")))
+    ended(qtbot, plate)
+    (shapes,) = ours(viewer, "map")
+    assert shapes.features["class_name"].astype(str).tolist() == ["striped"] * 6 + ["even"] * 6
 
 
 def test_all_image_layers_are_classified_also_those_in_no_file(
