@@ -13,7 +13,7 @@ from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.runs.train import annotated_fields
-from napari_cellclass.runs.train.annotated_fields import AnnotatedField, write_annotated_fields
+from napari_cellclass.runs.train.annotated_fields import AnnotatedField, annotated_dataset, write_annotated_fields
 
 
 def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it_is_the_same(
@@ -38,3 +38,22 @@ def test_a_large_field_is_written_tile_by_tile_and_its_own_file_is_used_where_it
     own = AnnotatedField(source, "a/b", tiles, Path(table["path"][0]))
     (tmp_path / "other").mkdir()
     assert pd.read_csv(write_annotated_fields([own], tmp_path / "other", None, NO_TASK))["path"][0] == table["path"][0]
+
+
+def test_planes_of_a_stack_share_a_group_and_other_stacks_and_scenes_have_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tiles = pd.DataFrame({"y0": [0, 0], "x0": [0, 16], "y1": [16, 16], "x1": [16, 32], "class_name": ["p", "q"]})
+
+    def plane(name: str, scene: int = 0, **plane: int) -> AnnotatedField:
+        pixels = rng.integers(0, 255, (16, 32, 1), np.uint8)
+        source = SourceImage(pixels, name, plane=plane, source_shape=(2, 5, 16, 32) if plane else (), scene=scene)
+        return AnnotatedField(source, name, tiles)
+
+    fields = [plane("a", Z=0), plane("b", Z=0), plane("a", Z=3), plane("a", T=1, Z=0), plane("a", 1, Z=0)]
+    fields += [plane("flat"), plane("flat")]
+    table = pd.read_csv(write_annotated_fields(fields, tmp_path, None, NO_TASK))
+    groups = table.groupby("path", sort=False)["group"].unique().map(tuple).tolist()
+    first, other, second, third, scene, *flat = groups
+    assert first == second == third
+    assert len({first, other, scene, *flat}) == 5
+    assert sorted(annotated_dataset(fields, None).groups) == sorted(table["group"])

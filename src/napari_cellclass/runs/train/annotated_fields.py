@@ -172,7 +172,7 @@ def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, ta
         path = path or Path(f"{name}.tif")
         sources[path] = field.source
         tables.append(_tile_table(field, group, path, group_by))
-    frame = pd.concat(tables, ignore_index=True).fillna("").astype(str)
+    frame = pd.concat(tables, ignore_index=True).astype(object).fillna("").astype(str)
     return dataset_from_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__)
 
 
