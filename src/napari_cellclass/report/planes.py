@@ -14,6 +14,8 @@ from napari_cellclass.report.figures import PAGE_INCH, new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PLANES_INCH = 2.4
+"""Height of a panel of :func:`planes_figure`."""
 _AXES = {"t": "time point", "z": "slice"}
 
 
@@ -43,7 +45,7 @@ def counts_per_plane(fields: pd.DataFrame, axis: str, scheme: ClassScheme) -> pd
 def planes_figure(fields: pd.DataFrame, scheme: ClassScheme) -> Figure:
     """Draw the counts of :func:`counts_per_plane`, a panel per axis along which several planes were classified."""
     axes_given = [axis for axis in _AXES if axis in fields]
-    figure = new_figure(PAGE_INCH, 2.4 * len(axes_given))
+    figure = new_figure(PAGE_INCH, PLANES_INCH * len(axes_given))
     for axes, axis in zip(figure.subplots(len(axes_given), squeeze=False).flat, axes_given, strict=True):
         counts = counts_per_plane(fields, axis, scheme)
         for name, colour in zip(scheme.names, scheme.colours, strict=True):

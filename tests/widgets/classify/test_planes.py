@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
+from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt
 
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.report.planes import planes_figure
 from napari_cellclass.runs.classify.field import classify_field, field_grid
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
+from napari_cellclass.widgets.classify import work
 
 
 def test_a_run_on_all_planes_gives_each_its_own_map_which_the_sliders_show(
@@ -45,6 +49,13 @@ def test_a_run_on_all_planes_gives_each_its_own_map_which_the_sliders_show(
         assert classify.map.layers == layers, "one map, not one per plane"
         assert layers[-1].features["class_name"].tolist() == wanted[z]
         assert f"Z{z}" in layers[-1].name
+    counts = classify.planes.counts
+    qtbot.waitUntil(lambda: counts.isVisible() and not counts.pixmap().isNull())
+    tables = [found.table for found in classify.planes.results.values()]
+    drawn = planes_figure(work.plane_counts(tuple(classify.planes.results.values())), tables[0].scheme).axes
+    assert [axes.get_xlabel() for axes in drawn] == ["slice"]
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in drawn[0].lines}
+    assert lines == {name: ([0, 1, 2, 3], [names.count(name) for names in wanted]) for name in tables[0].scheme.names}
     classify.planes.export(tmp_path / "planes.csv")
     qtbot.waitUntil((tmp_path / "planes.csv").exists)
     written = pd.read_csv(tmp_path / "planes.csv")
@@ -62,3 +73,28 @@ def test_a_flat_image_and_a_run_on_this_plane_have_no_other_planes(
     qtbot.waitUntil(classify.run_button.isEnabled)
     assert classify.map.table is not None
     assert classify.planes.results == {}
+    assert not classify.planes.counts.isVisible()
+
+
+def test_each_plane_has_the_shapes_that_were_drawn_on_it_and_planes_without_one_are_left_out() -> None:
+    image = Image(np.zeros((2, 5, 64, 64), np.uint8), axis_labels=("t", "z", "y", "x"), scale=(1, 3, 0.5, 0.5))
+    box = np.array([[0, 0], [0, 30], [30, 30], [30, 0]], float)
+
+    def on(t: float, z: float, shift: float) -> np.ndarray:
+        return np.column_stack([np.full(4, t), np.full(4, z), box + shift])
+
+    drawn = Shapes([on(0, 1, 0), on(0, 3, 9), on(0, 3, 20), on(1, 4, 0)], shape_type="polygon", scale=image.scale)
+    shown, point = {"T": 0, "Z": 1}, (0.0, 3.0, 0.0, 0.0)
+    planes = work.planes_of_stack([image], "Z", shown, point, drawn)
+    assert [plane is None for plane in planes] == [True, True, False, True]  # slices 0, 2, 3, 4
+    assert planes[2] is not None
+    assert planes[2].source.plane == {"T": 0, "Z": 3}
+    assert [outline.min() for outline in planes[2].region] == pytest.approx([9, 20])
+    both = work.planes_of_stack([image], "TZ", shown, point, drawn)
+    assert [dict(plane.source.plane) for plane in both if plane] == [{"T": 0, "Z": 3}, {"T": 1, "Z": 4}]
+
+    flat = Shapes([box], shape_type="polygon", scale=(0.5, 0.5))
+    for region, outlines in ((flat, 1), (None, 0)):
+        planes = work.planes_of_stack([image], "Z", shown, point, region)
+        assert [plane.source.plane["Z"] for plane in planes if plane] == [0, 2, 3, 4]
+        assert [len(plane.region) for plane in planes if plane] == [outlines] * 4

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.report.figures import height_in_dock
+from napari_cellclass.report.planes import PLANES_INCH
 from napari_cellclass.runs.classify.field import FieldResult
 from napari_cellclass.viewer.common.layer_axes import read_layer_axes
-from napari_cellclass.viewer.common.layers import image_from_layers, plane_of
+from napari_cellclass.viewer.common.layers import plane_of
 from napari_cellclass.viewer.common.map_view import BuiltMap, MapView
 from napari_cellclass.widgets.classify import work
+from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 
 if TYPE_CHECKING:
@@ -48,7 +51,9 @@ class PlaneRuns(QWidget):
         self.job: Job | None = None
         self._request: work.ClassifyRequest | None = None
         self._layers: list[Any] = []
-        self._others: list[SourceImage] = []
+        self._others: list[work.Plane] = []
+        self._left_out = 0
+        self.counts = FigureView(viewer, lambda width: 0)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for widget in (QLabel("Run on"), self.choice, self.export_button):
@@ -75,9 +80,13 @@ class PlaneRuns(QWidget):
             self.choice.clear()
             self.choice.addItems(wanted)
         self.setVisible(bool(lengths))
+        if not lengths:
+            self.counts.clear_figure()
 
-    def begin(self, request: work.ClassifyRequest, layers: Sequence[Any]) -> None:
+    def begin(self, request: work.ClassifyRequest, layers: Sequence[Any], region: Any = None) -> None:
         """Note the planes that a run is to take beside the one that is shown.
+
+        Of a region, a Shapes layer, each plane has the shapes that were drawn on it; planes without one are left out.
 
         Raises
         ------
@@ -87,17 +96,10 @@ class PlaneRuns(QWidget):
         self.cancel()
         self._request, self._layers, self.results = request, list(layers), {}
         letters = _CHOICES.get(self.choice.currentText(), "") if len(request.source.plane) else ""
-        axes = read_layer_axes(layers[0])
-        ranges = [
-            range(n) if a in letters else [request.source.plane.get(a, 0)]
-            for a, n in zip(axes.letters, axes.lengths, strict=True)
-        ]
-        self._others = []
-        for index in np.ndindex(*[len(one) for one in ranges]):
-            data = [one[i] for one, i in zip(ranges, index, strict=True)]
-            source = image_from_layers(layers, self._point(layers[0], data))
-            if dict(source.plane) != dict(request.source.plane):
-                self._others.append(source)
+        planes = work.planes_of_stack(layers, letters, request.source.plane, self._viewer.dims.point, region)
+        self._left_out = sum(plane is None for plane in planes)
+        self._others = [plane for plane in planes if plane is not None]
+        self.counts.clear_figure()
         self.export_button.setVisible(False)
 
     def finish(self, result: FieldResult) -> None:
@@ -106,34 +108,40 @@ class PlaneRuns(QWidget):
             return
         self._keep(work.PlaneResult(self._request.source, result.table))
         self.job = start_long_job(
-            work.run_planes, owner=self, request=self._request, sources=self._others, keep=self._keep
+            work.run_planes, owner=self, request=self._request, planes=self._others, keep=self._keep
         )
         self.job.progressed.connect(lambda now: self.said.emit(f"{now.done + 1} of {now.total} planes …", False))
         self.job.returned.connect(lambda _: self._done())
         self.job.failed.connect(lambda error: self.said.emit(str(error), True))
 
     def _keep(self, found: work.PlaneResult) -> None:
-        if self._request is not None and any(found.source is one for one in (self._request.source, *self._others)):
+        if self._request is not None and any(
+            found.source is one for one in (self._request.source, *(plane.source for plane in self._others))
+        ):
             self.results[_key(found.source)] = found
 
     def _done(self) -> None:
         self.export_button.setVisible(True)
         tiles = sum(len(found.table) for found in self.results.values())
         planes = counted(len(self.results), "plane")
-        self.said.emit(f"{counted(tiles, 'tile')} on {planes}; the sliders show each.", False)
+        left_out = (
+            f" {counted(self._left_out, 'plane')} without a shape of the region left out." if self._left_out else ""
+        )
+        self.said.emit(f"{counted(tiles, 'tile')} on {planes}; the sliders show each.{left_out}", False)
+        self._plot()
+
+    def _plot(self) -> None:
+        """Plot the counts over time and depth, as the command line does."""
+        found = tuple(self.results.values())
+        axes = sum(len({one.source.plane.get(axis) for one in found}) > 1 for axis in "TZ")
+        if axes:
+            self.counts.height_of = lambda width: height_in_dock(axes * PLANES_INCH)
+            self.counts.show_figure(partial(work.draw_counts, found))
 
     def cancel(self) -> None:
         """Stop after the plane that is running; what is finished stays."""
         if self.job is not None and self.job.running:
             self.job.cancel()
-
-    def _point(self, layer: Any, data: Sequence[int]) -> list[float]:
-        """Return the world coordinates of a plane, by its index on each leading axis of a layer."""
-        corner = np.zeros(layer.ndim)
-        corner[: len(data)] = data
-        world = np.array(self._viewer.dims.point, float)
-        world[-layer.ndim :] = layer.data_to_world(corner)
-        return [float(value) for value in world]
 
     def _follow(self, event: Any = None) -> None:
         """Show the map of the plane that has come into view."""
@@ -161,6 +169,7 @@ class PlaneRuns(QWidget):
     def close_down(self) -> None:
         """Leave no job running."""
         self._viewer.dims.events.current_step.disconnect(self._follow)
+        self.counts.close_down()
         if self.job is not None and self.job.running:
             self.job.mute()
             self.job.cancel()

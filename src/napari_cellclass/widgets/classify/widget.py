@@ -124,7 +124,7 @@ class MapPage(DockedWidget):
         self.controls.settings.setLayout(labelled(*settings))
         for widget in (self.model_choice, self.rescale, self.classes, self.controls, self.planes, self.message):
             column.addWidget(widget)
-        for shown in (self.state, self.results, self.keep_map):
+        for shown in (self.state, self.results, self.planes.counts, self.keep_map):
             column.addWidget(shown)
         column.addStretch(1)
         self.fill(inner)
@@ -271,7 +271,7 @@ class MapPage(DockedWidget):
         except CellClassError as error:
             self._show_message(str(error), warn=True)
             return
-        self.planes.begin(request, self.images.chosen())
+        self.planes.begin(request, self.images.chosen(), self.region.chosen())
         self._source = request.source
         self._running = request.model, Path(self.model_choice.path.value)
         self.controls.set_busy(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.csv_safe import escape_formulas
-from napari_cellclass.core.common.errors import CancelledError, CellClassError, OutputError
+from napari_cellclass.core.common.errors import CancelledError, CellClassError, ImageError, OutputError
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
@@ -24,13 +25,21 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
+from napari_cellclass.core.plates.field_summary import FieldSummary
+from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.core.workspace.outputs import write_map
 from napari_cellclass.core.workspace.records import Field, MapRecord
+from napari_cellclass.report.curves import FigureStyle
+from napari_cellclass.report.figures import render_for_dock
+from napari_cellclass.report.planes import planes_figure
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid
 from napari_cellclass.runs.common.engine_access import KerasDetails, choose_precision, load_model
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
+from napari_cellclass.viewer.common.layer_axes import read_layer_axes
+from napari_cellclass.viewer.common.layer_planes import plane_position
+from napari_cellclass.viewer.common.layers import image_from_layers, region_polygons
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, build_map, warm_up
 from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.common.preferences import cpu_threads
@@ -145,9 +154,66 @@ class PlaneResult:
     table: TileTable
 
 
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A plane of a stack, and outlines in px of what is to be classified of it; none for all of it."""
+
+    source: SourceImage
+    region: tuple[NDArray[Any], ...] = ()
+
+
+def planes_of_stack(
+    layers: Sequence[Any], letters: str, shown: Mapping[str, int], point: Sequence[float], region: Any = None
+) -> list[Plane | None]:
+    """List the planes of a stack beside the one that is shown.
+
+    Parameters
+    ----------
+    layers
+        The image layers of the field.
+    letters
+        The axes of which all planes are taken; of others the one that is shown.
+    shown
+        The plane that is shown, by axis.
+    point
+        World coordinates of the viewer's sliders.
+    region
+        A Shapes layer: of each plane what was drawn on it, or in two dimensions; None for whole planes.
+
+    Returns
+    -------
+    list of Plane or None
+        None for a plane on which the region has no shape.
+
+    Raises
+    ------
+    CellClassError
+        A plane cannot be made a field.
+    """
+    axes = read_layer_axes(layers[0])
+    ranges = [range(n) if a in letters else [shown.get(a, 0)] for a, n in zip(axes.letters, axes.lengths, strict=True)]
+    found: list[Plane | None] = []
+    for index in itertools.product(*ranges):
+        corner = np.zeros(layers[0].ndim)
+        corner[: len(index)] = index
+        world = np.array(point, float)
+        world[-layers[0].ndim :] = layers[0].data_to_world(corner)
+        there = [float(value) for value in world]
+        source = image_from_layers(layers, there)
+        if dict(source.plane) == dict(shown):
+            continue
+        try:
+            position = plane_position(layers[0], there)
+            outlines = () if region is None else tuple(region_polygons(region, layers[0], position))
+            found.append(Plane(source, outlines))
+        except ImageError:  # no shape of the region was drawn on it
+            found.append(None)
+    return found
+
+
 def run_planes(
     request: ClassifyRequest,
-    sources: Sequence[SourceImage],
+    planes: Sequence[Plane],
     keep: Callable[[PlaneResult], None],
     task: Task,
 ) -> int:
@@ -163,17 +229,18 @@ def run_planes(
     precision, _ = choose_precision(request.model, request.precision, request.engine)
     key = EngineKey(request.model.model_id, request.engine, precision, cpu_threads())
     with contextlib.closing(EngineCache()) as engines:
-        for source in task.track(sources, "planes"):
+        for plane in task.track(planes, "planes"):
+            source = plane.source
             grid = field_grid(source, request.model, request.overlap, request.edge, request.rescale)
-            if request.region:
-                grid = grid.within(request.region)
+            if plane.region:
+                grid = grid.within(plane.region)
             with engines.use(key, lambda: request.model) as (model, engine):
                 result = classify_field(source, model, engine, grid, Task(cancelled=task.cancelled))
             if not result.complete:
                 raise CancelledError("cancelled before the plane was finished")
             _ = source.image_id
             keep(PlaneResult(source, replace(result.table, scheme=recoloured(result.table.scheme, request.colours))))
-    return len(sources)
+    return len(planes)
 
 
 def export_planes(found: Sequence[PlaneResult], path: Path, task: Task) -> Path:
@@ -192,6 +259,22 @@ def export_planes(found: Sequence[PlaneResult], path: Path, task: Task) -> Path:
             frame = escape_formulas(pd.DataFrame(table.columns()))
             frame.to_csv(stream, index=False, header=i == 0, float_format="%.6g", lineterminator="\n")
     return path
+
+
+def plane_counts(found: Sequence[PlaneResult]) -> pd.DataFrame:
+    """Make the table of fields of several planes, with columns t and z where several were classified."""
+    axes = [axis for axis in "TZ" if len({one.source.plane.get(axis) for one in found}) > 1]
+    rows = []
+    for one in found:
+        plane = {axis: one.source.plane[axis] for axis in axes}
+        rows.append(FieldRow(one.source.name, "", "done", FieldSummary.of(one.table), plane=plane))
+    return field_table(rows, found[0].table.scheme.names, WellList())
+
+
+def draw_counts(found: Sequence[PlaneResult], style: FigureStyle) -> NDArray[np.uint8]:
+    """Draw the counts of each class over time and depth, as RGBA in device pixels."""
+    figure = planes_figure(plane_counts(found), found[0].table.scheme)
+    return render_for_dock(figure, style.width, style.text, style.ratio)
 
 
 def keep_in_project(folder: Path, stem: str, table: TileTable, field: Field, model_id: str, task: Task) -> MapRecord:
