@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from npe2 import PluginManager
-from pint import get_application_registry
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
@@ -67,6 +66,8 @@ def pay_first_uses(widget: QWidget) -> None:
         parent = parent.parent()
     if viewer is None or parent is None or parent.findChild(_IdleSteps) is not None:
         return
+    from pint import get_application_registry  # imports Dask, if that is there
+
     _IdleSteps(parent, first_use_steps(viewer))
     # pint fills its registry at its first use, and not for several threads: while one fills it, another finds no units.
     get_application_registry().Unit("pixel")
