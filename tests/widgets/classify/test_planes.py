@@ -12,12 +12,15 @@ import pytest
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt
 
+from napari_cellclass.core.common.task import NO_TASK
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.report.planes import planes_figure
 from napari_cellclass.runs.classify.field import classify_field, field_grid
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
+from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.widgets.classify import work
 
 
@@ -98,3 +101,22 @@ def test_each_plane_has_the_shapes_that_were_drawn_on_it_and_planes_without_one_
         planes = work.planes_of_stack([image], "Z", shown, point, region)
         assert [plane.source.plane["Z"] for plane in planes if plane] == [0, 2, 3, 4]
         assert [len(plane.region) for plane in planes if plane] == [outlines] * 4
+
+
+def test_of_a_plane_with_a_region_only_the_tiles_in_it_are_classified(ihc_model: Path) -> None:
+    model = open_bundle(ihc_model)
+    field = ihc_field().data[:128, :160]
+    layer = Image(np.stack([field] * 3), rgb=True, axis_labels=("z", "y", "x"))
+    left = np.array([[1, 0, 0], [1, 0, 63], [1, 127, 63], [1, 127, 0]], float)
+    region = Shapes([left], shape_type="polygon")
+    planes = [p for p in work.planes_of_stack([layer], "Z", {"Z": 0}, (0.0, 0.0, 0.0), region) if p]
+    planes += [
+        p for p in work.planes_of_stack([layer], "Z", {"Z": 0}, (0.0, 0.0, 0.0)) if p and p.source.plane["Z"] == 2
+    ]
+    request = work.ClassifyRequest(
+        planes[0].source, model, (left[:, 1:],), FieldLayer.of(layer), OverlayStyle(), None, 0, "drop"
+    )
+    found: list[work.PlaneResult] = []
+    assert work.run_planes(request, planes, found.append, NO_TASK) == 2
+    assert [(one.source.plane["Z"], len(one.table)) for one in found] == [(1, 8), (2, 20)]
+    assert found[0].table.grid.boxes[:, 3].max() == 64
