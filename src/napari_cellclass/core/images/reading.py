@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from napari_cellclass.core.common.errors import ImageError
@@ -127,11 +128,16 @@ def read_image(path: str | Path, *, t: int = 0, z: int = 0, scene: int | None = 
 def list_scenes(path: Path) -> tuple[Scene, ...]:
     """List the images of a file of TIFF or Zarr; a file of another format, or one that cannot be read, counts as one.
 
+    Only files and folders are opened: a pipe would be waited for.
+
     Raises
     ------
     OSError
         There is no such file.
     """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return (Scene(0),)
     try:
         if is_zarr(path):
             from napari_cellclass.core.images.zarr_images import zarr_scenes
