@@ -24,7 +24,7 @@ def press(viewer: Any, key: Any, modifier: Any = _NO_MODIFIER) -> None:
 
 def click(qtbot: Any, button: Any) -> None:
     """Click a button that is shown, once it can be clicked."""
-    assert button.isVisible()
+    qtbot.waitUntil(button.isVisible)
     qtbot.waitUntil(button.isEnabled)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 

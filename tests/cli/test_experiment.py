@@ -98,6 +98,7 @@ def test_runs_are_taken_up_where_they_were_left(runs: Path, folders: Path, tmp_p
 )
 def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, change: dict[str, Any]) -> None:
     same = {"data": folders, "out": runs, "tile_px": 16, "epochs": 2, "standardise": "tile"}
+    same |= {"network": "compact"}
 
     def found(**values: Any) -> Any:
         params = TrainParams.checked(**same | values)
@@ -110,7 +111,7 @@ def test_a_model_trained_otherwise_is_not_taken(runs: Path, folders: Path, chang
 
 def test_a_model_of_other_pixels_is_not_taken(runs: Path, folders: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(folders, tmp_path / "other"))
-    params = TrainParams.checked(data=other, out=runs, tile_px=16, epochs=2, standardise="tile")
+    params = TrainParams.checked(data=other, out=runs, tile_px=16, epochs=2, standardise="tile", network="compact")
     assert finished_model(split_by_group(read_dataset(other, grid_maker(params))), params) is not None
     pixels = np.array(Image.open(other / "grain" / "g0.png"))
     pixels[0, 0] += 1

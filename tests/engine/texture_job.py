@@ -88,7 +88,8 @@ def ensemble(folder: Path, spots: Any) -> dict[str, Any]:
     from napari_cellclass.engine.training.ensemble import write_ensemble
 
     members = [open_bundle(folder / name / "model.cellclass") for name in ("joined", "alone")]
-    params = TrainParams(data=Path("data"), out=folder / "e.cellclass", standardise="tile", **_IDLE)
+    out = folder / "e.cellclass"
+    params = TrainParams(data=Path("data"), out=out, network="compact", standardise="tile", **_IDLE)
     made = write_ensemble(members, spots, params, params.out)
     return {
         "golden": [model.golden[1].tolist() for model in (made, *members)],

@@ -55,7 +55,7 @@ def bundle(data: Any, split: Any = None) -> Any:
     """Stands for a model, trained on ``split`` if given."""
     images = [{"path": str(p), "id": i} for p, i in zip(data.paths, data.image_ids, strict=True)] if split else []
     return SimpleNamespace(
-        manifest=SimpleNamespace(data={"images": images}),
+        manifest=SimpleNamespace(data={"images": images}, training={}),
         table=lambda name: split.frame() if split else pd.DataFrame(),
         preprocess=SimpleNamespace(low=0.0, high=255.0),
     )

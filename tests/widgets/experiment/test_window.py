@@ -95,7 +95,7 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     assert pd.read_csv(out / "runs.csv")["balanced_accuracy"].mean() == pytest.approx(by_group)
     assert widget.verdict.text() == f"Verdict: {verdict['verdict']}"
     assert all(text in widget.text.text() for text in verdict["sentences"] if not text.startswith(BY_TILE))
-    assert all(not picture.pixmap().isNull() for picture in widget.pictures)
+    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in widget.pictures))
 
     window = viewer.window._qt_window
     for theme in ("dark", "light"):
