@@ -27,6 +27,7 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.map_view import is_own_layer
+from napari_cellclass.widgets.workspace.widget import CellClassWidget
 
 pytestmark = pytest.mark.training
 TILE = 32
@@ -303,6 +304,8 @@ def test_one_field_only_is_loudly_warned_of_and_one_class_is_refused(
     viewer.window._qt_window.resize(800, 560)
     layer = annotate(viewer, tmp_path / "journal", 0)
     settings(train, tmp_path / "m.cellclass", 1)
+    dock = train.window().findChild(CellClassWidget)
+    qtbot.waitUntil(lambda: not dock.header.opening)  # which adds a layer of labels, too
     click(qtbot, train.preview_button)
     finished(qtbot, train)
     assert train.warning.isVisible()

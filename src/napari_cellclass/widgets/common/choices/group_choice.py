@@ -32,6 +32,7 @@ class GroupChoice(QWidget):
         super().__init__()
         self._asked = 0
         self._by_user = False
+        self._preferred: str | None = None
         self._proposals: tuple[GroupProposal, ...] = ()
         self._picked: str | None = None  # from a list; it may be in the next one again
         self.native = QLineEdit()
@@ -83,11 +84,13 @@ class GroupChoice(QWidget):
         self.changed.emit()
 
     def prefer(self, pattern: str | None) -> None:
-        """Choose one of the proposals, where nothing has been picked or typed yet."""
-        if not self._by_user and self.combo.currentText() == _ALONE:
-            patterns = [proposal.pattern for proposal in self._proposals]
-            if pattern in patterns and pattern is not None:
-                self.combo.setCurrentIndex(patterns.index(pattern))
+        """Choose one of the proposals, or each image by itself, where nothing else has been picked or typed yet."""
+        if self._by_user or self.combo.currentText() == _OWN or self.combo.currentData() not in (None, self._preferred):
+            return
+        self._preferred = pattern
+        patterns = [proposal.pattern for proposal in self._proposals]
+        known = pattern is not None and pattern in patterns
+        self.combo.setCurrentIndex(patterns.index(pattern) if known else self.combo.count() - 2)
 
     def offer_names(self, names: Sequence[str]) -> None:
         """List proposals for images of these names."""
