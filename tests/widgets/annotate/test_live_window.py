@@ -160,6 +160,7 @@ def test_random_tiles_say_how_often_it_is_right(
     assert f"{estimate.value:.2f} ({estimate.lo:.2f} to {estimate.hi:.2f})" in text
     assert "20 random tiles" in text
     assert "other fields not known" in text
+    assert "Fractions of the tiles: class 1 " in text
 
 
 def test_a_map_that_is_deleted_or_switched_off_goes_and_labels_stay(

@@ -37,3 +37,11 @@ def run_table_path(out: Path, name: str) -> Path:
 def evaluations_path(out: Path) -> Path:
     """Return the path of the evaluations of a model on its test sets."""
     return out.with_name(f"{out.stem}_tests.json")
+
+
+def free_model_path(folder: Path, name: str) -> Path:
+    """Return a path for a new model that is not there yet: ``NAME.cellclass``, else with a number."""
+    number, path = 2, folder / f"{name}{SUFFIX}"
+    while path.exists():
+        path, number = folder / f"{name}-{number}{SUFFIX}", number + 1
+    return path

@@ -16,13 +16,14 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.models.paths import free_model_path
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.runs.live.session import LivePrediction
 from napari_cellclass.viewer.common import preferences
 from napari_cellclass.viewer.common.layers import file_of
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
-from napari_cellclass.widgets.annotate.work import free_path, keep_model
+from napari_cellclass.widgets.annotate.work import keep_model
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -200,7 +201,7 @@ class LivePanel(QWidget):
         assert annotation is not None
         file = annotation.image.path or file_of(self._workspace.image_layers())
         folder = Path.home() if file is None else Path(file).parent
-        return free_path(folder, Path(annotation.image.name).stem or "model")
+        return free_model_path(folder, Path(annotation.image.name).stem or "model")
 
     # -- figures -----------------------------------------------------------------------------------
 
@@ -223,7 +224,7 @@ class LivePanel(QWidget):
             self.text.show_text(f"{counted(n, 'label')} of one class: the map shows what is like it.")
             return
         self.text.show_text(f"Live map of {counted(n, 'label')}{describe_change(found)}.")
-        self.figure.show_text(describe_accuracy(found, self._workspace))
+        self.figure.show_text(describe_accuracy(found, self._workspace) + describe_fractions(found, self._workspace))
 
 
 def describe_change(found: LivePrediction) -> str:
@@ -251,6 +252,14 @@ def describe_accuracy(found: LivePrediction, workspace: Workspace) -> str:
     if found.n_groups > 1:
         return f"{text}; on other groups not known yet, from {found.n_groups} only."
     return f"{text}; on other fields not known yet."
+
+
+def describe_fractions(found: LivePrediction, workspace: Workspace) -> str:
+    """Say what fraction of the field's tiles each class has; '' where no tile of it was drawn at random."""
+    named = zip(workspace.scheme.names, found.fractions, strict=False)
+    parts = [f"{name} {100 * one.value:.0f} % ({100 * one.lo:.0f} to {100 * one.hi:.0f})" for name, one in named
+             if one.lo is not None and one.hi is not None]  # fmt: skip
+    return f" Fractions of the tiles: {', '.join(parts)}." if parts else ""
 
 
 def _in_words(estimate: Estimate) -> str:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.models.bundle import SUFFIX
 from napari_cellclass.core.models.feature_scale import SUFFIX as SCALE_SUFFIX
 from napari_cellclass.core.models.feature_scale import FeatureScale
 from napari_cellclass.core.params.train import TrainParams
@@ -77,11 +76,3 @@ def keep_model(request: KeepRequest, task: Task) -> Path:
             model = train_in_child(on_disk, task)
     request.scale.save(model.with_suffix(SCALE_SUFFIX))
     return model
-
-
-def free_path(folder: Path, name: str) -> Path:
-    """Give a path for a new model that is not there yet."""
-    number, path = 2, folder / f"{name}{SUFFIX}"
-    while path.exists():
-        path, number = folder / f"{name}-{number}{SUFFIX}", number + 1
-    return path

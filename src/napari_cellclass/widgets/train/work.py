@@ -14,9 +14,9 @@ import pandas as pd
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
+from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.models.head_record import HeadRecord
-from napari_cellclass.core.models.paths import evaluations_path
+from napari_cellclass.core.models.paths import evaluations_path, free_model_path
 from napari_cellclass.core.params.shared import PlaneParams, TileParams
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.report.curves import save_curves, save_label_curve
@@ -107,7 +107,4 @@ def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
 def suggest_out(name: str, folder: Path) -> str:
     """Give a path for a new model that is not there yet."""
     plain = unique_file_names([Path(name).stem or "model"])[0]
-    number, path = 2, folder / f"{plain}{SUFFIX}"
-    while path.exists():
-        path, number = folder / f"{plain}-{number}{SUFFIX}", number + 1
-    return str(path)
+    return str(free_model_path(folder, plain))
