@@ -64,6 +64,18 @@ def test_predictions_are_those_of_the_head_fitted_by_itself() -> None:
     assert found.held_out_by == "group"
 
 
+@pytest.mark.parametrize("steps", [(1, 32, 2, 30), (30, 1, 31), (1, 12, 25, 31, 12, 31)])
+def test_many_labels_given_or_taken_back_at_once_are_followed(steps: tuple[int, ...]) -> None:
+    session, kinds = _session(side=16)
+    for revision, per_class in enumerate(steps):
+        found = session.predict({"field 0": _labels(kinds["field 0"], per_class)}, 2, "field 0", revision)
+        assert found is not None
+        assert found.n_labels == (per_class, per_class)
+        if revision and per_class - steps[revision - 1] >= 10:
+            assert found.changed is not None
+            assert 0 <= found.changed <= 1
+
+
 def test_labels_of_all_fields_count() -> None:
     session, kinds = _session(2)
     both = {"field 0": _labels(kinds["field 0"], 1), "field 1": np.full(64, -1, np.int16)}

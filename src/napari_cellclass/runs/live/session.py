@@ -219,12 +219,12 @@ class LiveSession:
         past = self._past.setdefault(shown, {})
         finite = np.isfinite(prob).all(axis=1)
         past[n] = np.where(finite, np.nan_to_num(prob).argmax(axis=1), -1).astype(np.int16)
-        earlier = [count for count in past if count <= n - _HISTORY]
-        for count in [count for count in past if count < n - 2 * _HISTORY]:
-            del past[count]
-        if not earlier:
+        earlier = max((count for count in past if count <= n - _HISTORY), default=None)
+        if earlier is None:
             return None
-        before, now = past[max(earlier)], past[n]
+        for count in [count for count in past if count < earlier]:
+            del past[count]
+        before, now = past[earlier], past[n]
         both = (before >= 0) & (now >= 0)
         return float((before[both] != now[both]).mean()) if both.any() else None
 
