@@ -271,7 +271,9 @@ class LivePredictions(QObject):
         if opened is not None and not opened.features.complete:
             labels = np.asarray(opened.labelled.annotation.labels)
             opened.priority.set_wanted(np.flatnonzero(labels != UNLABELLED))
-        self._request()
+        self._revision += 1
+        self._timer.stop()
+        self._fit()  # at once: after a timer, the label would be painted first, and the fit come after that
 
     def _request(self) -> None:
         self._revision += 1
