@@ -80,9 +80,6 @@ def test_an_ome_zarr_plate_is_classified_with_the_wells_of_its_metadata(
     classify(striped_model, tmp_path / "out", plate)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["kept"] == 12
     assert tables(tmp_path / "out") == before
-    if version == "0.5":
-        classify(striped_model, tmp_path / "two", plate, "--workers", "2")
-        assert tables(tmp_path / "two") == before
 
 
 def test_wells_and_fields_of_a_plate_are_cut_where_they_are_named(tmp_path: Path) -> None:

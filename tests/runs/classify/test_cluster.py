@@ -15,6 +15,7 @@ import pytest
 from distributed import Security
 from tests._patience import PROCESS_S, wait_until
 from tests._plates import assert_files_are_whole, tables, write_plate
+from tests._stacks import PLATE_WELLS, write_zarr_plate
 
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.common.errors import ParamsError
@@ -101,6 +102,19 @@ def test_a_cluster_and_processes_give_the_bytes_of_one_process(
     assert tables(tmp_path / "one") == tables(tmp_path / "two") == tables(tmp_path / "dask")
     assert main(line(plate, ihc_model, tmp_path / "dask", "--scheduler", cluster.address)) == 1
     assert json.loads((tmp_path / "dask" / "report.json").read_text())["kept"] == FIELDS
+
+
+def test_an_ome_zarr_plate_gives_the_same_bytes_on_a_cluster(
+    tmp_path: Path, cluster: Cluster, striped_model: Path
+) -> None:
+    plate = write_zarr_plate(tmp_path / "plate.zarr", "0.5", fields=1)
+    ways = {"one": [], "two": ["--workers", "2"], "dask": ["--scheduler", cluster.address]}
+    for name, words in ways.items():
+        assert main(line(plate, striped_model, tmp_path / name, *words)) == 0
+    assert len(tables(tmp_path / "one")) == 3 * len(PLATE_WELLS) + 2
+    assert tables(tmp_path / "one") == tables(tmp_path / "two") == tables(tmp_path / "dask")
+    assert main(line(plate, striped_model, tmp_path / "dask", "--scheduler", cluster.address)) == 0
+    assert json.loads((tmp_path / "dask" / "report.json").read_text())["kept"] == len(PLATE_WELLS)
 
 
 def test_a_killed_worker_and_a_killed_run_on_a_cluster_lose_no_field(
