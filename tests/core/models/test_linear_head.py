@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_cellclass.core.models.linear_head import Standardisation, fit_head, fit_head_in_batches
+from napari_cellclass.core.models.linear_head import Standardisation, fit_head, fit_head_in_batches, fit_heads
 
 WIDTHS = (30, 7)
 
@@ -137,3 +137,17 @@ def test_a_constant_feature_counts_for_nothing_and_a_far_value_for_little() -> N
 def test_features_without_a_finite_row_are_refused() -> None:
     with pytest.raises(ValueError, match="no row"):
         Standardisation.fit(np.full((3, 2), np.nan))
+
+
+@pytest.mark.parametrize("count", [30, 200], ids=["fewer tiles than features", "more tiles than features"])
+def test_several_groupings_at_once_give_what_each_gives_by_itself(count: int) -> None:
+    rng = np.random.default_rng(count)
+    parts = [rng.normal(size=(count, width)).astype(np.float32) for width in (60, 20)]
+    labels = rng.integers(0, 3, count)
+    parts[0][:, 0] += labels
+    groupings = [np.arange(count) % 5, np.arange(count)]
+    for groups, fit in zip(groupings, fit_heads(parts, labels, groupings, 3), strict=True):
+        alone = fit_head(parts, labels, groups, 3)
+        assert fit.held_out == pytest.approx(alone.held_out, abs=1e-6)
+        assert fit.head.predict(parts) == pytest.approx(alone.head.predict(parts), abs=1e-6)
+        assert (fit.penalties, fit.held_out_by) == (alone.penalties, alone.held_out_by)

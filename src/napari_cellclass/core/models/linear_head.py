@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from napari_cellclass.core.stats.ridge import RidgeFit, fit_ridge, fit_ridge_in_batches
+from napari_cellclass.core.stats.ridge import RidgeFit, RidgeSystem, fit_ridge_in_batches
 
 MAX_FEATURE = 8.0
 """Standardised features are clipped to plus or minus this, for tiles unlike all others."""
@@ -156,18 +156,39 @@ def fit_head(
     n_classes
         K.
     """
+    return fit_heads(parts, labels, [groups], n_classes)[0]
+
+
+def fit_heads(
+    parts: Sequence[NDArray[np.floating[Any]]],
+    labels: NDArray[np.integer[Any]],
+    groupings: Sequence[NDArray[Any] | Sequence[Any]],
+    n_classes: int,
+) -> list[HeadFit]:
+    """Fit as :func:`fit_head` does, once for each of several groupings of the same tiles, which share what takes long.
+
+    Parameters
+    ----------
+    parts, labels, n_classes
+        As for :func:`fit_head`.
+    groupings
+        What is left out together, shape (n,) each.
+    """
     labels = np.asarray(labels)
     if len(labels) <= _MANY:
         known, dense = _dense_labels(labels, n_classes)
-        folds, by = _folds(dense, np.asarray(groups))
-        fits = [fit_ridge(part, dense, folds, int(known.sum())) for part in parts]
-        return _head_fit(fits, dense, known, by)
+        systems = [RidgeSystem.of(part, dense, int(known.sum())) for part in parts]
+        found = []
+        for groups in groupings:
+            folds, by = _folds(dense, np.asarray(groups))
+            found.append(_head_fit([system.fit(folds) for system in systems], dense, known, by))
+        return found
 
     def rows() -> Iterable[Sequence[NDArray[np.floating[Any]]]]:
         for start in range(0, len(labels), _MANY):
             yield [part[start : start + _MANY] for part in parts]
 
-    return fit_head_in_batches(rows, labels, groups, n_classes)
+    return [fit_head_in_batches(rows, labels, groups, n_classes) for groups in groupings]
 
 
 def fit_head_in_batches(

@@ -64,41 +64,81 @@ def fit_ridge(
     classes
         K.
     """
-    count, width = z.shape
-    root, targets = _weighted_targets(labels, classes)
-    x = _design(z) * root[:, None]
-    rows = _rows_by_fold(folds)
-    penalties = np.array(PENALTIES)
-    if count <= width + 1:
-        values, basis = np.linalg.eigh(x @ x.T)
-        values = np.maximum(values, 0.0)
-        shrinkage = values / (values + penalties[:, None])  # the hat matrix is basis diag(shrinkage) basis'
-        back = x.T @ basis
-        solution = (basis.T @ targets) / (values + penalties[:, None])[:, :, None]
-        gram = None
-    else:
+    return RidgeSystem.of(z, labels, classes).fit(folds)
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeSystem:
+    """The eigen-decomposition of one regression, from which it is fitted with any folds; see :func:`fit_ridge`.
+
+    Attributes
+    ----------
+    root, targets
+        Roots of the tiles' weights, shape (n,); their targets times those, shape (n, K).
+    x
+        Weighted design, shape (n, D + 1).
+    basis, shrinkage
+        Shapes (n, m) and (P, m): the hat matrix of penalty p is ``basis diag(shrinkage[p]) basis'``.
+    back, solution
+        Shapes (D + 1, m) and (P, m, K): the weights of penalty p are ``back solution[p]``.
+    gram
+        ``x' x``, shape (D + 1, D + 1), where there are more tiles than features; else None.
+    """
+
+    root: Matrix
+    targets: Matrix
+    x: Matrix
+    basis: Matrix
+    shrinkage: Matrix
+    back: Matrix
+    solution: Matrix
+    gram: Matrix | None
+
+    @classmethod
+    def of(cls, z: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int) -> RidgeSystem:
+        """Decompose the regression of labels on features; parameters as for :func:`fit_ridge`."""
+        count, width = z.shape
+        root, targets = _weighted_targets(labels, classes)
+        x = _design(z) * root[:, None]
+        penalties = np.array(PENALTIES)
+        if count <= width + 1:
+            values, basis = np.linalg.eigh(x @ x.T)
+            values = np.maximum(values, 0.0)
+            solution = (basis.T @ targets) / (values + penalties[:, None])[:, :, None]
+            return cls(root, targets, x, basis, values / (values + penalties[:, None]), x.T @ basis, solution, None)
         gram = x.T @ x
         values, back = np.linalg.eigh(gram)
         basis = x @ back
         shrinkage = 1.0 / (np.maximum(values, 0.0) + penalties[:, None])
         solution = (basis.T @ targets) * shrinkage[:, :, None]
-    fitted = basis @ (shrinkage[:, :, None] * (basis.T @ targets))
-    residuals = targets - fitted
-    if len(rows) == count:
-        leverage = shrinkage @ (basis * basis).T
-        residuals /= np.maximum(1.0 - leverage, 1e-12)[:, :, None]
-    else:
-        moments = None if gram is None else (gram, x.T @ targets)
+        return cls(root, targets, x, basis, shrinkage, back, solution, gram)
+
+    def fit(self, folds: NDArray[np.integer[Any]]) -> RidgeFit:
+        """Choose the penalty that suits left-out folds best; ``folds`` as for :func:`fit_ridge`."""
+        residuals = self._left_out(_rows_by_fold(folds))
+        count = len(self.x)
+        best = _best_penalty((residuals**2).sum(axis=(1, 2)) / count, count)
+        held = (self.targets - residuals[best]) / self.root[:, None]
+        return _finished(self.back @ self.solution[best], held, best)
+
+    def _left_out(self, rows: list[NDArray[np.int64]]) -> Matrix:
+        """Return the residuals (P, n, K) of every tile by the fit without its fold, for every penalty."""
+        count, width = len(self.x), self.x.shape[1] - 1
+        fitted = self.basis @ (self.shrinkage[:, :, None] * (self.basis.T @ self.targets))
+        residuals: Matrix = self.targets - fitted
+        if len(rows) == count:
+            leverage = self.shrinkage @ (self.basis * self.basis).T
+            residuals /= np.maximum(1.0 - leverage, 1e-12)[:, :, None]
+            return residuals
+        cross = self.x.T @ self.targets
         for own in rows:
-            if moments is not None and len(own) > width:
-                weights = _without(*moments, x[own], targets[own])
-                residuals[:, own] = targets[own] - x[own] @ weights
+            if self.gram is not None and len(own) > width:
+                weights = _without(self.gram, cross, self.x[own], self.targets[own])
+                residuals[:, own] = self.targets[own] - self.x[own] @ weights
             else:
-                hat = (basis[own] * shrinkage[:, None, :]) @ basis[own].T
+                hat = (self.basis[own] * self.shrinkage[:, None, :]) @ self.basis[own].T
                 residuals[:, own] = np.linalg.solve(np.eye(len(own)) - hat, residuals[:, own])
-    best = _best_penalty((residuals**2).sum(axis=(1, 2)) / count, count)
-    held = (targets - residuals[best]) / root[:, None]
-    return _finished(back @ solution[best], held, best)
+        return residuals
 
 
 def fit_ridge_in_batches(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_head
+from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_heads
 from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy, sample_fractions
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import GroupedMetrics, confusion_matrix
@@ -82,6 +82,52 @@ class _Labelled:
     tile: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """The model of all labels, and what it says of labelled tiles that it did not see.
+
+    Parameters
+    ----------
+    found
+        The labelled tiles.
+    present, compact
+        The classes that occur; the tiles' labels as indices of these.
+    drawn
+        Which tiles were drawn at random.
+    predicted
+        Class of each tile among ``present``, by the fit without that tile; meaningless where none was drawn.
+    accuracy
+        Of the drawn tiles.
+    fit, held_out_by
+        See :class:`LivePrediction`.
+    """
+
+    found: _Labelled
+    present: NDArray[np.int64]
+    compact: NDArray[np.int64]
+    drawn: NDArray[np.bool_]
+    predicted: NDArray[np.int64]
+    accuracy: SampleAccuracy
+    fit: HeadFit
+    held_out_by: str
+
+    def fractions(self, of_field: NDArray[np.bool_], prob: NDArray[np.float32]) -> tuple[Estimate, ...]:
+        """Return the fraction of a field's tiles in each class; empty where none of them was drawn."""
+        here = self.drawn & of_field
+        if self.accuracy.estimate is None or not here.any():
+            return ()
+        known = prob[np.isfinite(prob[:, 0])]
+        shares = np.bincount(known.argmax(axis=1), minlength=prob.shape[1]) / max(1, len(known))
+        return sample_fractions(shares, self.found.labels[here], self.present[self.predicted[here]])
+
+    def by_group(self) -> Estimate | None:
+        """Return the balanced accuracy of the drawn tiles of groups that were left out whole, where it can be told."""
+        if self.held_out_by != "group":
+            return None
+        held = self.fit.held_out[self.drawn].argmax(axis=1)
+        return _group_accuracy(self.compact[self.drawn], held, self.found.group[self.drawn])
+
+
 class LiveSession:
     """Holds the features of all fields, and makes predictions of the labels.
 
@@ -144,37 +190,43 @@ class LiveSession:
         found = self._labelled(labels, standardisation)
         if found is None:
             return None
-        present = np.unique(found.labels)
-        counts = tuple(np.bincount(found.labels, minlength=n_classes).tolist())
         z = self.fields[shown].standardised(standardisation, self.scale.version)
-        prob = np.zeros((len(z), n_classes), np.float32)
-        if len(present) == 1:
-            prob[:, present[0]] = _similarity(z, found.z)
-            prob[~np.isfinite(prob).all(axis=1)] = np.nan
-            return LivePrediction(shown, revision, prob, counts, SampleAccuracy(None, 0))
-        compact = np.searchsorted(present, found.labels)
+        if len(np.unique(found.labels)) == 1:
+            return _similar_tiles(found, z, n_classes, shown, revision)
+        fitted = self._fit(found, *_drawn_rows(labels, drawn or {}, found))
+        prob = self._probabilities(fitted, z, n_classes)
+        fractions: tuple[Estimate, ...] = ()
+        if shown in labels:
+            fractions = fitted.fractions(found.field == list(labels).index(shown), prob)
+        return LivePrediction(
+            shown, revision, prob, tuple(np.bincount(found.labels, minlength=n_classes).tolist()), fitted.accuracy,
+            fitted.by_group(), len(np.unique(found.group)), fractions, self._changed(shown, prob, len(found.labels)),
+            fitted.fit, standardisation, fitted.held_out_by,
+        )  # fmt: skip
+
+    def _fit(self, found: _Labelled, drawn: NDArray[np.bool_], others: int) -> _Fitted:
+        """Fit all labels, and estimate the accuracy from the drawn tiles, each predicted by all labels but its own."""
+        present, compact = np.unique(found.labels, return_inverse=True)
         groups, held_out_by = _groups(found)
-        fit = fit_head(self._parts(found.z), compact, groups, len(present))
-        finite = np.isfinite(z[:, 0])
-        prob[~finite] = np.nan
-        prob[np.ix_(np.flatnonzero(finite), present)] = fit.head.predict(self._parts(z[finite]))
+        single = [np.arange(len(compact))] if drawn.any() else []
+        fit, *alone = fit_heads(self._parts(found.z), compact, [groups, *single], len(present))
         if fit.held_out_by == "tile":
             held_out_by = "tile"
-        chosen, others = _drawn_rows(labels, drawn or {}, found)
-        accuracy, predicted = self._accuracy(found, compact, chosen, others, present)
-        fractions: tuple[Estimate, ...] = ()
-        here = chosen & (found.field == list(labels).index(shown)) if shown in labels else chosen & False
-        if accuracy.estimate is not None and here.any():
-            known = prob[finite]
-            shares = np.bincount(known.argmax(axis=1), minlength=n_classes) / max(1, len(known))
-            fractions = sample_fractions(shares, found.labels[here], present[predicted[here]])
-        by_group = None
-        if held_out_by == "group":
-            by_group = _group_accuracy(compact[chosen], fit.held_out[chosen].argmax(axis=1), found.group[chosen])
-        return LivePrediction(
-            shown, revision, prob, counts, accuracy, by_group, len(np.unique(found.group)), fractions,
-            self._changed(shown, prob, len(found.labels)), fit, standardisation, held_out_by,
-        )  # fmt: skip
+        if not alone:
+            none = SampleAccuracy(None, 0, tuple(present.tolist()))
+            return _Fitted(found, present, compact, drawn, compact, none, fit, held_out_by)
+        predicted = alone[0].held_out.argmax(axis=1)
+        accuracy = sample_accuracy(compact[drawn], predicted[drawn], len(present), others)
+        accuracy = replace(accuracy, missing=tuple(present[list(accuracy.missing)].tolist()))
+        return _Fitted(found, present, compact, drawn, predicted, accuracy, fit, held_out_by)
+
+    def _probabilities(self, fitted: _Fitted, z: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
+        """Return probabilities (N, K) of all tiles of a field, NaN where a tile has no features."""
+        prob = np.zeros((len(z), n_classes), np.float32)
+        finite = np.isfinite(z[:, 0])
+        prob[~finite] = np.nan
+        prob[np.ix_(np.flatnonzero(finite), fitted.present)] = fitted.fit.head.predict(self._parts(z[finite]))
+        return prob
 
     def _parts(self, z: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         ends = np.cumsum(self.columns)
@@ -197,22 +249,6 @@ class LiveSession:
         if not parts or not sum(len(part[1]) for part in parts):
             return None
         return _Labelled(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-    def _accuracy(
-        self,
-        found: _Labelled,
-        compact: NDArray[np.int64],
-        chosen: NDArray[np.bool_],
-        others: int,
-        present: NDArray[np.int64],
-    ) -> tuple[SampleAccuracy, NDArray[np.int64]]:
-        """Estimate the accuracy from the drawn tiles, each predicted by all labels but its own; and all these."""
-        if not chosen.any():
-            return SampleAccuracy(None, 0, tuple(present.tolist())), compact
-        single = fit_head(self._parts(found.z), compact, np.arange(len(compact)), len(present))
-        predicted = single.held_out.argmax(axis=1)
-        accuracy = sample_accuracy(compact[chosen], predicted[chosen], len(present), others)
-        return replace(accuracy, missing=tuple(present[list(accuracy.missing)].tolist())), predicted
 
     def _changed(self, shown: str, prob: NDArray[np.float32], n: int) -> float | None:
         """Return the fraction of tiles whose class the last labels have changed."""
@@ -258,6 +294,17 @@ def _groups(found: _Labelled) -> tuple[NDArray[np.int64], str]:
     if all(len(np.unique(found.group[found.labels == k])) > 1 for k in np.unique(found.labels)):
         return found.group, "group"
     return found.region, "region"
+
+
+def _similar_tiles(
+    found: _Labelled, z: NDArray[np.float32], n_classes: int, shown: str, revision: int
+) -> LivePrediction:
+    """Say how similar the tiles of a field are to those of the only class that is labelled."""
+    prob = np.zeros((len(z), n_classes), np.float32)
+    prob[:, found.labels[0]] = _similarity(z, found.z)
+    prob[~np.isfinite(prob).all(axis=1)] = np.nan
+    counts = tuple(np.bincount(found.labels, minlength=n_classes).tolist())
+    return LivePrediction(shown, revision, prob, counts, SampleAccuracy(None, 0))
 
 
 def _similarity(z: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
