@@ -29,7 +29,8 @@ def run_classify(
         In one line, what went wrong with the run as a whole.
     """
     from napari_cellclass.core.models.known_models import KnownModels
-    from napari_cellclass.core.plates.inputs import PLANES_FIGURE, PLATE_FIGURE
+    from napari_cellclass.core.plates.inputs import CONDITIONS_FIGURE, CONDITIONS_TABLE, PLANES_FIGURE, PLATE_FIGURE
+    from napari_cellclass.report.conditions import save_conditions
     from napari_cellclass.report.planes import save_planes
     from napari_cellclass.report.plate import save_plate
     from napari_cellclass.runs.classify.batch import classify_files
@@ -40,6 +41,7 @@ def run_classify(
     report = classify_files(params, model, task)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
     planes = save_planes(report.fields, model.scheme, params.out / PLANES_FIGURE)
+    compared = save_conditions(report.conditions, params.out)
     for text in report.warnings:
         warn(text)
     for outcome in report.outcomes:
@@ -55,4 +57,8 @@ def run_classify(
         say(f"counts of each plane are in fields.csv and {PLANES_FIGURE}")
     if figure:
         say(f"{counted(len(report.wells), 'well')} in wells.csv and {PLATE_FIGURE}")
+    if compared and report.conditions is not None:
+        for text in report.conditions.sentences():
+            say(text)
+        say(f"conditions are compared in {CONDITIONS_TABLE} and {CONDITIONS_FIGURE}")
     return report

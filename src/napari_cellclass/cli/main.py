@@ -25,6 +25,7 @@ from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.features import FeaturesParams
 from napari_cellclass.core.params.info import InfoParams
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
+from napari_cellclass.core.params.slides import SlidesParams
 from napari_cellclass.core.params.train import TrainParams
 
 
@@ -72,6 +73,12 @@ def _evaluate(params: EvaluateParams, reporter: Reporter) -> int:
     return OK
 
 
+def _slides(params: SlidesParams, reporter: Reporter) -> int:
+    from napari_cellclass.cli.slides import run_slides
+
+    return run_slides(params, reporter)
+
+
 def _features(params: FeaturesParams, reporter: Reporter) -> int:
     from napari_cellclass.cli.features import run_features
 
@@ -117,6 +124,7 @@ _RUNS: dict[type[Params], Callable[[Any, Reporter], int]] = {
     ExperimentParams: _experiment,
     EvaluateParams: _evaluate,
     ClassifyParams: _classify,
+    SlidesParams: _slides,
     FeaturesParams: _features,
     InfoParams: _info,
 }

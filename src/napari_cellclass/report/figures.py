@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAGE_INCH = 7.1
 _MAX_SHOWN_PX = 2000
 _DOCK_DPI = 85
+_MOST_PATHS = 4000  # more tiles would make a file that no program opens in time
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -37,8 +38,8 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write a figure on a white background; the suffix chooses PNG, SVG or PDF.
+def save_figure(figure: Figure, path: Path, dpi: int = 150, background: str = "white") -> None:
+    """Write a figure on a background, white when not given; the suffix chooses PNG, SVG or PDF.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
     """
     with atomic_write(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class in a script without a font here
-        figure.savefig(temporary, dpi=dpi, format=path.suffix.lstrip(".") or "png", facecolor="white")
+        figure.savefig(temporary, dpi=dpi, format=path.suffix.lstrip(".") or "png", facecolor=background)
 
 
 def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArray[Any], int]:
@@ -56,19 +57,34 @@ def thumbnail(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArra
     Grey values are stretched from the 0.5th to the 99.8th percentile of each channel. Two channels are
     shown magenta and green, more as red, green and blue.
     """
+    pixels, step = read_thinned(source, longest)
+    return shown_pixels(pixels, None if source.rgb else grey_limits(pixels)), step
+
+
+def read_thinned(source: SourceImage, longest: int = _MAX_SHOWN_PX) -> tuple[NDArray[np.float32], int]:
+    """Return every n-th pixel of a field as float32 (Y, X, C) without NaN and infinity, and n."""
     step = max(1, -(-max(source.shape) // longest))
     rows = [source.read(y, 0, y + 1, source.shape[1])[:, ::step] for y in range(0, source.shape[0], step)]
     pixels = np.concatenate(rows).astype(np.float32)
-    pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
-    if not source.rgb:
-        low, high = np.percentile(pixels, [0.5, 99.8], axis=(0, 1))
+    return np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0), step
+
+
+def grey_limits(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the grey values that are shown black and white: percentiles 0.5 and 99.8 of (..., C), as (2, C)."""
+    return np.percentile(pixels.reshape(-1, pixels.shape[-1]), [0.5, 99.8], axis=0)
+
+
+def shown_pixels(pixels: NDArray[np.float32], limits: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+    """Return pixels (Y, X, C) as uint8 (Y, X) or (Y, X, 3), stretched over grey values (2, C); None leaves them."""
+    if limits is not None:
+        low, high = limits
         pixels = 255 * np.clip((pixels - low) / np.maximum(high - low, 1e-9), 0, 1)
-    pixels = pixels.astype(np.uint8)
-    if pixels.shape[2] == 1:
-        return pixels[..., 0], step
-    if pixels.shape[2] == 2:
-        return pixels[..., [0, 1, 0]], step
-    return pixels[..., :3], step
+    found = pixels.astype(np.uint8)
+    if found.shape[2] == 1:
+        return found[..., 0]
+    if found.shape[2] == 2:
+        return found[..., [0, 1, 0]]
+    return found[..., :3]
 
 
 def render_for_dock(figure: Figure, width: int, text: str, ratio: float = 1.0) -> NDArray[np.uint8]:
@@ -176,7 +192,7 @@ def overlay_figure(
     picture, _ = thumbnail(source)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
-    _draw_tiles(axes, table, visible, min_confidence)
+    draw_tiles(axes, table, visible, min_confidence)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_axis_off()
@@ -184,7 +200,15 @@ def overlay_figure(
     return figure
 
 
-def _draw_tiles(axes: Axes, table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float) -> None:
+def draw_tiles(
+    axes: Axes,
+    table: TileTable,
+    visible: NDArray[np.bool_] | None,
+    min_confidence: float,
+    opacity: float = 0.38,
+    line_width: float = 0.6,
+) -> None:
+    """Draw tiles in the colours of their classes; see :func:`overlay_figure`. Many are pixels, also in an SVG."""
     from matplotlib.collections import PolyCollection
 
     index, k = table.class_or_unsure_index.astype(int), len(table.scheme)
@@ -192,24 +216,40 @@ def _draw_tiles(axes: Axes, table: TileTable, visible: NDArray[np.bool_] | None,
     index = np.where(confident, index, -1)
     shown = np.ones(len(table), bool) if visible is None else np.append(visible, (True, True))[index]
     colours = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1)]) / 255
-    rgba = np.column_stack([colours[index], np.full(len(index), 0.38)])[shown]
+    rgba = np.column_stack([colours[index], np.full(len(index), opacity)])[shown]
     edge = np.column_stack([colours[index], np.full(len(index), 0.9)])[shown]
     corners = table.grid.rects()[shown][..., ::-1]
-    axes.add_collection(PolyCollection(list(corners), facecolors=rgba, edgecolors=edge, linewidths=0.6))
+    axes.add_collection(
+        PolyCollection(
+            list(corners), facecolors=rgba, edgecolors=edge if line_width else "none", linewidths=line_width,
+            rasterized=len(corners) > _MOST_PATHS,
+        )
+    )  # fmt: skip
 
 
 def _legend(figure: Figure, table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float) -> None:
     from matplotlib.patches import Patch
 
-    handles = []
+    handles = [
+        Patch(color=colour, label=f"{name}\n{tiles} ({fraction:.0%})")
+        for name, colour, tiles, fraction in legend_rows(table, visible, min_confidence)
+    ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+
+
+def legend_rows(
+    table: TileTable, visible: NDArray[np.bool_] | None, min_confidence: float
+) -> list[tuple[str, tuple[float, float, float], int, float]]:
+    """List what a legend names: class, colour (0..1), tiles and their fraction; other tiles where there are any."""
     counts = table.counts(min_confidence)
-    for i, row in enumerate(counts.itertuples()):
+    rows = []
+    for i, (name, tiles, fraction) in enumerate(counts[["class_name", "tiles", "fraction"]].itertuples(index=False)):
         classified = i < len(table.scheme)
-        if (classified and visible is not None and not visible[i]) or (not classified and row.tiles == 0):
+        if (classified and visible is not None and not visible[i]) or (not classified and tiles == 0):
             continue
         red, green, blue = (v / 255 for v in table.scheme.rgb(-1 if i == len(counts) - 1 else i))
-        handles.append(Patch(color=(red, green, blue), label=f"{row.class_name}\n{row.tiles} ({row.fraction:.0%})"))
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+        rows.append((str(name), (red, green, blue), int(tiles), float(fraction)))
+    return rows
 
 
 def save_overlay(

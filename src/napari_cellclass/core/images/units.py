@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from typing import Any
 
@@ -67,3 +68,18 @@ def _side(value: Any, unit: str | None) -> float | None:
     factor, number = um_per_unit(unit), read_number(value)
     size = number * factor if factor and number is not None else 0.0
     return float(size) if np.isfinite(size) and size > 0 else None
+
+
+def round_length(most: float) -> float:
+    """Return the largest 1, 2 or 5 times a power of ten that is at most ``most``, as scale bars are long."""
+    power = 10.0 ** math.floor(math.log10(most))
+    # The quotient of a round number by its power of ten may be off by rounding.
+    step = next((one for one in (5.0, 2.0) if most / power >= one * (1 - 1e-9)), 1.0)
+    return step * power
+
+
+def length_text(um: float) -> str:
+    """Write a length in µm with the unit that keeps its number short: nm, µm, mm or cm."""
+    units = (("cm", 1e4), ("mm", 1e3), ("µm", 1.0), ("nm", 1e-3))
+    unit, factor = next((one for one in units if um >= one[1] * (1 - 1e-9)), units[-1])
+    return f"{um / factor:g} {unit}"

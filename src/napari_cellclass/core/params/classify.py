@@ -58,6 +58,14 @@ class ClassifyParams(PlaneRangeParams, ReportingParams):
     wells: Path | None = Field(
         None, description="CSV image,well with the well of each image; read from the file names when not given"
     )
+    conditions: Path | None = Field(
+        None,
+        description="CSV with the columns well or image, condition and replicate; conditions are compared on the means "
+        "of replicates",
+    )
+    control: str | None = Field(
+        None, description="condition that the others are compared with; when not given one called control, or the first"
+    )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects scaled to 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")

@@ -20,6 +20,11 @@ from napari_cellclass.core.images.zarr_images import PlateField, plate_field, pl
 from napari_cellclass.core.plates.wells import Well, parse_well
 
 PLATE_FIGURE, PLANES_FIGURE, FIELD_TABLE, WELL_TABLE = "plate.png", "planes.png", "fields.csv", "wells.csv"
+CONDITIONS_FIGURE, CONDITIONS_TABLE, CONDITIONS_TEXT = "conditions.png", "conditions_results.csv", "conditions.txt"
+CONDITION_FILES = (
+    CONDITIONS_FIGURE, "conditions.svg", CONDITIONS_TABLE, "conditions_replicates.csv", CONDITIONS_TEXT,
+)  # fmt: skip
+"""What is written beside the tables where conditions are compared."""
 _LISTS = (".txt", ".csv")
 _HEADERS = {"image", "path", "file", "filename"}
 
@@ -184,7 +189,7 @@ def _existing_escaped(pattern: Path) -> str:
 
 def _is_ours(path: Path) -> bool:
     """Return whether an image is a result of this program: a figure beside a table of fields."""
-    return path.name in (PLATE_FIGURE, PLANES_FIGURE) and (path.parent / FIELD_TABLE).exists()
+    return path.name in (PLATE_FIGURE, PLANES_FIGURE, CONDITIONS_FIGURE) and (path.parent / FIELD_TABLE).exists()
 
 
 def _listed(path: Path) -> list[Path]:

@@ -21,12 +21,14 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.settings_file import SETTINGS_FILE, save_settings
 from napari_cellclass.core.params.shared import PrecisionName, parse_channels, planes_of
+from napari_cellclass.core.plates.condition_results import ConditionResults
 from napari_cellclass.core.plates.inputs import WELL_TABLE, InputField, find_fields, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
 from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files
 from napari_cellclass.runs.classify.field_job import FieldJob, FieldOutcome, run_job
 from napari_cellclass.runs.classify.folder_lock import locked_folder
+from napari_cellclass.runs.classify.plate_conditions import PlateConditions
 from napari_cellclass.runs.classify.pool import classify_in_processes, engine_threads
 from napari_cellclass.runs.common.engine_access import choose_precision
 from napari_cellclass.runs.common.engine_cache import EngineCache
@@ -55,6 +57,8 @@ class RunReport:
         That of the network, in all images.
     warnings
         Sentences about the run as a whole that a user should read.
+    conditions
+        How the conditions compare; None where none are given, or no field of any is classified.
     """
 
     model_id: str
@@ -66,6 +70,7 @@ class RunReport:
     cancelled: bool = False
     precision: PrecisionName = "f32"
     warnings: tuple[str, ...] = ()
+    conditions: ConditionResults | None = None
 
     @property
     def failed(self) -> tuple[FieldOutcome, ...]:
@@ -89,6 +94,7 @@ class RunReport:
             "cancelled": self.cancelled,
             "precision": self.precision,
             "warnings": list(self.warnings),
+            "conditions": [] if self.conditions is None else self.conditions.sentences(),
             "results": [outcome.to_json() for outcome in self.outcomes],
         }
 
@@ -132,12 +138,14 @@ def classify_files(
     params = params.model_copy(update={"precision": precision})
     jobs, notes = _jobs(params, model)
     wells.check([job.image for job in jobs])
+    conditions = PlateConditions.of(params, _report(jobs, {}, model, wells, params.out).fields)
     check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])
     outcomes: dict[str, FieldOutcome] = {}
 
     def report() -> RunReport:
         found = _report(jobs, outcomes, model, wells, params.out)
-        return replace(found, precision=precision, warnings=(*([warning] if warning else []), *notes))
+        found = replace(found, precision=precision, warnings=(*([warning] if warning else []), *notes))
+        return found if conditions is None else _with_conditions(found, conditions)
 
     with locked_folder(params.out) as run:
         remove_temporary_files(params.out)
@@ -210,6 +218,13 @@ def _report(
     return RunReport(
         model.model_id, classes, out, ordered, fields, well_table(fields, classes), len(ordered) < len(jobs)
     )
+
+
+def _with_conditions(report: RunReport, conditions: PlateConditions) -> RunReport:
+    fields, wells = conditions.tables(report.fields, report.wells)
+    notes = conditions.given.notes(report.fields)
+    compared = conditions.compare(fields, report.classes)
+    return replace(report, fields=fields, wells=wells, conditions=compared, warnings=(*report.warnings, *notes))
 
 
 def _row(job: FieldJob, outcome: FieldOutcome | None, scene: int | None) -> FieldRow:

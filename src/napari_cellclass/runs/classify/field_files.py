@@ -13,7 +13,7 @@ import napari_cellclass
 from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.common.files import output_error, write_json
 from napari_cellclass.core.plates.field_summary import FieldSummary
-from napari_cellclass.core.plates.inputs import FIELD_TABLE, PLANES_FIGURE, PLATE_FIGURE, WELL_TABLE
+from napari_cellclass.core.plates.inputs import CONDITION_FILES, FIELD_TABLE, PLANES_FIGURE, PLATE_FIGURE, WELL_TABLE
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.runs.classify.folder_lock import LOCK
 
@@ -81,6 +81,15 @@ def plane_of_field(folder: Path, stem: str) -> tuple[int, int, int | None]:
         return 0, 0, None
 
 
+def channels_of_field(folder: Path, stem: str) -> tuple[int, ...]:
+    """Return the channels that the tables of a field were made of, as its record says; empty for all."""
+    try:
+        record = json.loads((folder / f"{stem}{RECORD}").read_text(encoding="utf-8"))
+        return tuple(int(one) for one in record["signature"]["parameters"]["channels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
 def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) -> None:
     """Refuse a folder where a run would write over an image to classify, or over a file that no run has written.
 
@@ -99,7 +108,7 @@ def check_folder(folder: Path, images: Collection[str], stems: Iterable[str]) ->
         With the first such file.
     """
     names = [f"{stem}{suffix}" for stem in stems for suffix in (TABLE, GEOJSON, RECORD)]
-    names = [PLATE_FIGURE, PLANES_FIGURE, FIELD_TABLE, WELL_TABLE, REPORT, *names]
+    names = [PLATE_FIGURE, PLANES_FIGURE, FIELD_TABLE, WELL_TABLE, *CONDITION_FILES, REPORT, *names]
     known, whole = set(images), folder.resolve()
     for name in names:
         if str(whole / name) in known:

@@ -20,6 +20,7 @@ from napari_cellclass.core.datasets.tiles_csv import dataset_from_table, read_da
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.plates.conditions import Assignment, ConditionList
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.core.workspace.records import Field, ModelVersion
@@ -188,6 +189,25 @@ def project_images(path: Path) -> list[ProjectImage]:
         place = Path(field.name) if field.path is None else field.path
         found[stem.casefold()] = ProjectImage(place, stem, field.channels, (field.t, field.z, field.scene))
     return list(found.values())
+
+
+def project_conditions(path: Path) -> ConditionList:
+    """Return the conditions of a project's fields, by the stems of :func:`project_images`.
+
+    A field's group is its replicate, where the project or the user says one; its own image alone is none.
+
+    Raises
+    ------
+    DatasetError
+        The project cannot be read.
+    """
+    project = Project.open(path, read_only=True)
+    grouped = project.rules.group_by is not None
+    stems = {}
+    for field, image in zip(project.fields, project_images(path), strict=True):
+        replicate = project.group_of(field) if grouped or field.group is not None else ""
+        stems[image.stem] = Assignment(project.condition_of(field), replicate)
+    return ConditionList(stems=stems)
 
 
 def project_defaults(path: Path, verb: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -73,12 +74,18 @@ class ResultsPanel(QWidget):
         buttons = list(self.exports.values())
         column.addLayout(row_of(QLabel("export"), *buttons[:_ROW]))
         column.addLayout(row_of(QLabel("for others"), *buttons[_ROW:]))
+        self.slide_button, self.background = QPushButton("Export for slides …"), QComboBox()
+        self.slide_button.setToolTip("image beside map, with scale bar and counts, as PNG or SVG of 16:9")
+        self.background.addItems(["white", "dark"])
+        self.background.setToolTip("background of the picture for slides")
+        column.addLayout(row_of(self.slide_button, self.background))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.classes.visibility_changed.connect(lambda _: self._restyle())
         self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
         self.error_rate.currentIndexChanged.connect(lambda _: self._update_unsure())
         for name, button in self.exports.items():
             button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
+        self.slide_button.clicked.connect(self._ask_and_export_slide)
 
     def show_map(self, source: SourceImage, calibration: Calibration | None = None) -> None:
         """Show the counts of the map that has just been put into the viewer.
@@ -114,7 +121,7 @@ class ResultsPanel(QWidget):
     def show_progress(self, live: LiveMap | None, first: bool = False) -> None:
         """Show the classes of a map while it is painted, and counts of up to ``_MAX_COUNTED`` tiles; None ends it."""
         self._live = live
-        for box in (self.error_rate, *self.exports.values()):
+        for box in (self.error_rate, self.slide_button, *self.exports.values()):
             box.setEnabled(live is None)
         if live is not None and (first or live.done <= _MAX_COUNTED):
             self.show_counts()
@@ -139,20 +146,35 @@ class ResultsPanel(QWidget):
             suffixed = name.lower().endswith(pattern[1:])
             self.export(Path(name if suffixed else name + pattern[1:]))
 
+    def _ask_and_export_slide(self) -> None:
+        assert self._source is not None
+        start = f"{Path(self._source.path or self._source.name).stem}_slide.png"
+        name, _ = QFileDialog.getSaveFileName(self, "Export for slides", start, "Pictures (*.png *.svg)")
+        if name:
+            self.export_slide(Path(name if Path(name).suffix.lower() in (".png", ".svg") else f"{name}.png"))
+
+    def export_slide(self, path: Path) -> Job | None:
+        """Write image and map as a picture for a slide; the suffix chooses PNG or SVG."""
+        return self._start(work.export_slide, path, background=self.background.currentText())
+
     def export(self, path: Path) -> Job | None:
         """Write the map; the suffix chooses CSV, GeoJSON, COCO, WSInfer's CSV or a picture."""
+        return self._start(work.export, path)
+
+    def _start(self, write: Callable[..., Path], path: Path, **options: Any) -> Job | None:
         if self._map.table is None or self._source is None:
             self._show_message("There is no map yet; press Run first.", True)
             return None
         style = self._map.style
         job = start_job(
-            work.export,
+            write,
             owner=self,
             table=self._map.table,
             source=self._source,
             path=path,
             visible=style.visible,
             min_confidence=style.min_confidence,
+            **options,
         )
         job.returned.connect(lambda written: self._show_message(f"Wrote {written}.", False))
         job.failed.connect(lambda error: self._show_message(str(error), True))

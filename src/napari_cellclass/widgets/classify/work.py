@@ -25,6 +25,7 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
+from napari_cellclass.core.params.slides import SlideBackground
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table
 from napari_cellclass.core.predictions.table import TileTable
@@ -341,4 +342,31 @@ def export(
         from napari_cellclass.report.figures import save_overlay
 
         save_overlay(source, table, path, np.array(visible) if visible else None, min_confidence)
+    return path
+
+
+def export_slide(
+    table: TileTable,
+    source: SourceImage,
+    path: Path,
+    visible: tuple[bool, ...],
+    min_confidence: float,
+    background: SlideBackground,
+    task: Task,
+) -> Path:
+    """Write a field beside its map as a picture for a slide; the suffix chooses PNG or SVG.
+
+    Raises
+    ------
+    ImageError
+        The field cannot be read.
+    OutputError
+        The file cannot be written, or is the field itself.
+    """
+    task.progress(f"writing {path.name}")
+    if source.path is not None and path.resolve() == source.path.resolve():
+        raise OutputError(f"{path} is the image itself; choose another name")
+    from napari_cellclass.report.slides import SlideField, save_slide
+
+    save_slide(SlideField(source, table, np.array(visible) if visible else None, min_confidence), path, background)
     return path

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QPushButton, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHeaderView,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cellclass.core.common.findings import counted
+from napari_cellclass.report.conditions import conditions_inch
+from napari_cellclass.report.figures import height_in_dock
+from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.layout import row_of
-from napari_cellclass.widgets.common.text import plain_tip
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.plate.plate_map import PlateView
-from napari_cellclass.widgets.plate.work import PlateResult
+from napari_cellclass.widgets.plate.work import PlateResult, draw_conditions
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
 
 _ROW_PX, _MAX_ROWS, _MIN_ROWS = 24, 8, 3
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -80,11 +95,17 @@ class FrameTable(QTableView):
 
 
 class PlateResults(QWidget):
-    """Shows the wells and fields of a plate; ``opened`` is sent with the row of a field to open."""
+    """Shows the wells and fields of a plate; ``opened`` is sent with the row of a field to open.
+
+    Parameters
+    ----------
+    viewer
+        Its theme gives the colours of figures.
+    """
 
     opened = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.result: PlateResult | None = None
         self._listed = pd.DataFrame()
@@ -104,6 +125,18 @@ class PlateResults(QWidget):
             column.addWidget(widget)
         column.addLayout(row_of(self.which, self.open_button))
         column.addWidget(self.table)
+        self.conditions = FigureView(viewer, lambda width: height_in_dock(self._conditions_inch()))
+        self.compared = WrappedLabel()
+        self.slides_button, self.background = QPushButton("Export for slides …"), QComboBox()
+        self.slides_button.setToolTip(
+            "a picture of each listed field: image beside map, scale bar, counts; PNG and SVG"
+        )
+        self.background.addItems(["white", "dark"])
+        self.background.setToolTip("background of the pictures for slides")
+        column.addLayout(row_of(self.slides_button, self.background))
+        for widget in (self.conditions, self.compared):
+            column.addWidget(widget)
+            widget.setVisible(False)
         self.classes.currentTextChanged.connect(self.plate.show_class)
         self.which.currentIndexChanged.connect(self._list_fields)
         self.plate.clicked.connect(self.which.setCurrentText)
@@ -131,6 +164,21 @@ class PlateResults(QWidget):
         self.which.blockSignals(False)
         self.setVisible(True)
         self._list_fields()
+        self._show_conditions()
+
+    def _show_conditions(self) -> None:
+        assert self.result is not None
+        found = self.result.report.conditions
+        self.compared.setVisible(found is not None)
+        if found is None:
+            self.conditions.clear_figure()
+            return
+        self.compared.setText("\n".join(f"{text}." for text in found.sentences()))
+        self.conditions.show_figure(functools.partial(draw_conditions, found))
+
+    def _conditions_inch(self) -> float:
+        found = None if self.result is None else self.result.report.conditions
+        return 0.0 if found is None else conditions_inch(found)
 
     def _list_fields(self) -> None:
         assert self.result is not None
@@ -156,6 +204,10 @@ class PlateResults(QWidget):
     def _open(self, row: int) -> None:
         self.opened.emit(self._listed.iloc[row])
 
+    def listed_stems(self) -> tuple[str, ...]:
+        """Give the names of the listed fields that are done."""
+        return tuple(self._listed["stem"][self._listed["state"] == "done"])
+
     def summary(self) -> str:
         """Give a line on how much was classified."""
         assert self.result is not None
@@ -170,6 +222,7 @@ class PlateResults(QWidget):
 def _texts(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Format the table of fields for display."""
     shown = {"field": fields["stem"], "well": fields["well"]}
+    shown |= {name: fields[name] for name in ("condition", "replicate") if name in fields}
     if (fields["state"] != "done").any():
         shown["state"] = fields["state"]
     shown["tiles"] = [_text(value, "{:,.0f}") for value in fields["tiles"]]

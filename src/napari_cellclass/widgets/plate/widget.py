@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from magicgui.widgets import FileEdit
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError, ParamsError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.classify import ClassifyParams
+from napari_cellclass.core.params.slides import SlidesParams
+from napari_cellclass.runs.classify.slides import SlidesReport
 from napari_cellclass.viewer.features.plate_layers import PlateLayers
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
@@ -29,7 +31,7 @@ from napari_cellclass.widgets.plate.sources import PlateSources
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_SETTINGS = ["workers", "error_rate", "precision"]
+_SETTINGS = ["control", "workers", "error_rate", "precision"]
 _SHOWN_FAILURES = 3
 _VIEW_SETTLES_MS = 120
 
@@ -53,6 +55,7 @@ class PlateWidget(DockedWidget):
         self._build()
         self.run_button.clicked.connect(self.run)
         self.results.opened.connect(self.open_field)
+        self.results.slides_button.clicked.connect(self._ask_and_export_slides)
         self._view_timer = QTimer(self)
         self._view_timer.setSingleShot(True)
         self._view_timer.setInterval(_VIEW_SETTLES_MS)
@@ -69,19 +72,24 @@ class PlateWidget(DockedWidget):
         self.wells = FileEdit(
             filter="Tables (*.csv)", tooltip="a CSV image,well; when empty, wells are read from the names of the files"
         )
-        hints = ("that of Classify field", "a folder", "from the file names")
-        for edit, hint in zip((self.model, self.out, self.wells), hints, strict=True):
+        self.conditions = FileEdit(
+            filter="Tables (*.csv)",
+            tooltip="a CSV with the columns well or image, condition and replicate; conditions are compared on the "
+            "means of replicates",
+        )
+        hints = ("that of Classify field", "a folder", "from the file names", "none")
+        for edit, hint in zip((self.model, self.out, self.wells, self.conditions), hints, strict=True):
             edit.line_edit.value = ""
             edit.line_edit.native.setPlaceholderText(hint)
         self.form = TrainForm(_SETTINGS, ClassifyParams)
         self.run_button = QPushButton("Run")
-        self.results = PlateResults()
-        self.panel = JobPanel([self.run_button, self.results.open_button])
+        self.results = PlateResults(self.viewer)
+        self.panel = JobPanel([self.run_button, self.results.open_button, self.results.slides_button])
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addWidget(self.sources)
-        rows = (("model", self.model.native), ("results", self.out.native), ("wells", self.wells.native))
-        column.addLayout(labelled(*rows))
+        edits = {"model": self.model, "results": self.out, "wells": self.wells, "conditions": self.conditions}
+        column.addLayout(labelled(*((name, edit.native) for name, edit in edits.items())))
         for widget in (self.form, self.run_button, self.panel, self.results):
             column.addWidget(widget)
         column.addStretch(1)
@@ -105,8 +113,9 @@ class PlateWidget(DockedWidget):
         values = {name: value for name, value in self.form.values().items() if value is not None}
         # Layers that are in no file have paths only once they are written.
         params = ClassifyParams.checked(
-            images=files or [Path()], model=self._model_path(), out=out, wells=_path(self.wells), **values
-        )
+            images=files or [Path()], model=self._model_path(), out=out, wells=_path(self.wells),
+            conditions=_path(self.conditions), **values,
+        )  # fmt: skip
         return work.PlateRequest(params, tuple(layers))
 
     def _model_path(self) -> Path:
@@ -163,12 +172,36 @@ class PlateWidget(DockedWidget):
         yield from self.layers.show_in_steps(picture.source, picture.pixels, picture.step, found.new)
         self.panel.show_message(f"{picture.source.name} with its map: {counted(len(found.new.table), 'tile')}.")
 
+    def _ask_and_export_slides(self) -> None:
+        assert self.results.result is not None
+        start = self.results.result.request.params.out
+        name = QFileDialog.getExistingDirectory(self, "A folder for the pictures", str(start))
+        if name:
+            self.export_slides(Path(name))
+
+    def export_slides(self, folder: Path) -> None:
+        """Write pictures for slides of the listed fields to a folder; the window stays responsive."""
+        result, stems = self.results.result, self.results.listed_stems()
+        if result is None or self.panel.running:
+            return
+        if not stems:
+            self.panel.show_message("No listed field is classified; choose another well.", warn=True)
+            return
+        background = self.results.background.currentText()
+        params = SlidesParams.checked(folder=result.request.params.out, out=folder, background=background)
+        self.panel.run(work.export_slides, self._slides_written, params=params, stems=stems)
+
+    def _slides_written(self, report: SlidesReport) -> None:
+        lines = [f"{counted(len(report.written), 'picture')} in {report.out}.", *(f"{text}." for text in report.notes)]
+        self.panel.show_message("\n".join([*lines, *report.failed[:_SHOWN_FAILURES]]), warn=bool(report.failed))
+
     def _view_moved(self, event: Any = None) -> None:
         self._view_timer.start()
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; finished fields are on disk."""
         self.viewer.scene.camera.events.disconnect(self._view_moved)
+        self.results.conditions.close_down()
         self.panel.close_down()
 
 

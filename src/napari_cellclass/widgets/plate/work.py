@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,19 @@ from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.tile_tables import read_tile_geojson
 from napari_cellclass.core.params.classify import ClassifyParams
+from napari_cellclass.core.params.slides import SlidesParams
+from napari_cellclass.core.plates.condition_results import ConditionResults
 from napari_cellclass.core.plates.inputs import PLANES_FIGURE, PLATE_FIGURE
 from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
+from napari_cellclass.report.conditions import conditions_figure, save_conditions
+from napari_cellclass.report.curves import FigureStyle
+from napari_cellclass.report.figures import render_for_dock
 from napari_cellclass.report.planes import save_planes
 from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
 from napari_cellclass.runs.classify.field_files import GEOJSON, plane_of_field
+from napari_cellclass.runs.classify.slides import SlidesReport
+from napari_cellclass.runs.classify.slides import export_slides as draw_slides
 from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
 from napari_cellclass.viewer.common.map_view import BuiltMap, build_map
 from napari_cellclass.viewer.common.overlay import OverlayStyle
@@ -82,7 +90,25 @@ def run(request: PlateRequest, task: Task) -> PlateResult:
     report = classify_files(params, model, task)
     save_plate(report.wells, params.out / PLATE_FIGURE)
     save_planes(report.fields, model.scheme, params.out / PLANES_FIGURE)
+    save_conditions(report.conditions, params.out)
     return PlateResult(request, report, plate_colours())
+
+
+def draw_conditions(results: ConditionResults, style: FigureStyle) -> NDArray[np.uint8]:
+    """Draw the conditions of a plate for the dock, as RGBA in device pixels."""
+    return render_for_dock(conditions_figure(results), style.width, style.text, style.ratio)
+
+
+def export_slides(params: SlidesParams, stems: Collection[str], task: Task) -> SlidesReport:
+    """Draw pictures for slides of some fields.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can correct.
+    """
+    task.progress("drawing pictures")
+    return draw_slides(params, task, stems)
 
 
 def _write_layers(layers: tuple[SourceImage, ...], folder: Path, task: Task) -> list[Path]:
