@@ -126,6 +126,38 @@ def test_a_map_of_pixels_is_saved_and_opened_too(viewer: ViewerModel, tmp_path: 
     np.testing.assert_array_equal(before[1].data, after[1].data)
 
 
+@pytest.mark.parametrize("image", [None, (5, 90, 120), (2, 5, 90, 120), (90, 120)])
+def test_regions_of_several_planes_are_seen_on_their_own_plane(
+    viewer: ViewerModel, tmp_path: Path, image: tuple[int, ...] | None
+) -> None:
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "plane": {"z": z}, "coordinates": [[[x, 5], [x + 20, 5], [x, 30]]]},
+            "properties": {"objectType": "annotation", "classification": {"name": "a"}},
+        }
+        for x, z in ((10, 0), (40, 3))
+    ]
+    features.append({"type": "Feature", "geometry": {"type": "Point", "plane": {"z": 2}, "coordinates": [7.5, 9.5]}})
+    (tmp_path / "q.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    if image is not None:
+        viewer.add_image(np.zeros(image, np.uint8), scale=(2.0,) * len(image))
+    shapes, points = viewer.open(str(tmp_path / "q.geojson"), plugin=PLUGIN)
+    if image == (90, 120):
+        assert shapes.ndim == points.ndim == 2, "an image of one plane has no slider"
+        return
+    assert shapes.ndim == (3 if image is None else len(image))
+    assert [shape[0, -3] for shape in shapes.data] == [0, 3]
+    assert points.data[0].tolist()[-3:] == [2, 9, 7]
+    if image is not None:
+        assert shapes.data_to_world(shapes.data[1][0]) == pytest.approx(2 * shapes.data[1][0])
+    viewer.layers.selection = {shapes, points}
+    viewer.layers.save(str(tmp_path / "again.geojson"), selected=True, plugin=PLUGIN)
+    written = json.loads((tmp_path / "again.geojson").read_text())
+    written = written["features"] if isinstance(written, dict) else written
+    assert sorted(one["geometry"]["plane"]["z"] for one in written) == [0, 2, 3]
+
+
 def test_without_the_image_a_geojson_keeps_its_pixel_size(viewer: ViewerModel, tmp_path: Path) -> None:
     show_map(viewer, PLACES[1])
     path = str(tmp_path / "m.geojson")

@@ -73,3 +73,17 @@ def test_a_stack_labelled_on_two_planes_is_trained_on_and_classified_on_all(
     qtbot.waitUntil((tmp_path / "planes.csv").exists)
     written = pd.read_csv(tmp_path / "planes.csv")
     assert [written[written["z"] == z]["class_name"].tolist() for z in range(5)] == wanted
+
+    keep = classify.planes._keep
+
+    def stopped(found: Any) -> None:
+        keep(found)
+        if len(classify.planes.results) == 3:
+            classify.planes.job.cancel()
+
+    monkeypatch.setattr(classify.planes, "_keep", stopped)
+    click(qtbot, classify.run_button)
+    qtbot.waitUntil(lambda: len(classify.planes.results) == 3 and classify.planes.export_button.isVisible())
+    assert "3 planes of 5" in classify.message.text()
+    assert sum(work.plane_counts(tuple(classify.planes.results.values()))["tiles"]) == 3 * TILES
+    qtbot.waitUntil(lambda: not classify.planes.counts.pixmap().isNull())

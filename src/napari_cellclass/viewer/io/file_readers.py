@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from napari.utils.notifications import show_warning
+from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import DatasetError, GridError
 from napari_cellclass.core.images.source import SourceImage
@@ -31,7 +33,7 @@ from napari_cellclass.core.labels.points_and_boxes import read_points_csv
 from napari_cellclass.core.labels.regions import Region, Regions, bridge_holes, rectangle_bounds
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid_layout import grid_key
-from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data
+from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data, read_layer_axes
 from napari_cellclass.viewer.common.layers import (
     KEY,
     file_of,
@@ -44,7 +46,7 @@ from napari_cellclass.viewer.common.opening_viewer import opening_viewer
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, tile_layers
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
 _FACE_ALPHA = 0.25
 _NO_CLASS_COLOUR = "#FFFFFF"
@@ -134,6 +136,21 @@ def _find_transform(
     extent: tuple[int, int], exact: bool, pixel_size_um: tuple[float, float] | None = None
 ) -> tuple[dict[str, Any], SourceImage | None]:
     """Find the transform of the image that a file belongs to, and that image."""
+    image, source = _find_image(extent, exact)
+    return _transform_over(image, pixel_size_um), source
+
+
+def _transform_over(image: Image | None, pixel_size_um: tuple[float, float] | None = None) -> dict[str, Any]:
+    from napari.layers import Image
+
+    if image is not None:
+        return transform_of(image)
+    options: dict[str, Any] = {} if pixel_size_um is None else {"scale": pixel_size_um, "units": ("um", "um")}
+    return transform_of(Image(np.zeros((1, 1), np.uint8), **options))
+
+
+def _find_image(extent: tuple[int, int], exact: bool) -> tuple[Image | None, SourceImage | None]:
+    """Find the layer that a file belongs to, the selected one or the only one, and its field where that is clear."""
     from napari.layers import Image
 
     viewer = opening_viewer()
@@ -147,11 +164,9 @@ def _find_transform(
             shape = source.shape
         except UnclearChannelsError:  # its place is clear
             source, shape = None, layer_data(layer).shape[-2:]
-        fits = shape == extent if exact else all(a >= b for a, b in zip(shape, extent, strict=True))
-        if fits:
-            return transform_of(layer), source
-    options = {} if pixel_size_um is None else {"scale": pixel_size_um, "units": ("um", "um")}
-    return transform_of(Image(np.zeros((1, 1), np.uint8), **options)), None
+        if shape == extent if exact else all(a >= b for a, b in zip(shape, extent, strict=True)):
+            return layer, source
+    return None, None
 
 
 def _region_layers(regions: Regions, path: Path) -> list[Layer]:
@@ -162,15 +177,41 @@ def _region_layers(regions: Regions, path: Path) -> list[Layer]:
     rings = [ring for region in regions.regions for polygon in region.polygons for ring in polygon[:1]]
     rings += [region.points for region in regions.regions if len(region.points)]
     extent = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0) + 0.5).astype(int)
-    transform, _ = _find_transform((int(extent[0]), int(extent[1])), exact=False)
-    makers = (_shapes, _points)
+    shape = (int(extent[0]), int(extent[1]))
+    image, _ = _find_image(shape, exact=False)
+    planes, transform = _plane_axes(regions, image)
+    transform = transform or ({} if planes else _transform_over(image))
+    makers = (partial(_shapes, planes=planes), partial(_points, planes=planes))
     layers = [layer for make in makers if (layer := make(regions, _stem(path), transform)) is not None]
     for layer in layers:
-        layer.metadata[KEY] = {"kind": "regions", "skipped": regions.skipped}
+        layer.metadata[KEY] = {"kind": "regions", "skipped": regions.skipped, "planes": planes}
     return layers
 
 
-def _shapes(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | None:
+def _plane_axes(regions: Regions, image: Image | None) -> tuple[str, dict[str, Any]]:
+    """Return the axes of planes that shapes need to be seen on their own plane alone, and a transform with them.
+
+    Over an image they are those of its layer, so that napari's sliders are the same, else those of ``TZ`` along which
+    the regions differ. Empty where all are on any plane, or the layer has other axes.
+    """
+    if not any(region.plane for region in regions.regions):
+        return "", {}
+    if image is not None:
+        letters = read_layer_axes(image).letters
+        if not letters or set(letters) - set("TZ") or image.rgb:
+            return "", {}
+        names = ("scale", "translate", "rotate", "shear", "affine", "units")
+        return letters, {name: getattr(image, name) for name in names}
+    values = {axis: {region.plane.get(axis, 0) for region in regions.regions} for axis in "TZ"}
+    return "".join(axis for axis in "TZ" if len(values[axis]) > 1), {}
+
+
+def _placed(ring: NDArray[np.float64], region: Region, planes: str) -> NDArray[np.float64]:
+    """Return points (n, 2) with their position on axes of planes before it."""
+    return np.insert(ring, [0] * len(planes), [region.plane.get(axis, 0) for axis in planes], axis=1)
+
+
+def _shapes(regions: Regions, name: str, transform: dict[str, Any], planes: str) -> Layer | None:
     from napari.layers import Shapes
 
     colours = regions.colours()
@@ -180,7 +221,7 @@ def _shapes(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | N
     edge = _rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows])
     sides = [np.ptp(rings[0], axis=0).max() for _, rings in rows]
     return Shapes(
-        [bridge_holes(rings) for _, rings in rows],
+        [_placed(bridge_holes(rings), region, planes) for region, rings in rows],
         shape_type=["polygon" if rectangle_bounds(rings) is None else "rectangle" for _, rings in rows],
         features=_features([region for region, _ in rows]),
         edge_color=edge,
@@ -191,7 +232,7 @@ def _shapes(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | N
     )
 
 
-def _points(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | None:
+def _points(regions: Regions, name: str, transform: dict[str, Any], planes: str) -> Layer | None:
     from napari.layers import Points
 
     colours = regions.colours()
@@ -199,7 +240,7 @@ def _points(regions: Regions, name: str, transform: dict[str, Any]) -> Layer | N
     if not rows:
         return None
     return Points(
-        np.array([point for _, point in rows]),
+        np.concatenate([_placed(np.atleast_2d(point), region, planes) for region, point in rows]),
         features=_features([region for region, _ in rows]),
         face_color=_rgba([colours.get(region.class_name, _NO_CLASS_COLOUR) for region, _ in rows]),
         name=f"{name} points",

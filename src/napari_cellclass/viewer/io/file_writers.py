@@ -172,18 +172,30 @@ def _image(images: Sequence[LayerData]) -> SourceImage:
 def _regions(data: Any, meta: dict[str, Any], kind: str) -> list[Region]:
     names = _column(meta, "class_name", len(data), "")
     kinds = _column(meta, "object_type", len(data), "annotation")
-    none = np.zeros((0, 2))
+    none, axes = np.zeros((0, 2)), meta["metadata"][KEY].get("planes", "")
     if kind == "points":
         colours = _hex(meta["face_color"])
-        points = zip(names, colours, data, kinds, strict=True)
-        return [Region(n, c if n else None, (), np.asarray(p, float)[None, -2:], k) for n, c, p, k in points]
+        points = zip(names, colours, np.asarray(data, float), kinds, strict=True)
+        return [Region(n, c if n else None, (), p[None, -2:], k, plane=_plane(p, axes)) for n, c, p, k in points]
     outline: dict[str, Callable[[Any], NDArray[np.float64]]] = {"ellipse": ellipse_outline}
     rows = zip(names, _hex(meta["edge_color"]), data, kinds, meta["shape_type"], strict=True)
     return [
-        Region(n, c if n else None, (split_holes(outline.get(shape, np.asarray)(line)[:, -2:]),), none, k)
+        Region(
+            n,
+            c if n else None,
+            (split_holes(outline.get(shape, np.asarray)(line)[:, -2:]),),
+            none,
+            k,
+            plane=_plane(line[0], axes),
+        )
         for n, c, line, k, shape in rows
         if shape not in ("line", "path")
     ]
+
+
+def _plane(point: NDArray[Any], axes: str) -> dict[str, int]:
+    """Return on which plane a point of a layer lies that has these axes before those of a plane."""
+    return {axis: round(float(at)) for axis, at in zip(axes, point[: len(axes)], strict=True)}
 
 
 def _column(meta: dict[str, Any], name: str, n: int, default: str) -> list[str]:

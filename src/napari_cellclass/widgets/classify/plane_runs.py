@@ -94,6 +94,7 @@ class PlaneRuns(QWidget):
             A plane cannot be made a field.
         """
         self.cancel()
+        self.job = None
         self._request, self._layers, self.results = request, list(layers), {}
         letters = _CHOICES.get(self.choice.currentText(), "") if len(request.source.plane) else ""
         planes = work.planes_of_stack(layers, letters, request.source.plane, self._viewer.dims.point, region)
@@ -112,6 +113,7 @@ class PlaneRuns(QWidget):
         )
         self.job.progressed.connect(lambda now: self.said.emit(f"{now.done + 1} of {now.total} planes …", False))
         self.job.returned.connect(lambda _: self._done())
+        self.job.cancelled.connect(lambda job=self.job: self._done() if job is self.job else None)
         self.job.failed.connect(lambda error: self.said.emit(str(error), True))
 
     def _keep(self, found: work.PlaneResult) -> None:
@@ -127,6 +129,8 @@ class PlaneRuns(QWidget):
         left_out = (
             f" {counted(self._left_out, 'plane')} without a shape of the region left out." if self._left_out else ""
         )
+        if len(self.results) <= len(self._others):
+            planes += f" of {len(self._others) + 1}, which were finished before the run was stopped"
         self.said.emit(f"{counted(tiles, 'tile')} on {planes}; the sliders show each.{left_out}", False)
         self._plot()
 
