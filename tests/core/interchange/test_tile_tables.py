@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.interchange.coco import read_coco, write_coco, write_table_coco
-from napari_cellclass.core.interchange.tile_tables import detect_csv_kind, read_table_csv, write_wsinfer_csv
+from napari_cellclass.core.interchange.tile_tables import (
+    detect_csv_kind,
+    read_table_csv,
+    read_tile_geojson,
+    write_wsinfer_csv,
+)
 from napari_cellclass.core.labels.classes import ClassScheme, palette
 from napari_cellclass.core.labels.tile_labels import labels_from_csv
 from napari_cellclass.core.predictions.table import TileTable
@@ -51,6 +56,28 @@ def test_a_csv_reads_again_equal(tmp_path_factory: Any, table: TileTable) -> Non
     assert again.scheme == table.scheme
     np.testing.assert_array_equal(again.class_name, table.class_name)
     np.testing.assert_allclose(again.prob, table.prob, rtol=5.1e-6)
+
+
+@pytest.mark.parametrize("axis", ["T", "Z"])
+@pytest.mark.parametrize("suffix", [".tiles.csv", ".geojson"])
+def test_tiles_of_several_planes_are_no_map_and_those_of_one_keep_it(tmp_path: Path, axis: str, suffix: str) -> None:
+    grid = TileGrid.regular((16, 16), 8)
+    prob = np.tile(np.float32([0.2, 0.3, 0.5]), (4, 1))
+    paths = [tmp_path / f"{index}{suffix}" for index in (0, 3)]
+    for index, path in zip((0, 3), paths, strict=True):
+        table = TileTable(grid, ClassScheme(NAMES), prob, plane={axis: index})
+        table.to_csv(path) if suffix == ".tiles.csv" else table.to_geojson(path)
+    read = read_table_csv if suffix == ".tiles.csv" else read_tile_geojson
+    assert read(paths[1]).plane == {axis: 3}
+    both = tmp_path / f"both{suffix}"
+    if suffix == ".tiles.csv":
+        pd.concat([pd.read_csv(path) for path in paths]).to_csv(both, index=False)
+    else:
+        contents = [json.loads(path.read_text()) for path in paths]
+        contents[0]["features"] += contents[1]["features"]
+        both.write_text(json.dumps(contents[0]))
+    with pytest.raises(DatasetError, match=r"2 planes.*open the table of one plane"):
+        read(both)
 
 
 @settings(deadline=None, max_examples=40)

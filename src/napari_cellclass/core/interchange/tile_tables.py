@@ -73,10 +73,11 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
     Raises
     ------
     DatasetError
-        The file is missing or damaged, lacks a column, contains no tile, or a line's class is not that of its
-        largest probability; the message names the line.
+        The file is missing or damaged, lacks a column, contains no tile, holds tiles of several planes, or a line's
+        class is not that of its largest probability; the message names the line.
     """
     frame = read_table(path, lower=False)
+    plane = _only_plane(frame, path)
     if set(_WSINFER) <= set(frame.columns):
         return _read_wsinfer(frame, path, image_shape)
     for name in ("row", "col", *_BOX, "class_name"):
@@ -90,7 +91,24 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
     )
     row, col = _integers(frame, ("row", "col"), path).T
     ids = _integers(frame, ("tile_id",), path)[:, 0] if "tile_id" in frame.columns else None
-    return TileTable(grid_from_boxes(boxes.astype(np.int32), row, col, ids, image_shape), scheme, prob)
+    return TileTable(grid_from_boxes(boxes.astype(np.int32), row, col, ids, image_shape), scheme, prob, plane=plane)
+
+
+def _only_plane(frame: pd.DataFrame, path: Path) -> dict[str, int]:
+    """Return the plane that all lines of a table are of, empty where it has no columns of planes."""
+    plane = {}
+    for axis in (name for name in ("t", "z") if name in frame.columns):
+        values = np.unique(_integers(frame, (axis,), path))
+        if len(values) > 1:
+            raise _several_planes(path, f"{len(values)} planes, {axis} = {values[0]} to {values[-1]}")
+        plane |= {axis.upper(): int(value) for value in values}
+    return plane
+
+
+def _several_planes(path: Path, planes: str) -> DatasetError:
+    return DatasetError(
+        f"{path} holds tiles of {planes}, which would lie over one another; open the table of one plane"
+    )
 
 
 def _read_wsinfer(frame: pd.DataFrame, path: Path, image_shape: tuple[int, int] | None) -> TileTable:
@@ -230,6 +248,9 @@ def parse_tile_table(content: Any, path: Path) -> TileTable:
     regions = parse_regions(content, path).regions
     if not features or len(features) != len(regions):
         raise DatasetError(f"{path} contains no tiles, or features that are not tiles; export tiles only")
+    planes = {tuple(sorted(region.plane.items())) for region in regions}
+    if len(planes) > 1:
+        raise _several_planes(path, f"{len(planes)} planes")
     boxes = np.zeros((len(features), 4), np.int64)
     for i, region in enumerate(regions):
         box = rectangle_bounds(region.polygons[0]) if len(region.polygons) == 1 else None
