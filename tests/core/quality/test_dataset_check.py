@@ -79,6 +79,16 @@ def test_a_format_for_each_class_is_warned_of(tmp_path: Path) -> None:
     assert "5 images of 'alpha': 'PNG'; 5 images of 'beta': 'TIFF'" in text(tmp_path, "confounded-format")
 
 
+def test_a_file_of_several_images_of_which_one_is_used_is_told(folder: Path) -> None:
+    pixels = np.random.default_rng(3).integers(60, 140, (2, 64, 64)).astype(np.uint8)
+    with tifffile.TiffWriter(folder / "alpha" / "positions.ome.tif", ome=True) as writer:
+        for one in pixels:
+            writer.write(one, contiguous=False, metadata={"axes": "YX"})
+    assert "1 file with more than one image ('positions.ome.tif')" in text(folder, "several-images")
+    (folder / "alpha" / "positions.ome.tif").unlink()
+    assert "several-images" not in codes(folder)
+
+
 def test_one_shared_format_is_enough_to_be_silent(folder: Path) -> None:
     noise(folder / "alpha" / "x.tif", 50)
     noise(folder / "beta" / "y.tif", 51)

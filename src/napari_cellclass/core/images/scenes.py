@@ -13,6 +13,8 @@ from napari_cellclass.core.common.findings import counted
 
 SceneKind = Literal["field", "overview", "label", "thumbnail", "image of another file"]
 
+SEVERAL_IMAGES = "the file holds"
+"""How the note of a :class:`SourceImage` begins whose file has other fields, which were not read."""
 _SHOWN = 3
 _NAMED: tuple[tuple[str, SceneKind], ...] = (
     (r"macro|overview|map|preview|slide", "overview"), ("label|barcode", "label"), ("thumb|thumbnail", "thumbnail"),
@@ -71,7 +73,7 @@ def choose_scene(file_name: str, scenes: Sequence[Scene], scene: int | None) -> 
     if len(fields) > 1:
         listed = ", ".join(map(str, fields[:_SHOWN])) + " …" * (len(fields) > _SHOWN)
         notes.append(
-            f"the file holds {len(fields)} images, {listed}; image {fields[0].index} was read, choose with --scene"
+            f"{SEVERAL_IMAGES} {len(fields)} images, {listed}; image {fields[0].index} was read, choose with --scene"
         )
     return fields[0].index, (*notes, *left_out_note(scenes))
 

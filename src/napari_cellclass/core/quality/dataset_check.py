@@ -21,6 +21,7 @@ from napari_cellclass.core.datasets.split import split_by_group
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST
 from napari_cellclass.core.datasets.tiles_csv import is_tiles_csv, read_dataset
 from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, is_zarr, read_image
+from napari_cellclass.core.images.scenes import SEVERAL_IMAGES
 from napari_cellclass.core.quality.confounds import check_groups, find_confounds
 from napari_cellclass.core.quality.near_duplicates import find_near_duplicates
 from napari_cellclass.core.quality.shortcuts import evaluate_quick_shortcuts, shortcut_alarms
@@ -182,6 +183,11 @@ def _left_out(images: OpenedImages, listed: bool) -> Iterator[Finding]:
     ):
         for path, reason in left_out:
             yield Finding("warning", code, f"left out: {reason}", (path,))
+    several = [one.path for one in images.entries if any(n.startswith(SEVERAL_IMAGES) for n in one.source.notes)]
+    if several and not listed:
+        names = first_few([path.name for path in several])
+        text = f"{counted(len(several), 'file')} with more than one image ({names}): only the first of each is used; "
+        yield Finding("warning", "several-images", text + "cut them into tiles, which takes all", tuple(several))
     if images.inconsistent and not listed:
         inconsistent = Counter(path.parent.name for path, _ in images.inconsistent)
         kept = Counter(entry.class_name for entry in images.entries)
