@@ -22,6 +22,7 @@ from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.demo import DemoParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.explain import ExplainParams
 from napari_cellclass.core.params.features import FeaturesParams
 from napari_cellclass.core.params.info import InfoParams
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
@@ -85,6 +86,12 @@ def _features(params: FeaturesParams, reporter: Reporter) -> int:
     return run_features(params, reporter)
 
 
+def _explain(params: ExplainParams, reporter: Reporter) -> int:
+    from napari_cellclass.cli.explain import run_explain
+
+    return run_explain(params, reporter)
+
+
 def _info(params: InfoParams, reporter: Reporter) -> int:
     if is_project_name(str(params.model)):
         return show_project(params)
@@ -126,6 +133,7 @@ _RUNS: dict[type[Params], Callable[[Any, Reporter], int]] = {
     ClassifyParams: _classify,
     SlidesParams: _slides,
     FeaturesParams: _features,
+    ExplainParams: _explain,
     InfoParams: _info,
 }
 VERBS = {params.verb: (params, run) for params, run in _RUNS.items()}
