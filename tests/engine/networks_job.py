@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -97,7 +98,35 @@ def standardising() -> dict[str, Any]:
     return found
 
 
+def write_article(folder: Path) -> None:
+    """Write the article's networks, untrained, as models of 16-bit tiles that are resized."""
+    from napari_cellclass.core.labels.classes import ClassScheme
+    from napari_cellclass.core.models.bundle import Manifest, write_bundle
+    from napari_cellclass.core.tiles.preprocess import PreprocessSpec
+    from napari_cellclass.engine.networks.architectures import build_network
+    from napari_cellclass.engine.networks.loading import predictor
+    from napari_cellclass.engine.training.export import export_network
+
+    golden = np.random.default_rng(0).normal(900, 300, (3, 64, 100, 2)).clip(0, 4095).astype(np.uint16)
+    golden[0, ::2] += 300
+    for name, input_px in (("deep-50", (44, 64)), ("alexnet", (67, 105))):
+        preprocess = PreprocessSpec(channels=2, input_px=input_px, low=250.5, high=3000.0)
+        model = build_network(name, input_px, 2, 3, seed=1, standardise="none")
+        scale = 2 / np.log(predictor(model)(preprocess.apply(golden))).std()  # so that probabilities differ
+        last = model.get_layer("classes")
+        last.set_weights([scale * weights for weights in last.get_weights()])
+        manifest = Manifest.model_validate({
+            "program": "test", "created": "now", "classes": ClassScheme(("a", "b", "c")).to_json(),
+            "preprocess": preprocess, "tile_px": (64, 100),
+            "network": name, "parameters": int(model.count_params()),
+        })  # fmt: skip
+        stream = io.BytesIO()
+        np.savez(stream, tiles=golden, prob=predictor(model)(preprocess.apply(golden)))
+        write_bundle(folder / f"{name}.cellclass", manifest, export_network(model) | {"golden.npz": stream.getvalue()})
+
+
 def main() -> None:
+    write_article(Path(sys.argv[1]))
     (Path(sys.argv[1]) / "results.json").write_text(json.dumps(networks()))
 
 

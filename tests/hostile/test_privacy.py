@@ -81,6 +81,7 @@ def test_no_verb_sends_anything(tmp_path: Path) -> None:
         "evaluate": [data, "--model", model, "--out", out / "evaluated", "--tile-px", "16"],
         "classify": [field, "--model", model, "--out", out / "one", "--engine", "tensorflow"],
         "features": [field, "--out", out / "features.npz", "--tile-px", "16"],
+        "export": [model, "--out", out / "m.onnx"],
         "info": [model, "--verify"],
         "demo": ["--out", out / "demo", "--no-window"],
     }

@@ -22,7 +22,7 @@ from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.demo import DemoParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.core.params.experiment import ExperimentParams
-from napari_cellclass.core.params.explain import ExplainParams
+from napari_cellclass.core.params.export import ExportParams
 from napari_cellclass.core.params.features import FeaturesParams
 from napari_cellclass.core.params.info import InfoParams
 from napari_cellclass.core.params.prepare import CheckParams, SliceParams
@@ -86,10 +86,10 @@ def _features(params: FeaturesParams, reporter: Reporter) -> int:
     return run_features(params, reporter)
 
 
-def _explain(params: ExplainParams, reporter: Reporter) -> int:
-    from napari_cellclass.cli.explain import run_explain
+def _export(params: ExportParams, reporter: Reporter) -> int:
+    from napari_cellclass.cli.export import run_export
 
-    return run_explain(params, reporter)
+    return run_export(params, reporter)
 
 
 def _info(params: InfoParams, reporter: Reporter) -> int:
@@ -133,7 +133,7 @@ _RUNS: dict[type[Params], Callable[[Any, Reporter], int]] = {
     ClassifyParams: _classify,
     SlidesParams: _slides,
     FeaturesParams: _features,
-    ExplainParams: _explain,
+    ExportParams: _export,
     InfoParams: _info,
 }
 VERBS = {params.verb: (params, run) for params, run in _RUNS.items()}

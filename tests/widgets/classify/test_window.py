@@ -367,6 +367,25 @@ def test_a_long_file_name_does_not_push_the_widget_out_of_its_window(
     screenshot("classify-long-name")
 
 
+def test_a_model_is_exported_by_its_button_and_no_other_file_is_written_over(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    export = classify.model_choice.export
+    assert not export.isVisibleTo(classify)
+    load(qtbot, classify, ihc_model)
+    assert export.isVisibleTo(classify)
+    (tmp_path / "n.groovy").write_text("mine")
+    for name, said in (("m", f"wrote {tmp_path / 'm.onnx'}"), ("n.onnx", f"{tmp_path / 'n.groovy'} exists")):
+        answer = (str(tmp_path / name), "ONNX, with a script for QuPath (*.onnx)")
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, answer=answer: answer)
+        click(qtbot, export.button)
+        assert not export.button.isEnabled()
+        qtbot.waitUntil(export.button.isEnabled, timeout=WINDOW_S * 1000)
+        assert export.text.text().startswith(said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.groovy", "m.onnx", "m.qupath.txt", "n.groovy"]
+    assert (tmp_path / "n.groovy").read_text() == "mine"
+
+
 def test_a_file_that_is_no_model_is_told(viewer: Any, classify: Any, qtbot: Any, tmp_path: Path) -> None:
     path = tmp_path / "bad.cellclass"
     path.write_bytes(b"nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import io
 import logging
 import os
@@ -15,6 +16,7 @@ from napari_cellclass.core.common.errors import EngineError
 
 _TELEMETRY = "openvino_telemetry"
 NNCF_MISSING = '--precision int8 needs NNCF; install it with pip install "napari-cellclass[int8]"'
+ONNX_MISSING = 'the export as ONNX needs the package {}; install it with pip install "napari-cellclass[onnx]"'
 # Keras imports these, where installed, for features that are not used here: a fifth of its import time.
 _NOT_NEEDED = ("sklearn", "matplotlib.pyplot")
 
@@ -151,3 +153,31 @@ def import_nncf() -> Any:
             sys.modules[_TELEMETRY] = others
     nncf.set_log_level(logging.ERROR)
     return nncf
+
+
+def import_onnx() -> Any:
+    """Import the package onnx, which writes ONNX files.
+
+    Raises
+    ------
+    EngineError
+        It is not installed.
+    """
+    return _of_onnx_extra("onnx")
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime; see :func:`import_onnx`."""
+    return _of_onnx_extra("onnxruntime")
+
+
+def import_opencv() -> Any:
+    """Import OpenCV; see :func:`import_onnx`."""
+    return _of_onnx_extra("cv2")
+
+
+def _of_onnx_extra(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise EngineError(ONNX_MISSING.format({"cv2": "opencv-python-headless"}.get(name, name))) from error

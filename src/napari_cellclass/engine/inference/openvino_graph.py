@@ -145,7 +145,7 @@ class OpenVinoNetwork:
                 one = self._next_free(running, prob)
                 for slot, index in enumerate(indices.tolist()):
                     np.copyto(one.pixels[slot], tiles[index], casting="unsafe")
-                for memory, values in zip(one.levels, _level_inputs(levels) if one.levels else (), strict=True):
+                for memory, values in zip(one.levels, level_inputs(levels) if one.levels else (), strict=True):
                     memory[...] = values
                 running.append((one, indices))
                 one.request.start_async()
@@ -181,7 +181,7 @@ def _request(compiled: Any) -> _Request:
     return _Request(request, memory[0], tuple(memory[1:]), request.get_output_tensor(0).data)
 
 
-def _level_inputs(levels: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], ...]:
+def level_inputs(levels: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], ...]:
     """Return a field's levels as inputs of the graph: low, its rounding residual in float32, and 1 / (high - low)."""
     assert levels is not None
     low, high = levels.T

@@ -13,6 +13,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.runs.common.engine_access import KerasDetails, KerasDetailsError
 from napari_cellclass.widgets.classify import work
+from napari_cellclass.widgets.classify.model_export import ModelExport
 from napari_cellclass.widgets.classify.model_origin import show_origin
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
@@ -36,9 +37,10 @@ class ModelChoice(QWidget):
             tooltip="a .cellclass or .keras file; may also be dropped onto the window",
         )
         self.text, self.origin_text = WrappedLabel("no model chosen"), WrappedLabel()
+        self.export = ModelExport()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.path.native, self.text, self.origin_text):
+        for widget in (self.path.native, self.text, self.origin_text, self.export):
             column.addWidget(widget)
         self.origin_text.setVisible(False)
         self.path.changed.connect(lambda _: self._load())
@@ -55,6 +57,7 @@ class ModelChoice(QWidget):
 
     def _load(self, keras_details: KerasDetails | None = None) -> None:
         self.model = None
+        self.export.set_model(None)
         self.origin_text.setVisible(False)
         self._requests += 1
         path = Path(self.path.value)
@@ -75,6 +78,7 @@ class ModelChoice(QWidget):
             f"{counted(model.preprocess.channels, 'channel')}{'; also in int8' if model.has_int8 else ''}"
         )
         show_origin(self.origin_text, model)
+        self.export.set_model(model.path)
         self.ready.emit(model)
 
     def _failed(self, error: CellClassError, path: Path) -> None:

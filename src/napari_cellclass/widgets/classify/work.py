@@ -24,6 +24,7 @@ from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
+from napari_cellclass.core.params.export import ExportParams
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.params.slides import SlideBackground
 from napari_cellclass.core.plates.field_summary import FieldSummary
@@ -95,6 +96,14 @@ def load(path: Path, keras_details: KerasDetails | None, task: Task) -> ModelBun
     _ = model.sha256  # computed here in the thread, where it may take a while
     warm_up()
     return model
+
+
+def export_model(model: Path, path: Path, task: Task) -> list[str]:
+    """Write a model for other programs, over a file that is there, and say what was written."""
+    from napari_cellclass.runs.export.exporting import export_model  # ONNX and its libraries, which few need
+
+    params = ExportParams.checked(model=model, out=path, force=path.exists())
+    return export_model(params, task).lines()
 
 
 def prepare(

@@ -1,1 +1,0 @@
-"""Where in a tile a prediction comes from."""
