@@ -68,7 +68,7 @@ def test_conditions_are_compared_without_classifying_again(
     assert report["kept"] == 12
     assert "no condition is given for 'A06'; left out of the comparison" in report["warnings"]
     assert "control" in report["conditions"][0].split()[1]
-    assert "of the 2 in both" in report["conditions"][0]
+    assert "within the 2 replicates in both" in report["conditions"][0]
     same = {name: value for name, value in tables(out).items() if name not in ("fields.csv", "wells.csv")}
     assert same.items() <= before.items()
 

@@ -25,25 +25,33 @@ _PANEL_INCH, _LEGEND_INCH = 2.7, 0.35
 _MOST_BESIDE = 5  # conditions of panels that stand beside each other
 _MARKERS = "osD^vPX<>"
 _SPREAD = 0.28  # half the width of a condition's dots
-_LEGEND_COLUMNS, _MAX_LEGEND = 6, 12
+_LEGEND_COLUMNS, _MAX_LEGEND = 5, 10
 _LETTERS = 16  # of a line of a condition's name
 _CAPTION = "small dots: fields; large: means of replicates; bars: mean and 95 % confidence interval over replicates"
 
 
-def conditions_figure(results: ConditionResults) -> Figure:
+def conditions_figure(results: ConditionResults, width: float | None = None) -> Figure:
     """Draw a panel per class, the first 12: a SuperPlot of its fraction in each condition.
 
     Each field is a dot, each replicate a larger one, coloured by replicate; replicates of several conditions are
     joined by a line. The bars are the mean and its 95 % confidence interval over replicates; above a condition stands
     the p-value of its comparison with the control, adjusted for the number of comparisons. See Lord et al., J. Cell
     Biol. 219:e202001064 (2020).
+
+    Parameters
+    ----------
+    results
+        The conditions, one at least.
+    width
+        In inches; that of a journal page, or less, when not given.
     """
     classes = results.classes[:_MAX_PANELS]
     columns = 1 if len(classes) == 1 or len(results.conditions) > _MOST_BESIDE else 2
     rows = -(-len(classes) // columns)
     names = list(dict.fromkeys(results.replicates["replicate"]))
-    width = PAGE_INCH if columns == 2 or len(results.conditions) > _MOST_BESIDE else 0.62 * PAGE_INCH
-    figure = new_figure(width, conditions_inch(results))
+    page = PAGE_INCH if columns == 2 or len(results.conditions) > _MOST_BESIDE else 0.62 * PAGE_INCH
+    width = page if width is None else width
+    figure = new_figure(width, conditions_inch(results, width))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(classes) :]:
         axes.set_axis_off()
@@ -53,16 +61,17 @@ def conditions_figure(results: ConditionResults) -> Figure:
     for axes, name in zip(grid.flat, classes, strict=False):
         _draw(axes, results, name, styles)
     _legend(figure, styles)
-    figure.supxlabel("\n".join(textwrap.wrap(_caption(results), round(17 * width))), fontsize=7)
+    figure.supxlabel("\n".join(_caption_lines(results, width)), fontsize=7)
     return figure
 
 
-def conditions_inch(results: ConditionResults) -> float:
-    """Return the height of :func:`conditions_figure`."""
+def conditions_inch(results: ConditionResults, width: float = PAGE_INCH) -> float:
+    """Return the height of :func:`conditions_figure` of a width, both in inches."""
     classes = min(_MAX_PANELS, len(results.classes))
     columns = 1 if classes == 1 or len(results.conditions) > _MOST_BESIDE else 2
     entries = min(_MAX_LEGEND, results.replicates["replicate"].nunique())
-    return -(-classes // columns) * _PANEL_INCH + 0.3 + _LEGEND_INCH * -(-entries // _LEGEND_COLUMNS)
+    panels = -(-classes // columns) * _PANEL_INCH
+    return panels + _LEGEND_INCH * -(-entries // _LEGEND_COLUMNS) + 0.12 * len(_caption_lines(results, width)) + 0.18
 
 
 def save_conditions(results: ConditionResults | None, out: Path) -> bool:
@@ -97,6 +106,10 @@ def _caption(results: ConditionResults) -> str:
         return _CAPTION
     many = f", adjusted for {results.comparisons} comparisons (Holm)" if results.comparisons > 1 else ""
     return f"{_CAPTION}; p: against {results.control}, on means of replicates{many}"
+
+
+def _caption_lines(results: ConditionResults, width: float) -> list[str]:
+    return textwrap.wrap(_caption(results), round(15 * width))
 
 
 def _draw(axes: Axes, results: ConditionResults, name: str, styles: dict[str, tuple[str, str]]) -> None:
@@ -136,7 +149,8 @@ def _draw(axes: Axes, results: ConditionResults, name: str, styles: dict[str, tu
 
 def _label(axes: Axes, results: ConditionResults, name: str) -> None:
     top = axes.get_ylim()[1]
-    axes.set_ylim(0, 1.02 if top > 0.8 else top * 1.1)
+    top = 1.02 if top > 0.8 else top * 1.1
+    axes.set_ylim(-0.02 * top, top)  # dots at 0 are whole
     wrapped = [_wrapped(condition) for condition in results.conditions]
     many = len(wrapped) > _MOST_BESIDE or max(map(len, wrapped)) > 2 * _LETTERS
     axes.set_xticks(

@@ -154,6 +154,11 @@ def height_in_dock(inches: float) -> int:
     return round(_DOCK_DPI * inches)
 
 
+def inches_in_dock(width: int) -> float:
+    """Return the width in inches of a figure that :func:`render_for_dock` makes ``width`` px of the window wide."""
+    return width / _DOCK_DPI
+
+
 def save_with_table(figure: Figure, table: pd.DataFrame, stem: Path) -> None:
     """Write a figure as ``STEM.png`` and ``STEM.svg``, and its numbers as ``STEM.csv``.
 

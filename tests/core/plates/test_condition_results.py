@@ -81,7 +81,7 @@ def test_replicates_of_the_same_name_are_pairs() -> None:
     expected = stats.ttest_rel([0.3, 0.6, 0.7], [0.2, 0.4, 0.6])
     assert (one.comparison.test, one.pairs) == ("paired", 3)
     assert one.comparison.p == pytest.approx(expected.pvalue)
-    assert "paired t-test on replicate means of the 3 in both, p =" in compared(fields).sentences()[0]
+    assert ") within the 3 replicates in both, paired t-test on replicate means, p =" in compared(fields).sentences()[0]
 
 
 def test_one_replicate_in_both_makes_no_pairs() -> None:

@@ -28,6 +28,7 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.engine.inference import precision
+from napari_cellclass.report.slides import scale_bar
 from napari_cellclass.viewer.common.layers import is_user_layer
 from napari_cellclass.viewer.common.map_view import is_own_layer
 from napari_cellclass.widgets.common import jobs
@@ -562,6 +563,34 @@ def test_a_path_that_is_no_model_forgets_the_model_before(
     qtbot.waitUntil(lambda: not jobs._running)
     assert classify.model is None
     assert "no model chosen" in classify.model_choice.text.text()
+
+
+def test_a_map_is_exported_for_slides_with_its_scale_bar_and_what_is_shown(
+    viewer: Any, classify: Any, qtbot: Any, ihc_model: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    viewer.add_image(ihc_field().data, name="ihc", rgb=True, scale=(0.5, 0.5), units=("um", "um"))
+    load(qtbot, classify, ihc_model)
+    run(qtbot, classify)
+    results = classify.results
+    named = tmp_path / "talk"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(named), ""))
+    results.background.setCurrentText("dark")
+    click(qtbot, results.slide_button)
+    qtbot.waitUntil(lambda: "talk.png" in classify.message.text())
+    picture = np.asarray(Image.open(tmp_path / "talk.png").convert("RGB")).astype(int)
+    assert picture.shape == (1440, 2560, 3)
+    assert picture[0, 0].max() < 40
+    scheme = maps(viewer)[0].metadata["napari_cellclass"]["table"].scheme
+    there = [int((np.abs(picture - scheme.rgb(i)).sum(axis=2) < 6).sum()) for i in range(2)]
+    assert min(there) > 200, "both are in the legend"
+    results.classes.item(0, 0).setCheckState(Qt.CheckState.Unchecked)
+    named = tmp_path / "talk.SVG"
+    click(qtbot, results.slide_button)
+    qtbot.waitUntil(lambda: "talk.SVG" in classify.message.text())
+    shown = (tmp_path / "talk.SVG").read_text()
+    assert scale_bar(results._source) == (100, "50 µm"), "as the layer says its pixel size"
+    assert "unstained" in shown
+    assert ">stained" not in shown
 
 
 def test_an_export_needs_a_known_suffix_in_any_case(

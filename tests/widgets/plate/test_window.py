@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 from tests._patience import WINDOW_S
 from tests._plates import tables, write_plate
 from tests._stacks import PLATE_WELLS, write_zarr_plate
@@ -210,3 +210,47 @@ def test_closing_the_dock_ends_the_run_and_keeps_finished_fields(
     plate.parent().title.close_button.click()
     assert not job.running or job.wait(WINDOW_S)
     assert len(list((tmp_path / "out").glob("*.run.json"))) < 40
+
+
+def test_conditions_of_the_form_are_compared_in_words_and_a_figure_and_fields_become_slides(
+    viewer: Any, plate: Any, qtbot: Any, ihc_model: Path, tmp_path: Path, screenshot: Callable, monkeypatch: Any
+) -> None:
+    write_plate(tmp_path / "fields", 12)
+    table = tmp_path / "conditions.csv"
+    table.write_text("well,condition,replicate\n" + "".join(f"A{n},{'ab'[n % 2]},day {n // 2}\n" for n in range(1, 7)))
+    plate.conditions.line_edit.value = str(table)
+    plate.form.fields["control"].value = "b"
+    out = tmp_path / "out"
+    run_plate(plate, qtbot, tmp_path / "fields", ihc_model, out)
+    assert "12 of 12 images classified" in ended(qtbot, plate)
+    results = plate.results
+    sentences = (out / "conditions.txt").read_text()
+    assert sentences.startswith("stained: a ")
+    assert results.compared.text().replace("\u200b", "") == sentences.rstrip("\n")
+    qtbot.waitUntil(lambda: not results.conditions.pixmap().isNull())
+    assert results.conditions.pixmap().width() > 100
+    model = results.table.model()
+    titles = [model.headerData(i, Qt.Orientation.Horizontal) for i in range(model.columnCount())]
+    assert titles[:4] == ["field", "well", "condition", "replicate"]
+    assert [model.index(2, i).data() for i in range(4)] == ["A02f0", "A02", "a", "day 1"]
+    show(plate, qtbot, results.slides_button)
+    screenshot("plate-conditions")
+
+    # pictures of the fields of one well, in a folder that is asked for
+    results.which.setCurrentText("A02")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(tmp_path / "talk"))
+    click(qtbot, results.slides_button)
+    assert ended(qtbot, plate).startswith("4 pictures in ")
+    names = {f"A02f{n}_slide{suffix}" for n in range(2) for suffix in (".png", ".svg")}
+    assert {path.name for path in (tmp_path / "talk").iterdir()} == names
+
+    # another run with a table that cannot be meant says so, and without one compares nothing
+    table.write_text("well,condition\nH1,a\n")
+    click(qtbot, plate.run_button)
+    assert "names none of the fields" in ended(qtbot, plate)
+    plate.conditions.line_edit.value = ""
+    plate.form.fields["control"].value = ""
+    click(qtbot, plate.run_button)
+    assert "12 of them before" in ended(qtbot, plate)
+    assert not results.compared.isVisible()
+    assert not results.conditions.isVisible()

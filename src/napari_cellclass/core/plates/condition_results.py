@@ -128,10 +128,10 @@ class ConditionResults:
             return f"{start}; no test: {found.reason}"
         lo, hi = found.difference.lo, found.difference.hi
         several = f", {_p(one.p_holm)} for {self.comparisons} comparisons (Holm)" if self.comparisons > 1 else ""
-        pairs = f" of the {one.pairs} in both" if one.pairs else ""
+        pairs = f" within the {one.pairs} replicates in both" if one.pairs else ""
         effect = "" if found.hedges_g is None else f"; Hedges' g {found.hedges_g:+.1f}"
         return (
-            f"{start} (95 % CI {lo:+.{digits}f} to {hi:+.{digits}f}), {_TESTS[found.test]}{pairs}, "
+            f"{start} (95 % CI {lo:+.{digits}f} to {hi:+.{digits}f}){pairs}, {_TESTS[found.test]}, "
             f"{_p(found.p)}{several}{effect}"
         )
 

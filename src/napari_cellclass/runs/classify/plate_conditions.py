@@ -64,9 +64,9 @@ class PlateConditions:
             if params.control is not None:
                 raise ParamsError(f"--control {params.control!r} belongs to conditions; give them with --conditions")
             return None
-        control = choose_control(given.order, params.control)
-        given.check(fields)
-        return cls(given, control)
+        if given.order:
+            given.check(fields)
+        return cls(given, choose_control(given.order, params.control))
 
     def tables(self, fields: pd.DataFrame, wells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Add the columns condition and replicate to the tables of a plate."""

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.report.conditions import conditions_inch
-from napari_cellclass.report.figures import height_in_dock
+from napari_cellclass.report.figures import height_in_dock, inches_in_dock
 from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
@@ -125,7 +125,7 @@ class PlateResults(QWidget):
             column.addWidget(widget)
         column.addLayout(row_of(self.which, self.open_button))
         column.addWidget(self.table)
-        self.conditions = FigureView(viewer, lambda width: height_in_dock(self._conditions_inch()))
+        self.conditions = FigureView(viewer, self._conditions_px)
         self.compared = WrappedLabel()
         self.slides_button, self.background = QPushButton("Export for slides …"), QComboBox()
         self.slides_button.setToolTip(
@@ -176,9 +176,9 @@ class PlateResults(QWidget):
         self.compared.setText("\n".join(f"{text}." for text in found.sentences()))
         self.conditions.show_figure(functools.partial(draw_conditions, found))
 
-    def _conditions_inch(self) -> float:
+    def _conditions_px(self, width: int) -> int:
         found = None if self.result is None else self.result.report.conditions
-        return 0.0 if found is None else conditions_inch(found)
+        return 0 if found is None else height_in_dock(conditions_inch(found, inches_in_dock(width)))
 
     def _list_fields(self) -> None:
         assert self.result is not None

@@ -22,7 +22,7 @@ from napari_cellclass.core.plates.inputs import PLANES_FIGURE, PLATE_FIGURE
 from napari_cellclass.core.tiles.writing import tile_suffix, to_storable_dtype, write_tile
 from napari_cellclass.report.conditions import conditions_figure, save_conditions
 from napari_cellclass.report.curves import FigureStyle
-from napari_cellclass.report.figures import render_for_dock
+from napari_cellclass.report.figures import inches_in_dock, render_for_dock
 from napari_cellclass.report.planes import save_planes
 from napari_cellclass.report.plate import plate_colours, save_plate
 from napari_cellclass.runs.classify.batch import RunReport, classify_files
@@ -96,7 +96,9 @@ def run(request: PlateRequest, task: Task) -> PlateResult:
 
 def draw_conditions(results: ConditionResults, style: FigureStyle) -> NDArray[np.uint8]:
     """Draw the conditions of a plate for the dock, as RGBA in device pixels."""
-    return render_for_dock(conditions_figure(results), style.width, style.text, style.ratio)
+    return render_for_dock(
+        conditions_figure(results, inches_in_dock(style.width)), style.width, style.text, style.ratio
+    )
 
 
 def export_slides(params: SlidesParams, stems: Collection[str], task: Task) -> SlidesReport:
