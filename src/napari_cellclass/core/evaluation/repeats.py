@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.findings import counted
@@ -134,7 +134,7 @@ def mean_interval(values: Iterable[float]) -> Estimate:
     mean = float(found.mean())
     if len(found) < 2:
         return Estimate(mean, None, None)
-    half = float(stdtrit(len(found) - 1, 0.975) * found.std(ddof=1) / np.sqrt(len(found)))
+    half = float(scipy.special.stdtrit(len(found) - 1, 0.975) * found.std(ddof=1) / np.sqrt(len(found)))
     return Estimate(mean, mean - half, mean + half)
 
 

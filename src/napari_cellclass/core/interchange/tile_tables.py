@@ -96,7 +96,7 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
 
 def _only_plane(frame: pd.DataFrame, path: Path) -> dict[str, int]:
     """Return the plane that all lines of a table are of, empty where it has no columns of planes."""
-    plane = {}
+    plane: dict[str, int] = {}
     for axis in (name for name in ("t", "z") if name in frame.columns):
         values = np.unique(_integers(frame, (axis,), path))
         if len(values) > 1:

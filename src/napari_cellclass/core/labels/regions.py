@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.labels.classes import palette
@@ -149,7 +149,7 @@ def bridge_holes(rings: Sequence[Ring]) -> Ring:
     line = _oriented(rings[0], 1)
     for hole in rings[1:]:
         inner = _oriented(hole, -1)
-        distance, nearest = cKDTree(line).query(inner)
+        distance, nearest = scipy.spatial.cKDTree(line).query(inner)
         first = int(distance.argmin())
         at, loop = int(nearest[first]), np.roll(inner, -first, axis=0)
         line = np.concatenate([line[: at + 1], loop, loop[:1], line[at:]])

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from napari_cellclass.core.stats.ridge import RidgeFit, RidgeSystem, fit_ridge_in_batches
 
@@ -103,7 +103,7 @@ class LinearHead:
             part @ weights + intercept
             for part, weights, intercept in zip(parts, self.weights, self.intercepts, strict=True)
         )
-        mean = sum(softmax(each[:, self.known], axis=1) for each in scores) / len(self.weights)
+        mean = sum(scipy.special.softmax(each[:, self.known], axis=1) for each in scores) / len(self.weights)
         prob = np.zeros((len(mean), len(self.known)), np.float32)
         prob[:, self.known] = _sharpened(mean, 1 / self.temperature)
         return prob
@@ -271,7 +271,7 @@ def _head_fit(fits: Sequence[RidgeFit], labels: NDArray[np.int64], known: NDArra
         factor = _most_probable(fit.held_out, labels, _SHARPNESS, _SHARPNESS_PRIOR)
         weights.append(_spread(fit.weights * factor, known))
         intercepts.append(_spread(fit.intercept * factor, known))
-        each.append(softmax(fit.held_out.astype(np.float64) * factor, axis=1))
+        each.append(scipy.special.softmax(fit.held_out.astype(np.float64) * factor, axis=1))
     mean = np.mean(each, axis=0)
     power = _most_probable(_logarithms(mean), labels, _POWER, _POWER_PRIOR)
     head = LinearHead(tuple(weights), tuple(intercepts), 1 / power, known)
@@ -306,7 +306,7 @@ def _most_probable(
 
 
 def _sharpened(prob: NDArray[np.floating[Any]], power: float) -> NDArray[np.float32]:
-    return softmax(_logarithms(prob) * power, axis=1).astype(np.float32)
+    return scipy.special.softmax(_logarithms(prob) * power, axis=1).astype(np.float32)
 
 
 def _logarithms(prob: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.stats.intervals import Estimate
@@ -132,7 +132,7 @@ def _paired_difference(table: NDArray[np.int64]) -> Estimate:
         return Estimate(value, None, None)
     without = _difference(table.sum(axis=0) - table)
     error = np.sqrt((groups - 1) / groups * np.sum((without - without.mean()) ** 2))
-    half = float(stdtrit(groups - kinds, 0.975) * error)
+    half = float(scipy.special.stdtrit(groups - kinds, 0.975) * error)
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
 
 

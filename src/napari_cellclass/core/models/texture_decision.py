@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.special import softmax
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.stats.calibration import fit_temperature, scale_by_temperature
@@ -126,7 +126,7 @@ def pool_probabilities(network: NDArray[np.float32], logits: NDArray[np.float64]
     ``softmax(weight log p + logits)``, a logarithmic opinion pool (Genest & Zidek, Statistical Science 1:114, 1986).
     """
     mixed = weight * np.log(np.maximum(network.astype(np.float64), MIN_PROBABILITY)) + logits
-    return np.asarray(softmax(mixed, axis=1), np.float32)
+    return np.asarray(scipy.special.softmax(mixed, axis=1), np.float32)
 
 
 def skip_texture(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from napari_cellclass.core.stats.intervals import Estimate
 
@@ -74,8 +74,8 @@ def sample_accuracy(
 def _mean_interval(p: NDArray[np.float64], n: NDArray[np.float64], tail: float) -> tuple[float, float]:
     """Return the interval of the mean of proportions p of n tiles each, with ``tail`` beyond either bound."""
     correct, wrong = p * n, (1 - p) * n
-    lower = np.where(correct > _ZERO, betaincinv(np.maximum(correct, _ZERO), wrong + 1, tail), 0.0)
-    upper = np.where(wrong > _ZERO, betaincinv(correct + 1, np.maximum(wrong, _ZERO), 1 - tail), 1.0)
+    lower = np.where(correct > _ZERO, scipy.special.betaincinv(np.maximum(correct, _ZERO), wrong + 1, tail), 0.0)
+    upper = np.where(wrong > _ZERO, scipy.special.betaincinv(correct + 1, np.maximum(wrong, _ZERO), 1 - tail), 1.0)
     mean = float(p.mean())
     below, above = np.sqrt(np.square(p - lower).sum()) / len(p), np.sqrt(np.square(upper - p).sum()) / len(p)
     return max(0.0, mean - float(below)), min(1.0, mean + float(above))

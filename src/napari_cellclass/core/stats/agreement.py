@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.stats.intervals import Estimate, GroupBootstrap, wilson
@@ -88,7 +88,7 @@ def kappa_of_one_group(table: NDArray[Any]) -> Estimate | None:
         return None
     if not variance > 1e-12:
         return Estimate(value, None, None)
-    half = float(ndtri(0.975)) * variance**0.5
+    half = float(scipy.special.ndtri(0.975)) * variance**0.5
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
 _DRAWS_AT_ONCE = 500_000
 _SAMPLES = 2000
-_Z = float(ndtri(0.975))
+_Z = NormalDist().inv_cdf(0.975)
 
 Statistic = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -123,7 +124,7 @@ class GroupBootstrap:
             lo, hi = wilson(p * groups, groups)
         else:
             n = max(p * (1 - p), 1e-12) / spread**2
-            lo, hi = wilson(p * n, n, float(stdtrit(freedom, 0.975)))
+            lo, hi = wilson(p * n, n, float(scipy.special.stdtrit(freedom, 0.975)))
         return Estimate(value, min(value, lowest + width * lo), max(value, lowest + width * hi))
 
 

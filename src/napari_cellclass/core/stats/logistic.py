@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class LogisticModel:
 
     def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return probabilities (n, K) of features (n, F)."""
-        return np.asarray(softmax((x - self.mean) / self.scale @ self.weights + self.intercept, axis=1))
+        return np.asarray(scipy.special.softmax((x - self.mean) / self.scale @ self.weights + self.intercept, axis=1))
 
 
 def fit_logistic(
@@ -67,21 +66,23 @@ def fit_logistic(
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, intercept = parts(flat)
-        log_prob = log_softmax(z @ weights + intercept, axis=1)
+        log_prob = scipy.special.log_softmax(z @ weights + intercept, axis=1)
         loss = -(tile_weight * (truth * log_prob).sum(axis=1)).sum() + 0.5 * (weights**2).sum()
         error = tile_weight[:, None] * (np.exp(log_prob) - truth)
         return float(loss), np.concatenate([(z.T @ error + weights).ravel(), error.sum(axis=0)])
 
     def curvature(flat: NDArray[np.float64], along: NDArray[np.float64]) -> NDArray[np.float64]:
         (weights, intercept), (v, v0) = parts(flat), parts(along)
-        prob = softmax(z @ weights + intercept, axis=1)
+        prob = scipy.special.softmax(z @ weights + intercept, axis=1)
         step = z @ v + v0
         change = tile_weight[:, None] * prob * (step - (prob * step).sum(axis=1, keepdims=True))
         return np.concatenate([(z.T @ change + v).ravel(), change.sum(axis=0)])
 
     start = np.zeros((features + 1) * classes)
     # Not L-BFGS: SciPy's threads make a step of so few numbers take milliseconds on a busy machine.
-    found = minimize(objective, start, jac=True, hessp=curvature, method="Newton-CG", options={"xtol": 1e-6}).x
+    found = scipy.optimize.minimize(
+        objective, start, jac=True, hessp=curvature, method="Newton-CG", options={"xtol": 1e-6}
+    ).x
     return LogisticModel(
         mean, scale, found[: features * classes].reshape(features, classes), found[features * classes :]
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, stdtr, stdtrit  # scipy.stats takes half a second to import
 
 from napari_cellclass.core.stats.intervals import Estimate
 
@@ -60,7 +60,7 @@ def mean_interval(values: ArrayLike) -> Estimate:
     x = np.asarray(values, float)
     if len(x) < _FEWEST:
         return Estimate(float(x.mean()), None, None)
-    half = float(stdtrit(len(x) - 1, 0.975)) * float(x.std(ddof=1)) / len(x) ** 0.5
+    half = float(scipy.special.stdtrit(len(x) - 1, 0.975)) * float(x.std(ddof=1)) / len(x) ** 0.5
     return Estimate(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)
 
 
@@ -107,9 +107,9 @@ def paired_test(first: ArrayLike, second: ArrayLike) -> Comparison:
 
 
 def _tested(value: float, error: float, freedom: float, test: TestName, effect: float | None) -> Comparison:
-    half = float(stdtrit(freedom, 0.975)) * error
+    half = float(scipy.special.stdtrit(freedom, 0.975)) * error
     statistic = value / error
-    p = 2 * float(stdtr(freedom, -abs(statistic)))
+    p = 2 * float(scipy.special.stdtr(freedom, -abs(statistic)))
     return Comparison(Estimate(value, value - half, value + half), test, statistic, freedom, p, effect)
 
 
@@ -131,7 +131,7 @@ def hedges_g(first: ArrayLike, second: ArrayLike) -> float | None:
     if spread < _ROUNDING:
         return None
     m = len(a) + len(b) - 2
-    unbiased = float(np.exp(gammaln(m / 2) - gammaln((m - 1) / 2)) / np.sqrt(m / 2))
+    unbiased = float(np.exp(scipy.special.gammaln(m / 2) - scipy.special.gammaln((m - 1) / 2)) / np.sqrt(m / 2))
     return unbiased * float(a.mean() - b.mean()) / spread
 
 

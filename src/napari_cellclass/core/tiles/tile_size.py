@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import NDArray
-from scipy.fft import dctn
 
 from napari_cellclass.core.images.source import SourceImage
 
@@ -195,7 +195,7 @@ class _Spectrum:
             if pixels.dtype.kind == "f":
                 x = np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf)
             x = x.clip((low - middle) / self._unit, (high - middle) / self._unit)
-        power = dctn(x, norm="ortho", overwrite_x=True).ravel()
+        power = scipy.fft.dctn(x, norm="ortho", overwrite_x=True).ravel()
         self.power += np.bincount(self._bin, power**2, _BINS)
 
     def peak(self) -> tuple[float, float] | None:
