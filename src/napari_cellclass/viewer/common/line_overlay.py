@@ -6,15 +6,18 @@ the screen. napari draws its own boxes around layers as this is drawn: as lines 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari._vispy.overlays.base import LayerOverlayMixin, VispySceneOverlay
+from napari._vispy.overlays.base import LayerOverlayMixin, ViewerOverlayMixin, VispySceneOverlay
 from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
 from napari.layers import Layer
 from numpy.typing import NDArray
 from vispy.scene.visuals import Line
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
 
 _NAME = "grid_lines"
 
@@ -32,6 +35,48 @@ class LineOverlay(SceneOverlay):
 
     segments: Any
     colour: tuple[float, float, float, float]
+
+
+class SceneLines(SceneOverlay):
+    """Straight lines over all layers, in the coordinates of the world.
+
+    Parameters
+    ----------
+    segments
+        Float32, shape (n, 2, 2): both ends of every line, as (y, x).
+    colour
+        RGBA in 0..1.
+    line_px
+        Width on the screen in px.
+    version
+        Counts the changes of the lines: napari cannot compare arrays.
+    """
+
+    segments: Any
+    colour: tuple[float, float, float, float]
+    line_px: int = 2
+    version: int = 0
+
+
+class _VispySceneLines(ViewerOverlayMixin, VispySceneOverlay):
+    """The lines over all layers on the canvas."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(node=Line(connect="segments", method="gl", antialias=False), **kwargs)
+        self.overlay.events.version.connect(self._on_visible_change)
+        self.viewer.dims.events.ndisplay.connect(self._on_visible_change)
+        self.reset()
+
+    def _on_visible_change(self) -> None:
+        some = len(self.overlay.segments) > 0
+        self.node.visible = some and self._should_be_visible() and self.viewer.dims.ndisplay == 2
+        if self.node.visible:
+            ends = self.overlay.segments[..., ::-1].reshape(-1, 2)  # x before y
+            self.node.set_data(pos=ends, color=self.overlay.colour, width=self.overlay.line_px)
+
+    def close(self) -> None:
+        self.viewer.dims.events.ndisplay.disconnect(self._on_visible_change)
+        super().close()
 
 
 class _VispyLines(LayerOverlayMixin, VispySceneOverlay):
@@ -69,12 +114,45 @@ def draw_lines(layer: Layer, segments: NDArray[Any], colour: str) -> None:
     colour
         A name or ``"#RRGGBB"``.
     """
+    overlay_to_visual.setdefault(LineOverlay, _VispyLines)
+    ends = np.ascontiguousarray(segments, np.float32)
+    layer._overlays[_NAME] = LineOverlay(segments=ends, colour=_rgba(colour), visible=True)
+
+
+def draw_over_layers(viewer: Viewer, name: str, segments: NDArray[Any], colour: str) -> None:
+    """Draw lines over all layers, 2 px wide on the screen; they take the place of those of this name.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    name
+        Of these lines among the overlays of the viewer.
+    segments
+        Shape (n, 2, 2): both ends of every line as (y, x) in the world; none for no lines.
+    colour
+        A name or ``"#RRGGBB"``.
+    """
+    overlay_to_visual.setdefault(SceneLines, _VispySceneLines)
+    ends, known = np.ascontiguousarray(segments, np.float32), viewer.scene.overlays
+    if name in known:
+        known[name].segments = ends
+        known[name].version += 1
+    elif len(ends):
+        known[name] = SceneLines(segments=ends, colour=_rgba(colour), visible=True)
+
+
+def remove_lines(viewer: Viewer, name: str) -> None:
+    """Draw no lines of a name any more over the layers."""
+    if name in viewer.scene.overlays:
+        del viewer.scene.overlays[name]
+
+
+def _rgba(colour: str) -> tuple[float, float, float, float]:
     from napari.utils.colormaps.standardize_color import transform_color
 
     red, green, blue, alpha = map(float, transform_color(colour)[0])
-    overlay_to_visual.setdefault(LineOverlay, _VispyLines)
-    ends = np.ascontiguousarray(segments, np.float32)
-    layer._overlays[_NAME] = LineOverlay(segments=ends, colour=(red, green, blue, alpha), visible=True)
+    return red, green, blue, alpha
 
 
 def lines_of(layer: Layer) -> NDArray[np.float32] | None:

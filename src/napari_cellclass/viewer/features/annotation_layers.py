@@ -16,6 +16,7 @@ from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, un
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform
 from napari_cellclass.viewer.common.visible_tiles import text_colour
+from napari_cellclass.viewer.features.selected_tiles import SelectedTiles
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -75,6 +76,7 @@ class AnnotationLayers:
         # napari's own selection box: moving a layer or its vertices would take 20 ms more per key.
         self._frame = self.map._overlays["selection_box"]
         self._frame.visible = True
+        self.selected = SelectedTiles(self._viewer, grid, self._px_to_world)
         lines = grid_lines(grid, f"{name} grid", self.field_layer.transform, text_colour(self.source))
         layers: list[Any] = [lines, self.map]
         for layer in layers:
@@ -128,6 +130,7 @@ class AnnotationLayers:
         tile measures less than ``MIN_TILE_SCREEN_PX``: nobody can judge it then.
         """
         self.current = int(tile_index)
+        self.selected.show(np.zeros(0, np.int64))
         grid = self.annotation.grid
         self._frame_cells(grid.row[[self.current]], grid.col[[self.current]])
         if follow:
@@ -175,9 +178,13 @@ class AnnotationLayers:
         return self.current
 
     def frame_tiles(self, tile_indices: NDArray[np.int64]) -> None:
-        """Frame several tiles in one box, until the current tile moves."""
+        """Outline several tiles, and frame them where they fill a box, until the current tile moves."""
         grid = self.annotation.grid
-        self._frame_cells(grid.row[tile_indices], grid.col[tile_indices])
+        self.selected.show(tile_indices)
+        rows, cols = grid.row[tile_indices], grid.col[tile_indices]
+        framed = len(rows) > 0 and (np.ptp(rows) + 1) * (np.ptp(cols) + 1) == len(rows)
+        one = np.array([self.current])
+        self._frame_cells(*((rows, cols) if framed else (grid.row[one], grid.col[one])))
 
     def field_point(self, world: Any) -> tuple[float, float]:
         """Convert a point of the world to (y, x) in px of the field."""
@@ -203,6 +210,7 @@ class AnnotationLayers:
     def deactivate(self) -> None:
         """Leave the labels in the viewer, for training, without frame and grid lines."""
         self._frame.visible = False
+        self.selected.remove()
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is own for own in self.layers if own is not self.map):
                 self._viewer.layers.remove(layer)
@@ -210,6 +218,7 @@ class AnnotationLayers:
 
     def remove(self) -> None:
         """Remove the layers from the viewer; the annotation stays on disk."""
+        self.selected.remove()
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is own for own in self.layers):
                 self._viewer.layers.remove(layer)

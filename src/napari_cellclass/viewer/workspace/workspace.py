@@ -27,6 +27,7 @@ from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
 from napari_cellclass.viewer.workspace.keys import KeyTable, labels_by_key, list_keys
 from napari_cellclass.viewer.workspace.pointer import Pointer
 from napari_cellclass.viewer.workspace.project_session import ProjectSession
+from napari_cellclass.viewer.workspace.selection import Selected, TileSelection, label_selected
 from napari_cellclass.viewer.workspace.tile_queue import LiveState, rank_field_tiles
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Workspace:
         self.brush = False
         self._image_layers: list[Any] = []
         self._map_layers: list[Any] = []
-        self._selected: NDArray[np.int64] | None = None
+        self.selection = TileSelection()
         self._retired: list[AnnotationLayers] = []
         self._groups: dict[int, int] = {}  # number of steps before and after several that one undo takes back
         self._announced: ClassScheme | None = None
@@ -106,7 +107,7 @@ class Workspace:
         for layers in [one for one in self._retired if one.annotation.image.image_id == annotation.image.image_id]:
             layers.remove()
             self._retired.remove(layers)
-        self.annotation, self.source, self._selected, self._groups = annotation, source, None, {}
+        self.annotation, self.source, self._groups = annotation, source, {}
         self.field_key = f"{source.image_id} {grid_key(annotation.grid)}"
         self._image_layers = [unwrap(layer) for layer in image_layers] or self._image_layers
         self.layers = AnnotationLayers(self.viewer, annotation, source, field_layer)
@@ -119,7 +120,8 @@ class Workspace:
         """Show no labels any more; they are on disk, and the layers of those of other fields stay."""
         if self.layers is not None:
             self.layers.remove()
-        self.annotation = self.source = self.layers = self._selected = None
+        self.annotation = self.source = self.layers = None
+        self.selection.clear()
         self._image_layers, self.field_key = [], ""
         self._listen()
         self.field_changed.emit()
@@ -152,8 +154,7 @@ class Workspace:
             return f"Nothing was labelled: the layer {name!r} was removed. Press Show labels to have it again."
         if not self.layers.is_visible():
             return f"Nothing was labelled: the layer {name!r} is hidden. Show it first."
-        plane = plane_of(self._image_layers[:1], self.viewer.dims.point)
-        if self._image_layers and plane != dict(self.source.plane):
+        if self._image_layers and plane_of(self._image_layers[:1], self.viewer.dims.point) != dict(self.source.plane):
             return "Nothing was labelled: another plane is shown than the one that these labels belong to."
         return ""
 
@@ -189,7 +190,7 @@ class Workspace:
         """Make a tile the current one; with ``follow`` the view moves where the tile is outside or too small."""
         if self.layers is None or self.annotation is None or not 0 <= tile_index < len(self.annotation.grid):
             return
-        self._selected = None
+        self.selection.clear()
         self.layers.go_to(tile_index, follow and self.layers.is_in_viewer())
         self.tile_changed.emit()
 
@@ -198,12 +199,13 @@ class Workspace:
         if self.layers is not None:
             self.go_to(self.layers.neighbour(rows, columns))
 
-    def select(self, tile_indices: NDArray[np.int64]) -> None:
-        """Choose several tiles; the next key labels all of them."""
-        self._selected = tile_indices if len(tile_indices) else None
-        if self.layers is not None and len(tile_indices):
-            self.layers.frame_tiles(tile_indices)
-            text = f"{counted(len(tile_indices), 'tile is', 'tiles are')} selected: the key of a class labels all."
+    def select(self, tile_indices: NDArray[np.int64], elsewhere: Selected = ()) -> None:
+        """Choose several tiles, here and in other fields of the project; the next key labels all of them."""
+        self.selection.set(tile_indices, elsewhere)
+        if self.layers is not None:
+            self.layers.frame_tiles(self.selection.tiles)
+        if len(self.selection):
+            text = f"{counted(len(self.selection), 'tile is', 'tiles are')} selected: the key of a class labels all."
             self.message.emit(text, False)
 
     def queue(self) -> NDArray[np.int64]:
@@ -248,26 +250,24 @@ class Workspace:
             return
         if label >= 0 or self.brush:
             self.set_active(label)
-        if self.brush and self._selected is None:
+        if self.brush and not len(self.selection):
             return
-        why_not = self.why_not_visible()
-        if why_not:
+        if why_not := self.why_not_visible():
             self.message.emit(why_not, True)
             return
         assert self.layers is not None
-        if self._selected is None:
+        selected = self.selection.take()
+        if not len(selected):
             if self.label([self.layers.current], label):
                 self.go_to_next()
             return
-        selected, self._selected = self._selected, None
-        if self.label(selected, label):
+        if label_selected(self, selected, label):
             self.message.emit(f"{counted(len(selected), 'tile was', 'tiles were')} labelled.", False)
         self.go_to(self.layers.current, follow=False)
 
     def paint(self, tile_indices: NDArray[np.int64]) -> None:
         """Label tiles with the active class, where the labels can be seen."""
-        why_not = self.why_not_visible()
-        if why_not:
+        if why_not := self.why_not_visible():
             self.message.emit(why_not, True)
         elif self.active is None:
             self.message.emit("Choose a class first, by a click on it or by its key; the brush paints with it.", False)
@@ -309,8 +309,7 @@ class Workspace:
     def _forget_undone_groups(self) -> None:
         """Forget which steps belong together where a new one takes the place of some that were undone."""
         assert self.annotation is not None
-        depth = self.annotation.undo_depth
-        self._groups = {start: end for start, end in self._groups.items() if end <= depth}
+        self._groups = {start: end for start, end in self._groups.items() if end <= self.annotation.undo_depth}
 
     def label(self, tile_indices: ArrayLike, label: int) -> bool:
         """Give tiles one label; False, with a message, where that could not be written to disk."""
@@ -321,7 +320,8 @@ class Workspace:
         assert self.annotation is not None
         before = self.annotation.undo_depth
         action()
-        self._groups[before] = self.annotation.undo_depth
+        if self.annotation.undo_depth > before:  # else one undo would take nothing back
+            self._groups[before] = self.annotation.undo_depth
         self.announce_classes()
 
     def undo(self) -> None:

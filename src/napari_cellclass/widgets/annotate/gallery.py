@@ -29,7 +29,8 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
-_SORTS = ("by class", "by confidence", "least certain", "suspected mistakes")
+_SELECTED = "selected"
+_SORTS = ("by class", "by confidence", "least certain", "suspected mistakes", _SELECTED)
 _PAGE = 120
 _ICON_PX = 84
 _INDEX_ROLE = Qt.ItemDataRole.UserRole
@@ -85,6 +86,7 @@ class Gallery(QWidget):
         self.list.currentItemChanged.connect(lambda item, _: self._go_to(item))
         self.list.installEventFilter(self)
         workspace.labels_changed.connect(self._labels_changed)
+        workspace.selection.changed.connect(self._selection_changed)
 
     def clear(self) -> None:
         """Show nothing: another field was opened."""
@@ -102,6 +104,8 @@ class Gallery(QWidget):
         if sort == "by class":
             labelled = np.flatnonzero(labels != -1)
             return labelled[np.argsort(labels[labelled], kind="stable")]
+        if sort == _SELECTED:
+            return self._workspace.selection.tiles
         if table is None:
             return np.zeros(0, np.int64)
         if sort == "by confidence":
@@ -118,7 +122,7 @@ class Gallery(QWidget):
         tile_indices = self.order()
         shown = tile_indices[:_PAGE]
         if len(tile_indices) == 0:
-            needs = self.sort.currentText() != "by class" and self._workspace.predictions() is None
+            needs = self.sort.currentText() not in ("by class", _SELECTED) and self._workspace.predictions() is None
             self.list.clear()
             self.status.setText(
                 "Classify this field with the same tile size first." if needs else "There are no such tiles."
@@ -199,6 +203,19 @@ class Gallery(QWidget):
     def _labels_changed(self, change: object) -> None:
         if self.isVisible():
             self._update_captions()
+
+    def _selection_changed(self) -> None:
+        """Show the tiles that are selected together on the map or in the plot."""
+        if len(self._workspace.selection.tiles):
+            self.sort.setCurrentText(_SELECTED)
+            if self.isVisible():
+                self.show_page()
+
+    def showEvent(self, event: Any) -> None:
+        """Show what was selected meanwhile."""
+        super().showEvent(event)
+        if self.sort.currentText() == _SELECTED and len(self._workspace.selection.tiles):
+            self.show_page()
 
     def _update_captions(self) -> None:
         for i in range(self.list.count()):

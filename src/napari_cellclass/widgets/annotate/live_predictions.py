@@ -118,6 +118,10 @@ class LivePredictions(QObject):
         workspace.classes_changed.connect(self._request)
         workspace.viewer.scene.camera.events.center.connect(self._view_moved)
 
+    def opened_fields(self) -> list[tuple[LabelledField, FieldFeatures]]:
+        """Give the fields that count, with their features as far as they are known."""
+        return [(one.labelled, one.features) for one in self._opened.values()]
+
     # -- which field -------------------------------------------------------------------------------
 
     def set_enabled(self, enabled: bool) -> None:

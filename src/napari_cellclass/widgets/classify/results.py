@@ -66,11 +66,13 @@ class ResultsPanel(QWidget):
         for rate in reversed(ERROR_RATES):
             self.error_rate.addItem(f"at an error rate of {rate:.0%}", rate)
         self.exports = {name: QPushButton(name) for name in _EXPORTS}
+        self.scatter_button = QPushButton("Scatter …")
+        self.scatter_button.setToolTip("all tiles as points, those that look alike near each other")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.classes)
         column.addLayout(row_of(QLabel("confidence at least"), self.threshold, self._threshold_text))
-        column.addLayout(row_of(QLabel("unsure tiles"), self.error_rate))
+        column.addLayout(row_of(QLabel("unsure tiles"), self.error_rate, self.scatter_button))
         buttons = list(self.exports.values())
         column.addLayout(row_of(QLabel("export"), *buttons[:_ROW]))
         column.addLayout(row_of(QLabel("for others"), *buttons[_ROW:]))

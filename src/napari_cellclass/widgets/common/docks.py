@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from qtpy.QtWidgets import QWidget
 
@@ -12,10 +12,15 @@ from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.window_parts import main_window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari.viewer import Viewer
 
+    from napari_cellclass.runs.live.field_features import FieldFeatures
+    from napari_cellclass.runs.live.session import LivePrediction, LiveSession
+    from napari_cellclass.viewer.workspace.live_labels import LabelledField
+    from napari_cellclass.viewer.workspace.workspace import Workspace
     from napari_cellclass.widgets.common.choices.data_choice import DataChoice
     from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 
@@ -56,8 +61,35 @@ class ExperimentDock(Protocol):
         """Train by group and by tile, and nothing else."""
 
 
+class LiveFields(Protocol):
+    """What other widgets use of the live predictions: the features of all fields that are open.
+
+    ``predicted`` and ``progressed`` are signals of Qt, see ``LivePredictions``.
+    """
+
+    predicted: Any
+    progressed: Any
+    enabled: bool
+    session: LiveSession | None
+    current: LivePrediction | None
+
+    def opened_fields(self) -> Sequence[tuple[LabelledField, FieldFeatures]]:
+        """Give the fields, with their features as far as they are known."""
+
+
 class CellClassDock(Protocol):
-    """What other widgets use of the dock *Cell Class*."""
+    """What other widgets use of the dock *Cell Class*. Its signal ``closing`` is sent when it is closed."""
+
+    closing: Any
+    closed_down: bool
+    workspace: Workspace
+
+    @property
+    def live(self) -> LiveFields:
+        """The live predictions."""
+
+    def show_tile(self, field_key: str, tile_index: int) -> None:
+        """Make a tile of any open field the current one; its field is opened first."""
 
     def show_page(self, display_name: str) -> QWidget:
         """Show a page by its name in napari's menus, and give it."""
@@ -115,3 +147,4 @@ def open_cell_class(viewer: Viewer) -> CellClassDock:
 CLASSIFY: Page[ClassifyDock] = Page("Classify field")
 TRAIN: Page[TrainDock] = Page("Train")
 EXPERIMENT: Dock[ExperimentDock] = Dock("Experiment")
+SCATTER: Dock[DockedWidget] = Dock("Scatter")

@@ -5,23 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, QTimer, Signal
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.preferences import limit_cache
 from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 from napari_cellclass.widgets.annotate.widget import LabelPage
 from napari_cellclass.widgets.classify.widget import MapPage
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.docks import open_cell_class
+from napari_cellclass.widgets.common.docks import SCATTER, open_cell_class
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
+from napari_cellclass.widgets.common.window_parts import holding_dock
 from napari_cellclass.widgets.train.widget import TrainPage
 from napari_cellclass.widgets.workspace.canvas_focus import CanvasFocus
 from napari_cellclass.widgets.workspace.check_page import CheckPage
 from napari_cellclass.widgets.workspace.command_entries import CommandEntries
 from napari_cellclass.widgets.workspace.header import Header
+from napari_cellclass.widgets.workspace.tile_jump import TileJump
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -37,6 +40,7 @@ class CellClassWidget(DockedWidget):
     """
 
     display_name = "Cell Class"
+    closing = Signal()
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -76,10 +80,14 @@ class CellClassWidget(DockedWidget):
         self.map.live.changed.connect(self.label.follow_map)
         self.map.live.covered.connect(self.label.live.set_covered)
         self.map.tiles_wanted.connect(self.header.suggest_tiles)
+        self._jump = TileJump(self.header, self.workspace)
+        for button in (self.label.scatter_button, self.map.results.scatter_button):
+            button.clicked.connect(self._open_scatter)
         self._entries = CommandEntries(
             self.workspace,
-            {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project},
-        )
+            {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project,
+             "scatter plot of the tiles": self._open_scatter},
+        )  # fmt: skip
 
     def open_project(self, path: Path) -> None:
         """Open a project as it was left."""
@@ -107,6 +115,23 @@ class CellClassWidget(DockedWidget):
         self._take_up_model(path)
         self.map.set_model(path)
 
+    @property
+    def live(self) -> LivePredictions:
+        """The live predictions, with the features that they are made from."""
+        return self.label.live.predictions
+
+    def show_tile(self, field_key: str, tile_index: int) -> None:
+        """Make a tile of any open field the current one; its field is opened first."""
+        self._jump.to(field_key, tile_index)
+
+    def _open_scatter(self) -> None:
+        """Open the scatter plot, or bring it forward."""
+        scatter = SCATTER.open(self, self.viewer)
+        dock = holding_dock(scatter)
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+
     def show_page(self, display_name: str) -> QWidget:
         """Show the page that has a name in napari's menus, and give it."""
         page = next(one for one in self._pages() if one.display_name == display_name)
@@ -131,6 +156,7 @@ class CellClassWidget(DockedWidget):
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running and no key bound; labels are on disk, their layers and maps stay."""
+        self.closing.emit()
         self._entries.close()
         for page in self._pages():
             page.close_down_once(window_stays)

@@ -1,0 +1,1 @@
+"""The widget *Scatter*: all tiles of the open fields as points."""

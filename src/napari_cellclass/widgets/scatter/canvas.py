@@ -1,0 +1,191 @@
+"""The canvas of the scatter plot: points, the line of a lasso, and what the mouse does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from vispy.scene import PanZoomCamera, SceneCanvas
+from vispy.scene.visuals import Line, Markers
+
+from napari_cellclass.core.selection.lasso import nearest_point, points_inside
+from napari_cellclass.widgets.scatter.point_cloud import PointCloud
+
+_POINT_PX, _SELECTED_PX, _CURRENT_PX = 5.0, 7.0, 15.0
+_DIMMED = 0.25  # opacity of the points that are not selected, while some are
+_CLICK_PX = 4.0  # smaller movements during a click are no lasso
+_REACH_PX = 10.0  # from a click to the point that is meant
+_STEP_PX = 2.0  # between two corners of a lasso
+_MARGIN = 0.05  # around all points, as a fraction of their extent
+_LINE_COLOUR = "#FF00FF"
+
+
+class ScatterCanvas(QWidget):
+    """Points that can be chosen by a line drawn around them, or by a click.
+
+    A drag draws the line, and with Shift adds to what is chosen; the right or the middle button moves the plot, the
+    wheel zooms, a double click shows all.
+
+    ``lassoed`` is sent with the indices of the points inside and whether they are added; ``clicked`` with the index of
+    a point, or -1 for a click beside all.
+    """
+
+    lassoed = Signal(object, bool)
+    clicked = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._canvas = SceneCanvas(keys=None, parent=self, size=(380, 380), create_native=True)
+        self._view = self._canvas.central_widget.add_view()
+        self._view.camera = PanZoomCamera()
+        self._view.camera.interactive = False  # the mouse is ours
+        scene = self._view.scene
+        self._all, self._chosen = PointCloud(parent=scene), PointCloud(parent=scene)
+        self._current, self._lasso = Markers(parent=scene), Line(parent=scene, method="gl", color=_LINE_COLOUR, width=2)
+        for order, visual in enumerate((self._all, self._chosen, self._current, self._lasso)):
+            visual.order = order
+        self._current.visible = self._lasso.visible = False
+        self.xy: NDArray[np.float32] = np.zeros((0, 2), np.float32)
+        self._rgba: NDArray[np.float32] = np.zeros((0, 4), np.float32)
+        self.chosen: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._path: list[tuple[float, float]] = []
+        self._pressed: Any = None
+        self.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.native)
+        for name, action in (
+            ("mouse_press", self._on_press), ("mouse_move", self._on_move), ("mouse_release", self._on_release),
+            ("mouse_wheel", self._on_wheel), ("mouse_double_click", self._on_double_click),
+        ):  # fmt: skip
+            getattr(self._canvas.events, name).connect(action)
+
+    @property
+    def native(self) -> Any:
+        """The widget of Qt that is drawn on."""
+        return self._canvas.native
+
+    # -- what is shown -----------------------------------------------------------------------------
+
+    def set_points(self, xy: NDArray[np.float32], rgba: NDArray[np.float32], keep_view: bool = False) -> None:
+        """Show points in these places and colours; nothing is chosen any more."""
+        self.xy, self._rgba = xy, rgba
+        self._all.set_points(xy, rgba, _point_px(len(xy)))
+        self.choose(np.zeros(0, np.int64))
+        self.mark(None)
+        if not keep_view:
+            self.show_all()
+
+    def set_colours(self, rgba: NDArray[np.float32]) -> None:
+        """Colour the points anew."""
+        self._rgba = rgba
+        self._all.set_colours(rgba)
+        self._show_chosen()
+
+    def set_background(self, colour: str) -> None:
+        """Draw on another colour, as the theme asks for."""
+        self._canvas.bgcolor = colour
+
+    def choose(self, points: NDArray[np.int64]) -> None:
+        """Light these points up, and dim all others; none for no choice."""
+        self.chosen = points
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        some = len(self.chosen) > 0
+        self._all.set_opacity(_DIMMED if some else 1.0)
+        larger = _point_px(len(self.xy)) + _SELECTED_PX - _POINT_PX
+        self._chosen.set_points(self.xy[self.chosen], self._rgba[self.chosen], larger)
+        self._canvas.update()
+
+    def mark(self, point: int | None) -> None:
+        """Put a ring around the point of the current tile."""
+        self._current.visible = point is not None
+        if point is not None:
+            self._current.set_data(
+                pos=self.xy[[point]], size=_CURRENT_PX, face_color=(0, 0, 0, 0), edge_color=_LINE_COLOUR, edge_width=2
+            )
+        self._canvas.update()
+
+    def show_all(self) -> None:
+        """Let all points fit into the plot."""
+        if not len(self.xy):
+            return
+        low, high = self.xy.min(axis=0).astype(float), self.xy.max(axis=0).astype(float)
+        extent = np.where(high > low, high - low, 1.0)
+        low, extent = low - _MARGIN * extent, extent * (1 + 2 * _MARGIN)
+        self._view.camera.rect = (*low, *extent)
+
+    def screen_points(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Tell where points of the plot are drawn, float64 (n, 2), in px of the canvas."""
+        return np.asarray(self._view.scene.transform.map(np.asarray(points, float)))[:, :2]
+
+    def plot_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """Tell which places of the plot are drawn in px of the canvas, float64 (n, 2)."""
+        return np.asarray(self._view.scene.transform.imap(np.asarray(pixels, float)))[:, :2]
+
+    # -- the mouse ---------------------------------------------------------------------------------
+
+    def _on_press(self, event: Any) -> None:
+        self.native.setFocus()
+        self._pressed = (event.button, tuple(event.pos))
+        self._path = [tuple(event.pos)]
+
+    def _on_move(self, event: Any) -> None:
+        if self._pressed is None:
+            return
+        place, before = tuple(event.pos), self._path[-1]
+        if self._pressed[0] != 1:
+            one, other = self.plot_points(np.array([before, place]))
+            self._view.camera.pan(one - other)
+            self._path = [place]
+        elif np.abs(np.subtract(place, before)).max() >= _STEP_PX:
+            self._path.append(place)
+            self._draw_lasso()
+
+    def _draw_lasso(self) -> None:
+        if len(self._path) < 3:
+            return
+        corners = self.plot_points(np.array([*self._path, self._path[0]]))
+        self._lasso.set_data(pos=corners.astype(np.float32))
+        self._lasso.visible = True
+
+    def _on_release(self, event: Any) -> None:
+        if self._pressed is None:
+            return
+        (button, pressed), self._pressed = self._pressed, None
+        self._lasso.visible = False
+        self._canvas.update()
+        if button != 1:
+            return
+        path = np.array([*self._path, tuple(event.pos)], float)
+        adding = any(key.name == "Shift" for key in event.modifiers)
+        if np.abs(path - pressed).max() <= _CLICK_PX:
+            self.clicked.emit(self._point_at(pressed))
+        else:
+            self.lassoed.emit(points_inside(self.xy, self.plot_points(path)), adding)
+
+    def _point_at(self, place: tuple[float, float]) -> int:
+        here, there = self.plot_points(np.array([place, np.add(place, _REACH_PX)]))
+        found = nearest_point(self.xy, (float(here[0]), float(here[1])), tuple(np.abs(there - here)))
+        return -1 if found is None else found
+
+    def _on_wheel(self, event: Any) -> None:
+        centre = self.plot_points(np.array([event.pos]))[0]
+        self._view.camera.zoom(1.2 ** -event.delta[1], centre)
+
+    def _on_double_click(self, event: Any) -> None:
+        self._pressed = None
+        self.show_all()
+
+    def close_down(self) -> None:
+        """Let go of OpenGL."""
+        self._canvas.close()
+
+
+def _point_px(n: int) -> float:
+    """Give the size of points: smaller where there are many."""
+    return float(np.clip(_POINT_PX * (20_000 / max(n, 1)) ** 0.25, 3.0, 8.0))

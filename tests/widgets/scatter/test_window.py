@@ -1,0 +1,213 @@
+"""The scatter plot beside the map, with real mouse and keys in a real window."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from matplotlib.path import Path as Polygon
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+from tests._windows import open_field
+
+from napari_cellclass.core.samples.synthetic import checkerboard_field
+from napari_cellclass.runs.features import umap
+from napari_cellclass.viewer.features.selected_tiles import NAME
+from napari_cellclass.widgets.scatter import plotter
+
+TILE, ROWS, COLUMNS = 32, 8, 10
+
+pytestmark = pytest.mark.usefixtures("live")
+
+
+@pytest.fixture(autouse=True)
+def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def truth() -> np.ndarray:
+    rows, columns = np.mgrid[0:ROWS, 0:COLUMNS]
+    return ((rows + columns) % 2).ravel()
+
+
+@pytest.fixture
+def scatter(viewer: Any, dock: Any, qtbot: Any) -> Any:
+    """The plot of a field of 8 x 10 tiles, opened by its button."""
+    viewer.add_image(checkerboard_field(TILE, ROWS, COLUMNS)[0], name="field")
+    open_field(dock, qtbot, TILE)
+    dock.label.scatter_button.click()
+    widget = opened(viewer)
+    wait_for_plot(widget, qtbot, ROWS * COLUMNS)
+    return widget
+
+
+def opened(viewer: Any) -> Any:
+    """The widget, found as a user sees it: in its dock."""
+    found = [dock.widget() for dock in viewer.window._wrapped_dock_widgets.values()]
+    return next(one for one in found if getattr(one, "display_name", "") == "Scatter")
+
+
+def wait_for_plot(widget: Any, qtbot: Any, tiles: int) -> None:
+    qtbot.waitUntil(lambda: widget.points is not None and widget.plotter.plot.complete and len(widget.points) == tiles)
+    qtbot.waitUntil(lambda: widget.canvas.native.isVisible() and widget.canvas.native.width() > 100)
+    QApplication.processEvents()
+
+
+def drag(widget: Any, corners: np.ndarray, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
+    """Draw around points with the left button."""
+    native, path = widget.canvas.native, [QPoint(*map(round, corner)) for corner in corners.tolist()]
+    QTest.mousePress(native, Qt.MouseButton.LeftButton, modifier, path[0])
+    for point in path[1:]:
+        QTest.mouseMove(native, point)
+        QApplication.processEvents()
+    QTest.mouseRelease(native, Qt.MouseButton.LeftButton, modifier, path[-1])
+    QApplication.processEvents()
+
+
+def triangle_over_most(widget: Any) -> np.ndarray:
+    """Corners of a triangle in px of the canvas, with points inside and outside, closed in small steps."""
+    width, height = widget.canvas.native.width(), widget.canvas.native.height()
+    corners = np.array([[2, 2], [width - 3, 2], [2, height - 3], [2, 2]], float)
+    parts = [np.linspace(one, other, 30, endpoint=False) for one, other in itertools.pairwise(corners)]
+    return np.round(np.concatenate(parts))
+
+
+def labels(dock: Any) -> np.ndarray:
+    return np.asarray(dock.workspace.annotation.labels).copy()
+
+
+def outlined(viewer: Any) -> int:
+    """How many lines are drawn around selected tiles on the map."""
+    overlay = viewer.scene.overlays.get(NAME) if NAME in viewer.scene.overlays else None
+    return 0 if overlay is None else len(overlay.segments)
+
+
+def test_a_lasso_takes_exactly_the_points_inside_a_key_labels_them_and_one_undo_takes_that_back(
+    viewer: Any, dock: Any, qtbot: Any, scatter: Any
+) -> None:
+    path = triangle_over_most(scatter)
+    inside = Polygon(path).contains_points(scatter.canvas.screen_points(scatter.canvas.xy))
+    expected = np.sort(scatter.points.tile[inside])
+    assert 0 < len(expected) < ROWS * COLUMNS
+    before = labels(dock)
+    drag(scatter, path)
+    assert dock.workspace.selection.tiles.tolist() == expected.tolist()
+    assert scatter.canvas.chosen.tolist() == np.flatnonzero(inside).tolist(), "the points light up"
+    assert outlined(viewer) > 0, "and their tiles are outlined on the map"
+    QTest.keyClick(scatter.canvas.native, Qt.Key.Key_2)
+    assert np.flatnonzero(labels(dock) == 1).tolist() == expected.tolist()
+    assert outlined(viewer) == 0
+    assert not len(scatter.canvas.chosen)
+    QTest.keyClick(scatter.canvas.native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert labels(dock).tolist() == before.tolist(), "one undo"
+    drag(scatter, path)
+    QTest.keyClick(scatter.canvas.native, Qt.Key.Key_Escape)
+    assert not len(dock.workspace.selection)
+    QTest.keyClick(scatter.canvas.native, Qt.Key.Key_1)
+    assert (labels(dock) == 0).sum() == 1, "a key without a selection labels the current tile, as on the map"
+
+
+def test_what_is_chosen_on_the_map_lights_up_and_a_click_on_a_point_leads_to_its_tile(
+    viewer: Any, dock: Any, qtbot: Any, scatter: Any, truth: np.ndarray
+) -> None:
+    tiles = np.array([3, 14, 25])
+    dock.workspace.select(tiles)
+    assert scatter.points.tile[scatter.canvas.chosen].tolist() == tiles.tolist()
+    dock.workspace.go_to(7)
+    assert not len(scatter.canvas.chosen), "another tile is another choice"
+    far = int(np.abs(scatter.canvas.xy - np.median(scatter.canvas.xy, axis=0)).sum(axis=1).argmax())
+    place = QPoint(*map(round, scatter.canvas.screen_points(scatter.canvas.xy[[far]])[0].tolist()))
+    QTest.mouseClick(scatter.canvas.native, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
+    QApplication.processEvents()
+    current = scatter.points.points_of(dock.workspace.field_key, np.array([dock.workspace.current_tile]))
+    assert scatter.canvas.xy[current[0]].tolist() == scatter.canvas.xy[far].tolist()
+    for k in (0, 1):
+        dock.workspace.label(np.flatnonzero(truth == k)[:8], k)
+    qtbot.waitUntil(lambda: "class 1" in scatter.legend.text() and "class 2" in scatter.legend.text())
+    colours = scatter.canvas._rgba
+    predicted = dock.workspace.predictions
+    qtbot.waitUntil(lambda: predicted() is not None and len(np.unique(scatter.canvas._rgba, axis=0)) == 2)
+    colours = scatter.canvas._rgba
+    same = predicted().class_index[scatter.points.tile]
+    assert len(np.unique(np.column_stack([colours, same]), axis=0)) == 2, "each class has its colour, as on the map"
+
+
+def test_another_tile_size_and_docks_that_close_while_a_plot_is_computed_do_no_harm(
+    viewer: Any, dock: Any, qtbot: Any, scatter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going: list[Any] = []
+
+    def slow(request: Any, task: Any) -> Any:
+        going.append(request)
+        while True:
+            task.check()
+
+    monkeypatch.setattr(plotter, "plot_tiles", slow)
+    scatter.plotter.replot()
+    qtbot.waitUntil(lambda: len(going) == 1)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_DATA_HOME", dock.workspace.journal.folder.parent.as_posix())
+    scatter.plotter.set_method("PCA")  # the one that is going on is given up
+    wait_for_plot(scatter, qtbot, ROWS * COLUMNS)
+    open_field(dock, qtbot, 2 * TILE)
+    wait_for_plot(scatter, qtbot, ROWS * COLUMNS // 4)
+    assert [one.key for one in scatter.points.fields] == [dock.workspace.field_key]
+    monkeypatch.setattr(plotter, "plot_tiles", slow)
+    scatter.plotter.replot()
+    qtbot.waitUntil(lambda: len(going) == 2)
+    viewer.window.remove_dock_widget(dock)
+    assert "was closed" in scatter.status.text()
+    assert not len(scatter.canvas.xy)
+    assert scatter.attach_button.isVisible()
+    monkeypatch.undo()
+    viewer.window.remove_dock_widget(scatter)
+
+
+def test_tiles_of_several_fields_of_a_project_are_labelled_together_and_undone_together(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        pixels = checkerboard_field(TILE, 4, 5)[0].copy()
+        pixels[0, 0] += number
+        tifffile.imwrite(tmp_path / f"B0{number}_s1.tif", pixels)
+    for number in (1, 2):
+        viewer.layers.clear()
+        viewer.open(str(tmp_path / f"B0{number}_s1.tif"), plugin="napari")
+        open_field(dock, qtbot, TILE)
+        if number == 1:
+            dock.header.project.create(tmp_path / "work.cellproject")
+            qtbot.waitUntil(lambda: dock.workspace.session.shown is not None)
+            open_field(dock, qtbot)
+        dock.workspace.label([0], 0)
+    _, scatter = viewer.window.add_plugin_dock_widget("napari-cellclass", "Scatter")
+    wait_for_plot(scatter, qtbot, 40)
+    assert len(scatter.points.fields) == 2
+    other = next(one for one in scatter.plotter.labelled.values() if one.key != dock.workspace.field_key)
+    before = labels(dock), np.asarray(other.annotation.labels).copy()
+    width, height = scatter.canvas.native.width(), scatter.canvas.native.height()
+    drag(scatter, np.array([[1, 1], [width - 2, 1], [width - 2, height - 2], [1, height - 2]]))
+    assert len(dock.workspace.selection) == 40
+    QTest.keyClick(scatter.canvas.native, Qt.Key.Key_2)
+    assert (labels(dock) == 1).all()
+    assert (np.asarray(other.annotation.labels) == 1).all()
+    QTest.keyClick(scatter.canvas.native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert labels(dock).tolist() == before[0].tolist()
+    assert np.asarray(other.annotation.labels).tolist() == before[1].tolist(), "one undo for both fields"
+    row = scatter.points.rows_of(other.key).start + 7
+    scatter.canvas.clicked.emit(row)
+    qtbot.waitUntil(lambda: dock.workspace.field_key == other.key and dock.workspace.current_tile == 7)
+
+
+def test_without_umap_learn_a_line_says_what_to_install(
+    viewer: Any, scatter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(umap, "is_installed", lambda: False)
+    scatter.method.setCurrentText("UMAP")
+    assert scatter.method.currentText() == "PCA"
+    assert "pip install umap-learn" in scatter.status.text()
