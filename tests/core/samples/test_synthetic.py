@@ -92,7 +92,7 @@ def test_a_cells_total_signal_does_not_depend_on_its_class():
     shape = np.ones((160, 160)) / 160**2
     for kind in KINDS:
         for seed in range(5):
-            cell = synthetic._concentrate(shape, kind, PlateParams(), np.random.default_rng(seed))
+            cell, _ = synthetic._concentrate(shape, kind, PlateParams(), np.random.default_rng(seed))
             assert cell.sum() == pytest.approx(1)
             assert cell.min() >= 0
 
@@ -236,3 +236,18 @@ def test_no_level_of_a_checkerboard_stands_twice_and_neighbours_always_differ():
     levels = checkerboard_field(1, 40, 50)[1]
     assert (np.diff(levels.astype(int), axis=0) != 0).all()
     assert (np.diff(levels.astype(int), axis=1) != 0).all()
+
+
+def test_globs_are_where_the_field_is_brighter_than_the_same_cells_without() -> None:
+    for kind in ("diffuse", "globs"):
+        fields = [
+            field for field in separable_plate(4, wells_per_class=1, sites_per_well=1) if field.class_name == kind
+        ]
+        assert (len(fields[0].globs) > 0) == (kind == "globs")
+    field = fields[0]
+    inside = field.globs[((field.globs > 3) & (field.globs < 508)).all(axis=1)].round().astype(int)
+    assert len(inside) > 100
+    spread = np.random.default_rng(0).integers(-9, 10, inside.shape)
+    beside = (inside + np.where(np.abs(spread) < 5, 7, spread)).clip(0, 511)
+    at, around = (field.pixels[places[:, 0], places[:, 1]].astype(float) for places in (inside, beside))
+    assert np.median(at) > 1.3 * np.median(around)

@@ -160,3 +160,31 @@ def test_labels_that_change_nothing_any_more_are_noticed() -> None:
     assert found is not None
     assert found.changed is not None
     assert found.changed < 0.05
+
+
+def test_wrong_labels_come_first_with_the_class_that_they_should_have() -> None:
+    session, kinds = _session(3)
+    labels = {key: _labels(kind, 10) for key, kind in kinds.items()}
+    assert len(session.label_errors(labels, "field 1")) == 0
+    wrong = np.flatnonzero(labels["field 1"] == 0)[[2, 5]]
+    labels["field 1"][wrong] = 1
+    labels["field 2"][np.flatnonzero(labels["field 2"] == 1)[0]] = 0
+    found = session.label_errors(labels, "field 1")
+    assert sorted(found.tiles.tolist()) == sorted(wrong.tolist()), "those of another field are shown there"
+    assert found.suggested.tolist() == [0, 0]
+    assert len(session.label_errors(labels, "field 2")) == 1
+    assert (
+        len(session.label_errors({"field 1": np.where(labels["field 1"] == 0, -1, labels["field 1"])}, "field 1")) == 0
+    )
+
+
+def test_the_tiles_shown_beside_a_label_are_labelled_and_similar() -> None:
+    session, kinds = _session()
+    labels = _labels(kinds["field 0"], 10)
+    tiles = np.flatnonzero(labels >= 0)[[0, 7]]
+    near = session.nearest_labelled("field 0", labels, np.append(tiles, np.flatnonzero(labels < 0)[0]), 5)
+    for tile, found in zip(tiles.tolist(), near, strict=False):
+        assert len(found) == 5
+        assert tile not in found
+        assert (labels[found] == labels[tile]).all(), "two kinds that lie apart"
+    assert len(near[2]) == 0, "a tile without a label has no place among them"
