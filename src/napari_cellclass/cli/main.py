@@ -22,6 +22,7 @@ from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.demo import DemoParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
 from napari_cellclass.core.params.experiment import ExperimentParams
+from napari_cellclass.core.params.explain import ExplainParams
 from napari_cellclass.core.params.export import ExportParams
 from napari_cellclass.core.params.features import FeaturesParams
 from napari_cellclass.core.params.info import InfoParams
@@ -92,6 +93,12 @@ def _export(params: ExportParams, reporter: Reporter) -> int:
     return run_export(params, reporter)
 
 
+def _explain(params: ExplainParams, reporter: Reporter) -> int:
+    from napari_cellclass.cli.explain import run_explain
+
+    return run_explain(params, reporter)
+
+
 def _info(params: InfoParams, reporter: Reporter) -> int:
     if is_project_name(str(params.model)):
         return show_project(params)
@@ -134,6 +141,7 @@ _RUNS: dict[type[Params], Callable[[Any, Reporter], int]] = {
     SlidesParams: _slides,
     FeaturesParams: _features,
     ExportParams: _export,
+    ExplainParams: _explain,
     InfoParams: _info,
 }
 VERBS = {params.verb: (params, run) for params, run in _RUNS.items()}

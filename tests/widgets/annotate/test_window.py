@@ -386,7 +386,7 @@ def test_the_gallery_finds_mistakes_and_labels_many(
     wrong = np.flatnonzero(table.class_name == "stained")[:5]
     dock.workspace.label(wrong, names.index("unstained"))
     dock.label.tabs.setCurrentWidget(dock.label.gallery)
-    dock.label.gallery.sort.setCurrentText("suspected mistakes")
+    dock.label.gallery.sort.setCurrentText("label errors")
     qtbot.mouseClick(dock.label.gallery.show_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.label.gallery.list.count() == 5)
     screenshot("annotate-gallery")

@@ -95,6 +95,11 @@ class CheckParams(TileParams, PlaneParams, ReportingParams):
         description="folder with one sub-folder per class, or TILES.csv: path,y0,x0,y1,x1,class_name[,group]"
     )
     out: Path | None = Field(None, description="also write the report as JSON")
+    label_errors: Path | None = Field(
+        None,
+        description="also rank the labels by how likely they are wrong, and write them to this file, e.g. "
+        "label_errors.csv; of linear models on pretrained features, fitted without each group in turn",
+    )
     group_by: str | None = Field(
         None,
         description="regular expression on the file name; its first group names the split's group, e.g. a well",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.predictions.table import TileTable
 
-Policy = Literal["suggested", "in order", "at random", "least certain", "suspected mistakes"]
+Policy = Literal["suggested", "in order", "at random", "least certain", "label errors"]
 
 
 def rank_tiles(
@@ -26,8 +26,10 @@ def rank_tiles(
     ----------
     policy
         ``"in order"``, ``"at random"`` (the unlabelled), ``"least certain"`` (the unlabelled, lowest
-        confidence first), ``"suspected mistakes"`` (labelled tiles that the model predicts to be of another
-        class, the highest confidence first). ``"suggested"`` is as ``"in order"`` here, for want of features; see
+        confidence first), ``"label errors"`` (labelled tiles that the model predicts to be of another class, the
+        highest confidence first; the model may have seen these labels, so features are better, see
+        :func:`napari_cellclass.core.selection.label_errors.rank_label_errors`). ``"suggested"`` is as
+        ``"in order"`` here, for want of features; see
         :func:`napari_cellclass.core.selection.suggestions.suggest_tiles`.
     labels, tile_id
         int16 and int64, shape (N,): labels, below 0 without class, and ids of the grid's tiles.

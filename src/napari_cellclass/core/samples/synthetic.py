@@ -125,6 +125,9 @@ class SyntheticField:
         on integers.
     gain
         Product of the well's and the site's gain.
+    globs
+        float64, shape (M, 2): (y, x) of the centres of the globs in px, also of those outside the field; none in the
+        class ``"diffuse"``. The faint granules of both classes are not among them.
     """
 
     well: str
@@ -133,6 +136,7 @@ class SyntheticField:
     pixels: NDArray[np.uint16]
     centres: NDArray[np.float64]
     gain: float
+    globs: NDArray[np.float64]
 
     @property
     def stem(self) -> str:
@@ -158,8 +162,8 @@ def plate_fields(params: PlateParams) -> Iterator[SyntheticField]:
             for site in range(params.sites_per_well):
                 gain = params.gains[light] * params.site_gains[site % len(params.site_gains)]
                 rng = np.random.default_rng([params.seed, k, well, site])
-                pixels, centres = _simulate(kind, params, gain, params.backgrounds[light], rng)
-                yield SyntheticField(_well_name(k, well), site, kind, pixels, centres, gain)
+                pixels, centres, globs = _simulate(kind, params, gain, params.backgrounds[light], rng)
+                yield SyntheticField(_well_name(k, well), site, kind, pixels, centres, gain, globs)
 
 
 def separable_plate(seed: int = 0, **changes: Any) -> Iterator[SyntheticField]:
@@ -249,25 +253,28 @@ def _well_name(k: int, well: int) -> str:
 
 def _simulate(
     kind: Kind, params: PlateParams, gain: float, background: float, rng: np.random.Generator
-) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
-    """Return a field's counts and its cells' centres."""
+) -> tuple[NDArray[np.uint16], NDArray[np.float64], NDArray[np.float64]]:
+    """Return a field's counts, its cells' centres, and those of its globs."""
     size, margin = params.field_px, _HALF_WINDOW_PX + _BORDER_PX
     canvas = np.zeros((size + 2 * margin,) * 2)
     texture = _texture(canvas.shape, rng)
     centres = _scatter_cells(params, rng)
+    globs = [np.zeros((0, 2))]
     for y, x in centres:
         y0, x0 = int(y) + _BORDER_PX, int(x) + _BORDER_PX
         window = (slice(y0, y0 + 2 * _HALF_WINDOW_PX), slice(x0, x0 + 2 * _HALF_WINDOW_PX))
         shape, radius = _draw_shape(rng)
         total = params.signal * np.pi * radius**2 * rng.lognormal(0, 0.35)
         shape *= texture[window]
-        canvas[window] += total * _concentrate(shape / shape.sum(), kind, params, rng)
+        signal, spots = _concentrate(shape / shape.sum(), kind, params, rng)
+        canvas[window] += total * signal
+        globs.append(spots + np.array([y, x]).astype(int) - _HALF_WINDOW_PX)
     haze = uniform_filter(uniform_filter(canvas, 41), 41)  # light from above and below the focus
     scene = gaussian_filter(0.88 * canvas + 0.12 * haze, _PSF_SIGMA_PX)[margin:-margin, margin:-margin]
     electrons = gain * _illumination(size, rng) * (scene + background)
     counts = rng.poisson(electrons) + rng.normal(_OFFSET, _READ_NOISE, electrons.shape)
     on_field = (centres >= -0.5).all(axis=1) & (centres < size - 0.5).all(axis=1)
-    return counts.round().clip(0, MAX_COUNT).astype(np.uint16), centres[on_field]
+    return counts.round().clip(0, MAX_COUNT).astype(np.uint16), centres[on_field], np.concatenate(globs)
 
 
 def _scatter_cells(params: PlateParams, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -327,23 +334,25 @@ def _draw_shape(rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
 
 def _concentrate(
     shape: NDArray[np.float64], kind: Kind, params: PlateParams, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Move a fraction of a cell's signal into puncta; the sum stays 1."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Move a fraction of a cell's signal into puncta, and return where its globs are; the sum stays 1."""
     parts = [(params.granule_fraction * rng.lognormal(-0.18, 0.6), 10.0, (0.5, 1.2))]
     if kind == "globs":
         parts.append((params.glob_fraction * rng.lognormal(-0.03, 0.25), params.globs_per_cell, (0.9, 2.4)))
-    out, left = np.zeros_like(shape), 1.0
-    for wanted, number, sigmas in parts:
+    out, left, globs = np.zeros_like(shape), 1.0, np.zeros((0, 2))
+    for index, (wanted, number, sigmas) in enumerate(parts):
         part = min(wanted, 0.95 * left)
-        out += part * _puncta(shape, 2 + rng.poisson(max(number - 2, 0)), sigmas, rng)
+        spots, places = _puncta(shape, 2 + rng.poisson(max(number - 2, 0)), sigmas, rng)
+        out += part * spots
         left -= part
-    return out + left * shape
+        globs = places if index else globs
+    return out + left * shape, globs
 
 
 def _puncta(
     shape: NDArray[np.float64], number: int, sigmas: tuple[float, float], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Set Gaussian spots into a cell, more of them where it is thick; their sum is 1."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Set Gaussian spots into a cell, more where it is thick; return them, of sum 1, and their centres (n, 2)."""
     side = shape.shape[1]
     # Squared, so that few lie at the thin rim, where they would look like dirt beside the cell.
     chance = np.cumsum(shape.ravel() ** 2)
@@ -356,7 +365,7 @@ def _puncta(
         np.exp(-0.5 * ((axis - at[:, None]) / sigma[:, None]) ** 2) for at in (y, x)
     ]  # a Gaussian is the product of its profiles
     spots = [profile / profile.sum(axis=1, keepdims=True) for profile in spots]
-    return np.einsum("n,ny,nx->yx", weight / weight.sum(), *spots, optimize=True)
+    return np.einsum("n,ny,nx->yx", weight / weight.sum(), *spots, optimize=True), np.column_stack([y, x])
 
 
 def _illumination(size: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_heads
+from napari_cellclass.core.selection.label_errors import FieldLabelErrors, nearest_rows, rank_label_errors
 from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy, sample_fractions
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import GroupedMetrics, confusion_matrix
@@ -228,6 +229,69 @@ class LiveSession:
         prob[np.ix_(np.flatnonzero(finite), fitted.present)] = fitted.fit.head.predict(self._parts(z[finite]))
         return prob
 
+    def label_errors(self, labels: Mapping[str, NDArray[np.int16]], shown: str) -> FieldLabelErrors:
+        """Find the labels of a field that are probably wrong, by fits to all labels without them.
+
+        See :func:`~napari_cellclass.core.selection.label_errors.rank_label_errors`; wells or fields are left out, or
+        regions of a field, as :meth:`predict` does.
+
+        Parameters
+        ----------
+        labels
+            By field, as for :meth:`predict`.
+        shown
+            Key of the field.
+
+        Returns
+        -------
+        FieldLabelErrors
+            None of them where fewer than two classes are labelled, or the field has no features yet.
+        """
+        standardisation = self.scale.follow(list(self.fields.values()))
+        found = None if standardisation is None else self._labelled(labels, standardisation)
+        none = np.zeros(0, np.int64)
+        if found is None or shown not in labels or len(present := np.unique(found.labels)) < 2:
+            return FieldLabelErrors(none, none, np.zeros(0))
+        compact, parts = np.searchsorted(present, found.labels), self._parts(found.z)
+        groups, _ = _groups(found)
+        by_group, by_tile = fit_heads(parts, compact, [groups, np.arange(len(compact))], len(present))
+        ranked = rank_label_errors(compact, by_group.held_out, by_tile.held_out)
+        suspect = ((ranked.quality < 0.5) | ranked.likely) & (found.field == list(labels).index(shown))
+        rows = ranked.order[suspect[ranked.order]]
+        return FieldLabelErrors(found.tile[rows], present[ranked.suggested[rows]], ranked.quality[rows])
+
+    def nearest_labelled(
+        self, key: str, labels: NDArray[np.int16], tiles: NDArray[np.int64], count: int = 5
+    ) -> list[NDArray[np.int64]]:
+        """Return, for each of some labelled tiles of a field, the other labelled ones that are most similar to it.
+
+        Parameters
+        ----------
+        key
+            Of the field.
+        labels
+            int16, shape (N,): its labels.
+        tiles
+            Indices of labelled tiles.
+        count
+            How many of each, at most.
+
+        Returns
+        -------
+        list of int64 arrays
+            Indices of tiles, the most similar first; empty for a tile without features.
+        """
+        field, standardisation = self.fields[key], self.scale.follow(list(self.fields.values()))
+        none = np.zeros(0, np.int64)
+        if standardisation is None:
+            return [none] * len(tiles)
+        z = field.standardised(standardisation, self.scale.version)
+        rows = np.flatnonzero((labels >= 0) & np.isfinite(z[:, 0]))
+        known = np.flatnonzero(np.isin(tiles, rows))
+        near = nearest_rows(balanced(self._parts(z[rows])), np.searchsorted(rows, tiles[known]), count)
+        found = dict(zip(known.tolist(), rows[near], strict=True))
+        return [found.get(i, none) for i in range(len(tiles))]
+
     def _parts(self, z: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         ends = np.cumsum(self.columns)
         return [z[:, end - n : end] for n, end in zip(self.columns, ends.tolist(), strict=True)]
@@ -263,6 +327,11 @@ class LiveSession:
         before, now = past[earlier], past[n]
         both = (before >= 0) & (now >= 0)
         return float((before[both] != now[both]).mean()) if both.any() else None
+
+
+def balanced(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Join feature sets so that each has the same weight in a distance, whatever its number of features."""
+    return np.hstack([part / np.float32(np.sqrt(max(1, part.shape[1]))) for part in parts])
 
 
 def _drawn_rows(

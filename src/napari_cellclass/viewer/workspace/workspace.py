@@ -28,7 +28,7 @@ from napari_cellclass.viewer.workspace.keys import KeyTable, labels_by_key, list
 from napari_cellclass.viewer.workspace.pointer import Pointer
 from napari_cellclass.viewer.workspace.project_session import ProjectSession
 from napari_cellclass.viewer.workspace.selection import Selected, TileSelection, label_selected
-from napari_cellclass.viewer.workspace.tile_queue import LiveState, rank_field_tiles
+from napari_cellclass.viewer.workspace.tile_queue import LiveState, rank_field_tiles, why_empty
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -222,11 +222,8 @@ class Workspace:
         queue = queue if in_order and not wanted.any() else queue[wanted]  # in order, start again after the last
         if len(queue):
             self.go_to(int(queue[0]))
-        elif self.predictions() is None and self.policy in ("least certain", "suspected mistakes"):
-            text = f"No map of these tiles is there, so nothing is {self.policy}; classify the field first."
-            self.message.emit(text, False)
         else:
-            self.message.emit("No tile is left in this queue.", False)
+            self.message.emit(why_empty(self.policy, self.predictions(), self.live_here()), False)
 
     # -- keys and the active class -----------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -25,12 +25,14 @@ from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.viewer.workspace.keys import labels_by_key
 from napari_cellclass.viewer.workspace.label_import import accept_predictions
 from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.annotate.label_errors import LabelErrorFinder, LabelErrorPanel
+from napari_cellclass.widgets.annotate.tile_icons import tile_icon
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 _SELECTED = "selected"
-_SORTS = ("by class", "by confidence", "least certain", "suspected mistakes", _SELECTED)
+_SORTS = ("by class", "by confidence", "least certain", "label errors", _SELECTED)
 _PAGE = 120
 _ICON_PX = 84
 _INDEX_ROLE = Qt.ItemDataRole.UserRole
@@ -52,11 +54,15 @@ class Gallery(QWidget):
     ----------
     workspace
         Holds the annotation, the field and its predictions.
+    finder
+        Finds labels that are probably wrong.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, finder: LabelErrorFinder) -> None:
         super().__init__()
-        self._workspace = workspace
+        self._workspace, self._finder = workspace, finder
+        self._waits = False
+        self._suggested: dict[int, int] = {}  # of the label errors that are shown, the class by tile
         self._job: Job | None = None
         self._requests = 0
         self.sort = QComboBox()
@@ -75,15 +81,24 @@ class Gallery(QWidget):
         self.accept_button.setToolTip("give every selected tile the class that the map predicts")
         self.accept_all_button = QPushButton("Accept all shown")
         self.accept_all_button.setToolTip("give every tile shown here the class that the map predicts")
+        self.errors = LabelErrorPanel(workspace, finder)
+        self.errors.setVisible(False)
+        self.sort.setToolTip(
+            "label errors: labels that predictions without their region contradict, beside similar labelled tiles"
+        )
         column = QVBoxLayout(self)
         column.addLayout(row_of(self.sort, self.show_button))
         column.addWidget(self.list, 1)
         column.addWidget(self.status)
+        column.addWidget(self.errors)
         column.addLayout(row_of(self.accept_button, self.accept_all_button))
         self.show_button.clicked.connect(self.show_page)
         self.accept_button.clicked.connect(lambda: self._accept(self.selected()))
         self.accept_all_button.clicked.connect(lambda: self._accept(self.shown()))
         self.list.currentItemChanged.connect(lambda item, _: self._go_to(item))
+        self.errors.settled.connect(self._settled)
+        self.sort.currentTextChanged.connect(self._order_chosen)
+        finder.changed.connect(self._errors_found)
         self.list.installEventFilter(self)
         workspace.labels_changed.connect(self._labels_changed)
         workspace.selection.changed.connect(self._selection_changed)
@@ -92,6 +107,7 @@ class Gallery(QWidget):
         """Show nothing: another field was opened."""
         self._requests += 1
         self.list.clear()
+        self._show_errors({})
         self.status.setText("Press Show.")
 
     def order(self) -> NDArray[np.int64]:
@@ -106,6 +122,8 @@ class Gallery(QWidget):
             return labelled[np.argsort(labels[labelled], kind="stable")]
         if sort == _SELECTED:
             return self._workspace.selection.tiles
+        if sort == "label errors":
+            return self._workspace.rank_tiles(sort)
         if table is None:
             return np.zeros(0, np.int64)
         if sort == "by confidence":
@@ -119,16 +137,19 @@ class Gallery(QWidget):
         annotation, source = self._workspace.annotation, self._workspace.source
         if annotation is None or source is None:
             return
+        self._waits = self.sort.currentText() == "label errors" and self._finder.looking
+        if self._waits:
+            self.status.setText("Labels are being compared with predictions that have not seen them …")
+            return
         tile_indices = self.order()
         shown = tile_indices[:_PAGE]
+        self._show_errors(self._label_errors())
+        note = self._note()
         if len(tile_indices) == 0:
-            needs = self.sort.currentText() not in ("by class", _SELECTED) and self._workspace.predictions() is None
             self.list.clear()
-            self.status.setText(
-                "Classify this field with the same tile size first." if needs else "There are no such tiles."
-            )
+            self.status.setText(note or "There are no such tiles.")
             return
-        self.status.setText(f"The first {len(shown)} of {len(tile_indices):,} tiles.")
+        self.status.setText(f"The first {len(shown)} of {len(tile_indices):,} tiles. {note}".strip())
         if self._job is not None:
             self._job.cancel()
         self._requests += 1
@@ -137,32 +158,72 @@ class Gallery(QWidget):
         self._job.returned.connect(lambda crops: self._fill(shown, crops) if number == self._requests else None)
         self._job.failed.connect(lambda error: self.status.setText(str(error)))
 
+    def _order_chosen(self, order: str) -> None:
+        self._finder.in_gallery = order == "label errors"
+        self._finder.follow()
+
+    def _errors_found(self) -> None:
+        """Show label errors that were being looked for when the page was asked for."""
+        if self._waits and self.sort.currentText() == "label errors":
+            self.show_page()
+
+    def _label_errors(self) -> dict[int, int]:
+        """Give the suggested class of each label error, by tile; empty in other orders, and where there are none."""
+        found = self._finder.found() if self.sort.currentText() == "label errors" else None
+        return {} if found is None else dict(zip(found.tiles.tolist(), found.suggested.tolist(), strict=True))
+
+    def _note(self) -> str:
+        """Say what an order lacks; empty where it lacks nothing."""
+        sort, has_map = self.sort.currentText(), self._workspace.predictions() is not None
+        if sort == "label errors" and self._finder.found() is None:
+            why = f"Labels cannot be compared with predictions that have not seen them: {self._finder.why_none()}."
+            return f"{why} These contradict the map, whose model may have." if has_map else why
+        needs_map = sort not in ("by class", "label errors", _SELECTED)
+        return "Classify this field with the same tile size first." if needs_map and not has_map else ""
+
+    def _show_errors(self, suggested: dict[int, int]) -> None:
+        self._suggested = suggested
+        self.errors.setVisible(bool(suggested))
+        self.accept_button.setVisible(not suggested)
+        self.accept_all_button.setVisible(not suggested)
+        self.errors.show_tile(None)
+
+    def _settled(self, tile: int) -> None:
+        """Take a tile off the page, and go to the next."""
+        for i in range(self.list.count()):
+            if self.list.item(i).data(_INDEX_ROLE) == tile:
+                self.list.takeItem(i)
+                break
+        if self.list.count():
+            self.list.setCurrentItem(self.list.item(min(i, self.list.count() - 1)))
+        else:
+            self.errors.show_tile(None)
+            self.status.setText("All labels on this page are settled. Press Show for more.")
+
     def _fill(self, tile_indices: NDArray[np.int64], crops: list[NDArray[np.uint8]]) -> None:
         self.list.clear()
         for tile_index, pixels in zip(tile_indices.tolist(), crops, strict=True):
             item = QListWidgetItem(self._icon(tile_index, pixels), self._caption(tile_index))
             item.setData(_INDEX_ROLE, tile_index)
             self.list.addItem(item)
+        if self._suggested and self.list.count():
+            self.list.setCurrentItem(self.list.item(0))
 
     def _icon(self, tile_index: int, pixels: NDArray[np.uint8]) -> QIcon:
         annotation = self._workspace.annotation
         assert annotation is not None
-        height, width = pixels.shape[:2]
-        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        pixmap = QPixmap.fromImage(image).scaled(_ICON_PX, _ICON_PX, Qt.AspectRatioMode.KeepAspectRatio)
         label = int(annotation.labels[tile_index])
-        if label >= 0:
-            painter = QPainter(pixmap)
-            painter.fillRect(0, 0, pixmap.width(), 5, QColor(annotation.scheme.colours[label]))
-            painter.end()
-        return QIcon(pixmap)
+        return tile_icon(pixels, _ICON_PX, annotation.scheme.colours[label] if label >= 0 else None)
 
     def _caption(self, tile_index: int) -> str:
         annotation, table = self._workspace.annotation, self._workspace.predictions()
         assert annotation is not None
         label = int(annotation.labels[tile_index])
         label_name = annotation.scheme.names[label] if label >= 0 else {-2: "unsure", -3: "conflict"}.get(label, "")
-        predicted = _prediction_text(table, int(annotation.grid.tile_id[tile_index]))
+        if tile_index in self._suggested:
+            predicted = f"{annotation.scheme.names[self._suggested[tile_index]]}?"
+        else:
+            predicted = _prediction_text(table, int(annotation.grid.tile_id[tile_index]))
         return "\n".join(text for text in (label_name, predicted) if text)
 
     def selected(self) -> NDArray[np.int64]:
@@ -188,7 +249,9 @@ class Gallery(QWidget):
             self.status.setText("Select tiles first; Ctrl and Shift select several.")
             return True
         self._workspace.set_active(label)
-        self._workspace.label(tile_indices, label)
+        if self._workspace.label(tile_indices, label) and self._suggested:
+            for tile in tile_indices.tolist():
+                self._settled(tile)
         return True
 
     def _accept(self, tile_indices: NDArray[np.int64]) -> None:
@@ -224,7 +287,10 @@ class Gallery(QWidget):
 
     def _go_to(self, item: QListWidgetItem | None) -> None:
         if item is not None:
-            self._workspace.go_to(item.data(_INDEX_ROLE))
+            tile = int(item.data(_INDEX_ROLE))
+            self._workspace.go_to(tile)
+            if self._suggested:
+                self.errors.show_tile(tile, self._suggested.get(tile, -1))
 
 
 def _prediction_text(table: TileTable | None, tile_id: int) -> str:

@@ -294,7 +294,7 @@ class LivePredictions(QObject):
             return
         names = annotation.scheme.names
         request = {
-            "labels": {one_key: one.labelled.labels_in(names) for one_key, one in self._opened.items()},
+            "labels": self.all_labels(),
             "drawn": {one_key: one.labelled.drawn() for one_key, one in self._opened.items()},
             "n_classes": len(names), "shown": key, "revision": self._revision,
         }  # fmt: skip
@@ -302,6 +302,12 @@ class LivePredictions(QObject):
         job.returned.connect(lambda found: self._take(found, names))
         job.failed.connect(lambda error: self.failed.emit(str(error)))
         job.finished.connect(self._fitted)
+
+    def all_labels(self) -> dict[str, NDArray[np.int16]]:
+        """Give the labels of all fields of the work, by field: class indices of the field that is open."""
+        assert self._workspace.annotation is not None
+        names = self._workspace.annotation.scheme.names
+        return {key: one.labelled.labels_in(names) for key, one in self._opened.items()}
 
     def _fitted(self) -> None:
         self._fit_job = None

@@ -20,6 +20,7 @@ from napari_cellclass.viewer.workspace.keys import MOUSE, list_keys
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
+from napari_cellclass.widgets.annotate.label_errors import LabelErrorFinder
 from napari_cellclass.widgets.annotate.live_panel import LivePanel
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.key_list import KeyList
@@ -67,8 +68,8 @@ class LabelPage(DockedWidget):
         self.policy = QComboBox()
         self.policy.addItems(list(get_args(Policy)))
         self.policy.setToolTip(
-            "which tile comes next; suggested: typical ones, then those whose prediction is least sure; the last two "
-            "need a map of the same tiles"
+            "which tile comes next; suggested: typical ones, then those whose prediction is least sure; label errors: "
+            "labels that predictions contradict; least certain needs a map of the same tiles"
         )
         self.brush = QCheckBox("brush")
         self.brush.setToolTip("click and drag paint with the active class; a key then only chooses the class")
@@ -82,7 +83,8 @@ class LabelPage(DockedWidget):
         self.scatter_button = QPushButton("Scatter …")
         self.scatter_button.setToolTip("all tiles as points: draw around some, and the key of a class labels them")
         self.live = LivePanel(self.workspace)
-        self.gallery, self.files = Gallery(self.workspace), FilesPanel(self.workspace)
+        self.label_errors = LabelErrorFinder(self.workspace, self.live.predictions)
+        self.gallery, self.files = Gallery(self.workspace, self.label_errors), FilesPanel(self.workspace)
         self.keys = KeyList()
         page = QWidget()
         column = QVBoxLayout(page)
@@ -128,6 +130,7 @@ class LabelPage(DockedWidget):
 
     def _policy_chosen(self, text: str) -> None:
         self.workspace.policy = cast("Policy", text)
+        self.label_errors.follow()
 
     def _field_changed(self) -> None:
         self.tabs.setEnabled(self.workspace.annotation is not None)

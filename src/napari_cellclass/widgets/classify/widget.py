@@ -36,6 +36,7 @@ from napari_cellclass.viewer.workspace.opening import OpenedField
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.classify import work
+from napari_cellclass.widgets.classify.evidence import EvidencePanel
 from napari_cellclass.widgets.classify.live_predictions import LivePredictionMap
 from napari_cellclass.widgets.classify.map_state import MapState
 from napari_cellclass.widgets.classify.model_choice import ModelChoice
@@ -118,13 +119,14 @@ class MapPage(DockedWidget):
         self.keep_map = QCheckBox("keep the map when a new model is trained")
         self.classes = ModelClasses(self.workspace)
         self.saved = SavedMaps(self, self.workspace)
+        self.evidence = EvidencePanel(self.workspace, self.map, self._engines, self._request)
         settings = [("region", self.region), *((field.label, field.native) for field in self.tiles)]
         inner = QWidget()
         column = QVBoxLayout(inner)
         self.controls.settings.setLayout(labelled(*settings))
         for widget in (self.model_choice, self.rescale, self.classes, self.controls, self.planes, self.message):
             column.addWidget(widget)
-        for shown in (self.state, self.results, self.planes.counts, self.keep_map):
+        for shown in (self.state, self.results, self.planes.counts, self.evidence, self.keep_map):
             column.addWidget(shown)
         column.addStretch(1)
         self.fill(inner)
@@ -287,10 +289,8 @@ class MapPage(DockedWidget):
 
     def _paint(self) -> None:
         """Show the finished tiles: the first ones at once, further ones a few times a second."""
-        first = self._painted == 0
-        if self._live is None or time.perf_counter() - self._painted < _PAINT_INTERVAL_S:
-            return
-        if self._live.paint():
+        first, now = self._painted == 0, time.perf_counter()
+        if self._live is not None and now - self._painted >= _PAINT_INTERVAL_S and self._live.paint():
             self._painted = time.perf_counter()
             self.results.show_progress(self._live, first)
 
@@ -352,16 +352,14 @@ class MapPage(DockedWidget):
     def _show_found(self, result: FieldResult, new: BuiltMap) -> Iterator[None]:
         table = result.table
         assert self._source is not None
-        assert self._running is not None
         yield from self.map.show_in_steps(new)
         if self._live is not None:
             yield from self._live.remove_in_steps()
         self._end_live()
         yield
-        model, path = self._running
-        origin = MapOrigin.of(model, path, new, dict(self._source.plane), self._source.image_id)
-        self._show_results(origin, model.manifest.calibration)
-        self.saved.keep(table, model.model_id)
+        self._plane_shown(self._source, new)
+        assert self._running is not None
+        self.saved.keep(table, self._running[0].model_id)
         self._show_message(describe_result(result, self._source.name), warn=bool(result.warnings))
         self.planes.finish(result)
 
@@ -391,6 +389,7 @@ class MapPage(DockedWidget):
         self.model_choice.forget()
         self.live.stop()
         self.planes.close_down()
+        self.evidence.close_down()
         if self.job is not None and self.job.running:
             self.job.mute()
             self.job.cancel()

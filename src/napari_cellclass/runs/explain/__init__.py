@@ -1,0 +1,1 @@
+"""Where in a tile a prediction comes from."""

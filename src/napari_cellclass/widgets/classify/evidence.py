@@ -1,0 +1,185 @@
+"""The panel *Where in the tile* of the page *Map*: maps of the tiles in view, and tiles by probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.task import Progress
+from napari_cellclass.core.params.explain import ExplainMethod
+from napari_cellclass.report.tile_sheets import COLORMAP
+from napari_cellclass.runs.common.engine_cache import EngineCache
+from napari_cellclass.viewer.common.map_view import MapView
+from napari_cellclass.viewer.features.evidence_layer import EvidenceLayer, corners_of_view
+from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.classify.evidence_work import MOST_TILES, Evidence, map_evidence, save_spectrum
+from napari_cellclass.widgets.classify.work import ClassifyRequest
+from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
+from napari_cellclass.widgets.common.layout import row_of
+from napari_cellclass.widgets.common.text import WrappedLabel
+
+_PICTURE_PX = 140
+
+
+class EvidencePanel(QWidget):
+    """Maps where in the tiles in view the evidence for their predicted classes lies.
+
+    Parameters
+    ----------
+    workspace, map_view
+        The work in the viewer, and the map in it.
+    engines
+        The open network.
+    request
+        Gives what a run of the page would be given.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        map_view: MapView,
+        engines: EngineCache,
+        request: Callable[[], ClassifyRequest],
+    ) -> None:
+        super().__init__()
+        self._workspace, self._map, self._engines, self._request = workspace, map_view, engines, request
+        self.layer = EvidenceLayer(workspace.viewer)
+        self.job: Job | None = None
+        self._found: Evidence | None = None
+        self._request_now: ClassifyRequest | None = None
+        self.button, self.cancel_button = QPushButton("Where in the tile"), QPushButton("Cancel")
+        self.button.setToolTip(
+            f"map which parts of the tiles in view the model's prediction rests on, at most {MOST_TILES} tiles"
+        )
+        self.method = QComboBox()
+        self.method.addItems(list(get_args(ExplainMethod)))
+        self.method.setToolTip(
+            "occlusion: what hiding a part changes, for any model; grad-cam: of convolutional networks, faster"
+        )
+        self.spectrum_button = QPushButton("Tiles by probability …")
+        self.spectrum_button.setToolTip("write a sheet of tiles from the least to the most probable of a class")
+        self.picture, self.text = QLabel(), WrappedLabel(selectable=False)
+        self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row_of(self.button, self.method, self.cancel_button))
+        column.addWidget(self.text)
+        column.addWidget(self.picture)
+        column.addWidget(self.spectrum_button)
+        self.button.clicked.connect(self.run)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.spectrum_button.clicked.connect(self._ask_and_save)
+        workspace.tile_changed.connect(self._show_current)
+        self.cancel_button.setVisible(False)
+        self._show_current()
+
+    def run(self) -> None:
+        """Map the tiles in view; the window stays responsive."""
+        if self.job is not None and self.job.running:
+            return
+        try:
+            request = self._request()
+        except CellClassError as error:
+            self.text.show_text(str(error), True)
+            return
+        self._request_now = request
+        self._busy(True)
+        self.text.show_text("Mapping …")
+        view = corners_of_view(self._workspace.viewer, request.field_layer)
+        self.job = job = start_long_job(
+            map_evidence, owner=self, request=request, view=view,
+            current=self._current_centre(), method=self.method.currentText(), engines=self._engines,
+        )  # fmt: skip
+        job.progressed.connect(self._progressed)
+        job.returned.connect(self._show)
+        job.failed.connect(lambda error: self.text.show_text(str(error), True))
+        job.cancelled.connect(lambda: self.text.show_text("Cancelled, or no tile is in view; nothing was mapped."))
+        job.finished.connect(lambda: self._busy(False))
+
+    def cancel(self) -> None:
+        """Stop after the batch that is running; finished tiles are shown."""
+        if self.job is not None and self.job.running:
+            self.job.cancel()
+
+    def close_down(self) -> None:
+        """Leave no job running; the layer stays."""
+        if self.job is not None and self.job.running:
+            self.job.mute()
+            self.job.cancel()
+            self.job.wait(5)
+
+    def _busy(self, busy: bool) -> None:
+        self.button.setEnabled(not busy)
+        self.cancel_button.setVisible(busy)
+
+    def _progressed(self, update: Progress) -> None:
+        if update.total:
+            self.text.show_text(f"Mapping: {update.done} of {update.total} tiles")
+
+    def _current_centre(self) -> tuple[float, float] | None:
+        annotation, tile = self._workspace.annotation, self._workspace.current_tile
+        if annotation is None or tile is None:
+            return None
+        y0, x0, y1, x1 = annotation.grid.boxes[tile].tolist()
+        return (y0 + y1) / 2, (x0 + x1) / 2
+
+    def _show(self, found: Evidence) -> None:
+        assert self._request_now is not None
+        self._found = found
+        self.layer.show(found.pixels, found.corner, self._request_now.field_layer, COLORMAP)
+        self._show_current()
+
+    def _show_current(self) -> None:
+        """Show the map of the current tile, where it was mapped."""
+        found, centre = self._found, self._current_centre()
+        self.picture.clear()
+        self.picture.setVisible(False)
+        if found is None or self._request_now is None:
+            return
+        names = self._request_now.model.scheme.names
+        of_all = f"{len(found.maps)} of {found.wanted} tiles in view mapped"
+        for one, pixels in zip(found.maps, found.pictures, strict=True):
+            y0, x0, y1, x1 = one.box
+            if centre is None or not (y0 <= centre[0] < y1 and x0 <= centre[1] < x1):
+                continue
+            height, width = pixels.shape[:2]
+            image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+            self.picture.setPixmap(
+                QPixmap.fromImage(image).scaled(_PICTURE_PX, _PICTURE_PX, Qt.AspectRatioMode.KeepAspectRatio)
+            )
+            self.picture.setVisible(True)
+            said = f"{names[one.class_index]} {one.prob[one.class_index]:.0%}"
+            nothing = "" if one.values.max() > 0 else "; no part of the tile stands out"
+            self.text.show_text(f"{of_all}. The current tile: {said}{nothing}.")
+            return
+        self.text.show_text(f"{of_all}; the current tile is not among them.")
+
+    def _ask_and_save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the sheet of tiles by probability")
+        if folder:
+            self.save_spectrum(Path(folder))
+
+    def save_spectrum(self, folder: Path) -> Job | None:
+        """Write the sheet of tiles by the probability of the last class, or of the current tile's predicted one."""
+        table, source = self._map.table, self._workspace.source
+        if table is None or source is None:
+            self.text.show_text("There is no map of this field yet; press Run first.", True)
+            return None
+        row = -1
+        if (centre := self._current_centre()) is not None:
+            row = int(table.grid.tile_at(*(np.array(centre) - 0.5)))
+        chosen = int(table.class_index[row]) if row >= 0 and table.class_index[row] >= 0 else len(table.scheme) - 1
+        job = start_job(
+            save_spectrum, owner=self, table=table, source=source, class_index=chosen, out=folder,
+        )  # fmt: skip
+        name = table.scheme.names[chosen]
+        job.returned.connect(lambda out: self.text.show_text(f"Wrote tiles by the probability of {name} to {out}."))
+        job.failed.connect(lambda error: self.text.show_text(str(error), True))
+        return job
