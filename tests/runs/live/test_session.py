@@ -188,3 +188,20 @@ def test_the_tiles_shown_beside_a_label_are_labelled_and_similar() -> None:
         assert tile not in found
         assert (labels[found] == labels[tile]).all(), "two kinds that lie apart"
     assert len(near[2]) == 0, "a tile without a label has no place among them"
+
+
+def test_more_labels_help_little_only_where_neither_the_map_nor_its_accuracy_moves() -> None:
+    session, kinds = _session(side=16)
+    kind = kinds["field 0"]
+    for n in (20, 30, 40):
+        labels = _labels(kind, n)
+        unknown = session.predict({"field 0": labels}, 2, "field 0", n)
+    assert unknown is not None
+    assert unknown.changed is not None
+    assert not unknown.labels_help_little, "an accuracy that is not known does not stand still"
+    for n in (20, 30, 40):
+        labels = _labels(kind, n)
+        known = session.predict({"field 0": labels}, 2, "field 0", n, {"field 0": np.flatnonzero(labels >= 0).tolist()})
+    assert known is not None
+    assert [point.n_labels for point in known.curve] == [40, 60, 80]
+    assert known.labels_help_little

@@ -152,15 +152,23 @@ def test_random_tiles_say_how_often_it_is_right(
     assert "Not known" in dock.label.live.figure.text()
     qtbot.mouseClick(dock.label.live.check_button, Qt.MouseButton.LeftButton)
     assert dock.label.policy.currentText() == "at random"
-    for _ in range(20):
-        label_current(viewer, dock, truth)
-    qtbot.waitUntil(lambda: settled(dock) and dock.label.live.predictions.current.accuracy.n == 20)
+    for count in (15, 5):
+        for _ in range(count):
+            label_current(viewer, dock, truth)
+        qtbot.waitUntil(lambda: settled(dock))
+    qtbot.waitUntil(lambda: dock.label.live.predictions.current.accuracy.n == 20)
     estimate = dock.label.live.predictions.current.accuracy.estimate
     text = dock.label.live.figure.text()
     assert f"{estimate.value:.2f} ({estimate.lo:.2f} to {estimate.hi:.2f})" in text
     assert "20 random tiles" in text
     assert "other fields not known" in text
     assert "Fractions of the tiles: class 1 " in text
+    curve = dock.label.live.curve
+    assert curve.isVisible()
+    assert curve.curve[-1].n_labels == 26
+    assert f"26: {estimate.value:.2f} ({estimate.lo:.2f} to {estimate.hi:.2f})" in curve.toolTip()
+    drawn = curve.grab().toImage()
+    assert len({drawn.pixel(x, y) for x in range(curve.width()) for y in range(curve.height())}) > 2
 
 
 def test_a_map_that_is_deleted_or_switched_off_goes_and_labels_stay(

@@ -13,12 +13,14 @@ from napari_cellclass.core.selection.label_errors import FieldLabelErrors, neare
 from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy, sample_fractions
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import GroupedMetrics, confusion_matrix
+from napari_cellclass.runs.live.accuracy_curve import AccuracyCurve, CurvePoint, has_settled
 from napari_cellclass.runs.live.field_features import FieldFeatures, SharedStandardisation
 
 PERCENTAGES_FROM = 8
 """Labels of every class from which probabilities are worth a percentage: with fewer they are off by 0.1 and more."""
 _FEWEST_GROUPS = 3
 _HISTORY = 20  # labels over which the share of changed predictions is measured
+_STABLE = 0.01  # fraction of tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class LivePrediction:
         The model and the scale of its features; None where only one class is labelled.
     held_out_by
         What was left out to choose penalty and temperature: ``"group"``, ``"region"`` or ``"tile"``.
+    curve
+        The estimates of ``accuracy`` of this session by number of labels, those of now included.
     """
 
     key: str
@@ -63,6 +67,13 @@ class LivePrediction:
     fit: HeadFit | None = None
     standardisation: Standardisation | None = None
     held_out_by: str = ""
+    curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def labels_help_little(self) -> bool:
+        """Whether the last 20 labels changed at most 1 % of the tiles, and did not move the accuracy either."""
+        stable = self.changed is not None and self.changed <= _STABLE
+        return stable and has_settled(self.curve, sum(self.n_labels), _HISTORY)
 
     @property
     def percentages(self) -> bool:
@@ -145,6 +156,7 @@ class LiveSession:
         self.fields: dict[str, FieldFeatures] = {}
         self.scale = SharedStandardisation()
         self._past: dict[str, dict[int, NDArray[np.int16]]] = {}
+        self._curve = AccuracyCurve()
 
     def add(self, field: FieldFeatures) -> None:
         """Take the features of a field, in place of earlier ones of it."""
@@ -203,6 +215,7 @@ class LiveSession:
             shown, revision, prob, tuple(np.bincount(found.labels, minlength=n_classes).tolist()), fitted.accuracy,
             fitted.by_group(), len(np.unique(found.group)), fractions, self._changed(shown, prob, len(found.labels)),
             fitted.fit, standardisation, fitted.held_out_by,
+            self._curve.add(len(found.labels), fitted.accuracy.estimate),
         )  # fmt: skip
 
     def _fit(self, found: _Labelled, drawn: NDArray[np.bool_], others: int) -> _Fitted:

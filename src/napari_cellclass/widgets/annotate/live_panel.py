@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
-from qtpy.QtWidgets import QCheckBox, QListWidget, QListWidgetItem, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted
@@ -23,6 +32,7 @@ from napari_cellclass.viewer.common import preferences
 from napari_cellclass.viewer.common.layers import file_of
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
+from napari_cellclass.widgets.annotate.sparkline import Sparkline
 from napari_cellclass.widgets.annotate.work import keep_model
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import row_of
@@ -32,7 +42,6 @@ SAMPLE = 20
 """Number of random tiles that a check asks for."""
 _ICON_PX, _SHOWN = 44, 7
 _INDEX_ROLE = Qt.ItemDataRole.UserRole
-_STABLE = 0.01  # fraction of tiles
 
 
 def _crops(source: SourceImage, boxes: NDArray[Any], task: Task) -> list[NDArray[np.uint8]]:
@@ -82,6 +91,7 @@ class LivePanel(QWidget):
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(4)
         self.text, self.figure = WrappedLabel(selectable=False), WrappedLabel(selectable=False)
+        self.curve = Sparkline()
         self.check_button = QPushButton(f"Check {SAMPLE} random tiles")
         self.check_button.setToolTip(
             "label tiles that are drawn at random, without their predictions: only these say how often predictions are "
@@ -98,7 +108,10 @@ class LivePanel(QWidget):
         column.setSpacing(3)
         column.addLayout(row_of(self.on, self.check_button, self.keep_button))
         column.addWidget(self.bar)
-        column.addWidget(self.text)
+        beside = QHBoxLayout()
+        beside.addWidget(self.text, 1)
+        beside.addWidget(self.curve, alignment=Qt.AlignmentFlag.AlignTop)
+        column.addLayout(beside)
         column.addWidget(self.figure)
         column.addWidget(self.show_button)
         column.addWidget(self.typical)
@@ -215,6 +228,7 @@ class LivePanel(QWidget):
         self.check_button.setVisible(fitted)
         self.keep_button.setVisible(fitted)
         self.figure.setVisible(fitted)
+        self.curve.show_curve(() if found is None else found.curve)
         if found is None:
             on = "Label a tile of each class: the whole field is predicted at once." if self.on.isChecked() else ""
             self.text.show_text(on)
@@ -231,8 +245,8 @@ def describe_change(found: LivePrediction) -> str:
     """Say whether more labels still change the map; '' where that is not known."""
     if found.changed is None:
         return ""
-    if found.changed <= _STABLE:
-        return "; the last 20 hardly changed it, so more of the same kind help little"
+    if found.labels_help_little:
+        return "; the last 20 changed hardly a tile nor its accuracy: more of the same kind help little"
     return f"; the last 20 changed {found.changed:.0%} of the tiles"
 
 
@@ -249,8 +263,10 @@ def describe_accuracy(found: LivePrediction, workspace: Workspace) -> str:
         text += "; no better than chance as far as these tell"
     if found.by_group is not None:
         return f"{text}; on a group that was left out whole {_in_words(found.by_group)}, {found.n_groups} groups."
+    if found.n_groups == 2:
+        return f"{text}; two groups only: on others not known yet."
     if found.n_groups > 1:
-        return f"{text}; on other groups not known yet, from {found.n_groups} only."
+        return f"{text}; on other groups not known yet: that needs random tiles of three."
     return f"{text}; on other fields not known yet."
 
 
