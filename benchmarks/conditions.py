@@ -6,7 +6,7 @@ between fields, or from beta distributions of the same intraclass correlations; 
 through the program's own comparison at 5 %. Beside it stand Fisher's test on the tiles of each condition, and Welch's
 t-test that takes each field for a replicate.
 
-    python benchmarks/conditions.py [--plates 4000]
+    python benchmarks/conditions.py [--plates 10000]
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def rates(plate: Plate, plates: int, seed: int) -> dict[str, str]:
 def main() -> None:
     """Print the rates, and write them to the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plates", type=int, default=4000, help="simulated plates a row")
+    parser.add_argument("--plates", type=int, default=10_000, help="simulated plates a row")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     options = parser.parse_args()
     found = []

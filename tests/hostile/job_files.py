@@ -14,6 +14,7 @@ import checkpoints
 import corpus
 import h5py
 import numpy as np
+import pandas as pd
 import watch as watching
 
 from napari_cellclass.cli.info import describe
@@ -35,6 +36,7 @@ from napari_cellclass.core.models.bundle import Manifest, open_bundle, write_bun
 from napari_cellclass.core.models.feature_spec import FeatureSpec
 from napari_cellclass.core.params.settings_file import read_settings, write_settings
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.core.plates.conditions import ConditionList
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
@@ -258,6 +260,8 @@ def good_files(folder: Path) -> dict[str, Path]:
     paths["points"].write_text("x,y,name\n4,5,grain\n9,30,spots\n")
     paths["boxes"] = folder / "boxes.csv"
     paths["boxes"].write_text("x0,y0,x1,y1,class\n4,5,9,9,grain\n9,30,12,40,spots\n")
+    paths["conditions"] = folder / "conditions.csv"
+    paths["conditions"].write_text("well;condition;replicate\nA1;grain;1\nA02;spots;1\nB3;;\n")
     paths["list"] = folder / "list.csv"
     rows = [f"field.png,{8 * i},0,{8 * i + 8},8,{'grain' if i % 2 else 'spots'},w{i}" for i in range(5)]
     paths["list"].write_text("\n".join(["path,y0,x0,y1,x1,class_name,group", *rows]))
@@ -290,6 +294,14 @@ def good_files(folder: Path) -> dict[str, Path]:
     return paths
 
 
+def use_conditions(path: Path) -> None:
+    """Read conditions, and find those of two fields."""
+    given = ConditionList.read(path)
+    fields = pd.DataFrame({"image": ["A01f1.tif", "x.tif"], "stem": ["A01f1", "x"], "well": ["A01", ""]})
+    given.assign(fields)
+    given.notes(fields)
+
+
 def jobs(folder: Path) -> dict[str, Callable[[Path], Any]]:
     """Give what is done with a file of each kind."""
     return {
@@ -297,6 +309,7 @@ def jobs(folder: Path) -> dict[str, Callable[[Path], Any]]:
         "tile geojson": read_tile_geojson, "geojson": read_geojson, "coco": read_coco,
         "annotation": AnnotationFile.read,
         "points": read_points_csv, "boxes": read_boxes_csv, "list": read_tiles_csv,
+        "conditions": use_conditions,
         "cut": lambda path: TileOrigins([path.parent], path.name), "renaming": lambda path: use_renaming(folder, path),
         "journal": lambda path: use_journal(folder, path), "blind": use_blind, "settings": use_settings,
         "checkpoint": lambda path: read_checkpoint(path.read_bytes(), path),

@@ -39,6 +39,7 @@ _TITLE_POINTS, _CAPTION_POINTS, _BAR_POINTS, _FEWEST_POINTS = 26, 18, 18, 12
 _COLOURS: dict[SlideBackground, tuple[str, str]] = {"white": ("#FFFFFF", "#1A1A1A"), "dark": ("#121212", "#F2F2F2")}
 _MEASURED_POINTS, _HINTING = 40, 1.02
 _BAR_FRACTION = 0.3  # of the field's width, at most
+_BLACK = 90  # the grey value that stands for black below the colours of classes
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma, ITU-R BT.601
 _Box = tuple[float, float, float, float]
 
@@ -90,7 +91,7 @@ def slide_figure(field: SlideField, background: SlideBackground = "white") -> Fi
     _title(figure, field.title or field.source.name, ink, measure)
     left = _panel(figure, first, picture, field.source.shape, "image", ink)
     _scale_bar(left, field.source, first[2])
-    right = _panel(figure, second, _grey(picture), field.source.shape, "classes of the tiles", ink)
+    right = _panel(figure, second, _pale_grey(picture), field.source.shape, "classes of the tiles", ink)
     tile_inch = second[2] * float(np.diff(field.table.grid.boxes[:, [1, 3]]).mean()) / field.source.shape[1]
     line = 0.8 if tile_inch > 0.08 else 0.0
     draw_tiles(right, field.table, field.visible, field.min_confidence, 0.55, line)
@@ -183,9 +184,10 @@ def is_shown_as_it_is(source: SourceImage) -> bool:
     return source.rgb and source.dtype == np.uint8
 
 
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Take the colours out, which those of classes would mix with."""
-    return picture if picture.ndim == 2 else np.round(picture @ _GREY).astype(np.uint8)
+def _pale_grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Take the colours out, and make black grey: colours of classes drawn above then look like those of the legend."""
+    grey = picture.astype(np.float32) if picture.ndim == 2 else picture @ _GREY
+    return np.round(_BLACK + (255 - _BLACK) / 255 * grey).astype(np.uint8)
 
 
 def _title(figure: Figure, text: str, ink: str, measure: TextWidth) -> None:

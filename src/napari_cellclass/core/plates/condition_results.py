@@ -112,18 +112,19 @@ class ConditionResults:
             return [f"{name}: {self._mean(self.control, name)}" for name in self.classes]
         return [self._sentence(one) for one in self.tests]
 
-    def _mean(self, condition: str, name: str) -> str:
+    def _mean(self, condition: str, name: str, digits: int = 0) -> str:
         found = self.means[condition, name]
-        value, digits = found.mean, _digits(found.mean.value)
+        value, digits = found.mean, digits or _digits(found.mean.value)
         bounds = "" if value.lo is None else f"{value.lo:.{digits}f}–{value.hi:.{digits}f}, "
         n = f"n = {counted(found.replicates, 'replicate')}" if found.replicates else "no replicates"
         return f"{condition} {value.value:.{digits}f} ({bounds}{n}, {counted(found.fields, 'field')})"
 
     def _sentence(self, one: ConditionTest) -> str:
-        found, digits = one.comparison, _digits(self.means[one.condition, one.class_name].mean.value)
-        both = f"{self._mean(one.condition, one.class_name)} against {self._mean(one.control, one.class_name)}"
+        found, name = one.comparison, one.class_name
+        digits = _digits(max(self.means[which, name].mean.value for which in (one.condition, one.control)))
+        both = f"{self._mean(one.condition, name, digits)} against {self._mean(one.control, name, digits)}"
         difference = f"difference {found.difference.value:+.{digits}f}"
-        start = f"{one.class_name}: {both}: {difference}"
+        start = f"{name}: {both}: {difference}"
         if found.p is None:
             return f"{start}; no test: {found.reason}"
         lo, hi = found.difference.lo, found.difference.hi

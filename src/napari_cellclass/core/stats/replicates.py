@@ -55,10 +55,11 @@ def mean_interval(values: ArrayLike) -> Estimate:
     Returns
     -------
     Estimate
-        Without bounds where there is one replicate only.
+        Without bounds where there is one replicate only, or where they do not vary, as when a class is nowhere: that
+        they are equal does not make the mean certain.
     """
     x = np.asarray(values, float)
-    if len(x) < _FEWEST:
+    if len(x) < _FEWEST or float(x.std(ddof=1)) < _ROUNDING:
         return Estimate(float(x.mean()), None, None)
     half = float(scipy.special.stdtrit(len(x) - 1, 0.975)) * float(x.std(ddof=1)) / len(x) ** 0.5
     return Estimate(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)

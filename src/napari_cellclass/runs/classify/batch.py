@@ -138,7 +138,7 @@ def classify_files(
     params = params.model_copy(update={"precision": precision})
     jobs, notes = _jobs(params, model)
     wells.check([job.image for job in jobs])
-    conditions = PlateConditions.of(params, _report(jobs, {}, model, wells, params.out).fields)
+    conditions = PlateConditions.of(params, lambda: _report(jobs, {}, model, wells, params.out).fields)
     check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])
     outcomes: dict[str, FieldOutcome] = {}
 

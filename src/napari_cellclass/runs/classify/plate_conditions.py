@@ -17,7 +17,7 @@ from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.common.project_data import project_conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class PlateConditions:
     control: str
 
     @classmethod
-    def of(cls, params: ClassifyParams, fields: pd.DataFrame) -> PlateConditions | None:
+    def of(cls, params: ClassifyParams, fields: Callable[[], pd.DataFrame]) -> PlateConditions | None:
         """Read the conditions that the parameters name, else those of a project; None where there are none.
 
         Parameters
@@ -44,7 +44,7 @@ class PlateConditions:
         params
             As of the command line.
         fields
-            The table of the fields, none of which need be done.
+            Makes the table of the fields, none of which need be done.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class PlateConditions:
                 raise ParamsError(f"--control {params.control!r} belongs to conditions; give them with --conditions")
             return None
         if given.order:
-            given.check(fields)
+            given.check(fields())
         return cls(given, choose_control(given.order, params.control))
 
     def tables(self, fields: pd.DataFrame, wells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
