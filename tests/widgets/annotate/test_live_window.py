@@ -18,6 +18,7 @@ from tests._windows import open_field
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.synthetic import checkerboard_field
+from napari_cellclass.viewer.common.outline_overlay import outlines_of
 
 TILE, ROWS, COLUMNS = 32, 8, 10
 
@@ -90,6 +91,9 @@ def test_a_few_keys_tint_the_whole_field_and_lead_to_what_is_unsure(
     qtbot.waitUntil(lambda: dock.map.results.isVisibleTo(dock.map))
     assert "6 labels" in dock.label.live.text.text()
     assert viewer.layers.selection.active is dock.workspace.layers.map, "keys go on labelling"
+    outlined = outlines_of(dock.workspace.layers.map)
+    cells = np.stack(np.unravel_index(sorted(labelled), (ROWS, COLUMNS)), axis=-1)
+    assert ((outlined.boxes[:, :2] + outlined.boxes[:, 2:]) / 2).tolist() == cells.tolist(), "labels alone are outlined"
     while dock.workspace.current_tile in typical:
         label_current(viewer, dock, truth)
     qtbot.waitUntil(lambda: settled(dock))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
-from napari_cellclass.core.labels.label_store import CONFLICT, UNSURE
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
@@ -40,7 +40,8 @@ class AnnotationLayers:
     """The layers of one annotation.
 
     The labels are a map with one pixel per tile: setting one of its pixels is a hundred times faster than
-    setting a face colour in a Shapes layer of 10 000 rectangles, and there is no shape that a key could delete.
+    setting a face colour in a Shapes layer of 10 000 rectangles, and there is no shape that a key could delete. What is
+    labelled is outlined, too, so that it stands out from the tint of predictions.
 
     Parameters
     ----------
@@ -62,6 +63,10 @@ class AnnotationLayers:
         side = max(1, min(grid.tile_px) // 4) if is_sparse(grid) else 1
         self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
         self.current = 0
+        half = np.array(grid.tile_px) / grid.step_px / 2
+        half = half if is_sparse(grid) else np.minimum(half, 0.5)  # overlapping tiles share what lies between them
+        middle = np.stack([grid.row, grid.col], axis=1)
+        self._cells = np.concatenate([middle - half, middle + half], axis=1)
         self._make_layers()
         self.go_to(0, follow=False)
 
@@ -114,6 +119,15 @@ class AnnotationLayers:
         for i in range(len(scheme)):
             colours[_FIRST_CLASS + i] = (*(v / 255 for v in scheme.rgb(i)), 1.0)
         self.map.colormap = DirectLabelColormap(color_dict=colours)
+        self._colours = np.array([colours[value] for value in range(_FIRST_CLASS + len(scheme))])
+        self._outline()
+
+    def _outline(self) -> None:
+        from napari_cellclass.viewer.common.outline_overlay import Outlines, outline_tiles
+
+        labels = np.asarray(self.annotation.labels)
+        labelled = np.flatnonzero(labels != UNLABELLED)
+        outline_tiles(self.map, Outlines(self._cells[labelled], self._colours[pixel_values(labels[labelled])]))
 
     def repaint(self, change: LabelChange | None = None) -> None:
         """Repaint the tiles of a change; all tiles when None."""
@@ -122,6 +136,7 @@ class AnnotationLayers:
         elif len(change.tile_indices):
             where, values = self._dots(change.tile_indices, pixel_values(change.after))
             self.map.data_setitem(where, values)  # uploads these pixels only
+        self._outline()
 
     def go_to(self, tile_index: int, follow: bool = True) -> None:
         """Make a tile the current one, and frame it.
