@@ -58,6 +58,7 @@ def test_three_entries_of_the_menus_open_one_dock_on_their_page(viewer: Any, qtb
     (dock,) = window.findChildren(CellClassWidget)
     assert dock.pages.currentWidget().display_name == name
     assert dock.pages.currentWidget() is opener.page
+    assert opener.stop_work == opener.page.stop_work, "a script has the page"
     for other in ("Train", "Classify field"):
         viewer.window.add_plugin_dock_widget("napari-cellclass", other)
         qtbot.waitUntil(lambda: len(viewer.window._wrapped_dock_widgets) == 1)

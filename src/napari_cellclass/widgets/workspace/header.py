@@ -213,6 +213,8 @@ class Header(QWidget):
             scheme=first_scheme() if annotation is None else annotation.scheme,
             usual_px=self._usual_px, path=None if self.workspace.session.project is None else file_of(layers),
         )  # fmt: skip
+        self.start_button.setEnabled(False)
+        job.finished.connect(lambda: self.start_button.setEnabled(True))
         job.returned.connect(lambda found: self._show(job, found, layers))
         job.failed.connect(lambda error: self._fail(error) if job is self._job else None)
 

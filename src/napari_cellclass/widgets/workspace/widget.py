@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import QEvent, QTimer, Signal
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
@@ -167,7 +167,8 @@ class CellClassWidget(DockedWidget):
 class PageOpener(QWidget):
     """An entry of napari's menus that opens a page of the dock; its own dock goes away at once.
 
-    napari docks what an entry makes, so that three entries cannot have one dock.
+    napari docks what an entry makes, so that three entries cannot have one dock. What napari returns to a script has the
+    attributes of the page.
 
     Parameters
     ----------
@@ -181,6 +182,11 @@ class PageOpener(QWidget):
         super().__init__()
         self._viewer = unwrap(napari_viewer)
         self.page = open_cell_class(self._viewer).show_page(self.display_name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "page":  # not there yet
+            raise AttributeError(name)
+        return getattr(self.page, name)
 
     def event(self, event: QEvent | None) -> bool:
         """Take the empty dock away once napari has made it."""
