@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import UNLIKE_NAME
 from napari_cellclass.core.predictions.table import TileTable
 
 if TYPE_CHECKING:
@@ -220,7 +221,8 @@ def draw_tiles(
     confident = np.nan_to_num(table.confidence, nan=-1.0) >= min_confidence
     index = np.where(confident, index, -1)
     shown = np.ones(len(table), bool) if visible is None else np.append(visible, (True, True))[index]
-    colours = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1)]) / 255
+    index = np.where(table.unlike_training, k + 1, index)
+    colours = np.array([table.scheme.rgb(i) for i in (*range(k + 2), -1)]) / 255
     rgba = np.column_stack([colours[index], np.full(len(index), opacity)])[shown]
     edge = np.column_stack([colours[index], np.full(len(index), 0.9)])[shown]
     corners = table.grid.rects()[shown][..., ::-1]
@@ -254,6 +256,9 @@ def legend_rows(
             continue
         red, green, blue = (v / 255 for v in table.scheme.rgb(-1 if i == len(counts) - 1 else i))
         rows.append((str(name), (red, green, blue), int(tiles), float(fraction)))
+    if unlike := int(table.unlike_training.sum()):
+        red, green, blue = (v / 255 for v in table.scheme.rgb(len(table.scheme) + 1))
+        rows.append((UNLIKE_NAME, (red, green, blue), unlike, unlike / len(table)))
     return rows
 
 

@@ -193,6 +193,7 @@ def test_hover_click_keys_threshold_and_ticks_work_the_same_at_any_size(
             [colours[tuple(f)] if a > 0 else 0 for f, a in zip(faces.tolist(), layer.face_color[:, 3], strict=True)]
         )
 
+    classify.results.novelty.setCurrentIndex(0)  # mark no tiles as unlike training
     classify.results.threshold.setValue(90)
     sure = table.confidence >= 0.9
     np.testing.assert_array_equal(shown(), np.where(sure, table.class_index + 2, 1))

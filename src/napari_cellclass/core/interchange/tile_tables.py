@@ -31,6 +31,7 @@ from napari_cellclass.core.tiles.grid_layout import grid_from_boxes, grid_from_l
 
 _BOX = ("y0", "x0", "y1", "x1")
 _WSINFER = ("minx", "miny", "width", "height")
+_NOVELTY = ("novelty", "novelty_p")
 _ROUNDING = 2e-6  # of probabilities in files
 _LARGEST_PX = 1_000_000_000
 
@@ -91,7 +92,12 @@ def read_table_csv(path: Path, image_shape: tuple[int, int] | None = None) -> Ti
     )
     row, col = _integers(frame, ("row", "col"), path).T
     ids = _integers(frame, ("tile_id",), path)[:, 0] if "tile_id" in frame.columns else None
-    return TileTable(grid_from_boxes(boxes.astype(np.int32), row, col, ids, image_shape), scheme, prob, plane=plane)
+    grid = grid_from_boxes(boxes.astype(np.int32), row, col, ids, image_shape)
+    table = TileTable(grid, scheme, prob, plane=plane)
+    if not set(_NOVELTY) <= set(frame.columns):
+        return table
+    values = frame[list(_NOVELTY)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    return replace(table, novelty=values[:, 0], novelty_p=values[:, 1])
 
 
 def _only_plane(frame: pd.DataFrame, path: Path) -> dict[str, int]:
@@ -271,10 +277,25 @@ def parse_tile_table(content: Any, path: Path) -> TileTable:
     indices = given.items() if isinstance(given, dict) else ()
     plane = {axis: index for axis, index in indices if axis in ("T", "Z") and isinstance(index, int)}
     table = TileTable(_grid(member, features, boxes.astype(np.int32)), scheme, prob, size, plane=plane)
+    table = _with_novelty(table, properties, member)
     rate, limit = (member.get("error_rate"), member.get("limit")) if isinstance(member, dict) else (None, None)
     if not isinstance(rate, int | float) or not isinstance(limit, int | float):
         return table
     return replace(table, error_rate=float(rate), limit=float(limit))
+
+
+def _with_novelty(table: TileTable, properties: Sequence[Mapping[str, Any]], member: Any) -> TileTable:
+    """Take up novelty, where the file of this program has it."""
+    if not isinstance(member, dict):
+        return table
+    found = [parse_json_text(one.get("measurements")) or {} for one in properties]
+    rows = [[one.get(name) if isinstance(one, dict) else None for name in _NOVELTY] for one in found]
+    values = np.array([[v if isinstance(v, int | float) else np.nan for v in row] for row in rows], np.float32)
+    if not np.isfinite(values).any():
+        return table
+    rate = member.get("novelty_rate")
+    table = replace(table, novelty=values[:, 0], novelty_p=values[:, 1])
+    return table.with_novelty_rate(float(rate)) if isinstance(rate, int | float) else table
 
 
 def _class_probabilities(properties: Mapping[str, Any]) -> dict[str, float]:

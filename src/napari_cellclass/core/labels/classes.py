@@ -37,13 +37,19 @@ _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 UNCLASSIFIED_COLOUR = "#9A9A9A"
 UNSURE_NAME = "(unsure)"
 """Name of the class of tiles whose prediction set is not one class."""
+UNLIKE_NAME = "(unlike training)"
+"""What tiles are counted as, beside their class, that are unlike all that a model was trained on."""
 BELOW_THRESHOLD_NAME = "(below threshold)"
 """Where tiles are counted that no class is shown of."""
 NO_CLASS_NAME = "(no class)"
 """What tiles are called that have no class."""
-RESERVED_NAMES = frozenset((UNSURE_NAME, BELOW_THRESHOLD_NAME, NO_CLASS_NAME, "(conflict)", "(unlabelled)"))
+RESERVED_NAMES = frozenset(
+    (UNSURE_NAME, UNLIKE_NAME, BELOW_THRESHOLD_NAME, NO_CLASS_NAME, "(conflict)", "(unlabelled)")
+)
 """Names that no class may have, as they stand for other tiles in tables."""
 UNSURE_COLOUR = "#FFFFFF"
+UNLIKE_COLOUR = "#FF00FF"
+"""Of tiles that are unlike all that a model was trained on."""
 
 
 def palette(n: int, name: PaletteName = "Okabe-Ito") -> tuple[str, ...]:
@@ -107,8 +113,11 @@ class ClassScheme:
         return self.names.index(normal_form(name))
 
     def rgb(self, index: int) -> tuple[int, int, int]:
-        """Give the RGB colour of a class index, 0..255; -1 is the grey of "no class", K the colour of "unsure"."""
-        value = (*self.colours, UNSURE_COLOUR, UNCLASSIFIED_COLOUR)[index]
+        """Give the RGB colour of a class index, 0..255.
+
+        -1 is the grey of "no class", K the colour of "unsure", K + 1 that of "unlike training".
+        """
+        value = (*self.colours, UNSURE_COLOUR, UNLIKE_COLOUR, UNCLASSIFIED_COLOUR)[index]
         return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
 
     def to_json(self) -> list[dict[str, str]]:

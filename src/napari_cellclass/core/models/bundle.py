@@ -24,16 +24,18 @@ from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.limits import LimitName, limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.int8_report import Int8Report
+from napari_cellclass.core.models.training_tiles import TrainingTiles
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 
 SUFFIX = ".cellclass"
 MANIFEST = "manifest.json"
+TRAINING_TILES_MEMBER = "training_tiles.npz"
 INT8_MEMBERS = ("model.int8.xml", "model.int8.bin")
 _MEMBERS = {
     MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
-    *INT8_MEMBERS,
+    TRAINING_TILES_MEMBER, *INT8_MEMBERS,
 }  # fmt: skip
 KERAS_MEMBER = "model.keras"
 _REQUIRED = {MANIFEST, "model.xml", "model.bin", "golden.npz"}
@@ -167,6 +169,23 @@ class ModelBundle:
         except (*DAMAGED_ZIP, ValueError, KeyError) as error:
             raise self._damaged(f"its golden tiles cannot be read: {error}") from error
         return tiles, found
+
+    @cached_property
+    def training_tiles(self) -> TrainingTiles | None:
+        """Features of training tiles, for novelty and similar tiles; None where the model carries none.
+
+        Raises
+        ------
+        ModelError
+            They are damaged.
+        """
+        if TRAINING_TILES_MEMBER not in self.manifest.files:
+            return None
+        try:
+            content = self.member(TRAINING_TILES_MEMBER)
+            return TrainingTiles.from_bytes(content, limit("model_text_bytes"), len(self.scheme))
+        except (*DAMAGED_ZIP, ValueError, KeyError) as error:
+            raise self._damaged(f"its training tiles cannot be read: {error}") from error
 
     def member(self, name: str) -> bytes:
         """Read one member and check it against the hash in the manifest.

@@ -229,6 +229,23 @@ def fit_head_in_batches(
     return _head_fit(fits, dense, known, by)
 
 
+def held_out_folds(
+    labels: NDArray[np.integer[Any]], groups: NDArray[Any] | Sequence[Any], most: int
+) -> tuple[NDArray[np.int64], HeldOutBy]:
+    """Return which fold each tile is left out with, and by what: its group or, where a class has one only, itself.
+
+    Parameters
+    ----------
+    labels, groups
+        Of the tiles, shape (n,).
+    most
+        So many folds at most; the groups of a class are spread evenly over them.
+    """
+    dense = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    folds, by = _folds(dense, np.asarray(groups))
+    return (_at_most(folds, dense, most) if by == "group" else folds % most), by
+
+
 def _one_set(
     batches: Callable[[], Iterable[Sequence[NDArray[np.floating[Any]]]]], number: int
 ) -> Iterable[NDArray[np.floating[Any]]]:

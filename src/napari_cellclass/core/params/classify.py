@@ -39,6 +39,13 @@ class ClassifyParams(PlaneRangeParams, ReportingParams):
         lt=1,
         description="call tiles unsure whose prediction set at this error rate has several classes or none, e.g. 0.05",
     )
+    novelty_rate: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="call tiles unlike training that are farther from all training tiles than this fraction of known "
+        "tiles of other groups; for models that carry features of their training tiles",
+    )
     resample: bool = Field(
         False, description="resample fields of another pixel size to the model's; boxes stay in px of the field"
     )

@@ -172,6 +172,9 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
         description="trainings at once, each in a process of its own with an equal share of the cores",
     )
     ensemble: bool = Field(False, description="make one model of all runs, which averages their probabilities")
+    thumbnails: bool = Field(
+        True, description="keep thumbnails of training tiles in the model, to be shown beside similar tiles"
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of weights, order and augmentation")
 
     @model_validator(mode="before")

@@ -27,6 +27,8 @@ class FieldSummary:
         Of the classified tiles; None where there is none.
     unsure
         Tiles called unsure; None where no error rate was chosen.
+    unlike_training
+        Tiles unlike all that the model was trained on; None where the model does not tell.
     warnings
         Sentences about the field that a user should read.
     """
@@ -37,6 +39,7 @@ class FieldSummary:
     mean_confidence: float | None = None
     unsure: int | None = None
     warnings: tuple[str, ...] = ()
+    unlike_training: int | None = None
 
     @classmethod
     def of(cls, table: TileTable, warnings: tuple[str, ...] = ()) -> FieldSummary:
@@ -47,4 +50,6 @@ class FieldSummary:
             name: int(n) for name, n in zip(counts["class_name"][:-1], counts["tiles"][:-1], strict=True)
         }  # the last row are those without a class
         mean = float(table.confidence[classified].mean(dtype=np.float64)) if classified.any() else None
-        return cls(len(table), per_class, int((~classified).sum()), mean, per_class.get(UNSURE_NAME), warnings)
+        unlike = None if table.novelty_rate is None else int(table.unlike_training.sum())
+        unsure = per_class.get(UNSURE_NAME)
+        return cls(len(table), per_class, int((~classified).sum()), mean, unsure, warnings, unlike)

@@ -22,6 +22,8 @@ from napari_cellclass.core.plates.wells import Well, parse_well, site_in_name, w
 FieldState = Literal["done", "failed", "open"]
 _IMAGE_COLUMNS = ("image", "path", "file", "filename")
 _SUMS = ("tiles", "unsure", "no_class")
+UNLIKE, UNLIKE_SHARE = "unlike_training", "unlike_training_share"
+"""Columns: tiles unlike all that the model was trained on, and their fraction of all tiles."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,12 @@ def field_table(rows: Sequence[FieldRow], classes: Sequence[str], wells: WellLis
         A row per image, in order, done or not. Columns image, stem, well, site, state, tiles, ``n_<class>`` and
         ``fraction_<class>`` (of all tiles) for each class, mean_confidence, unsure, no_class. What is not known is
         empty; all numbers of an image that is not done are. Where a file holds several images, a column scene is
-        after stem; where several planes are classified, each has a row, and columns t and z are before well.
+        after stem; where several planes are classified, each has a row, and columns t and z are before well. Where
+        the model tells what is unlike training, unlike_training and unlike_training_share are last.
     """
-    table = pd.DataFrame([_field(row, classes, wells) for row in rows], columns=_columns(classes))
+    unlike = any(row.summary is not None and row.summary.unlike_training is not None for row in rows)
+    columns = _columns(classes) + ([UNLIKE, UNLIKE_SHARE] if unlike else [])
+    table = pd.DataFrame([_field(row, classes, wells) for row in rows], columns=columns)
     if any(row.scene is not None for row in rows):
         table.insert(2, "scene", [row.scene for row in rows])
     for axis in ("T", "Z"):
@@ -150,6 +155,8 @@ def _field(row: FieldRow, classes: Sequence[str], wells: WellList) -> dict[str, 
     counts = {f"n_{name}": found.counts.get(name, 0) for name in classes}
     fractions = {f"fraction_{name}": found.counts.get(name, 0) / max(1, found.tiles) for name in classes}
     rest = {"mean_confidence": found.mean_confidence, "unsure": found.unsure, "no_class": found.no_class}
+    if found.unlike_training is not None:
+        rest |= {UNLIKE: found.unlike_training, UNLIKE_SHARE: found.unlike_training / max(1, found.tiles)}
     return row_values | {"tiles": found.tiles} | counts | fractions | rest
 
 
@@ -168,20 +175,22 @@ def well_table(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
         numbers of :func:`field_table`; the mean confidence is that of all classified tiles. Empty where no field
         has a well.
     """
-    rows = []
+    rows, unlike = [], [UNLIKE] if UNLIKE in fields else []
     for name, group in fields[fields["well"] != ""].groupby("well"):
         done = group[group["state"] == "done"]
         len_done = _fields(group) - _fields(group[group["state"] != "done"])
-        sums = {column: _sum(done[column]) for column in (*_SUMS, *(f"n_{one}" for one in classes))}
+        sums = {column: _sum(done[column]) for column in (*_SUMS, *(f"n_{one}" for one in classes), *unlike)}
         row_values: dict[str, Any] = {"well": name, "fields": len_done, "missing": _fields(group) - len_done} | sums
         if len(done):
             tiles = done["tiles"].to_numpy(float)
             weight = tiles - done["no_class"].to_numpy(float)
             row_values |= {f"fraction_{one}": sums[f"n_{one}"] / max(1.0, tiles.sum()) for one in classes}
             mean = np.nan_to_num(done["mean_confidence"].to_numpy(float))
+            if unlike and sums[UNLIKE] is not None:
+                row_values[UNLIKE_SHARE] = sums[UNLIKE] / max(1.0, tiles[done[UNLIKE].notna()].sum())
             row_values["mean_confidence"] = float((mean * weight).sum() / weight.sum()) if weight.sum() else None
         rows.append(row_values)
-    columns = ["well", "fields", "missing", *_columns(classes)[5:]]
+    columns = ["well", "fields", "missing", *_columns(classes)[5:], *([UNLIKE, UNLIKE_SHARE] if unlike else [])]
     rows.sort(key=lambda row: _position(row["well"]))
     return pd.DataFrame(rows, columns=columns)
 
@@ -218,10 +227,12 @@ def write_plate_tables(fields: pd.DataFrame, wells: pd.DataFrame, out: Path) -> 
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    counts = {"site", "scene", "t", "z", *_SUMS}
+    counts = {"site", "scene", "t", "z", UNLIKE, *_SUMS}
     whole = {name: "Int64" for name in frame.columns if name in counts or name.startswith("n_")}
     typed = frame.astype(dict.fromkeys(whole, "float64")).astype(whole)
-    typed = typed.astype({name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf"))})
+    typed = typed.astype(
+        {name: "float64" for name in frame.columns if name.startswith(("fraction_", "mean_conf", UNLIKE_SHARE))}
+    )
     with atomic_write(path) as temporary:
         # A file name may hold bytes that are no UTF-8; they are written as escapes.
         safe = escape_formulas(typed)

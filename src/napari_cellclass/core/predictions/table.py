@@ -29,6 +29,7 @@ NO_CLASS = ""
 
 
 _BLOCK = 4096  # tiles that are written at once
+_ROUNDING = 1e-6  # p-values are float32
 
 
 def _to_json(content: Any) -> str:
@@ -56,6 +57,11 @@ class TileTable:
         tile's prediction set where 1 - p is at most ``limit``.
     plane
         Where a field was classified on several planes, the one of these tiles, ``{"T": 0, "Z": 3}``; else empty.
+    novelty, novelty_p
+        float32, shape (N,): how far each tile is from the model's training tiles, and the conformal p-value of that
+        distance, see :mod:`napari_cellclass.core.stats.novelty`; None where the model carries no training tiles.
+    novelty_rate
+        Tiles with a p-value of at most so much are unlike training; None where no tile is called that.
     """
 
     grid: TileGrid
@@ -66,6 +72,9 @@ class TileTable:
     error_rate: float | None = None
     limit: float | None = None
     plane: Mapping[str, int] = field(default_factory=dict)
+    novelty: NDArray[np.float32] | None = None
+    novelty_p: NDArray[np.float32] | None = None
+    novelty_rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.prob.shape != (len(self.grid), len(self.scheme)):
@@ -90,7 +99,8 @@ class TileTable:
     def take(self, index: ArrayLike) -> TileTable:
         """Select tiles by their indices or by a boolean mask, in that order."""
         index = np.asarray(index)
-        return replace(self, grid=self.grid.take(index), prob=self.prob[index])
+        novelty, p = (None if one is None else one[index] for one in (self.novelty, self.novelty_p))
+        return replace(self, grid=self.grid.take(index), prob=self.prob[index], novelty=novelty, novelty_p=p)
 
     @cached_property
     def class_index(self) -> NDArray[np.int16]:
@@ -137,6 +147,20 @@ class TileTable:
         record = {**self.record, "error_rate": error_rate}
         return replace(self, record=record, error_rate=error_rate, limit=calibration.threshold(error_rate))
 
+    def with_novelty_rate(self, rate: float | None) -> TileTable:
+        """Call tiles unlike training at an error rate, where novelty is known; None calls none so."""
+        record = {name: value for name, value in self.record.items() if name != "novelty_rate"}
+        if self.novelty_p is None or rate is None:
+            return replace(self, record=record, novelty_rate=None)
+        return replace(self, record=record | {"novelty_rate": rate}, novelty_rate=rate)
+
+    @cached_property
+    def unlike_training(self) -> NDArray[np.bool_]:
+        """bool, shape (N,): whether a tile is farther from the training tiles than known ones are at the error rate."""
+        if self.novelty_p is None or self.novelty_rate is None:
+            return np.zeros(len(self), bool)
+        return np.asarray(self.novelty_p <= self.novelty_rate + _ROUNDING)  # NaN is not
+
     @cached_property
     def class_name(self) -> NDArray[np.object_]:
         """Object array of str, shape (N,); ``"(unsure)"`` where unsure, ``""`` where there is no class."""
@@ -155,7 +179,13 @@ class TileTable:
             "confidence": self.confidence,
         }
         columns = fixed | {f"p_{name}": self.prob[:, k] for k, name in enumerate(self.scheme.names)}
+        columns |= self._novelty_columns()
         return columns if self.limit is None else columns | {"prediction_set": self._prediction_set_names()}
+
+    def _novelty_columns(self) -> dict[str, NDArray[np.float32]]:
+        if self.novelty is None or self.novelty_p is None:
+            return {}
+        return {"novelty": self.novelty, "novelty_p": self.novelty_p}
 
     def _prediction_set_names(self) -> NDArray[np.object_]:
         """Object array of str, shape (N,): the classes that cannot be ruled out, ``"a|b"``.
@@ -223,10 +253,12 @@ class TileTable:
 
     def _feature_texts(self) -> Iterator[str]:
         """Yield the text of every feature, formatted in blocks: those of a whole slide would fill the memory."""
-        names = ["confidence", *(f"p_{name}" for name in self.scheme.names)]
+        more = self._novelty_columns()
+        names = ["confidence", *(f"p_{name}" for name in self.scheme.names), *more]
         for start in range(0, len(self), _BLOCK):
             block = slice(start, start + _BLOCK)
-            values = np.column_stack([self.confidence[block], self.prob[block]]).astype(float).tolist()
+            numbers = [self.confidence[block], self.prob[block], *(one[block] for one in more.values())]
+            values = np.column_stack(numbers).astype(float).tolist()
             boxes, ids = self.grid.boxes[block].tolist(), self.grid.tile_id[block].tolist()
             for tile_index, (box, tile_id, row) in enumerate(zip(boxes, ids, values, strict=True), start):
                 text = _to_json(self._feature(box, tile_id, tile_index, dict(zip(names, row, strict=True))))
@@ -238,9 +270,11 @@ class TileTable:
         except GridError:
             layout = None  # tiles off a grid are described by their boxes alone
         size = None if self.pixel_size_um is None else [float(v) for v in self.pixel_size_um]
-        member = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
+        member: dict[str, Any] = {"classes": self.scheme.to_json(), "grid": layout, "pixel_size_um": size}
         if self.plane:
             member["plane"] = dict(self.plane)
+        if self.novelty_rate is not None:
+            member["novelty_rate"] = self.novelty_rate
         return member if self.limit is None else member | {"error_rate": self.error_rate, "limit": self.limit}
 
     def _feature(self, box: list[int], tile_id: int, tile_index: int, measurements: dict[str, float]) -> dict[str, Any]:

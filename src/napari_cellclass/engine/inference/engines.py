@@ -13,6 +13,7 @@ from napari_cellclass.core.common.errors import EngineError, ModelError, ParamsE
 from napari_cellclass.core.models.bundle import INT8_MEMBERS, ModelBundle
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.engine.common.tile_input import TOLERANCE, check_tiles, largest_difference
+from napari_cellclass.engine.inference.class_layer import with_features
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, read_network
 from napari_cellclass.engine.inference.streams import fastest_network
 
@@ -147,22 +148,54 @@ class OpenVinoEngine:
     def __init__(self, bundle: ModelBundle, threads: int | None = None, precision: PrecisionName = "f32") -> None:
         self.precision = precision
         self._spec, self._path, self._threads = bundle.preprocess, bundle.path, threads
-        self._classes = len(bundle.scheme)
+        self._classes = self._outputs = len(bundle.scheme)
+        # An int8 network rounds features, so that they are not those that the training tiles have.
+        self._known_tiles = None if precision == "int8" else bundle.training_tiles
         names = INT8_MEMBERS if precision == "int8" else ("model.xml", "model.bin")
         members = [bundle.member(name) for name in names]
         try:
             self._model = read_network(*members)
-        except RuntimeError as error:
+            if self._known_tiles is not None:
+                self._model = with_features(self._model)
+                self._outputs += len(self._known_tiles.mean)
+        except (RuntimeError, ValueError) as error:
             raise self._unloadable(error) from error
         self._compiled: dict[TileFormat, OpenVinoNetwork] | None = {}
         self._lock = threading.Lock()
 
     def predict(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Classify raw tiles, see :meth:`Engine.predict`."""
+        return np.ascontiguousarray(self._run(tiles, levels)[:, : self._classes])
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether :meth:`predict_with_distances` can be called: the model carries features of its training tiles."""
+        return self._known_tiles is not None
+
+    def predict_with_distances(
+        self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify raw tiles as :meth:`Engine.predict` does, and measure how far they are from the training tiles.
+
+        Returns
+        -------
+        prob, distances
+            float32, shapes (n, K) and (n,).
+        """
+        found = self._run(tiles, levels)
+        assert self._known_tiles is not None
+        distances = self._known_tiles.distances(found[:, self._classes :])
+        return np.ascontiguousarray(found[:, : self._classes]), distances
+
+    def features(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Return what the layers of the classes take, float32 (n, F), for raw tiles; see :meth:`has_distances`."""
+        return self._run(tiles, levels)[:, self._classes :]
+
+    def _run(self, tiles: NDArray[Any], levels: NDArray[np.float64] | None) -> NDArray[np.float32]:
         tiles = np.asarray(tiles)
         check_tiles(tiles, self._spec)
         if len(tiles) == 0:
-            return np.zeros((0, self._classes), np.float32)
+            return np.zeros((0, self._outputs), np.float32)
         return self._network(TileFormat.of(tiles))(tiles, levels)
 
     def _network(self, tile_format: TileFormat) -> OpenVinoNetwork:
@@ -180,14 +213,14 @@ class OpenVinoEngine:
             network = fastest_network(self._model, self._spec, tile_format, self._threads)
         except RuntimeError as error:
             raise self._unloadable(error) from error
-        if network.outputs != self._classes:
+        if network.outputs != self._outputs:
             raise ModelError(
-                f"{self._path} is damaged: its network has {network.outputs} outputs, but {self._classes} classes "
-                "are named; get a fresh copy or train again"
+                f"{self._path} is damaged: its network has {network.outputs} outputs, but {self._outputs} belong to "
+                f"its {self._classes} classes; get a fresh copy or train again"
             )
         return network
 
-    def _unloadable(self, error: RuntimeError) -> ModelError:
+    def _unloadable(self, error: Exception) -> ModelError:
         reason = (str(error).strip() or "no reason given").splitlines()[-1]
         return ModelError(f"{self._path} cannot be loaded by OpenVINO ({reason}); get a fresh copy or train again")
 

@@ -90,6 +90,7 @@ def train_pretrained(
     held_out = fit.held_out if in_turn else fit.head.predict(z)
     run = TrainingRun(classifier, data, pixels, params, task, stopped, started, features=features)
     run.openvino_model = built
+    run.known_features = np.concatenate(z, axis=1)
     curve = _curve([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme), task)
     run.head = _record(fit, labels[fitting], data.groups[pixels.tile_indices[fitting]], by_tile, curve)
     run.val_prob = held_out[run.val]

@@ -64,9 +64,10 @@ class TrainingRun:
     ``full_model`` is the model that is written: the network, or a model around it that averages several views or pools
     it with texture features, see ``texture``. ``members`` describes the members of an ensemble, ``head`` the linear
     models of a classifier on features, ``kept_epoch`` the epoch of its network, if there is one, ``features`` its
-    features and ``openvino_model`` what OpenVINO runs, unless the Keras model is to be converted. ``seconds_left`` is
-    the estimated time of the epochs to come. Where the split holds nothing out, ``val`` are all tiles: each is
-    predicted by a fit without its group.
+    features and ``openvino_model`` what OpenVINO runs, unless the Keras model is to be converted.
+    ``known_features`` are what its layer of classes takes of all tiles (n, F), where that is known already.
+    ``seconds_left`` is the estimated time of the epochs to come. Where the split holds nothing out, ``val`` are all
+    tiles: each is predicted by a fit without its group.
     """
 
     model: Any
@@ -87,6 +88,7 @@ class TrainingRun:
     features: FeatureSpec | None = None
     openvino_model: Any = None
     taught: TeacherRecord | None = None
+    known_features: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.tile_indices]

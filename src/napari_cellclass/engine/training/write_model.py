@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import napari_cellclass
-from napari_cellclass.core.models.bundle import Manifest, ModelBundle, write_bundle
+from napari_cellclass.core.models.bundle import TRAINING_TILES_MEMBER, Manifest, ModelBundle, write_bundle
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
 from napari_cellclass.core.models.feature_spec import EFFICIENTNET_LITE0_ORIGIN
 from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarms
@@ -27,6 +27,7 @@ from napari_cellclass.engine.features.texture_network import texture_layers
 from napari_cellclass.engine.networks.architectures import layer_table, peak_learning_rate
 from napari_cellclass.engine.networks.transfer import weights_record
 from napari_cellclass.engine.training.export import CHECKED_TILES, check_export, export_network, package_versions
+from napari_cellclass.engine.training.known_tiles import known_tiles
 from napari_cellclass.engine.training.quantise import Int8Network, quantise
 from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun
 
@@ -73,6 +74,8 @@ def write_model(
         members |= int8.members
     scores = _scores(run, report, epoch, int8)
     members |= _tables(run, report, scores, int8, val_prob)
+    known = None if unfinished else known_tiles(run, members)
+    members |= {} if known is None else {TRAINING_TILES_MEMBER: known.to_bytes()}
     manifest = _manifest(run, scores, calibration, export, epoch)
     if int8 is not None:
         manifest = manifest.model_copy(update={"quantised": int8.report})

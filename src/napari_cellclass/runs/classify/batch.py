@@ -249,6 +249,7 @@ def _jobs(params: ClassifyParams, model: ModelBundle) -> tuple[list[FieldJob], t
         overlap=manifest.overlap if params.overlap is None else params.overlap,
         edge=manifest.edge if params.edge is None else params.edge,
         channels=parse_channels(params.channels), error_rate=params.error_rate, resample=params.resample,
+        novelty_rate=params.novelty_rate,
         plane=(*params.first_plane, params.scene or 0), engine=params.engine, precision=params.precision,
         threads=_threads(params),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
 from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
 from napari_cellclass.core.tiles.resampling import pixel_sizes_differ, rescaled_tile_px
 from napari_cellclass.core.tiles.streaming import iterate_tile_batches
-from napari_cellclass.runs.classify.pipeline import BatchResult, classify_batches
+from napari_cellclass.runs.classify.pipeline import BatchResult, Predict, classify_batches
 
 _BATCH = 32
 _REPORT_EVERY_S = 0.1
@@ -131,7 +131,7 @@ def classify_field(
     report = _progress_reporter(task, len(grid))
     report(0)
     batches = iterate_tile_batches(source, grid, _BATCH, row_hash)
-    results = classify_batches(batches, lambda tiles: engine.predict(tiles, levels), task)
+    results = classify_batches(batches, _predict(engine, levels), task)
     with contextlib.closing(results):
         for batch in results:
             prob = bundle.calibrated(batch.prob) if len(batch.prob) else batch.prob
@@ -147,7 +147,27 @@ def classify_field(
     record |= {"complete": complete, "warnings": list(warnings)}
     finished_grid = grid if complete else grid.take(accumulated.done)
     table = TileTable(finished_grid, bundle.scheme, accumulated.prob[accumulated.done], source.pixel_size_um, record)
+    if bundle.training_tiles is not None and has_distances(engine):
+        distances = accumulated.distances[accumulated.done]
+        table = replace(table, novelty=distances, novelty_p=bundle.training_tiles.p_values(distances))
     return FieldResult(table, complete, warnings, time.perf_counter() - start)
+
+
+def has_distances(engine: Predictor) -> bool:
+    """Whether what runs a network also measures how far tiles are from those that the model was trained on."""
+    return bool(getattr(engine, "has_distances", False))
+
+
+def _predict(engine: Predictor, levels: NDArray[np.float64] | None) -> Predict:
+    if has_distances(engine):
+        compare: Callable[..., tuple[NDArray[np.float32], NDArray[np.float32]]]
+        compare = engine.predict_with_distances  # type: ignore[attr-defined]
+        return lambda tiles: compare(tiles, levels)
+
+    def predict(tiles: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return engine.predict(tiles, levels), np.full(len(tiles), np.nan, np.float32)
+
+    return predict
 
 
 @dataclass(eq=False)
@@ -162,6 +182,8 @@ class FieldAccumulator:
         float64, shape (N, 2, C): see :func:`~napari_cellclass.core.tiles.statistics.sampled_stats`.
     done
         bool, shape (N,): the finished tiles.
+    distances
+        float32, shape (N,): from the model's training tiles, NaN where that is not known.
     count, nonfinite
         How many are finished, and how many of these hold NaN or infinite pixels.
     low, high
@@ -171,6 +193,7 @@ class FieldAccumulator:
     prob: NDArray[np.float32]
     stats: NDArray[np.float64]
     done: NDArray[np.bool_]
+    distances: NDArray[np.float32]
     count: int = 0
     nonfinite: int = 0
     low: float = np.inf
@@ -180,7 +203,8 @@ class FieldAccumulator:
     def empty(cls, tiles: int, classes: int, channels: int) -> FieldAccumulator:
         """Begin without any finished tile."""
         prob = np.full((tiles, classes), np.nan, np.float32)
-        return cls(prob, np.full((tiles, 2, channels), np.nan), np.zeros(tiles, bool))
+        unknown = np.full(tiles, np.nan, np.float32)
+        return cls(prob, np.full((tiles, 2, channels), np.nan), np.zeros(tiles, bool), unknown)
 
     def add(self, batch: BatchResult, prob: NDArray[np.float32]) -> None:
         """Add a batch and its calibrated probabilities."""
@@ -188,6 +212,7 @@ class FieldAccumulator:
         if len(index) == 0:
             return
         self.prob[index], self.stats[index], self.done[index] = prob, batch.stats, True
+        self.distances[index] = batch.distances
         self.count += len(index)
         finite = np.isfinite(batch.extremes).all(axis=1)
         self.nonfinite += int((~finite).sum())

@@ -18,7 +18,9 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.wells import Well
+from napari_cellclass.core.predictions.novelty_warnings import novelty_warnings
 from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.core.stats.novelty import NOVELTY_RATE
 from napari_cellclass.runs.classify.field import classify_field, field_grid
 from napari_cellclass.runs.classify.field_files import RECORD, finished_summary, signature, write_field
 from napari_cellclass.runs.classify.folder_lock import holds_lock
@@ -42,7 +44,7 @@ class FieldJob:
         Token of the run, see :func:`~napari_cellclass.runs.classify.folder_lock.locked_folder`.
     model_file
         Where this machine has the model, if elsewhere.
-    overlap, edge, channels, error_rate, resample, plane, engine, precision, threads
+    overlap, edge, channels, error_rate, novelty_rate, resample, plane, engine, precision, threads
         As of ``classify``; ``plane`` is (t, z, scene); ``precision`` is the resolved one.
     well, site
         Of a field of an OME-Zarr plate.
@@ -61,6 +63,7 @@ class FieldJob:
     model_file: str = ""
     channels: tuple[int, ...] = ()
     error_rate: float | None = None
+    novelty_rate: float = NOVELTY_RATE
     resample: bool = False
     plane: tuple[int, int, int] = (0, 0, 0)
     engine: EngineName = "auto"
@@ -75,6 +78,8 @@ class FieldJob:
         t, z, scene = self.plane
         non_default: dict[str, Any] = {"resample": True} if self.resample else {}
         non_default |= {"precision": self.precision} if self.precision != "f32" else {}
+        # Half-finished plates of models that do not tell novelty go on: their tables are the same.
+        non_default |= {"novelty_rate": self.novelty_rate} if self.novelty_rate != NOVELTY_RATE else {}
         non_default |= {"many_planes": self.many_planes} if self.many_planes else {}
         return {
             "overlap": float(self.overlap),
@@ -203,12 +208,14 @@ def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Fiel
     if not result.complete or task.cancelled():
         raise CancelledError("cancelled before the field was finished")
     table = result.table.with_error_rate(job.error_rate, model.manifest.calibration)
+    table = table.with_novelty_rate(job.novelty_rate)
     if len(table) != len(grid):
         raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
     if job.run and not holds_lock(Path(job.out), job.run):
         raise CancelledError("the run has ended")  # another one may be writing there by now
     table = replace(table, record=_record(table, job), plane=job.plane_of_many)
-    summary = FieldSummary.of(table, result.warnings + _plane_notes(source, job.many_planes) + source.notes)
+    warnings = (*result.warnings, *novelty_warnings(table))
+    summary = FieldSummary.of(table, warnings + _plane_notes(source, job.many_planes) + source.notes)
     write_field(table, Path(job.out), job.stem, _signature(source, job), summary)
     return FieldOutcome(job.image, job.stem, summary, seconds=round(result.seconds, 3))
 

@@ -20,7 +20,7 @@ _CONCURRENT = 2  # batches that are classified at once, so that the network does
 _CHUNK = 8  # tiles; between chunks a run can be cancelled
 
 Batch = tuple[NDArray[np.int64], NDArray[Any]]
-Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
+Predict = Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,15 @@ class BatchResult:
         float64, shape (n, 2, C): see :func:`~napari_cellclass.core.tiles.statistics.sampled_stats`.
     extremes
         float64, shape (n, 2): lowest and highest pixel; not finite where there are NaN or infinite pixels.
+    distances
+        float32, shape (n,): from the model's training tiles; NaN where that is not known.
     """
 
     tile_indices: NDArray[np.int64]
     prob: NDArray[np.float32]
     stats: NDArray[np.float64]
     extremes: NDArray[np.float64]
+    distances: NDArray[np.float32]
 
 
 def classify_batches(batches: Iterator[Batch], predict: Predict, task: Task) -> Generator[BatchResult]:
@@ -56,7 +59,7 @@ def classify_batches(batches: Iterator[Batch], predict: Predict, task: Task) -> 
     batches
         Read in a thread of their own, two batches prefetched.
     predict
-        Gives probabilities of tiles (n, h, w, C); called from two threads.
+        Gives probabilities of tiles (n, h, w, C), and their distances; called from two threads.
     task
         Checked every few tiles and ten times a second; when it was cancelled, no more is given.
 
@@ -110,9 +113,10 @@ def _classify_batch(tile_indices: NDArray[np.int64], tiles: NDArray[Any], predic
         with np.errstate(all="ignore"):
             extremes = np.stack([chunk.min(axis=(1, 2, 3)), chunk.max(axis=(1, 2, 3))], axis=1).astype(np.float64)
             stats = sampled_stats(chunk)
-        chunks.append((predict(chunk), stats, extremes))
+        chunks.append((*predict(chunk), stats, extremes))
     if not chunks:
         empty = np.zeros((0, 0), np.float32)
-        return BatchResult(tile_indices[:0], empty, np.zeros((0, 2, tiles.shape[3])), np.zeros((0, 2)))
-    prob, stats, extremes = (np.concatenate(values) for values in zip(*chunks, strict=True))
-    return BatchResult(tile_indices[: len(prob)], prob, stats, extremes)
+        stats, extremes = np.zeros((0, 2, tiles.shape[3])), np.zeros((0, 2))
+        return BatchResult(tile_indices[:0], empty, stats, extremes, np.zeros(0, np.float32))
+    prob, distances, stats, extremes = (np.concatenate(values) for values in zip(*chunks, strict=True))
+    return BatchResult(tile_indices[: len(prob)], prob, stats, extremes, distances)

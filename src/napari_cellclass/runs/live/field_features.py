@@ -95,3 +95,15 @@ class SharedStandardisation:
             if len(rows):
                 self.current, self._n, self.version = Standardisation.fit(rows), n, self.version + 1
         return self.current
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The labelled tiles of all fields that have features."""
+
+    z: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    group: NDArray[np.int64]
+    region: NDArray[np.int64]
+    field: NDArray[np.int64]
+    tile: NDArray[np.int64]

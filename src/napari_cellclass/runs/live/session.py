@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, samp
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import GroupedMetrics, confusion_matrix
 from napari_cellclass.runs.live.accuracy_curve import AccuracyCurve, CurvePoint, has_settled
-from napari_cellclass.runs.live.field_features import FieldFeatures, SharedStandardisation
+from napari_cellclass.runs.live.field_features import FieldFeatures, Labelled, SharedStandardisation
 
 PERCENTAGES_FROM = 8
 """Labels of every class from which probabilities are worth a percentage: with fewer they are off by 0.1 and more."""
@@ -83,18 +84,6 @@ class LivePrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class _Labelled:
-    """The labelled tiles of all fields that have features."""
-
-    z: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    group: NDArray[np.int64]
-    region: NDArray[np.int64]
-    field: NDArray[np.int64]
-    tile: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
 class _Fitted:
     """The model of all labels, and what it says of labelled tiles that it did not see.
 
@@ -114,7 +103,7 @@ class _Fitted:
         See :class:`LivePrediction`.
     """
 
-    found: _Labelled
+    found: Labelled
     present: NDArray[np.int64]
     compact: NDArray[np.int64]
     drawn: NDArray[np.bool_]
@@ -157,6 +146,7 @@ class LiveSession:
         self.scale = SharedStandardisation()
         self._past: dict[str, dict[int, NDArray[np.int16]]] = {}
         self._curve = AccuracyCurve()
+        self.lock = threading.Lock()  # of the scale, which predictions follow and similar tiles use
 
     def add(self, field: FieldFeatures) -> None:
         """Take the features of a field, in place of earlier ones of it."""
@@ -197,13 +187,14 @@ class LiveSession:
         LivePrediction or None
             None where no labelled tile or no tile of the field has features yet.
         """
-        standardisation = self.scale.follow(list(self.fields.values()))
-        if shown not in self.fields or standardisation is None:
-            return None
-        found = self._labelled(labels, standardisation)
-        if found is None:
-            return None
-        z = self.fields[shown].standardised(standardisation, self.scale.version)
+        with self.lock:
+            standardisation = self.scale.follow(list(self.fields.values()))
+            if shown not in self.fields or standardisation is None:
+                return None
+            found = self.labelled(labels, standardisation)
+            if found is None:
+                return None
+            z = self.fields[shown].standardised(standardisation, self.scale.version)
         if len(np.unique(found.labels)) == 1:
             return _similar_tiles(found, z, n_classes, shown, revision)
         fitted = self._fit(found, *_drawn_rows(labels, drawn or {}, found))
@@ -218,7 +209,7 @@ class LiveSession:
             self._curve.add(len(found.labels), fitted.accuracy.estimate),
         )  # fmt: skip
 
-    def _fit(self, found: _Labelled, drawn: NDArray[np.bool_], others: int) -> _Fitted:
+    def _fit(self, found: Labelled, drawn: NDArray[np.bool_], others: int) -> _Fitted:
         """Fit all labels, and estimate the accuracy from the drawn tiles, each predicted by all labels but its own."""
         present, compact = np.unique(found.labels, return_inverse=True)
         groups, held_out_by = _groups(found)
@@ -261,7 +252,7 @@ class LiveSession:
             None of them where fewer than two classes are labelled, or the field has no features yet.
         """
         standardisation = self.scale.follow(list(self.fields.values()))
-        found = None if standardisation is None else self._labelled(labels, standardisation)
+        found = None if standardisation is None else self.labelled(labels, standardisation)
         none = np.zeros(0, np.int64)
         if found is None or shown not in labels or len(present := np.unique(found.labels)) < 2:
             return FieldLabelErrors(none, none, np.zeros(0))
@@ -309,7 +300,8 @@ class LiveSession:
         ends = np.cumsum(self.columns)
         return [z[:, end - n : end] for n, end in zip(self.columns, ends.tolist(), strict=True)]
 
-    def _labelled(self, labels: Mapping[str, NDArray[np.int16]], standardisation: Standardisation) -> _Labelled | None:
+    def labelled(self, labels: Mapping[str, NDArray[np.int16]], standardisation: Standardisation) -> Labelled | None:
+        """Return the labelled tiles that have features; None where there are none."""
         parts: list[tuple[NDArray[np.float32], ...]] = []
         names = sorted({one.group for one in self.fields.values()})
         for number, (key, values) in enumerate(labels.items()):
@@ -325,7 +317,7 @@ class LiveSession:
             parts.append((z[tiles], values[tiles].astype(np.int64), group, region, np.full(n, number), tiles))
         if not parts or not sum(len(part[1]) for part in parts):
             return None
-        return _Labelled(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Labelled(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _changed(self, shown: str, prob: NDArray[np.float32], n: int) -> float | None:
         """Return the fraction of tiles whose class the last labels have changed."""
@@ -348,7 +340,7 @@ def balanced(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _drawn_rows(
-    labels: Mapping[str, NDArray[np.int16]], drawn: Mapping[str, Sequence[int]], found: _Labelled
+    labels: Mapping[str, NDArray[np.int16]], drawn: Mapping[str, Sequence[int]], found: Labelled
 ) -> tuple[NDArray[np.bool_], int]:
     """Return which labelled tiles were drawn at random, and how many tiles of their fields have no label."""
     chosen, others = np.zeros(len(found.labels), bool), 0
@@ -371,7 +363,7 @@ def _group_accuracy(
     return GroupedMetrics(tables).accuracies()[1]
 
 
-def _groups(found: _Labelled) -> tuple[NDArray[np.int64], str]:
+def _groups(found: Labelled) -> tuple[NDArray[np.int64], str]:
     """Return what is left out together: wells or fields where every class is in two, else regions of a field."""
     if all(len(np.unique(found.group[found.labels == k])) > 1 for k in np.unique(found.labels)):
         return found.group, "group"
@@ -379,7 +371,7 @@ def _groups(found: _Labelled) -> tuple[NDArray[np.int64], str]:
 
 
 def _similar_tiles(
-    found: _Labelled, z: NDArray[np.float32], n_classes: int, shown: str, revision: int
+    found: Labelled, z: NDArray[np.float32], n_classes: int, shown: str, revision: int
 ) -> LivePrediction:
     """Say how similar the tiles of a field are to those of the only class that is labelled."""
     prob = np.zeros((len(z), n_classes), np.float32)

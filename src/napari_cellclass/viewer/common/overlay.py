@@ -51,7 +51,7 @@ class OverlayStyle:
 def displayed_class(
     table: TileTable, style: OverlayStyle, tile_indices: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[np.int16]:
-    """Class index of tiles as displayed, int16, shape (N,): K is unsure, -1 grey, -2 hidden."""
+    """Class index of tiles as displayed, int16 (N,): K is unsure, K + 1 unlike training, -1 grey, -2 hidden."""
     index, confidence = table.class_or_unsure_index[tile_indices], table.confidence[tile_indices]
     # The last entry is for tiles without class, which have no confidence either.
     displayed = np.append(np.arange(len(table.scheme) + 1), -1).astype(np.int16)
@@ -59,15 +59,17 @@ def displayed_class(
         displayed[i] = i if visible else -2
     shown = displayed[index]
     shown[~(confidence >= style.min_confidence) & (shown >= 0)] = -1
+    if table.novelty_rate is not None:
+        shown[table.unlike_training[tile_indices] & (shown >= -1)] = len(table.scheme) + 1
     return shown
 
 
 def tile_colours(table: TileTable, style: OverlayStyle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Face and edge colours of the tiles: float32, shape (N, 4), RGBA in 0..1."""
     k = len(table.scheme)
-    rgb = np.array([table.scheme.rgb(i) for i in (*range(k + 1), -1, -1)], np.float32) / 255
-    alpha = np.ones(k + 3, np.float32)
-    alpha[k + 1] = 0.0  # index -2, from the end, is that of hidden tiles
+    rgb = np.array([table.scheme.rgb(i) for i in (*range(k + 2), -1, -1)], np.float32) / 255
+    alpha = np.ones(k + 4, np.float32)
+    alpha[k + 2] = 0.0  # index -2, from the end, is that of hidden tiles
     shown = displayed_class(table, style)
     colour = np.column_stack([rgb, alpha])[shown]
     scale = np.array([1, 1, 1, _FACE_ALPHA], np.float32), np.array([1, 1, 1, _EDGE_ALPHA], np.float32)
@@ -212,7 +214,7 @@ def _class_pixels(table: TileTable, style: OverlayStyle) -> NDArray[np.uint8]:
         chance = 1 / max(2, int((table.prob > 0).any(axis=0).sum()))
         sureness = np.nan_to_num((table.confidence - chance) / (1 - chance))
         level = np.clip(((1 - sureness) * len(alphas)).astype(np.int16), 0, len(alphas) - 1)
-        values = np.where(values > 1, values + level * (len(table.scheme) + 1), np.where(values == 1, 0, values))
+        values = np.where(values > 1, values + level * (len(table.scheme) + 2), np.where(values == 1, 0, values))
     pixels[table.grid.row, table.grid.col] = values.astype(np.uint8)
     return MapAxes.of(table.grid).expand(pixels)
 
@@ -223,11 +225,11 @@ def _alphas(table: TileTable) -> tuple[float, ...]:
 
 
 def class_colormap(scheme: ClassScheme, alphas: tuple[float, ...] = (1.0,)) -> Any:
-    """Colours of a pixel map: 0 nothing, 1 grey, 2 and up the classes, then unsure, for each opacity in turn."""
+    """Colours of a pixel map: 0 nothing, 1 grey, then classes, unsure, unlike training, for each opacity in turn."""
     from napari.utils.colormaps import DirectLabelColormap
 
     colours: dict[int | None, Any] = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0), 1: (*(v / 255 for v in scheme.rgb(-1)), 1.0)}
-    k = len(scheme) + 1
+    k = len(scheme) + 2
     for level, alpha in enumerate(alphas):
         for index in range(k):
             colours[index + 2 + level * k] = (*(v / 255 for v in scheme.rgb(index)), alpha)
@@ -299,6 +301,8 @@ def describe_tile(table: TileTable, tile_index: int) -> str:
             name for name, yes in zip(table.scheme.names, table.prediction_sets[tile_index], strict=True) if yes
         ]
         text = f"unsure: {' or '.join(possible) or 'like none of the classes'}; most probable: {text}"
+    if table.novelty_p is not None and table.unlike_training[tile_index]:
+        text = f"unlike training (p {table.novelty_p[tile_index]:.2g}); most probable: {text}"
     return f"{text} (tile r{row} c{col})"
 
 

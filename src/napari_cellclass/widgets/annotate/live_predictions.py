@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,11 @@ class LivePredictions(QObject):
     def opened_fields(self) -> list[tuple[LabelledField, FieldFeatures]]:
         """Give the fields that count, with their features as far as they are known."""
         return [(one.labelled, one.features) for one in self._opened.values()]
+
+    @property
+    def opened(self) -> Mapping[str, _Opened]:
+        """The fields whose features are there or on their way, by key."""
+        return dict(self._opened)
 
     # -- which field -------------------------------------------------------------------------------
 

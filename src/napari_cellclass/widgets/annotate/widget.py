@@ -22,6 +22,7 @@ from napari_cellclass.widgets.annotate.files import FilesPanel
 from napari_cellclass.widgets.annotate.gallery import Gallery
 from napari_cellclass.widgets.annotate.label_errors import LabelErrorFinder
 from napari_cellclass.widgets.annotate.live_panel import LivePanel
+from napari_cellclass.widgets.annotate.live_similar import LabelledSimilarTiles
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.key_list import KeyList
 from napari_cellclass.widgets.common.layout import row_of
@@ -85,6 +86,7 @@ class LabelPage(DockedWidget):
         self.live = LivePanel(self.workspace)
         self.label_errors = LabelErrorFinder(self.workspace, self.live.predictions)
         self.gallery, self.files = Gallery(self.workspace, self.label_errors), FilesPanel(self.workspace)
+        self.similar = LabelledSimilarTiles(self.workspace, self.live.predictions)
         self.keys = KeyList()
         page = QWidget()
         column = QVBoxLayout(page)
@@ -93,6 +95,7 @@ class LabelPage(DockedWidget):
         column.addLayout(row_of(self.undo_button, self.redo_button, self.scatter_button))
         column.addWidget(self.status)
         column.addLayout(self._beside_preview())
+        column.addWidget(self.similar)
         column.addStretch(1)
         self.tabs = QTabWidget()
         for name, widget in (("Tile", page), ("Gallery", self.gallery), ("Files and layers", self.files)):

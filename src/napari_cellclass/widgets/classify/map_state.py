@@ -6,29 +6,32 @@ import numpy as np
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.runs.common.engine_cache import EngineCache
 from napari_cellclass.viewer.common.map_view import MapView
 from napari_cellclass.viewer.workspace.current_tile import describe_current_tile
 from napari_cellclass.viewer.workspace.label_import import accept_predictions
 from napari_cellclass.viewer.workspace.map_origin import MapOrigin
 from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.classify.model_similar import ModelSimilarTiles
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 
 class MapState(QWidget):
-    """Marks a map that is outdated, and accepts its prediction for the current tile.
+    """Marks a map that is outdated, accepts its prediction for the current tile, and shows similar training tiles.
 
     Parameters
     ----------
-    workspace, map_view
-        The work in the viewer, and the map in it.
+    workspace, map_view, engines
+        The work in the viewer, the map in it, and the networks that are open.
     """
 
-    def __init__(self, workspace: Workspace, map_view: MapView) -> None:
+    def __init__(self, workspace: Workspace, map_view: MapView, engines: EngineCache) -> None:
         super().__init__()
         self._workspace, self._map = workspace, map_view
         self._origin: MapOrigin | None = None
         self._model: ModelBundle | None = None
+        self.similar = ModelSimilarTiles(workspace, engines)
         self.outdated, self.tile = WrappedLabel(), WrappedLabel(selectable=False)
         self.outdated.set_warning(True)
         self.accept_button = QPushButton("Accept prediction")
@@ -37,6 +40,7 @@ class MapState(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.outdated)
         column.addLayout(row_of(self.tile, self.accept_button))
+        column.addWidget(self.similar)
         self.accept_button.clicked.connect(self.accept_current)
         workspace.field_changed.connect(self.follow)
         workspace.tile_changed.connect(self._show_tile)
@@ -52,6 +56,7 @@ class MapState(QWidget):
     def set_model(self, model: ModelBundle) -> None:
         """Follow the model that is chosen."""
         self._model = model
+        self.similar.set_model(model)
         self.follow()
 
     def follow(self) -> None:
@@ -76,6 +81,7 @@ class MapState(QWidget):
         self.accept_button.setVisible(shown)
         if shown:
             self.tile.setText(describe_current_tile(self._workspace))
+        self.similar.follow()
 
     def accept_current(self) -> None:
         """Label the current tile with the class that the map predicts."""

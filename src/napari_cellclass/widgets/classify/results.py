@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,7 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.classes import UNLIKE_NAME
+from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.stats.calibration import ERROR_RATES, Calibration
+from napari_cellclass.core.stats.novelty import NOVELTY_RATE, NOVELTY_RATES
 from napari_cellclass.viewer.common.map_view import MapView
 from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.features.live import LiveMap
@@ -65,6 +70,14 @@ class ResultsPanel(QWidget):
         self.error_rate.addItem("not marked", None)
         for rate in reversed(ERROR_RATES):
             self.error_rate.addItem(f"at an error rate of {rate:.0%}", rate)
+        self.novelty = QComboBox()
+        self.novelty.setToolTip(
+            "mark tiles that are farther from all training tiles than this fraction of known tiles of other groups"
+        )
+        self.novelty.addItem("not marked", None)
+        for rate in reversed(NOVELTY_RATES):
+            self.novelty.addItem(f"at an error rate of {rate:.0%}", rate)
+        self.novelty.setCurrentIndex(self.novelty.findData(NOVELTY_RATE))
         self.exports = {name: QPushButton(name) for name in _EXPORTS}
         self.scatter_button = QPushButton("Scatter …")
         self.scatter_button.setToolTip("all tiles as points, those that look alike near each other")
@@ -73,6 +86,7 @@ class ResultsPanel(QWidget):
         column.addWidget(self.classes)
         column.addLayout(row_of(QLabel("confidence at least"), self.threshold, self._threshold_text))
         column.addLayout(row_of(QLabel("unsure tiles"), self.error_rate, self.scatter_button))
+        column.addLayout(row_of(QLabel("unlike training"), self.novelty))
         buttons = list(self.exports.values())
         column.addLayout(row_of(QLabel("export"), *buttons[:_ROW]))
         column.addLayout(row_of(QLabel("for others"), *buttons[_ROW:]))
@@ -85,6 +99,7 @@ class ResultsPanel(QWidget):
         self.classes.visibility_changed.connect(lambda _: self._restyle())
         self.threshold.valueChanged.connect(lambda _: self._threshold_moved())
         self.error_rate.currentIndexChanged.connect(lambda _: self._update_unsure())
+        self.novelty.currentIndexChanged.connect(lambda _: self._update_unsure())
         for name, button in self.exports.items():
             button.clicked.connect(lambda _=False, name=name: self._ask_and_export(name))
         self.slide_button.clicked.connect(self._ask_and_export_slide)
@@ -105,9 +120,13 @@ class ResultsPanel(QWidget):
         self._update_unsure()
 
     def _update_unsure(self) -> None:
-        table, rate = self._map.table, self.error_rate.currentData()
-        if table is not None and rate != table.error_rate:
-            self._map.update_predictions(table.with_error_rate(rate, self._calibration))
+        table, rate, novelty = self._map.table, self.error_rate.currentData(), self.novelty.currentData()
+        if table is not None:
+            self.novelty.setEnabled(table.novelty is not None)
+            novelty = novelty if table.novelty is not None else None
+            if (rate, novelty) != (table.error_rate, table.novelty_rate):
+                marked = table.with_error_rate(rate, self._calibration).with_novelty_rate(novelty)
+                self._map.update_predictions(marked)
         self.show_counts()
 
     def show_counts(self) -> None:
@@ -118,12 +137,13 @@ class ResultsPanel(QWidget):
             if counted is not None:
                 self.classes.show_counts(*counted, style.for_scheme(counted[0]).visible)
         elif table is not None:
-            self.classes.show_counts(table.scheme, table.counts(style.min_confidence), style.visible)
+            counts = with_unlike_training(table, table.counts(style.min_confidence))
+            self.classes.show_counts(table.scheme, counts, style.visible)
 
     def show_progress(self, live: LiveMap | None, first: bool = False) -> None:
         """Show the classes of a map while it is painted, and counts of up to ``_MAX_COUNTED`` tiles; None ends it."""
         self._live = live
-        for box in (self.error_rate, self.slide_button, *self.exports.values()):
+        for box in (self.error_rate, self.novelty, self.slide_button, *self.exports.values()):
             box.setEnabled(live is None)
         if live is not None and (first or live.done <= _MAX_COUNTED):
             self.show_counts()
@@ -181,3 +201,18 @@ class ResultsPanel(QWidget):
         job.returned.connect(lambda written: self._show_message(f"Wrote {written}.", False))
         job.failed.connect(lambda error: self._show_message(str(error), True))
         return job
+
+
+def with_unlike_training(table: TileTable, counts: pd.DataFrame) -> pd.DataFrame:
+    """Add a row of the tiles that are unlike training, which are counted in their classes, too."""
+    if table.novelty_rate is None:
+        return counts
+    unlike = table.unlike_training
+    area = float(table.grid.exclusive_area()[unlike].sum())
+    pixel = math.nan if table.pixel_size_um is None else table.pixel_size_um[0] * table.pixel_size_um[1]
+    count = int(unlike.sum())
+    row = pd.DataFrame({
+        "class_name": [UNLIKE_NAME], "tiles": [count], "fraction": [count / max(1, len(table))],
+        "area_px": [area], "area_um2": [area * pixel], "mean_confidence": [math.nan],
+    })  # fmt: skip
+    return pd.concat([counts.iloc[:-1], row, counts.iloc[-1:]], ignore_index=True)

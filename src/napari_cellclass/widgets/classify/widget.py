@@ -112,7 +112,7 @@ class MapPage(DockedWidget):
         self.run_button, self.cancel_button, self.bar = self.controls.run, self.controls.cancel, self.controls.bar
         self.message = WrappedLabel()
         self.results = ResultsPanel(self.map, self._show_message)
-        self.state, self.planes = MapState(self.workspace, self.map), PlaneRuns(self.viewer, self.map)
+        self.state, self.planes = MapState(self.workspace, self.map, self._engines), PlaneRuns(self.viewer, self.map)
         self.live = LivePredictionMap(
             self.workspace, self.map, self.images, self.results, self.state, self.running_work
         )
@@ -325,12 +325,11 @@ class MapPage(DockedWidget):
             self.map.style,
             self.map.current if self.map.is_in_viewer() else None,
             self._overlap(),
-            self.tiles["edge"].value,
-            self.tiles["engine"].value,
-            self.tiles["precision"].value,
-            self.rescale.wanted,
-            view_centre(self.viewer, layers[0]),
-            self.workspace.colours(),
+            **{name: self.tiles[name].value for name in ("edge", "engine", "precision")},
+            rescale=self.rescale.wanted,
+            centre=view_centre(self.viewer, layers[0]),
+            colours=self.workspace.colours(),
+            novelty_rate=self.results.novelty.currentData(),
         )
 
     def cancel(self) -> None:

@@ -29,6 +29,7 @@ from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.params.slides import SlideBackground
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table
+from napari_cellclass.core.predictions.novelty_warnings import novelty_warnings
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.core.workspace.outputs import write_map
@@ -72,6 +73,8 @@ class ClassifyRequest:
         (y, x) of the view's centre in px of the field: the tiles there come first; None for no preference.
     colours
         Colours of classes by name, where they differ from the model's.
+    novelty_rate
+        Error rate at which tiles are called unlike training; None calls none so.
     """
 
     source: SourceImage
@@ -87,6 +90,7 @@ class ClassifyRequest:
     rescale: bool = False
     centre: tuple[float, float] | None = None
     colours: Mapping[str, str] = field(default_factory=dict)
+    novelty_rate: float | None = None
 
 
 def load(path: Path, keras_details: KerasDetails | None, task: Task) -> ModelBundle:
@@ -147,9 +151,10 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     key = EngineKey(request.model.model_id, request.engine, precision, cpu_threads())
     with engines.use(key, lambda: request.model) as (model, engine):
         result = classify_field(request.source, model, engine, grid, task, live.add)
-    table = replace(result.table, scheme=scheme)
+    table = replace(result.table, scheme=scheme).with_novelty_rate(request.novelty_rate)
     result = replace(result, table=table.take(np.argsort(table.grid.tile_id)))
-    result = replace(result, warnings=(warning, *result.warnings)) if warning else result
+    told = (*([warning] if warning else []), *result.warnings, *novelty_warnings(result.table))
+    result = replace(result, warnings=told)
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")
     new = build_map(result.table, request.source, request.field_layer, request.style, request.shown, len(grid))
@@ -249,7 +254,8 @@ def run_planes(
             if not result.complete:
                 raise CancelledError("cancelled before the plane was finished")
             _ = source.image_id
-            keep(PlaneResult(source, replace(result.table, scheme=recoloured(result.table.scheme, request.colours))))
+            table = replace(result.table, scheme=recoloured(result.table.scheme, request.colours))
+            keep(PlaneResult(source, table.with_novelty_rate(request.novelty_rate)))
     return len(planes)
 
 

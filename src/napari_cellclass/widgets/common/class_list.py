@@ -17,7 +17,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.core.labels.classes import UNCLASSIFIED_COLOUR, UNSURE_COLOUR, ClassScheme
+from napari_cellclass.core.labels.classes import (
+    UNCLASSIFIED_COLOUR,
+    UNLIKE_COLOUR,
+    UNLIKE_NAME,
+    UNSURE_COLOUR,
+    ClassScheme,
+)
 
 _BAR_ROLE = Qt.ItemDataRole.UserRole + 1
 _HEADERS = ("class", "tiles", "fraction", "area", "")
@@ -69,7 +75,7 @@ class ClassList(QTableWidget):
         scheme
             The classes.
         counts
-            Of :meth:`TileTable.counts`.
+            Of :meth:`TileTable.counts`; there may be a row of tiles unlike training before the last.
         visible
             One bool per class; empty for all.
         """
@@ -80,12 +86,16 @@ class ClassList(QTableWidget):
             is_class = i < len(scheme)
             last = i == len(counts) - 1
             colour = scheme.colours[i] if is_class else UNCLASSIFIED_COLOUR if last else UNSURE_COLOUR
+            if not is_class and row.class_name == UNLIKE_NAME:
+                colour = UNLIKE_COLOUR
             name = QTableWidgetItem(_swatch(colour), str(row.class_name))
             if is_class:
                 name.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
                 shown = not visible or visible[i]
                 name.setCheckState(Qt.CheckState.Checked if shown else Qt.CheckState.Unchecked)
                 name.setToolTip("untick to hide this class on the map")
+            elif row.class_name == UNLIKE_NAME:
+                name.setToolTip("counted in their classes, too")
             self.setItem(i, 0, name)
             for column, text in enumerate(
                 (f"{row.tiles:,}", f"{row.fraction:.1%}", area_text(row.area_px, row.area_um2)), 1

@@ -49,6 +49,10 @@ class TileJump(QObject):
         self._wanted = (field_key, tile_index)
         self._header.images.choose(layers)
 
+    def key_of_image(self, image_id: str) -> str:
+        """Give the key of a field of an image that was open; '' where none was."""
+        return next((key for key in self._layers if key.partition(" ")[0] == image_id), "")
+
     def _opened(self) -> None:
         """Go to the tile that is waited for, where it is one of the field that has been opened."""
         key, wanted = self._workspace.field_key, self._wanted

@@ -25,6 +25,7 @@ from napari_cellclass.widgets.workspace.check_page import CheckPage
 from napari_cellclass.widgets.workspace.command_entries import CommandEntries
 from napari_cellclass.widgets.workspace.header import Header
 from napari_cellclass.widgets.workspace.tile_jump import TileJump
+from napari_cellclass.widgets.workspace.tile_travel import TileTravel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -83,6 +84,9 @@ class CellClassWidget(DockedWidget):
         self._jump = TileJump(self.header, self.workspace)
         for button in (self.label.scatter_button, self.map.results.scatter_button):
             button.clicked.connect(self._open_scatter)
+        self._travel = TileTravel(self.workspace, self.header.project, self._jump)
+        for similar in (self.label.similar, self.map.state.similar):
+            similar.place_wanted.connect(self._travel.go)
         self._entries = CommandEntries(
             self.workspace,
             {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project,
