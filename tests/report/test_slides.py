@@ -108,6 +108,24 @@ def test_no_text_is_cut_overlaps_another_or_is_too_small_to_read(
         assert all(word in said for name in names for word in name.split()), "no name is shortened"
 
 
+@pytest.mark.parametrize("shape", [(128, 192), (192, 128), (400, 100), (64, 640)])
+def test_few_classes_stand_below_where_the_images_are_larger_so(shape: tuple[int, int]) -> None:
+    sizes = [slide_figure(field(shape, names)).axes[0].get_position().width for names in (("a", "b"), LONG)]
+    assert sizes[0] >= sizes[1] * (1 - 1e-9)
+    if shape == (128, 192):
+        assert sizes[0] > 1.3 * sizes[1]
+
+
+def test_the_text_of_a_scale_bar_stays_within_its_field() -> None:
+    for shape, um in (((128, 192), 0.5), ((192, 128), 0.001), ((900, 200), 7.0)):
+        figure = slide_figure(field(shape, um=um))
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        text, page = axes.texts[0].get_window_extent(), axes.get_window_extent()
+        assert page.x0 <= text.x0
+        assert text.x1 <= page.x1
+
+
 def test_of_too_many_classes_the_rarest_are_summed_up() -> None:
     rows = [LegendRow(f"c{i}", (0, 0, 0), i, i / 1000) for i in range(100)]
     laid = lay_legend(rows, 3.7, 5.9, lambda text, points: 0.6 * points / 72 * len(text))

@@ -13,6 +13,7 @@ _LARGEST, _SMALLEST = 20, 11  # points
 _LINE, _BETWEEN = 1.2, 0.45  # of the font size: from line to line, and more between entries
 _PATCH, _SPACE = 0.9, 0.5
 _MOST_LINES = 4
+_SMALLEST_IN_STRIP, _MOST_STRIPS, _APART = 16, 2, 2.0
 _POINT = 1 / 72
 
 
@@ -28,12 +29,24 @@ class LegendRow:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """An entry as it is drawn: ``top`` is its distance from the top of the legend in inches."""
+    """An entry as it is drawn; distances in inches from the legend's upper left corner.
+
+    Parameters
+    ----------
+    lines, count
+        Its texts: the name, and how many tiles.
+    colour
+        Of its patch, 0..1; None where it has none.
+    top, left, right
+        Of the first line; ``right`` is where the count ends.
+    """
 
     lines: tuple[str, ...]
     count: str
     colour: tuple[float, float, float] | None
     top: float
+    left: float
+    right: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,28 @@ def lay_legend(rows: Sequence[LegendRow], width: float, height: float, measure: 
     return laid
 
 
+def lay_strip(rows: Sequence[LegendRow], width: float, measure: TextWidth) -> LegendLayout | None:
+    """Lay out a legend as one or two lines, of letters of 16 points or more; None where that is not possible."""
+    for points in range(_LARGEST, _SMALLEST_IN_STRIP - 1, -1):
+        laid = _strip(rows, width, points, measure)
+        if len({one.top for one in laid.entries}) <= _MOST_STRIPS and max(one.right for one in laid.entries) <= width:
+            return laid
+    return None
+
+
+def _strip(rows: Sequence[LegendRow], width: float, points: int, measure: TextWidth) -> LegendLayout:
+    size = points * _POINT
+    indent, step = (_PATCH + _SPACE) * size, (_LINE + _BETWEEN) * size
+    entries, left, top = [], 0.0, 0.0
+    for row in rows:
+        long = indent + measure(row.name, points) + _SPACE * size + measure(_count(row), points)
+        if left > 0 and left + long > width:
+            left, top = 0.0, top + step
+        entries.append(LegendEntry((row.name,), _count(row), row.colour, top, left, left + long))
+        left += long + _APART * size
+    return LegendLayout(tuple(entries), points, _LINE * size, indent, _PATCH * size)
+
+
 def _lay(
     rows: Sequence[LegendRow], width: float, points: int, measure: TextWidth, most: int, has_rest: bool = False
 ) -> tuple[LegendLayout, bool]:
@@ -112,7 +147,7 @@ def _lay(
             whole = False
             lines = _shortened(row.name, free, lambda text: measure(text, points), most)
         colour = None if has_rest and i == len(rows) - 1 else row.colour
-        entries.append(LegendEntry(tuple(lines), count, colour, top))
+        entries.append(LegendEntry(tuple(lines), count, colour, top, 0.0, width))
         top += len(lines) * line + _BETWEEN * size
     return LegendLayout(tuple(entries), points, line, indent, _PATCH * size), whole
 

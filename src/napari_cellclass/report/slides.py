@@ -24,7 +24,7 @@ from napari_cellclass.report.figures import (
     save_figure,
     shown_pixels,
 )
-from napari_cellclass.report.slide_legend import LegendLayout, LegendRow, TextWidth, lay_legend, legend_width
+from napari_cellclass.report.slide_legend import LegendLayout, LegendRow, TextWidth, lay_legend, lay_strip, legend_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ _MARGIN, _GAP, _TITLE, _CAPTION, _LEGEND = 0.4, 0.3, 0.75, 0.4, 3.7  # inches
 _TITLE_POINTS, _CAPTION_POINTS, _BAR_POINTS, _FEWEST_POINTS = 26, 18, 18, 12
 _COLOURS: dict[SlideBackground, tuple[str, str]] = {"white": ("#FFFFFF", "#1A1A1A"), "dark": ("#121212", "#F2F2F2")}
 _MEASURED_POINTS, _HINTING = 40, 1.02
+_CAPTION_WIDTH, _LABEL_WIDTH = 0.9, 1.0  # inches: of "image", and of a scale bar's text
 _BAR_FRACTION = 0.3  # of the field's width, at most
 _BLACK = 90  # the grey value that stands for black below the colours of classes
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma, ITU-R BT.601
@@ -85,9 +86,8 @@ def slide_figure(field: SlideField, background: SlideBackground = "white") -> Fi
     picture = _picture(field)
     rows = [LegendRow(*row) for row in legend_rows(field.table, field.visible, field.min_confidence)]
     measure = text_width(figure)
-    legend = min(_LEGEND, legend_width(rows, measure))
-    space = (_MARGIN, _MARGIN, width - 2 * _MARGIN - legend - _GAP, height - 2 * _MARGIN - _TITLE)
-    first, second = image_boxes(field.source.shape, space)
+    page = _lay_page(field.source.shape, rows, measure)
+    first, second = page.image, page.map
     _title(figure, field.title or field.source.name, ink, measure)
     left = _panel(figure, first, picture, field.source.shape, "image", ink)
     _scale_bar(left, field.source, first[2])
@@ -95,9 +95,33 @@ def slide_figure(field: SlideField, background: SlideBackground = "white") -> Fi
     tile_inch = second[2] * float(np.diff(field.table.grid.boxes[:, [1, 3]]).mean()) / field.source.shape[1]
     line = 0.8 if tile_inch > 0.08 else 0.0
     draw_tiles(right, field.table, field.visible, field.min_confidence, 0.55, line)
-    box = (width - _MARGIN - legend, _MARGIN, legend, height - 2 * _MARGIN - _TITLE)
-    _legend(figure, lay_legend(rows, box[2], box[3], measure), box, ink)
+    _legend(figure, page.legend, page.corner, ink)
     return figure
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Where image, map and legend are; the corner is the legend's upper left one."""
+
+    image: _Box
+    map: _Box
+    legend: LegendLayout
+    corner: tuple[float, float]
+
+
+def _lay_page(shape: tuple[int, int], rows: Sequence[LegendRow], measure: TextWidth) -> _Page:
+    """Place the legend beside the images, or as one or two lines below them where these are larger so."""
+    width, height = SLIDE_INCH[0] - 2 * _MARGIN, SLIDE_INCH[1] - 2 * _MARGIN - _TITLE
+    across = min(_LEGEND, legend_width(rows, measure))
+    beside = image_boxes(shape, (_MARGIN, _MARGIN, width - across - _GAP, height))
+    strip = lay_strip(rows, width, measure)
+    if strip is not None:
+        down = strip.height + _GAP
+        below = image_boxes(shape, (_MARGIN, _MARGIN + down, width, height - down))
+        if below[0][2] > beside[0][2]:
+            return _Page(*below, strip, (_MARGIN, min(below[0][1], below[1][1]) - _GAP))
+    corner = (_MARGIN + width - across, _MARGIN + height)
+    return _Page(*beside, lay_legend(rows, across, height, measure), corner)
 
 
 def save_slide(field: SlideField, path: Path, background: SlideBackground = "white") -> None:
@@ -136,7 +160,8 @@ def image_boxes(shape: tuple[int, int], space: _Box) -> tuple[_Box, _Box]:
     if beside >= above:
         across, down = beside, beside * aspect
         bottom = top - _CAPTION - down
-        return (x, bottom, across, down), (x + across + _GAP, bottom, across, down)
+        # The line above a narrow image is wider than it.
+        return (x, bottom, across, down), (x + max(across, _CAPTION_WIDTH) + _GAP, bottom, across, down)
     across, down = above, above * aspect
     upper = top - _CAPTION - down
     return (x, upper, across, down), (x, upper - _GAP / 2 - _CAPTION - down, across, down)
@@ -229,23 +254,25 @@ def _scale_bar(axes: Axes, source: SourceImage, width_inch: float) -> None:
     unit = source.shape[1] / width_inch  # px of the field to the inch
     x, y = source.shape[1] - 0.5 - 0.15 * unit - length, source.shape[0] - 0.5 - 0.22 * unit
     axes.add_patch(Rectangle((x, y), length, 0.08 * unit, facecolor="#FFFFFF", edgecolor="#000000", linewidth=1))
+    # The text of a short bar ends where the bar does, so that it stays within the field.
+    place, align = (x + length, "right") if length < _LABEL_WIDTH * unit else (x + length / 2, "center")
     axes.text(
-        x + length / 2, y - 0.05 * unit, text, color="#FFFFFF", fontsize=_BAR_POINTS, ha="center", va="bottom",
+        place, y - 0.05 * unit, text, color="#FFFFFF", fontsize=_BAR_POINTS, ha=align, va="bottom",
         path_effects=[withStroke(linewidth=3, foreground="#000000")], parse_math=False,
     )  # fmt: skip
 
 
-def _legend(figure: Figure, laid: LegendLayout, box: _Box, ink: str) -> None:
+def _legend(figure: Figure, laid: LegendLayout, corner: tuple[float, float], ink: str) -> None:
     from matplotlib.patches import Rectangle
 
     width, height = SLIDE_INCH
     for entry in laid.entries:
-        y = box[1] + box[3] - entry.top
+        x, y = corner[0] + entry.left, corner[1] - entry.top
         side = laid.patch
         if entry.colour is not None:
             figure.add_artist(
                 Rectangle(
-                    (box[0] / width, (y - 1.05 * side) / height),
+                    (x / width, (y - 1.05 * side) / height),
                     side / width,
                     side / height,
                     facecolor=entry.colour,
@@ -256,8 +283,8 @@ def _legend(figure: Figure, laid: LegendLayout, box: _Box, ink: str) -> None:
             )
         common: dict[str, Any] = {"fontsize": laid.points, "color": ink, "va": "top", "parse_math": False}
         for i, line in enumerate(entry.lines):
-            figure.text((box[0] + laid.indent) / width, (y - i * laid.line) / height, line, **common)
-        figure.text((box[0] + box[2]) / width, y / height, entry.count, ha="right", **common)
+            figure.text((x + laid.indent) / width, (y - i * laid.line) / height, line, **common)
+        figure.text((corner[0] + entry.right) / width, y / height, entry.count, ha="right", **common)
 
 
 def shared_limits(samples: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
