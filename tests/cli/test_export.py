@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,18 @@ def test_a_model_is_written_with_its_script_and_text(striped_model: Path, tmp_pa
     assert "def modelFile = 'm.onnx'" in script
 
 
+def test_a_package_of_bioimageio_holds_the_same_model(striped_model: Path, tmp_path: Path) -> None:
+    assert run(striped_model, "--format", "bioimageio", "--out", tmp_path / "m.bioimageio.zip") == 0
+    assert run(striped_model, "--out", tmp_path / "m.onnx", "--quiet") == 0
+    with zipfile.ZipFile(tmp_path / "m.bioimageio.zip") as archive:
+        assert archive.read("model.onnx") == (tmp_path / "m.onnx").read_bytes()
+        described = json.loads(archive.read("rdf.yaml"))
+    assert described["name"].startswith("m (")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "m.bioimageio.zip", "m.groovy", "m.onnx", "m.qupath.txt",
+    ]  # fmt: skip
+
+
 def test_an_existing_file_is_only_written_over_by_force(striped_model: Path, tmp_path: Path, capsys: Any) -> None:
     for name in ("m.groovy", "m.onnx"):
         (tmp_path / name).write_text("mine")
@@ -63,6 +77,7 @@ def test_of_a_model_with_int8_the_other_network_is_written_and_that_is_said(
     [
         (["--format", "pickle"], "--format 'pickle'"),
         (["--out", "m.txt"], "end it in .onnx"),
+        (["--format", "bioimageio", "--out", "m.onnx"], "end it in .bioimageio.zip"),
     ],
 )
 def test_a_format_or_name_that_is_not_known_is_refused(

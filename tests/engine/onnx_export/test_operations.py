@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.onnx_export.graph import GraphWriter, NotConvertibleError, Tensor
@@ -107,6 +109,10 @@ NETWORKS: dict[str, Build] = {
         x, _axes(0, 1, 2, 1), _axes(0, 0, 8, 2), _axes(1, 1, 3, 1), [1, 0, 0, 0], [1, 1, 0, 0], [], [0, 0, 0, 1], []
     ),
     "Pad": lambda x: op.pad(x, _axes(0, 2, 1, 0), _axes(0, 1, 2, 0), "reflect"),
+    "Pad of what has its channels last": lambda x: op.pad(
+        op.reshape(op.reshape(x, _axes(1, 72, 3), False), _axes(1, 8, 9, 3), False),
+        _axes(0, 2, 1, 0), _axes(0, 1, 2, 0), "reflect",
+    ),
     "Pad with a value": lambda x: op.pad(x, _axes(0, 2, 1, 0), _axes(0, 1, 2, 0), "constant", np.float32(0.5)),
     "Tile": lambda x: op.subtract(x, op.tile(op.reduce_mean(x, _axes(1, 2), True), _axes(1, 1, 9, 1))),
     "Tile to the output": lambda x: op.tile(op.reduce_mean(x, _axes(1, 2), True), _axes(1, 1, 9, 1)),
@@ -145,6 +151,14 @@ def test_an_operation_gives_what_openvino_gives(name: str) -> None:
     blob = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
     np.testing.assert_allclose(OpenCvModel(content)(blob), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(OnnxRuntimeModel(content)(blob), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("Pad")])
+def test_margins_are_of_the_last_two_places_as_opencv_4_needs_them(name: str) -> None:
+    graph = onnx.load_from_string(_graph(NETWORKS[name])[1]).graph
+    (pad,) = [node for node in graph.node if node.op_type == "Pad"]
+    pads = next(numpy_helper.to_array(one) for one in graph.initializer if one.name == pad.input[1])
+    assert [place for place in range(4) if pads[place] or pads[place + 4]] == [2, 3]
 
 
 def test_every_operation_is_compared() -> None:

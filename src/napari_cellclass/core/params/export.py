@@ -9,19 +9,25 @@ from pydantic import Field, model_validator
 
 from napari_cellclass.core.params.base import Params
 
-ExportFormat = Literal["onnx"]
-ENDINGS: dict[ExportFormat, str] = {"onnx": ".onnx"}
+ExportFormat = Literal["onnx", "bioimageio"]
+ENDINGS: dict[ExportFormat, str] = {"onnx": ".onnx", "bioimageio": ".bioimageio.zip"}
 """How the name of an exported file ends, by format."""
 
 
 class ExportParams(Params):
-    """Write a model for other programs: ONNX, with a script for QuPath beside it."""
+    """Write a model for other programs: ONNX with a script for QuPath, or a package of bioimage.io."""
 
     verb = "export"
 
     model: Annotated[Path, "positional"] = Field(description="a .cellclass model")
-    format: ExportFormat = Field("onnx", description="onnx: one file from grey values to calibrated probabilities")
-    out: Path | None = Field(None, description="file to write, NAME.onnx; beside the model, by its name, if not given")
+    format: ExportFormat = Field(
+        "onnx",
+        description="onnx: one file from grey values to calibrated probabilities, with a script for QuPath beside it; "
+        "bioimageio: the same file with its description as a package of bioimage.io",
+    )
+    out: Path | None = Field(
+        None, description="file to write, NAME.onnx or NAME.bioimageio.zip; beside the model, by its name, if not given"
+    )
     force: bool = Field(False, description="overwrite files that exist")
     quiet: bool = Field(False, description="print nothing but errors")
 

@@ -133,12 +133,14 @@ def _pad(writer: GraphWriter, op: Any, inputs: Inputs) -> Tensor:
     names = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
     if mode not in names:
         raise NotConvertibleError(f"a margin of the kind {mode} cannot be written as ONNX")
-    pads = [begin[axis] for axis in x.order] + [end[axis] for axis in x.order]
-    given = [writer.stored(x, x.order), writer.numbers(pads)]
+    # OpenCV 4 mirrors along the last two places only.
+    order = tuple(sorted(x.order, key=lambda axis: begin[axis] + end[axis] > 0))
+    pads = [begin[axis] for axis in order] + [end[axis] for axis in order]
+    given = [writer.stored(x, order), writer.numbers(pads)]
     if mode == "constant" and len(inputs) > 3:
         given.append(writer.weight(np.float32(values_of(inputs[3], "a margin"))))
     shape = tuple(int(side) for side in op.output(0).shape)
-    return Tensor(writer.add("Pad", given, mode=names[mode]), shape, x.order)
+    return Tensor(writer.add("Pad", given, mode=names[mode]), shape, order)
 
 
 def _tile(writer: GraphWriter, op: Any, inputs: Inputs) -> Tensor:

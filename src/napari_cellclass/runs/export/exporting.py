@@ -9,11 +9,13 @@ from napari_cellclass.core.common.errors import OutputError
 from napari_cellclass.core.common.files import atomic_write, check_writable, write_text
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import NO_TASK, Task
+from napari_cellclass.core.interchange.bioimageio import bioimageio_package
 from napari_cellclass.core.interchange.qupath_script import qupath_readme, qupath_script
 from napari_cellclass.core.models.bundle import SUFFIX, ModelBundle, open_bundle
-from napari_cellclass.core.params.export import ExportParams
+from napari_cellclass.core.params.export import ENDINGS, ExportParams
 from napari_cellclass.engine.common.environment import import_onnx, import_onnxruntime, import_opencv
-from napari_cellclass.engine.onnx_export.model import build_onnx
+from napari_cellclass.engine.onnx_export.graph import OPSET
+from napari_cellclass.engine.onnx_export.model import build_onnx, metadata
 from napari_cellclass.engine.onnx_export.replay import Replay, replay_golden
 
 __all__ = ["ExportReport", "export_model"]
@@ -84,9 +86,13 @@ def export_model(params: ExportParams, task: Task = NO_TASK) -> ExportReport:
     replay = replay_golden(bundle, content)
     task.check("cancelled; nothing was written")
     task.progress("writing")
-    _write(files[0], content)
-    write_text(files[1], qupath_script(bundle, files[0].name))
-    write_text(files[2], qupath_readme(bundle, files[0].name))
+    if params.format == "bioimageio":
+        name = files[0].name[: -len(ENDINGS["bioimageio"])]
+        _write(files[0], bioimageio_package(bundle, name, content, OPSET, metadata(bundle)))
+    else:
+        _write(files[0], content)
+        write_text(files[1], qupath_script(bundle, files[0].name))
+        write_text(files[2], qupath_readme(bundle, files[0].name))
     return ExportReport(files, replay, _notes(bundle))
 
 
@@ -98,6 +104,8 @@ def _opened(path: Path) -> ModelBundle:
 
 def _targets(params: ExportParams) -> tuple[Path, ...]:
     target = params.target
+    if params.format == "bioimageio":
+        return (target,)
     return target, target.with_suffix(".groovy"), target.with_suffix(".qupath.txt")
 
 
@@ -111,5 +119,5 @@ def _notes(bundle: ModelBundle) -> tuple[str, ...]:
     if bundle.has_int8:
         notes.append("the float32 network was exported, not the int8 one")
     if bundle.preprocess.percentiles is not None:
-        notes.append("the model takes grey values that are scaled by percentiles of their field, as the script does")
+        notes.append("the model takes grey values that are scaled by percentiles of their field, which no tile knows")
     return tuple(notes)

@@ -12,7 +12,7 @@ from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.text import WrappedLabel
 
-_KINDS = {"ONNX, with a script for QuPath": ENDINGS["onnx"]}
+_KINDS = {"ONNX, with a script for QuPath": ENDINGS["onnx"], "Package of bioimage.io": ENDINGS["bioimageio"]}
 
 
 class ModelExport(QWidget):
@@ -22,7 +22,7 @@ class ModelExport(QWidget):
         super().__init__()
         self._model: Path | None = None
         self.button = QPushButton("Export model …")
-        self.button.setToolTip("write the model as ONNX, with a script for QuPath")
+        self.button.setToolTip("write the model as ONNX with a script for QuPath, or as a package of bioimage.io")
         self.text = WrappedLabel()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -24,7 +24,7 @@ from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.known_models import KnownModels
-from napari_cellclass.core.params.export import ExportParams
+from napari_cellclass.core.params.export import ENDINGS, ExportFormat, ExportParams
 from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.params.slides import SlideBackground
 from napari_cellclass.core.plates.field_summary import FieldSummary
@@ -106,7 +106,8 @@ def export_model(model: Path, path: Path, task: Task) -> list[str]:
     """Write a model for other programs, over a file that is there, and say what was written."""
     from napari_cellclass.runs.export.exporting import export_model  # ONNX and its libraries, which few need
 
-    params = ExportParams.checked(model=model, out=path, force=path.exists())
+    kind: ExportFormat = "bioimageio" if path.name.lower().endswith(ENDINGS["bioimageio"]) else "onnx"
+    params = ExportParams.checked(model=model, format=kind, out=path, force=path.exists())
     return export_model(params, task).lines()
 
 
