@@ -11,6 +11,7 @@ anywhere in the fields, a fifth of them with another gain. The table goes to ``R
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -100,9 +101,12 @@ def differences(prob: NDArray[np.float32], expected: NDArray[np.float32]) -> str
 
 
 def compare(case: Case, data: Path, work: Path, opencv: list[str]) -> dict[str, str]:
-    """Export a model and compare it in all libraries: a row of the table."""
+    """Export a model and compare it in all libraries, unless that has been done: a row of the table."""
     import onnxruntime
 
+    done_before = work / f"{case.name}_{case.data}.json"
+    if done_before.exists():
+        return dict(json.loads(done_before.read_text()))
     bundle, listed = trained(case, data, work)
     content = build_onnx(bundle)
     replay_golden(bundle, content)
@@ -126,6 +130,7 @@ def compare(case: Case, data: Path, work: Path, opencv: list[str]) -> dict[str, 
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         row[f"OpenCV {done.stdout.split()[-1]}"] = differences(np.load(out), expected)
     print(row, flush=True)
+    done_before.write_text(json.dumps(row))
     return row
 
 

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.core.interchange.fake_qupath import can_run, compiled, run_script
 from tests.core.interchange.java_in_python import run_class
 
+from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.interchange.qupath_script import qupath_readme, qupath_script, script_constants
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.bundle import Manifest, ModelBundle
 from napari_cellclass.core.tiles import preprocess
 from napari_cellclass.core.tiles.grid import TileGrid, tile_starts
+from napari_cellclass.core.tiles.preprocess import field_levels
 
 NAMES = ("even", "it's \\ $name", "größe 核")
 
@@ -185,3 +188,61 @@ def _by_python() -> list[str]:
     found += [TILES.sampled(side, 3000) for side in range(1, 60000, 1111)]
     found += [round(TILES.percentile([1, 2, 4, 8], 50), 6), TILES.likeliest([0.1, 0.45, 0.45])]
     return [str(one) for one in found]
+
+
+@pytest.mark.parametrize(("percentiles", "box"), [(None, ()), ((1.0, 99.0), (10.0, 5.0, 60.0, 50.0))])
+def test_the_whole_script_gives_the_tiles_of_the_program(
+    tmp_path: Path, percentiles: Any, box: tuple[float, ...]
+) -> None:
+    """With small classes in the place of QuPath's; where Groovy is missing, the same is asked of the methods alone."""
+    scaling = {"channels": 2, "input_px": (32, 32)}
+    if percentiles:
+        scaling |= {"normalisation": "percentiles", "percentiles": percentiles, "low": 0.0, "high": 1.0}
+    model = bundle(preprocess=scaling, edge="pad")
+    source = SourceImage(np.random.default_rng(0).integers(0, 60_000, (70, 90, 2)).astype(np.uint16), "image")
+    grid = TileGrid.regular(source.shape, (32, 48), 0.25, "pad")
+    if box:
+        x, y, width, height = box
+        outline = np.array([[y, x], [y, x + width], [y + height, x + width], [y + height, x]]) - 0.5
+        grid = grid.within([outline])
+    levels = field_levels(model.preprocess, source)
+    expected = []
+    for y0, x0, y1, x1 in grid.boxes.tolist():
+        tile = model.preprocess.apply_levels(source.read(y0, x0, y1, x1), levels)
+        blob = tile.transpose(2, 0, 1).ravel().astype(np.float32)
+        prob = blob[[0, -1, len(blob) // 2 + 1]]
+        expected.append(([y0, x0, min(y1, 70) - y0, min(x1, 90) - x0], NAMES[int(prob.argmax())], prob))
+    found = _by_groovy(tmp_path, model, source, box) if can_run() else _by_methods(model, source, grid, levels)
+    assert [one[:2] for one in found] == [list(one[:2]) for one in expected]
+    np.testing.assert_allclose([one[2] for one in found], [one[2] for one in expected], rtol=1e-5, atol=1e-5)
+
+
+def _by_groovy(folder: Path, model: ModelBundle, source: SourceImage, box: tuple[float, ...]) -> list[list[Any]]:
+    (folder / "m.onnx").touch()
+    (folder / "m.groovy").write_text(qupath_script(model, str(folder / "m.onnx")), encoding="utf-8")
+    values = np.asarray(source.data).transpose(2, 0, 1).ravel().tolist()
+    height, width = source.shape
+    (folder / "image.txt").write_text(" ".join(map(str, [height, width, source.channels, *values])))
+    tiles, printed = run_script(folder / "m.groovy", folder / "image.txt", compiled(folder), *box)
+    assert "Warning: pixels of 0.75 um, but the model was trained on 0.5 um." in printed
+    assert printed.count(f"{len(tiles)} tiles classified by m.onnx.") == 2
+    found = []
+    for *place, name, values_text in tiles:
+        measured = [float(value) for value in re.findall(r"=([-\d.E]+)[,}]", values_text)]
+        assert all(f"cellclass: {one}=" in values_text for one in NAMES)
+        found.append([list(map(int, place)), name, measured])
+    return found
+
+
+def _by_methods(model: ModelBundle, source: SourceImage, grid: TileGrid, levels: Any) -> list[list[Any]]:
+    levels = np.tile([0.0, 1.0], (2, 1)) if levels is None else levels
+    found: list[list[Any]] = []
+    for y0, x0 in grid.boxes[:, :2].tolist():
+        height, width = min(32, 70 - y0), min(48, 90 - x0)
+        values = [0.0] * (2 * 32 * 48)
+        for c in range(2):
+            pixels = np.asarray(source.data)[y0 : y0 + height, x0 : x0 + width, c].ravel().astype(float).tolist()
+            TILES.copy(pixels, height, width, values, c * 32 * 48, 32, 48, *levels[c].tolist())
+        prob = [values[0], values[-1], values[len(values) // 2 + 1]]
+        found.append([[y0, x0, height, width], NAMES[TILES.likeliest(prob)], prob])
+    return found
