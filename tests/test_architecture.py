@@ -134,6 +134,7 @@ def test_threads_are_started_by_the_job_helper_only() -> None:
     "statement",
     [
         "import napari_cellclass",
+        "import napari_cellclass; napari_cellclass.classify",
         "from napari_cellclass.cli.main import main; main(['info', '/no/such.cellclass'])",
         "from napari_cellclass.cli.main import build_parser; build_parser().format_help()",
         "import napari_cellclass.core.images.reading, napari_cellclass.runs.classify.batch",

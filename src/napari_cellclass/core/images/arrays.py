@@ -1,4 +1,4 @@
-"""NumPy files, and whatever an installed napari reader plugin opens."""
+"""NumPy files and arrays, and whatever an installed napari reader plugin opens."""
 
 from __future__ import annotations
 
@@ -62,6 +62,67 @@ def read_npy(path: Path, *, t: int, z: int) -> SourceImage:
     return SourceImage(
         data=_NpyPlane(path, axes, rgba), name=path.name, path=path, rgb=rgb,
         source_axes=axes, source_shape=tuple(array.shape),
+    )  # fmt: skip
+
+
+def array_image(
+    array: Any,
+    *,
+    axes: str | None = None,
+    name: str = "image",
+    pixel_size_um: float | tuple[float, float] | None = None,
+    channel_names: Sequence[str] = (),
+    t: int = 0,
+    z: int = 0,
+) -> SourceImage:
+    """Take an array as an image: of NumPy, dask, zarr or anything else that slices like one; it stays lazy.
+
+    Parameters
+    ----------
+    array
+        The pixels, of 2 axes or more.
+    axes
+        One letter per axis out of ``TCZYXS``, in the order of the array, ``C`` for channels and ``S`` for the samples
+        of a colour picture. When None they are guessed, see
+        :func:`~napari_cellclass.core.images.planes.guess_axes`; as in ``.npy`` files a last axis of 3 is taken for red,
+        green and blue.
+    name
+        What the image is called.
+    pixel_size_um
+        Side of a pixel in µm, or (y, x); None where it is not known.
+    channel_names
+        One per channel, or none.
+    t, z
+        Which time point and slice.
+
+    Raises
+    ------
+    ImageError
+        The axes do not fit the array or are ambiguous, its pixels are not numbers, or there is no such plane.
+    """
+    if not all(hasattr(array, one) for one in ("shape", "dtype", "__getitem__")):
+        array = np.asarray(array)
+    shape = tuple(int(length) for length in array.shape)
+    if axes is None:
+        axes = guess_axes(name, shape)
+        axes = "YXS" if axes == "YXC" and shape[-1] == 3 else axes
+    axes = str(axes).upper()
+    if len(axes) != len(shape) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) <= set("TCZYXS"):
+        raise ImageError(
+            f"{name}: axes={axes!r} do not fit an array of shape {shape}; write one letter of TCZYXS per axis, Y and X "
+            "among them"
+        )
+    size = (pixel_size_um, pixel_size_um) if isinstance(pixel_size_um, int | float) else pixel_size_um
+    if size is not None and (len(size) != 2 or not all(0 < side < np.inf for side in size)):
+        raise ImageError(f"{name}: pixel_size_um={pixel_size_um!r} is no size; give µm as one number or as (y, x)")
+    plane = choose_plane(name, axes, shape, t, z)
+    data = ArrayPlane(name, array, axes, plane)
+    names = tuple(str(one) for one in channel_names)
+    if names and len(names) != data.shape[2]:
+        raise ImageError(f"{name} has {data.shape[2]} channels, but {len(names)} channel_names; name each, or none")
+    return SourceImage(
+        data=data, name=name, pixel_size_um=None if size is None else (float(size[0]), float(size[1])), plane=plane,
+        rgb="S" in axes and data.shape[2] == 3, channel_names=names, source_axes=axes, source_shape=shape,
     )  # fmt: skip
 
 

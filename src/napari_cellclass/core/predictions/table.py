@@ -21,6 +21,7 @@ from napari_cellclass.core.labels.classes import BELOW_THRESHOLD_NAME, UNSURE_NA
 from napari_cellclass.core.stats.calibration import Calibration, prediction_sets
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_layout
+from napari_cellclass.core.tiles.map_axes import field_pixels
 
 FOREIGN_MEMBER = "napari_cellclass"
 """Our member of a GeoJSON FeatureCollection beside its features (a foreign member, RFC 7946, 6.1)."""
@@ -196,6 +197,28 @@ class TileTable:
         distinct, which = np.unique(self.prediction_sets, axis=0, return_inverse=True)
         return np.array(["|".join(names[row]) for row in distinct], object)[which.ravel()]
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Give the columns as a DataFrame, a row per tile: position, box in px, class, confidence, probabilities."""
+        return pd.DataFrame(self.columns())
+
+    def as_labels(self, full_size: bool = False) -> NDArray[np.uint16]:
+        """Give the classes as an image of labels: 0 where there is no class, then 1 to K, and K + 1 where unsure.
+
+        Parameters
+        ----------
+        full_size
+            One value per pixel of the field rather than one per tile; where tiles overlap that of the tile whose
+            centre is nearest.
+
+        Returns
+        -------
+        ndarray of uint16
+            Shape (rows, columns) of the grid, or (height, width) of the field.
+        """
+        cells = np.zeros(self.grid.grid_shape, np.uint16)
+        cells[self.grid.row, self.grid.col] = self.class_or_unsure_index + 1
+        return field_pixels(self.grid, cells) if full_size else cells
+
     def counts(self, min_confidence: float = 0.0) -> pd.DataFrame:
         """Tiles and area per class.
 
@@ -231,15 +254,15 @@ class TileTable:
             }
         )
 
-    def to_csv(self, path: Path) -> None:
+    def to_csv(self, path: str | Path) -> None:
         """Write the columns as CSV: UTF-8, decimal points, six significant digits, empty for NaN."""
-        with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             for start in range(0, max(1, len(self)), _BLOCK):
                 columns = {name: values[start : start + _BLOCK] for name, values in self.columns().items()}
                 frame = escape_formulas(pd.DataFrame(columns))
                 frame.to_csv(stream, index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
 
-    def to_geojson(self, path: Path) -> None:
+    def to_geojson(self, path: str | Path) -> None:
         """Write the tiles as GeoJSON that QuPath opens as tiles with class, colour and measurements.
 
         Coordinates are (x, y) in px of the field, pixel edges on integers as QuPath counts them. The
@@ -249,7 +272,7 @@ class TileTable:
         """
         collection = {"type": "FeatureCollection", FOREIGN_MEMBER: self._foreign_member(), "features": []}
         head, end = (_to_json(collection)[:-2], "]}\n")
-        write_text(path, itertools.chain([head], self._feature_texts(), [end]))
+        write_text(Path(path), itertools.chain([head], self._feature_texts(), [end]))
 
     def _feature_texts(self) -> Iterator[str]:
         """Yield the text of every feature, formatted in blocks: those of a whole slide would fill the memory."""

@@ -21,9 +21,9 @@ from napari_cellclass.core.plates.wells import Well
 from napari_cellclass.core.predictions.novelty_warnings import novelty_warnings
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.stats.novelty import NOVELTY_RATE
-from napari_cellclass.runs.classify.field import classify_field, field_grid
 from napari_cellclass.runs.classify.field_files import RECORD, finished_summary, signature, write_field
 from napari_cellclass.runs.classify.folder_lock import holds_lock
+from napari_cellclass.runs.classify.whole_field import FieldSettings, classify_whole_field
 from napari_cellclass.runs.common.engine_access import load_model
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
 
@@ -202,15 +202,10 @@ def _classify_and_write(job: FieldJob, engines: EngineCache, task: Task) -> Fiel
         if known is not None:
             return FieldOutcome(job.image, job.stem, known, reused=True)
     edge: Any = job.edge  # checked by ClassifyParams
+    settings = FieldSettings(job.overlap, edge, job.resample, job.error_rate, job.novelty_rate)
     with engines.use(job.engine_key, job.load_model) as (model, engine):
-        grid = field_grid(source, model, job.overlap, edge, job.resample)
-        result = classify_field(source, model, engine, grid, task)
-    if not result.complete or task.cancelled():
-        raise CancelledError("cancelled before the field was finished")
-    table = result.table.with_error_rate(job.error_rate, model.manifest.calibration)
-    table = table.with_novelty_rate(job.novelty_rate)
-    if len(table) != len(grid):
-        raise RuntimeError(f"{len(grid)} tiles went in, but {len(table)} came out")
+        result = classify_whole_field(source, model, engine, settings, task)
+    table = result.table
     if job.run and not holds_lock(Path(job.out), job.run):
         raise CancelledError("the run has ended")  # another one may be writing there by now
     table = replace(table, record=_record(table, job), plane=job.plane_of_many)

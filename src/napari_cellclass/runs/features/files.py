@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,13 @@ class FeatureTable:
     names: tuple[str, ...]
     spec: FeatureSpec
 
+    def to_pandas(self, rows: slice = slice(None)) -> pd.DataFrame:
+        """Give tiles as a DataFrame: columns image, y0, x0, y1, x1 (px), then one per feature."""
+        names = np.array([str(image) for image in self.images], object)
+        places = pd.DataFrame(self.boxes[rows], columns=["y0", "x0", "y1", "x1"])
+        places.insert(0, "image", names[self.image[rows]])
+        return pd.concat([places, pd.DataFrame(self.features[rows], columns=list(self.names))], axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureReport:
@@ -100,18 +107,36 @@ def write_features(params: FeaturesParams, task: Task = NO_TASK) -> FeatureRepor
     if params.out.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ParamsError(f"{params.out} needs pyarrow: pip install pyarrow, or write .npz or .csv")
     check_writable(params.out)
-    own = None
-    if params.backbone is not None:
-        own = open_backbone(params.backbone, params.backbone_values, params.backbone_px)
     opened, errors = _opened(params, task)
     if not opened:
         raise errors[0]
+    report = compute_features(params, opened, task)
+    _write(report.table, params.out)
+    save_settings(params, settings_beside(params.out))
+    return replace(report, failed=(*map(str, errors), *report.failed))
+
+
+def compute_features(
+    params: FeaturesParams, opened: Sequence[tuple[Path, SourceImage]], task: Task = NO_TASK
+) -> FeatureReport:
+    """Compute the features of the tiles of images that are open already; nothing is written.
+
+    Parameters
+    ----------
+    params
+        Settings; ``images`` and ``out`` are not used.
+    opened
+        At least one image, with its path or name.
+    task
+        As for :func:`write_features`, which says what is raised.
+    """
+    own = None
+    if params.backbone is not None:
+        own = open_backbone(params.backbone, params.backbone_values, params.backbone_px)
     measured = [opened[i][1] for i in np.unique(np.linspace(0, len(opened) - 1, _MEASURED).astype(int))]
     spec = choose_features(measured, params.colour, not params.texture_only, own, task)
-    table, more, warnings = _extracted(params, spec, own, opened, task)
-    _write(table, params.out)
-    save_settings(params, settings_beside(params.out))
-    return FeatureReport(table, tuple(map(str, [*errors, *more])), tuple(warnings))
+    table, failed, warnings = _extracted(params, spec, own, opened, task)
+    return FeatureReport(table, tuple(map(str, failed)), tuple(warnings))
 
 
 def _opened(params: FeaturesParams, task: Task) -> tuple[list[tuple[Path, SourceImage]], list[CellClassError]]:
@@ -181,17 +206,10 @@ def _write(table: FeatureTable, path: Path) -> None:
                     spec=np.array(json.dumps(table.spec.model_dump(mode="json"))),
                 )  # fmt: skip
         elif suffix == ".parquet":
-            _frame(table, slice(None)).to_parquet(temporary, index=False)
+            table.to_pandas().to_parquet(temporary, index=False)
         else:
             for start in range(0, max(1, len(table.features)), _BLOCK):
-                block = escape_formulas(_frame(table, slice(start, start + _BLOCK)))
+                block = escape_formulas(table.to_pandas(slice(start, start + _BLOCK)))
                 block.to_csv(
                     temporary, mode="a", header=start == 0, index=False, lineterminator="\n", float_format="%.7g"
                 )
-
-
-def _frame(table: FeatureTable, rows: slice) -> pd.DataFrame:
-    names = np.array([str(image) for image in table.images], object)
-    places = pd.DataFrame(table.boxes[rows], columns=["y0", "x0", "y1", "x1"])
-    places.insert(0, "image", names[table.image[rows]])
-    return pd.concat([places, pd.DataFrame(table.features[rows], columns=list(table.names))], axis=1)

@@ -145,7 +145,12 @@ def write_annotated_fields(
     return folder / CSV_NAME
 
 
-def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, task: Task = NO_TASK) -> TileDataset:
+def annotated_dataset(
+    fields: Sequence[AnnotatedField],
+    group_by: str | None,
+    task: Task = NO_TASK,
+    classes: Sequence[str] | None = None,
+) -> TileDataset:
     """Make a data set of annotated fields as they are in memory; nothing is written.
 
     Tiles, labels and groups are those of the table of :func:`write_annotated_fields`, so its split is that of the
@@ -157,11 +162,14 @@ def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, ta
         As there.
     task
         Reports and is checked once per field.
+    classes
+        All classes in their order, those of a model; those that occur when None.
 
     Raises
     ------
     DatasetError
-        No tile is labelled, or of one class only, or ``group_by`` does not fit a name.
+        No tile is labelled, or of one class only, or ``group_by`` does not fit a name; a class is not among
+        ``classes``.
     CancelledError
         The task was cancelled.
     """
@@ -173,7 +181,7 @@ def annotated_dataset(fields: Sequence[AnnotatedField], group_by: str | None, ta
         sources[path] = field.source
         tables.append(_tile_table(field, group, path, group_by))
     frame = pd.concat(tables, ignore_index=True).astype(object).fillna("").astype(str)
-    return dataset_from_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__)
+    return dataset_from_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__, classes=classes)
 
 
 def _labelled_fields(fields: Sequence[AnnotatedField]) -> list[tuple[AnnotatedField, str, str]]:

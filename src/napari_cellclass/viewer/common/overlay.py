@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid
+from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.map_axes import MapAxes
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # Above this a Shapes layer takes seconds to make; measured with napari 0.9.2: 10 000 rectangles 2 s.
 MAX_SHAPES = 10_000
-_PIXELS_PER_STEP = 8
 _FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
 _LIVE_OPACITY = 0.32
 # Of a live map of pixels: the fainter, the less sure; each level is a value per class, and a pixel has 256 values.
@@ -150,52 +150,6 @@ def _pixel_maps(table: TileTable, transform: Mapping[str, Any], name: str, style
     labels.colormap = class_colormap(table.scheme, _alphas(table))
     lock_layer(labels)
     return [image, labels]
-
-
-@dataclass(frozen=True)
-class MapAxes:
-    """How a pixel map shows a grid: the tile to which each row and column of pixels belongs.
-
-    One pixel is one tile. Only where the edge rule ``shift`` has moved the last row or column off the
-    regular step, an axis has eight pixels per step, each belonging to the tile whose centre is nearest.
-
-    Parameters
-    ----------
-    rows, cols
-        Row and column of the grid for each row and column of pixels.
-    scale, offset
-        (y, x): pixel i lies at ``i * scale + offset`` px of the field.
-    """
-
-    rows: NDArray[np.int64]
-    cols: NDArray[np.int64]
-    scale: tuple[float, float]
-    offset: tuple[float, float]
-
-    @classmethod
-    def of(cls, grid: TileGrid) -> MapAxes:
-        """Make the axes for a grid."""
-        sides = zip(grid.image_shape, grid.tile_px, grid.step_px, grid.grid_shape, strict=True)
-        (rows, sy, oy), (cols, sx, ox) = (cls._axis(*side, grid.edge) for side in sides)
-        return cls(rows, cols, (sy, sx), (oy, ox))
-
-    @staticmethod
-    def _axis(length: int, tile: int, step: int, n: int, edge: EdgeRule) -> tuple[NDArray[np.int64], float, float]:
-        first = (tile - 1) / 2  # centre of the first tile, pixel centres on integers
-        last = length - tile if edge == "shift" else (n - 1) * step
-        if n < 2 or last == (n - 1) * step:
-            return np.arange(n), float(step), first
-        scale = step / _PIXELS_PER_STEP
-        offset = first - (_PIXELS_PER_STEP - 1) / 2 * scale
-        centres = np.append(np.arange(n - 1) * step, last) + first
-        pixels = offset + scale * np.arange(int(np.ceil((last + step) / scale)))
-        middles = (centres[1:] + centres[:-1]) / 2
-        return np.searchsorted(middles, pixels), scale, offset
-
-    def expand(self, cells: NDArray[Any]) -> NDArray[Any]:
-        """Expand one value per tile to one per pixel."""
-        plain = len(self.rows) == cells.shape[0] and len(self.cols) == cells.shape[1]
-        return cells if plain else cells[np.ix_(self.rows, self.cols)]
 
 
 def _confidence_pixels(table: TileTable) -> NDArray[np.float32]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.map_axes import MapAxes
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, register_layer
 from napari_cellclass.viewer.common.overlay import (
-    MapAxes,
     OverlayStyle,
     class_colormap,
     describe_tile,

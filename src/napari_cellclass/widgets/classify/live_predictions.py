@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.core.predictions.table import TileTable
+from napari_cellclass.runs.live.from_labels import live_table
 from napari_cellclass.runs.live.session import LivePrediction
 from napari_cellclass.viewer.common.map_view import BuiltMap, FieldLayer, MapView, build_map, field_key
 from napari_cellclass.viewer.workspace.workspace import Workspace
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 _BETWEEN_STEPS_MS = 5  # for the window to draw
 _RESTS_MS = 120
 _DONE = object()
-
-
-def live_table(found: LivePrediction, annotation: Annotation, source: SourceImage) -> TileTable:
-    """Make the table of a field's tiles from what the labels so far predict."""
-    record = {
-        "live": {"labels": int(sum(found.n_labels)), "revision": found.revision},
-        "percentages": found.percentages,
-        "image": {"name": source.name, "id": source.image_id},
-    }
-    return TileTable(annotation.grid, annotation.scheme, found.prob, source.pixel_size_um, record)
 
 
 class LivePredictionMap(QObject):
@@ -103,7 +92,7 @@ class LivePredictionMap(QObject):
             return
         self._instead = False
         self.covered.emit(False)
-        table = live_table(found, annotation, source)
+        table = live_table(found, annotation.grid, annotation.scheme, source)
         same = (
             self.is_shown and current is not None and current.field == field_key(source)
             and current.table.grid is table.grid and current.table.scheme == table.scheme

@@ -171,8 +171,8 @@ class CellClassWidget(DockedWidget):
 class PageOpener(QWidget):
     """An entry of napari's menus that opens a page of the dock; its own dock goes away at once.
 
-    napari docks what an entry makes, so that three entries cannot have one dock. What napari returns to a script has the
-    attributes of the page.
+    napari docks what an entry makes, so that three entries cannot have one dock. What napari returns to a script has
+    the attributes of the page.
 
     Parameters
     ----------

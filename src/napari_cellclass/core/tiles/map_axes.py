@@ -1,0 +1,94 @@
+"""A grid of tiles as the pixels of a small image: which tile each pixel shows, and where it lies on the field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellclass.core.tiles.grid import EdgeRule, TileGrid, tile_starts
+
+_PIXELS_PER_STEP = 8
+
+
+@dataclass(frozen=True, eq=False)
+class MapAxes:
+    """How a pixel map shows a grid: the tile to which each row and column of pixels belongs.
+
+    One pixel is one tile. Only where the edge rule ``shift`` has moved the last row or column off the
+    regular step, an axis has eight pixels per step, each belonging to the tile whose centre is nearest.
+
+    Parameters
+    ----------
+    rows, cols
+        Row and column of the grid for each row and column of pixels.
+    scale, offset
+        (y, x): pixel i lies at ``i * scale + offset`` px of the field.
+    """
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    @classmethod
+    def of(cls, grid: TileGrid) -> MapAxes:
+        """Make the axes for a grid."""
+        sides = zip(grid.image_shape, grid.tile_px, grid.step_px, grid.grid_shape, strict=True)
+        (rows, sy, oy), (cols, sx, ox) = (cls._axis(*side, grid.edge) for side in sides)
+        return cls(rows, cols, (sy, sx), (oy, ox))
+
+    @staticmethod
+    def _axis(length: int, tile: int, step: int, n: int, edge: EdgeRule) -> tuple[NDArray[np.int64], float, float]:
+        first = (tile - 1) / 2  # centre of the first tile, pixel centres on integers
+        last = length - tile if edge == "shift" else (n - 1) * step
+        if n < 2 or last == (n - 1) * step:
+            return np.arange(n), float(step), first
+        scale = step / _PIXELS_PER_STEP
+        offset = first - (_PIXELS_PER_STEP - 1) / 2 * scale
+        centres = np.append(np.arange(n - 1) * step, last) + first
+        pixels = offset + scale * np.arange(int(np.ceil((last + step) / scale)))
+        middles = (centres[1:] + centres[:-1]) / 2
+        return np.searchsorted(middles, pixels), scale, offset
+
+    def expand(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Expand one value per tile to one per pixel."""
+        plain = len(self.rows) == cells.shape[0] and len(self.cols) == cells.shape[1]
+        return cells if plain else cells[np.ix_(self.rows, self.cols)]
+
+
+def field_pixels(grid: TileGrid, cells: NDArray[Any]) -> NDArray[Any]:
+    """Give every pixel of a field the value of the tile it lies in; 0 where it lies in none.
+
+    Parameters
+    ----------
+    grid
+        The tiles. Where they overlap, a pixel belongs to the tile whose centre is nearest; off a grid to the last.
+    cells
+        Shape (rows, columns) of the grid: one value per tile, 0 where a region has left it out.
+
+    Returns
+    -------
+    ndarray, shape (height, width) of the field
+        Of the dtype of ``cells``.
+    """
+    pixels = np.zeros(grid.image_shape, cells.dtype)
+    if not len(grid):
+        return pixels
+    taken = []
+    for axis, place in enumerate((grid.row, grid.col)):
+        length, tile = grid.image_shape[axis], grid.tile_px[axis]
+        starts = tile_starts(length, tile, grid.step_px[axis], grid.edge)[: cells.shape[axis]].astype(float)
+        if len(starts) < cells.shape[axis] or (starts[place] != grid.boxes[:, axis]).any():  # tiles around points
+            for i, (y0, x0, y1, x1) in enumerate(grid.boxes.clip(0).tolist()):
+                pixels[y0:y1, x0:x1] = cells[grid.row[i], grid.col[i]]
+            return pixels
+        middles = (starts[1:] + starts[:-1] + tile - 1) / 2
+        at = np.searchsorted(middles, np.arange(length))
+        within = (np.arange(length) >= starts[at]) & (np.arange(length) < starts[at] + tile)
+        taken.append((np.flatnonzero(within), at[within]))
+    (y, rows), (x, cols) = taken
+    pixels[np.ix_(y, x)] = cells[np.ix_(rows, cols)]
+    return pixels
