@@ -48,7 +48,9 @@ NAMES = (
     "\x1b[31mred",
     "é" + "e\u0301",
 )
-VERBS = ("info", "slice", "check", "train", "classify", "evaluate", "experiment", "", "x", "--help", "--version")
+VERBS = (
+    "info", "slice", "check", "train", "classify", "slides", "evaluate", "experiment", "", "x", "--help", "--version",
+)  # fmt: skip
 FLAGS = (
     "--out",
     "--model",
