@@ -41,3 +41,12 @@ def test_a_field_that_is_its_own_group_is_no_replicate(project: Path) -> None:
     with Project.open(project) as opened:
         opened.set_rules(group_by=None)
     assert [one.replicate for one in project_conditions(project).stems.values()] == ["", "", "day 2", ""]
+
+
+def test_a_field_that_no_rule_matches_has_no_condition_and_can_be_classified(project: Path) -> None:
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(project.parent / "other.png")
+    with Project.open(project) as opened:
+        opened.add_field(read_image(project.parent / "other.png"))
+    given = project_conditions(project)
+    assert given.stems["other"] == Assignment()
+    assert given.order == ("drug", "control", "drug 2")

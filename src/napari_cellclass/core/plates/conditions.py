@@ -44,8 +44,6 @@ class ConditionList:
         By the stem of a field's tables; those of a project.
     path
         The file.
-    has_replicates
-        Whether there are replicates at all.
     """
 
     wells: Mapping[Well, Assignment] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from napari_cellclass.core.datasets.tiles_csv import dataset_from_table, read_da
 from napari_cellclass.core.images.reading import read_image
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
-from napari_cellclass.core.plates.conditions import Assignment, ConditionList
+from napari_cellclass.core.plates.conditions import NOTHING, Assignment, ConditionList
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.core.workspace.records import Field, ModelVersion
@@ -194,7 +194,8 @@ def project_images(path: Path) -> list[ProjectImage]:
 def project_conditions(path: Path) -> ConditionList:
     """Return the conditions of a project's fields, by the stems of :func:`project_images`.
 
-    A field's group is its replicate, where the project or the user says one; its own image alone is none.
+    A field's group is its replicate, where the project or the user says one; its own image alone is none. A field
+    whose name a rule does not match has no condition.
 
     Raises
     ------
@@ -205,8 +206,11 @@ def project_conditions(path: Path) -> ConditionList:
     grouped = project.rules.group_by is not None
     stems = {}
     for field, image in zip(project.fields, project_images(path), strict=True):
-        replicate = project.group_of(field) if grouped or field.group is not None else ""
-        stems[image.stem] = Assignment(project.condition_of(field), replicate)
+        try:
+            replicate = project.group_of(field) if grouped or field.group is not None else ""
+            stems[image.stem] = Assignment(project.condition_of(field), replicate)
+        except DatasetError:
+            stems[image.stem] = NOTHING
     return ConditionList(stems=stems)
 
 
