@@ -63,8 +63,12 @@ def test_a_plate_gives_a_table_of_fields_one_of_wells_and_a_picture(
         assert (row.tiles, row.n_stained) == (len(table), (table["class_name"] == "stained").sum())
         assert row.fraction_stained == pytest.approx(row.n_stained / row.tiles, abs=1e-5)
         assert row.mean_confidence == pytest.approx(table["confidence"].mean(), abs=1e-5)
+        assert table["novelty_p"].between(0, 1).all()
+        assert row.unlike_training == (table["novelty_p"] <= 0.05).sum()
+        assert row.unlike_training_share == pytest.approx(row.unlike_training / row.tiles, abs=1e-5)
     by_well = fields.groupby("well")
     assert wells["n_stained"].tolist() == by_well["n_stained"].sum().tolist()
+    assert wells["unlike_training"].tolist() == by_well["unlike_training"].sum().tolist()
     assert wells["fraction_stained"].to_numpy() == pytest.approx(
         (by_well["n_stained"].sum() / by_well["tiles"].sum()).to_numpy(), abs=1e-5
     )

@@ -24,7 +24,7 @@ def run(*words: Any) -> None:
 def check_tables(out: Path, stem: str, classes: list[str], shape: tuple[int, int], tile: int) -> pd.DataFrame:
     frame = pd.read_csv(out / f"{stem}.tiles.csv")
     names = ["tile_id", "row", "col", "y0", "x0", "y1", "x1", "class_name", "confidence", *(f"p_{c}" for c in classes)]
-    assert list(frame) == names
+    assert list(frame) == [*names, "novelty", "novelty_p"]
     assert len(frame) == (shape[0] // tile) * (shape[1] // tile)
     assert frame["tile_id"].is_unique
     assert set(frame["class_name"]) <= set(classes)

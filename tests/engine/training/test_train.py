@@ -32,6 +32,7 @@ def test_a_bundle_is_complete(good: ModelBundle) -> None:
     manifest = good.manifest
     assert set(manifest.files) == {
         "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
+        "training_tiles.npz",
     }  # fmt: skip
     assert manifest.tile_px == manifest.preprocess.input_px == (32, 32)
     assert manifest.preprocess.low == 0

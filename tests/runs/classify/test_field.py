@@ -12,7 +12,7 @@ from napari_cellclass.core.common.errors import ImageError
 from napari_cellclass.core.common.prefetch import single_threaded
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.models.bundle import TRAINING_TILES_MEMBER, open_bundle, write_bundle
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -185,3 +185,23 @@ def test_a_network_that_gives_one_answer_for_all_tiles_is_a_warning(ihc_model: P
     source = ihc_field()
     result = classify_field(source, bundle, Blind(), TileGrid.regular(source.shape, bundle.manifest.tile_px))
     assert any("predicts the same probabilities" in text for text in result.warnings)
+
+
+def test_training_tiles_add_novelty_and_change_no_probability(ihc_model: Path, tmp_path: Path) -> None:
+    bundle, source = open_bundle(ihc_model), ihc_field()
+    members = {name: bundle.member(name) for name in bundle.manifest.files if name != TRAINING_TILES_MEMBER}
+    without = write_bundle(tmp_path / "without.cellclass", bundle.manifest, members)
+    grid = TileGrid.regular(source.shape, bundle.manifest.tile_px)
+    tables = []
+    for model in (bundle, without):
+        with open_engine(model) as engine:
+            tables.append(classify_field(source, model, engine, grid).table)
+    np.testing.assert_allclose(tables[0].prob, tables[1].prob, atol=1e-6)
+    assert "novelty_p" not in tables[1].columns()
+    assert tables[1].with_novelty_rate(0.05).novelty_rate is None
+    known = bundle.training_tiles
+    assert known is not None
+    p = tables[0].columns()["novelty_p"]
+    np.testing.assert_array_equal(p, known.p_values(tables[0].columns()["novelty"]))
+    trained = grid.boxes[:, 3] <= source.shape[1] // 2
+    assert np.mean(p[trained] <= 0.05) < 0.2, "tiles that it was trained on are like training"

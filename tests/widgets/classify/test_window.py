@@ -73,6 +73,7 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     image = viewer.add_image(ihc_field().data, name="ihc", rgb=True, scale=(0.5, 0.5), units=("um", "um"))
     viewer.reset_view()
     load(qtbot, classify, ihc_model)
+    classify.results.novelty.setCurrentIndex(0)  # mark no tiles as unlike training
     run(qtbot, classify)
     (layer,) = maps(viewer)
     table: TileTable = layer.metadata["napari_cellclass"]["table"]

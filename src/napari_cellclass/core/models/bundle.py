@@ -170,6 +170,11 @@ class ModelBundle:
             raise self._damaged(f"its golden tiles cannot be read: {error}") from error
         return tiles, found
 
+    @property
+    def carries_training_tiles(self) -> bool:
+        """Whether the model holds features of its training tiles."""
+        return TRAINING_TILES_MEMBER in self.manifest.files
+
     @cached_property
     def training_tiles(self) -> TrainingTiles | None:
         """Features of training tiles, for novelty and similar tiles; None where the model carries none.
@@ -179,7 +184,7 @@ class ModelBundle:
         ModelError
             They are damaged.
         """
-        if TRAINING_TILES_MEMBER not in self.manifest.files:
+        if not self.carries_training_tiles:
             return None
         try:
             content = self.member(TRAINING_TILES_MEMBER)

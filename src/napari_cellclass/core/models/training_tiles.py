@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.stats.neighbours import NeighbourIndex
 from napari_cellclass.core.stats.novelty import ClassDistances, FeatureSpace, conformal_p_values
 
@@ -85,6 +86,15 @@ class TrainingTiles:
     def index(self) -> NeighbourIndex:
         """For finding the training tiles that are most similar to a tile."""
         return NeighbourIndex(self.examples)
+
+    def describe(self) -> str:
+        """Describe them in a few words."""
+        left_out = "groups" if self.by_group else "single tiles, beside their neighbours,"
+        pictures = "with thumbnails" if len(self.thumbnails) else "without thumbnails"
+        return (
+            f"{counted(len(self), 'training tile')} {pictures}; p-values from {counted(len(self.scores), 'tile')} of "
+            f"{left_out} held out"
+        )
 
     def to_bytes(self) -> bytes:
         """Return the content of the member, an npz archive."""

@@ -7,6 +7,23 @@ from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.stats.novelty import clearly_above
 
 
+def why_no_novelty(carried: bool, engine: str, precision: str) -> str:
+    """Say why a run does not tell what is unlike training, though its model could; '' where it does or cannot.
+
+    Parameters
+    ----------
+    carried
+        Whether the model carries training tiles.
+    engine, precision
+        What runs the network, and in which numbers.
+    """
+    if carried and engine == "tensorflow":
+        return "novelty is not told, as TensorFlow gives no features; leave --engine out to have it"
+    if carried and precision == "int8":
+        return "novelty is not told, as an int8 network rounds features; use --precision f32 to have it"
+    return ""
+
+
 def novelty_warnings(table: TileTable) -> tuple[str, ...]:
     """Warn where many more tiles are unlike training than the error rate explains; none where it is not known."""
     if table.novelty_rate is None:

@@ -24,6 +24,7 @@ from napari_cellclass.core.params.shared import PrecisionName, parse_channels, p
 from napari_cellclass.core.plates.condition_results import ConditionResults
 from napari_cellclass.core.plates.inputs import WELL_TABLE, InputField, find_fields, find_images
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table, well_table, write_plate_tables
+from napari_cellclass.core.predictions.novelty_warnings import why_no_novelty
 from napari_cellclass.core.workspace.project_file import is_project
 from napari_cellclass.runs.classify.field_files import REPORT, check_folder, remove_temporary_files
 from napari_cellclass.runs.classify.field_job import FieldJob, FieldOutcome, run_job
@@ -137,6 +138,8 @@ def classify_files(
     precision, warning = choose_precision(model, params.precision, params.engine)
     params = params.model_copy(update={"precision": precision})
     jobs, notes = _jobs(params, model)
+    if why := why_no_novelty(model.carries_training_tiles, params.engine, precision):
+        notes = (*notes, why)
     wells.check([job.image for job in jobs])
     conditions = PlateConditions.of(params, lambda: _report(jobs, {}, model, wells, params.out).fields)
     check_folder(params.out, {job.image for job in jobs}, [job.stem for job in jobs])

@@ -14,8 +14,7 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
-from napari_cellclass.runs.live.session import LiveSession
-from napari_cellclass.runs.live.similar_labels import similar_labels
+from napari_cellclass.runs.live.similar_labels import SimilarLabels
 from napari_cellclass.viewer.workspace.tile_place import TilePlace
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
@@ -27,7 +26,7 @@ _SETTLES_MS = 40
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    session: LiveSession
+    finder: SimilarLabels
     labels: Mapping[str, NDArray[np.int16]]
     sources: Mapping[str, Callable[[], SourceImage]]
     boxes: Mapping[str, NDArray[Any]]
@@ -39,7 +38,7 @@ class _Request:
 
 def _find(request: _Request, task: Task) -> list[SimilarTile]:
     """Find the most similar labelled tiles and read their pixels; in a thread."""
-    found = similar_labels(request.session, request.labels, request.key, request.tile, SHOWN)
+    found = request.finder.find(request.labels, request.key, request.tile, SHOWN)
     opened: dict[str, SourceImage] = {}
     tiles = []
     for one in found:
@@ -67,6 +66,7 @@ class LabelledSimilarTiles(SimilarTiles):
         super().__init__("labelled tiles")
         self._workspace, self._predictions = workspace, predictions
         self._job: Job | None = None
+        self._finder: SimilarLabels | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLES_MS)
@@ -85,9 +85,11 @@ class LabelledSimilarTiles(SimilarTiles):
         session, tile, key = self._predictions.session, self._workspace.current_tile, self._workspace.field_key
         if not self._predictions.enabled or session is None or tile is None or key not in session.fields:
             return None
+        if self._finder is None or self._finder.session is not session:
+            self._finder = SimilarLabels(session)
         opened, scheme = self._predictions.opened, self._workspace.scheme
         return _Request(
-            session, {one: field.labelled.labels_in(scheme.names) for one, field in opened.items()},
+            self._finder, {one: field.labelled.labels_in(scheme.names) for one, field in opened.items()},
             {one: field.open_source for one, field in opened.items()},
             {one: field.features.grid.boxes for one, field in opened.items()},
             {one: field.labelled.group for one, field in opened.items()}, scheme, key, tile,

@@ -29,7 +29,7 @@ from napari_cellclass.core.params.shared import EngineName, PrecisionName
 from napari_cellclass.core.params.slides import SlideBackground
 from napari_cellclass.core.plates.field_summary import FieldSummary
 from napari_cellclass.core.plates.tables import FieldRow, WellList, field_table
-from napari_cellclass.core.predictions.novelty_warnings import novelty_warnings
+from napari_cellclass.core.predictions.novelty_warnings import novelty_warnings, why_no_novelty
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import EdgeRule
 from napari_cellclass.core.workspace.outputs import write_map
@@ -154,7 +154,8 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
         result = classify_field(request.source, model, engine, grid, task, live.add)
     table = replace(result.table, scheme=scheme).with_novelty_rate(request.novelty_rate)
     result = replace(result, table=table.take(np.argsort(table.grid.tile_id)))
-    told = (*([warning] if warning else []), *result.warnings, *novelty_warnings(result.table))
+    without = why_no_novelty(request.model.carries_training_tiles, request.engine, precision)
+    told = (*filter(None, (warning, without)), *result.warnings, *novelty_warnings(result.table))
     result = replace(result, warnings=told)
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")

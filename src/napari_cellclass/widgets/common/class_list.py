@@ -106,6 +106,7 @@ class ClassList(QTableWidget):
             bar = QTableWidgetItem()
             bar.setData(_BAR_ROLE, (float(row.fraction), colour))
             self.setItem(i, 4, bar)
+            self.setRowHidden(i, False)  # it was the last one before
         self.setRowHidden(len(counts) - 1, int(counts["tiles"].iloc[-1]) == 0)
         self.blockSignals(False)
         shown_rows = sum(not self.isRowHidden(i) for i in range(self.rowCount()))
