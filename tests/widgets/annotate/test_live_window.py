@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from tests._windows import open_field
 from napari_cellclass.cli.main import main
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.synthetic import checkerboard_field
+from napari_cellclass.runs.live.refine import HeldOut, Refinement
 from napari_cellclass.viewer.common.outline_overlay import outlines_of
+from napari_cellclass.widgets.annotate import refine as refine_panel
+from napari_cellclass.widgets.annotate.work import Refined
 
 TILE, ROWS, COLUMNS = 32, 8, 10
 
@@ -271,3 +275,54 @@ def test_a_kept_model_predicts_what_the_live_map_shows_on_the_command_line_too(
     assert main(["classify", str(image), "--model", str(again), "--out", str(tmp_path / "out2"), "--quiet"]) == 0
     second = pd.read_csv(next((tmp_path / "out2").rglob("*.tiles.csv")))
     assert second["p_class 1"].to_numpy() == pytest.approx(table["p_class 1"].to_numpy(), abs=1e-5)
+
+
+def test_refine_trains_in_the_background_and_offers_its_model_only_where_it_is_better(
+    viewer: Any, dock: Any, qtbot: Any, field: Any, truth: np.ndarray, striped_model: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    panel = dock.label.live.refine
+    asked: list[Any] = []
+    found = [Refinement(None, True, "Network 0.93 against live 0.90"), Refinement(None, False, "Not better")]
+
+    def refine(request: Any, held_out: Any, task: Any) -> Refined:
+        asked.append((request, held_out))
+        if len(asked) == 1:
+            while True:
+                task.check("cancelled")
+        return Refined(found[0], striped_model if found[0].wins else None, request.scale, contextlib.ExitStack())
+
+    monkeypatch.setattr(refine_panel, "refine_model", refine)
+    for _ in range(8):
+        label_current(viewer, dock, truth)
+    qtbot.waitUntil(lambda: settled(dock) and panel.button.isVisible())
+    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    assert "drawn at random" in panel.text.text()
+    assert not asked
+    monkeypatch.setattr(HeldOut, "why_not", lambda held_out: "")
+    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    assert dock.lasting_work() == "A training to refine the live map"
+    label_current(viewer, dock, truth)
+    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.running)
+    assert panel.text.text() == "Cancelled; the live map stays."
+    request, held_out = asked[0]
+    tiles = request.fields[0].tiles
+    assert len(tiles) == 8
+    assert set(tiles["live"]) <= {"class 1", "class 2"}
+    assert len(held_out.tile) == 8
+
+    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(panel.use_button.isVisible)
+    assert panel.text.text() == found[0].text
+    monkeypatch.setattr(panel, "_model_path", lambda: tmp_path / "better.cellclass")
+    with qtbot.waitSignal(panel.refined, timeout=1000 * WINDOW_S):
+        qtbot.mouseClick(panel.use_button, Qt.MouseButton.LeftButton)
+    assert (tmp_path / "better.cellclass").read_bytes() == striped_model.read_bytes()
+    assert (tmp_path / "better.features.json").exists()
+    qtbot.waitUntil(lambda: dock.map.model is not None and not panel.isVisible())
+    found.pop(0)
+    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: panel.text.text() == "Not better")
+    assert not panel.use_button.isVisible()

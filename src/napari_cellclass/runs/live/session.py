@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_heads
 from napari_cellclass.core.selection.label_errors import FieldLabelErrors, nearest_rows, rank_label_errors
-from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy, sample_fractions
+from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy
 from napari_cellclass.core.stats.intervals import Estimate
-from napari_cellclass.core.stats.metrics import GroupedMetrics, confusion_matrix
 from napari_cellclass.runs.live.accuracy_curve import AccuracyCurve, CurvePoint, has_settled
 from napari_cellclass.runs.live.field_features import FieldFeatures, Labelled, SharedStandardisation
+from napari_cellclass.runs.live.fitted import Fitted, drawn_rows, left_out_together
+from napari_cellclass.runs.live.refine import HeldOut
 
 PERCENTAGES_FROM = 8
 """Labels of every class from which probabilities are worth a percentage: with fewer they are off by 0.1 and more."""
-_FEWEST_GROUPS = 3
 _HISTORY = 20  # labels over which the share of changed predictions is measured
 _STABLE = 0.01  # fraction of tiles
 
@@ -54,6 +54,8 @@ class LivePrediction:
         What was left out to choose penalty and temperature: ``"group"``, ``"region"`` or ``"tile"``.
     curve
         The estimates of ``accuracy`` of this session by number of labels, those of now included.
+    held_out
+        What is predicted for labelled tiles without their groups; None where only one class is labelled.
     """
 
     key: str
@@ -69,6 +71,7 @@ class LivePrediction:
     standardisation: Standardisation | None = None
     held_out_by: str = ""
     curve: tuple[CurvePoint, ...] = ()
+    held_out: HeldOut | None = None
 
     @property
     def labels_help_little(self) -> bool:
@@ -81,52 +84,6 @@ class LivePrediction:
         """Whether there are labels enough for probabilities to be shown as percentages."""
         given = [n for n in self.n_labels if n]
         return len(given) >= 2 and min(given) >= PERCENTAGES_FROM
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """The model of all labels, and what it says of labelled tiles that it did not see.
-
-    Parameters
-    ----------
-    found
-        The labelled tiles.
-    present, compact
-        The classes that occur; the tiles' labels as indices of these.
-    drawn
-        Which tiles were drawn at random.
-    predicted
-        Class of each tile among ``present``, by the fit without that tile; meaningless where none was drawn.
-    accuracy
-        Of the drawn tiles.
-    fit, held_out_by
-        See :class:`LivePrediction`.
-    """
-
-    found: Labelled
-    present: NDArray[np.int64]
-    compact: NDArray[np.int64]
-    drawn: NDArray[np.bool_]
-    predicted: NDArray[np.int64]
-    accuracy: SampleAccuracy
-    fit: HeadFit
-    held_out_by: str
-
-    def fractions(self, of_field: NDArray[np.bool_], prob: NDArray[np.float32]) -> tuple[Estimate, ...]:
-        """Return the fraction of a field's tiles in each class; empty where none of them was drawn."""
-        here = self.drawn & of_field
-        if self.accuracy.estimate is None or not here.any():
-            return ()
-        known = prob[np.isfinite(prob[:, 0])]
-        shares = np.bincount(known.argmax(axis=1), minlength=prob.shape[1]) / max(1, len(known))
-        return sample_fractions(shares, self.found.labels[here], self.present[self.predicted[here]])
-
-    def by_group(self) -> Estimate | None:
-        """Return the balanced accuracy of the drawn tiles of groups that were left out whole, where it can be told."""
-        if self.held_out_by != "group":
-            return None
-        held = self.fit.held_out[self.drawn].argmax(axis=1)
-        return _group_accuracy(self.compact[self.drawn], held, self.found.group[self.drawn])
 
 
 class LiveSession:
@@ -197,7 +154,7 @@ class LiveSession:
             z = self.fields[shown].standardised(standardisation, self.scale.version)
         if len(np.unique(found.labels)) == 1:
             return _similar_tiles(found, z, n_classes, shown, revision)
-        fitted = self._fit(found, *_drawn_rows(labels, drawn or {}, found))
+        fitted = self._fit(found, *drawn_rows(labels, drawn or {}, found))
         prob = self._probabilities(fitted, z, n_classes)
         fractions: tuple[Estimate, ...] = ()
         if shown in labels:
@@ -206,26 +163,26 @@ class LiveSession:
             shown, revision, prob, tuple(np.bincount(found.labels, minlength=n_classes).tolist()), fitted.accuracy,
             fitted.by_group(), len(np.unique(found.group)), fractions, self._changed(shown, prob, len(found.labels)),
             fitted.fit, standardisation, fitted.held_out_by,
-            self._curve.add(len(found.labels), fitted.accuracy.estimate),
+            self._curve.add(len(found.labels), fitted.accuracy.estimate), fitted.held_out(tuple(labels)),
         )  # fmt: skip
 
-    def _fit(self, found: Labelled, drawn: NDArray[np.bool_], others: int) -> _Fitted:
+    def _fit(self, found: Labelled, drawn: NDArray[np.bool_], others: int) -> Fitted:
         """Fit all labels, and estimate the accuracy from the drawn tiles, each predicted by all labels but its own."""
         present, compact = np.unique(found.labels, return_inverse=True)
-        groups, held_out_by = _groups(found)
+        groups, held_out_by = left_out_together(found)
         single = [np.arange(len(compact))] if drawn.any() else []
         fit, *alone = fit_heads(self._parts(found.z), compact, [groups, *single], len(present))
         if fit.held_out_by == "tile":
             held_out_by = "tile"
         if not alone:
             none = SampleAccuracy(None, 0, tuple(present.tolist()))
-            return _Fitted(found, present, compact, drawn, compact, none, fit, held_out_by)
+            return Fitted(found, groups, present, compact, drawn, compact, none, fit, held_out_by)
         predicted = alone[0].held_out.argmax(axis=1)
         accuracy = sample_accuracy(compact[drawn], predicted[drawn], len(present), others)
         accuracy = replace(accuracy, missing=tuple(present[list(accuracy.missing)].tolist()))
-        return _Fitted(found, present, compact, drawn, predicted, accuracy, fit, held_out_by)
+        return Fitted(found, groups, present, compact, drawn, predicted, accuracy, fit, held_out_by)
 
-    def _probabilities(self, fitted: _Fitted, z: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
+    def _probabilities(self, fitted: Fitted, z: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
         """Return probabilities (N, K) of all tiles of a field, NaN where a tile has no features."""
         prob = np.zeros((len(z), n_classes), np.float32)
         finite = np.isfinite(z[:, 0])
@@ -257,7 +214,7 @@ class LiveSession:
         if found is None or shown not in labels or len(present := np.unique(found.labels)) < 2:
             return FieldLabelErrors(none, none, np.zeros(0))
         compact, parts = np.searchsorted(present, found.labels), self._parts(found.z)
-        groups, _ = _groups(found)
+        groups, _ = left_out_together(found)
         by_group, by_tile = fit_heads(parts, compact, [groups, np.arange(len(compact))], len(present))
         ranked = rank_label_errors(compact, by_group.held_out, by_tile.held_out)
         suspect = ((ranked.quality < 0.5) | ranked.likely) & (found.field == list(labels).index(shown))
@@ -337,37 +294,6 @@ class LiveSession:
 def balanced(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Join feature sets so that each has the same weight in a distance, whatever its number of features."""
     return np.hstack([part / np.float32(np.sqrt(max(1, part.shape[1]))) for part in parts])
-
-
-def _drawn_rows(
-    labels: Mapping[str, NDArray[np.int16]], drawn: Mapping[str, Sequence[int]], found: Labelled
-) -> tuple[NDArray[np.bool_], int]:
-    """Return which labelled tiles were drawn at random, and how many tiles of their fields have no label."""
-    chosen, others = np.zeros(len(found.labels), bool), 0
-    for number, (key, values) in enumerate(labels.items()):
-        inside = (found.field == number) & np.isin(found.tile, drawn.get(key, ()))
-        chosen |= inside
-        others += int((values < 0).sum()) * bool(inside.any())
-    return chosen, others
-
-
-def _group_accuracy(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], group: NDArray[np.int64]
-) -> Estimate | None:
-    """Return balanced accuracy with its interval over groups; None with fewer than three, which tell nothing."""
-    names = np.unique(group)
-    if len(names) < _FEWEST_GROUPS:
-        return None
-    k = int(max(truth.max(), predicted.max())) + 1
-    tables = np.stack([confusion_matrix(truth[group == name], predicted[group == name], k) for name in names])
-    return GroupedMetrics(tables).accuracies()[1]
-
-
-def _groups(found: Labelled) -> tuple[NDArray[np.int64], str]:
-    """Return what is left out together: wells or fields where every class is in two, else regions of a field."""
-    if all(len(np.unique(found.group[found.labels == k])) > 1 for k in np.unique(found.labels)):
-        return found.group, "group"
-    return found.region, "region"
 
 
 def _similar_tiles(

@@ -32,6 +32,7 @@ from napari_cellclass.viewer.common import preferences
 from napari_cellclass.viewer.common.layers import file_of
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
+from napari_cellclass.widgets.annotate.refine import RefinePanel
 from napari_cellclass.widgets.annotate.sparkline import Sparkline
 from napari_cellclass.widgets.annotate.work import keep_model
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
@@ -67,7 +68,7 @@ class LivePanel(QWidget):
     """Shows what :class:`LivePredictions` finds, and typical tiles to begin with.
 
     ``kept`` is sent with the path of a model that was made of the labels, ``show_wanted`` when the live map is wanted
-    in the place of a model's.
+    in the place of a model's. The check box ``on`` is for the page to lay out.
 
     Parameters
     ----------
@@ -106,13 +107,15 @@ class LivePanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
-        column.addLayout(row_of(self.on, self.check_button, self.keep_button))
+        self.refine = RefinePanel(workspace, self.predictions, self._model_path)
+        column.addLayout(row_of(self.check_button, self.keep_button, self.refine.button))
         column.addWidget(self.bar)
         beside = QHBoxLayout()
         beside.addWidget(self.text, 1)
         beside.addWidget(self.curve, alignment=Qt.AlignmentFlag.AlignTop)
         column.addLayout(beside)
         column.addWidget(self.figure)
+        column.addWidget(self.refine)
         column.addWidget(self.show_button)
         column.addWidget(self.typical)
         self.on.toggled.connect(self.predictions.set_enabled)
@@ -123,6 +126,7 @@ class LivePanel(QWidget):
         self.predictions.predicted.connect(self._show)
         self.predictions.progressed.connect(self._show_progress)
         self.predictions.failed.connect(lambda text: self.text.show_text(f"No live map: {text}", True))
+        self.predictions.predicted.connect(lambda found: self._keep_whole())
         self.predictions.typical_chosen.connect(self._show_typical)
         workspace.labels_changed.connect(self._labelled)
         workspace.field_changed.connect(self._field_changed)
@@ -142,6 +146,15 @@ class LivePanel(QWidget):
         self.bar.setVisible(done < total)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Keep texts whole in another width."""
+        super().resizeEvent(event)
+        self._keep_whole()
+
+    def _keep_whole(self) -> None:
+        for label in (self.text, self.figure, self.refine.text):
+            label.keep_whole()
 
     # -- typical tiles -----------------------------------------------------------------------------
 
@@ -227,6 +240,7 @@ class LivePanel(QWidget):
         fitted = found is not None and found.fit is not None
         self.check_button.setVisible(fitted)
         self.keep_button.setVisible(fitted)
+        self.refine.button.setVisible(fitted or self.refine.running)
         self.figure.setVisible(fitted)
         self.curve.show_curve(() if found is None else found.curve)
         if found is None:

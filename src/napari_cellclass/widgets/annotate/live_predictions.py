@@ -31,7 +31,7 @@ from napari_cellclass.viewer.common.preferences import cpu_threads
 from napari_cellclass.viewer.workspace.live_labels import LabelledField, current_field, other_project_fields
 from napari_cellclass.viewer.workspace.tile_queue import LiveState
 from napari_cellclass.viewer.workspace.workspace import Workspace
-from napari_cellclass.widgets.annotate.work import KeepRequest, regions_by_corner, with_groups
+from napari_cellclass.widgets.annotate.work import KeepRequest, regions_by_corner, with_groups, with_held_out
 from napari_cellclass.widgets.common.jobs import Job, start_job
 
 _STREAM_INTERVAL_S = 0.4  # between predictions while features stream in
@@ -347,6 +347,8 @@ class LivePredictions(QObject):
     def keep_request(self, out: Path) -> KeepRequest | None:
         """Give what a model is made of that predicts what is shown now; None where nothing is predicted.
 
+        Its tiles have the columns ``live`` and ``drawn`` of :func:`with_held_out`.
+
         Raises
         ------
         ImageError
@@ -364,6 +366,9 @@ class LivePredictions(QObject):
             regions = None
             if found.held_out_by != "group":
                 regions = regions_by_corner(one.features.grid.boxes, one.features.regions())
+            if found.held_out is not None:
+                held_out = found.held_out.of_field(one.labelled.key)
+                field = with_held_out(field, one.features.grid.boxes, held_out, names)
             fields.append(with_groups(field, one.labelled.group, regions))
         return KeepRequest(tuple(fields), FeatureScale.of(extractor.spec, found.standardisation), out)
 

@@ -90,7 +90,7 @@ class LabelPage(DockedWidget):
         self.keys = KeyList()
         page = QWidget()
         column = QVBoxLayout(page)
-        column.addLayout(row_of(QLabel("next tile"), self.policy, self.brush))
+        column.addLayout(row_of(QLabel("next tile"), self.policy, self.brush, self.live.on))
         column.addWidget(self.live)
         column.addLayout(row_of(self.undo_button, self.redo_button, self.scatter_button))
         column.addWidget(self.status)
@@ -196,10 +196,15 @@ class LabelPage(DockedWidget):
     def running_work(self) -> str:
         """Name the model that is being made of the labels."""
         job = self.live.keep_job
-        return "A model of the labels" if job is not None and job.running else ""
+        return self.lasting_work() or ("A model of the labels" if job is not None and job.running else "")
+
+    def lasting_work(self) -> str:
+        """Name the training of a refinement."""
+        return "A training to refine the live map" if self.live.refine.running else ""
 
     def stop_work(self, keep: bool) -> None:
         """Make no model of the labels; the labels are on disk."""
+        self.live.refine.cancel()
         if self.live.keep_job is not None:
             self.live.keep_job.cancel()
 
@@ -207,6 +212,7 @@ class LabelPage(DockedWidget):
         """Disconnect listeners; labels are on disk already."""
         self.stop_work(False)
         self.keys.show_keys(())
+        self.live.refine.close_down()
         self.live.predictions.close()
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)

@@ -1,19 +1,27 @@
-"""The jobs of the page Label, without Qt: a model of the labels."""
+"""The jobs of the page Label, without Qt: a model of the labels, and one refined by a trained network."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import Task
+from napari_cellclass.core.models.bundle import SUFFIX, open_bundle
 from napari_cellclass.core.models.feature_scale import SUFFIX as SCALE_SUFFIX
 from napari_cellclass.core.models.feature_scale import FeatureScale
+from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.runs.live.refine import HeldOut, Refinement, compare_with_live
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField, TrainRequest, data_on_disk
 from napari_cellclass.runs.train.child import train_in_child
 
@@ -65,14 +73,112 @@ def keep_model(request: KeepRequest, task: Task) -> Path:
     CancelledError
         The task was cancelled; the child process has ended.
     """
-    spec = request.scale.spec
     with scratch_folder() as folder:
-        scale = request.scale.save(folder / f"scale{SCALE_SUFFIX}")
-        params = TrainParams.checked(
-            data=Path(), out=request.out, network="pretrained", feature_scale=scale,
-            standardise="none", colour="rgb" if spec.colour else "channels",
-        )  # fmt: skip
+        params = _params(request, request.out, folder)
         with data_on_disk(TrainRequest(params, request.fields), task) as on_disk:
             model = train_in_child(on_disk, task)
     request.scale.save(model.with_suffix(SCALE_SUFFIX))
     return model
+
+
+def _params(request: KeepRequest, out: Path, folder: Path, **more: Any) -> TrainParams:
+    return TrainParams.checked(
+        data=Path(), out=out, network="pretrained", feature_scale=request.scale.save(folder / f"scale{SCALE_SUFFIX}"),
+        standardise="none", colour="rgb" if request.scale.spec.colour else "channels", **more,
+    )  # fmt: skip
+
+
+# -- refine --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """A model that was trained to be better than the live map.
+
+    Parameters
+    ----------
+    found
+        Whether it is.
+    path
+        The model, in a folder that is there until ``files`` are closed; None where it is not better.
+    scale
+        How its features are standardised.
+    files
+        Keeps the folder.
+    """
+
+    found: Refinement
+    path: Path | None
+    scale: FeatureScale
+    files: contextlib.ExitStack
+
+
+def with_held_out(
+    field: AnnotatedField,
+    boxes: NDArray[np.int32],
+    of_field: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]],
+    names: tuple[str, ...],
+) -> AnnotatedField:
+    """Say what the live map predicts for the tiles of a field without their group, and which were drawn at random.
+
+    Parameters
+    ----------
+    field
+        Its labelled tiles get the columns ``live``, a class name or '', and ``drawn``.
+    boxes
+        Of all its tiles.
+    of_field
+        See :meth:`~napari_cellclass.runs.live.refine.HeldOut.of_field`.
+    names
+        Of the classes.
+    """
+    tile, predicted, drawn = of_field
+    corners = [(y, x) for y, x in boxes[tile, :2].tolist()]
+    live = dict(zip(corners, (names[k] for k in predicted.tolist()), strict=True))
+    chosen = {corner for corner, one in zip(corners, drawn.tolist(), strict=True) if one}
+    tiles = field.tiles.copy()
+    own = [(int(y), int(x)) for y, x in zip(tiles["y0"], tiles["x0"], strict=True)]
+    tiles["live"], tiles["drawn"] = [live.get(corner, "") for corner in own], [corner in chosen for corner in own]
+    return replace(field, tiles=tiles)
+
+
+def refine_model(request: KeepRequest, held_out: HeldOut, task: Task) -> Refined:
+    """Train what ``train --with-compact`` trains in a child process, and compare it with the live map.
+
+    Raises
+    ------
+    CellClassError
+        In one line, what the user can correct.
+    CancelledError
+        The task was cancelled; the child process has ended.
+    """
+    with contextlib.ExitStack() as files:
+        folder = files.enter_context(scratch_folder())
+        params = _params(
+            request, folder / f"refined{SUFFIX}", folder, with_compact=True, val_fraction=held_out.val_fraction
+        )
+        with data_on_disk(TrainRequest(params, request.fields), task) as on_disk:
+            paths = pd.read_csv(on_disk.data, usecols=["path"])["path"].to_numpy(str)
+            model = open_bundle(train_in_child(on_disk, task))
+        rows = pd.concat([field.tiles for field in request.fields if len(field.tiles)], ignore_index=True)
+        found = compare_with_live(model, rows.assign(path=paths), held_out.by)
+        if not found.wins:
+            return Refined(found, None, request.scale, contextlib.ExitStack())
+        return Refined(found, model.path, request.scale, files.pop_all())
+
+
+def use_refined(refined: Refined, out: Path, task: Task) -> Path:
+    """Write a refined model, and its scale of features, where it stays.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    assert refined.path is not None
+    with atomic_write(out) as temporary:
+        shutil.copyfile(refined.path, temporary)
+    refined.scale.save(out.with_suffix(SCALE_SUFFIX))
+    refined.files.close()
+    KnownModels().remember(open_bundle(out))
+    return out

@@ -57,6 +57,10 @@ class WrappedLabel(QLabel):
         self.set_warning(warn)
         self.setText(text)
 
+    def keep_whole(self) -> None:
+        """Take the height that the text needs in this width: in a page that scrolls, a layout would cut it off."""
+        self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
+
     def set_warning(self, warn: bool) -> None:
         """Show what the label says, now and later, in the colour of warnings, which follows the theme."""
         self._warns = warn

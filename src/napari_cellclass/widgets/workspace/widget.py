@@ -77,6 +77,7 @@ class CellClassWidget(DockedWidget):
         self.train.trained.connect(self._take_up_model)
         self.label.live.predictions.predicted.connect(self.map.live.show)
         self.label.live.kept.connect(self._take_up_kept)
+        self.label.live.refine.refined.connect(self._take_up_refined)
         self.label.live.show_wanted.connect(self.map.live.show_instead)
         self.map.live.changed.connect(self.label.follow_map)
         self.map.live.covered.connect(self.label.live.set_covered)
@@ -136,6 +137,11 @@ class CellClassWidget(DockedWidget):
             dock.show()
             dock.raise_()
 
+    def _take_up_refined(self, path: Path) -> None:
+        self.workspace.message.emit(f"The model is {path}; run it on the page Map.", False)
+        self._take_up_model(path)
+        self.map.set_model(path)
+
     def show_page(self, display_name: str) -> QWidget:
         """Show the page that has a name in napari's menus, and give it."""
         page = next(one for one in self._pages() if one.display_name == display_name)
@@ -151,7 +157,7 @@ class CellClassWidget(DockedWidget):
 
     def lasting_work(self) -> str:
         """Name the training that is running."""
-        return self.train.lasting_work()
+        return self.train.lasting_work() or self.label.lasting_work()
 
     def stop_work(self, keep: bool) -> None:
         """Stop what is running on the pages."""
