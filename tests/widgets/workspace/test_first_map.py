@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import tifffile
 from qtpy.QtCore import Qt
-from tests._patience import PROCESS_S
+from tests._killed import SIDE, START, TILE, kill_child, labels_of, write_field
 
 from napari_cellclass.core.interchange.tile_tables import read_table_csv
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.widgets.workspace.widget import CellClassWidget
-
-TILE, SIDE = 32, 10
-
-
-def write_field(path: Path) -> np.ndarray:
-    """Write a field whose odd rows of tiles have spots; give the class of each tile."""
-    rng = np.random.default_rng(0)
-    truth = np.repeat(np.arange(SIDE) % 2, SIDE)
-    pixels = rng.normal(600, 60, (SIDE * TILE, SIDE * TILE))
-    for row in range(1, SIDE, 2):
-        y, x = rng.integers(row * TILE + 2, (row + 1) * TILE - 2, 300), rng.integers(2, SIDE * TILE - 2, 300)
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
-                pixels[y + dy, x + dx] += 1500
-    tifffile.imwrite(path, pixels.clip(0, 4095).astype(np.uint16))
-    return truth
 
 
 @pytest.mark.usefixtures("forked_children")
@@ -81,35 +60,6 @@ def test_eight_actions_lead_from_a_new_image_to_a_trained_map(
     screenshot("first-map")
 
 
-START = """
-import sys, napari
-from pathlib import Path
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
-folder = Path(sys.argv[1])
-def wait(condition):
-    while not condition():
-        QApplication.processEvents()
-viewer = napari.Viewer()
-viewer.open(str(folder / "field.tif"), plugin="napari")
-_, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
-dock.header.tile_px.setValue(32)
-wait(lambda: dock.workspace.annotation is not None and not dock.header.opening)
-dock.header.project.create(folder / "study.cellproject")
-wait(lambda: dock.workspace.session.shown is not None and not dock.header.opening)
-native = viewer.window._qt_viewer.canvas.native
-def label(n, keys):
-    for i in range(n):
-        QTest.keyClick(native, keys[i // 10 % len(keys)])
-        QApplication.processEvents()
-        print(i + 1, flush=True)
-def click(button):
-    wait(button.isEnabled)
-    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
-maps = lambda: len(dock.workspace.session.project.maps)
-"""
-
 LABEL = START + "label(90, [Qt.Key.Key_1])"
 
 WORK = (
@@ -133,31 +83,6 @@ print("working", flush=True)
 wait(lambda: False)
 """
 )
-
-
-def kill_child(script: str, line: str, folder: Path, *words: str) -> None:
-    """Run a script in a process of its own, and kill that once it has printed a line."""
-    write_field(folder / "field.tif")
-    environment = os.environ | {"XDG_DATA_HOME": str(folder / "data")}
-    child = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder), *words], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert child.stdout is not None
-    seen = []
-    for printed in child.stdout:
-        seen.append(printed.strip())
-        if seen[-1] == line:
-            os.kill(child.pid, signal.SIGKILL)
-            break
-    child.wait(PROCESS_S)
-    assert seen[-1:] == [line], "the script ended before"
-
-
-def labels_of(project: Project) -> np.ndarray:
-    """Give the labels of the one field of a project."""
-    (field,) = project.fields
-    grid = project.grid.lay(project.open_field(field.key).shape)
-    return np.asarray(project.labels.annotation(field.image, grid).labels)
 
 
 @pytest.mark.gui
