@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,17 @@ def test_a_file_of_wells_of_other_images_is_reported(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("image,well\nx.tif,A1\n")
     with pytest.raises(ParamsError, match="names none of the images"):
         WellList.read(tmp_path / "w.csv").check(["/p/y.tif"])
+
+
+def test_tiles_unlike_training_have_columns_only_where_the_model_tells(tmp_path: Path) -> None:
+    assert "unlike_training" not in field_table(ROWS, CLASSES, WellList())
+    told = [replace(one, summary=replace(one.summary, unlike_training=2)) if one.summary else one for one in ROWS]
+    fields = field_table(told, CLASSES, WellList())
+    wells = well_table(fields, CLASSES).set_index("well")
+    assert classes_in_table(fields) == CLASSES
+    assert fields["unlike_training"].dropna().tolist() == [2, 2, 2, 2]
+    assert fields["unlike_training_share"].dropna().tolist() == [2 / 4, 2 / 10, 2 / 10, 2 / 1]
+    assert wells.loc["B02", "unlike_training"] == 4
+    assert wells.loc["B02", "unlike_training_share"] == pytest.approx(4 / 20)
+    write_plate_tables(fields, well_table(fields, CLASSES), tmp_path)
+    assert read_plate_table(tmp_path / "fields.csv")["unlike_training"].notna().sum() == 4

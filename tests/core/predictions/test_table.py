@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from napari_cellclass.core.common.errors import ModelError, OutputError, ParamsError
 from napari_cellclass.core.interchange.tile_tables import read_table_csv, read_tile_geojson
 from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.novelty_warnings import novelty_warnings
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.core.tiles.grid import TileGrid
@@ -146,3 +148,33 @@ def test_tiles_are_unsure_where_not_exactly_one_class_is_possible(tmp_path: Path
     assert told.with_error_rate(None, None).class_name[1] == "a"
     with pytest.raises(ModelError, match="has no calibration"):
         table.with_error_rate(0.1, None)
+
+
+def test_novelty_is_written_read_back_and_changes_no_class(tmp_path: Path) -> None:
+    plain = make()
+    p = np.linspace(0.01, 1, len(plain)).astype(np.float32)
+    table = replace(plain, novelty=-np.log(p), novelty_p=p).with_novelty_rate(0.3)
+    np.testing.assert_array_equal(table.unlike_training, p <= 0.3)
+    assert table.class_name.tolist() == plain.class_name.tolist()
+    assert table.counts().equals(plain.counts())
+    assert not table.with_novelty_rate(None).unlike_training.any()
+    assert not plain.with_novelty_rate(0.3).unlike_training.any(), "nothing is known of it"
+    np.testing.assert_array_equal(table.take([3, 1]).unlike_training, table.unlike_training[[3, 1]])
+    table.to_csv(tmp_path / "t.tiles.csv")
+    table.to_geojson(tmp_path / "t.geojson")
+    for again in (read_table_csv(tmp_path / "t.tiles.csv"), read_tile_geojson(tmp_path / "t.geojson")):
+        np.testing.assert_allclose(again.columns()["novelty"], table.columns()["novelty"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(again.columns()["novelty_p"], p, atol=2e-6)
+    assert read_tile_geojson(tmp_path / "t.geojson").unlike_training.tolist() == table.unlike_training.tolist()
+
+
+def test_a_field_of_far_more_unlike_tiles_than_expected_is_told_and_others_are_not() -> None:
+    grid = TileGrid.regular((32, 32 * 200), 32)
+    table = TileTable(grid, ClassScheme(("a", "b")), np.full((200, 2), 0.5, np.float32))
+    p = np.ones(200, np.float32)
+    assert novelty_warnings(table) == ()
+    for unlike, told in ((0, False), (10, False), (20, False), (40, True)):
+        p[:unlike] = 0.01
+        known = replace(table, novelty=p, novelty_p=p.copy()).with_novelty_rate(0.05)
+        assert bool(novelty_warnings(known)) == told, unlike
+    assert "40 tiles of 200 (20%) are unlike all training tiles" in novelty_warnings(known)[0]

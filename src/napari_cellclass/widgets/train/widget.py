@@ -50,6 +50,7 @@ _MORE = [
     "learning_rate",
     "input_px",
     "precision",
+    "thumbnails",
     "seed",
 ]
 _CANCEL_WAIT_S = 3.0
