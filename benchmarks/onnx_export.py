@@ -38,6 +38,9 @@ ABOUT = """\
 calibrated): the largest difference, and how many tiles get another class. Tiles are cut anywhere in the fields,
 a fifth of them with another gain; networks were trained for a few epochs only, so that few probabilities are 0 or 1.
 
+Most of the difference of two-channel tiles is OpenVINO's: of the four that differ most, its texture features are up to
+4e-4 away from those computed in float64, ONNX Runtime's of the exported graph 2e-6.
+
 """
 
 

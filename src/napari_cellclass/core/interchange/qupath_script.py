@@ -89,7 +89,7 @@ def qupath_readme(bundle: ModelBundle, model_name: str) -> str:
         "of every class. Run again, the script replaces the tiles of this model and touches nothing else.",
         "The image needs the channels that the model was trained on, in their order, and about its pixel size.",
         "Tested with this file: its probabilities for the model's golden tiles, in ONNX Runtime and in OpenCV.",
-        "Tested with such scripts: tiles, edges, annotations and classes, with stand-ins for QuPath's classes. They have",
+        "Tested with such scripts: tiles, edges, annotations, classes, with stand-ins for QuPath's classes. They have",
         "not been run in QuPath itself: please compare a few tiles with the map in napari before you rely on it.",
     ]
     return "\n".join(lines) + "\n"

@@ -78,7 +78,7 @@ class ModelChoice(QWidget):
             f"{counted(model.preprocess.channels, 'channel')}{'; also in int8' if model.has_int8 else ''}"
         )
         show_origin(self.origin_text, model)
-        self.export.set_model(model.path)
+        self.export.set_model(model.path, Path(self.path.value))
         self.ready.emit(model)
 
     def _failed(self, error: CellClassError, path: Path) -> None:

@@ -21,6 +21,7 @@ class ModelExport(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._model: Path | None = None
+        self._chosen = Path()
         self.button = QPushButton("Export model …")
         self.button.setToolTip("write the model as ONNX with a script for QuPath, or as a package of bioimage.io")
         self.text = WrappedLabel()
@@ -31,16 +32,15 @@ class ModelExport(QWidget):
         self.button.clicked.connect(self._ask)
         self.set_model(None)
 
-    def set_model(self, path: Path | None) -> None:
-        """Offer the export of a model that is open; None where none is."""
-        self._model = path
+    def set_model(self, path: Path | None, chosen: Path = Path()) -> None:
+        """Offer the export of a model that is open, beside the file that was chosen; None where none is."""
+        self._model, self._chosen = path, chosen
         self.setVisible(path is not None)
         self.text.setVisible(False)
 
     def _ask(self) -> None:
-        assert self._model is not None
         kinds = ";;".join(f"{name} (*{ending})" for name, ending in _KINDS.items())
-        start = self._model.with_name(self._model.stem + ENDINGS["onnx"])
+        start = self._chosen.with_name(self._chosen.stem + ENDINGS["onnx"])
         name, kind = QFileDialog.getSaveFileName(self, "Export model", str(start), kinds)
         if name:
             ending = kind[kind.find("(*") + 2 : -1] or ENDINGS["onnx"]
