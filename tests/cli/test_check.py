@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
+from tests._models import write_grain
 from tests._program import preloaded
 
 from napari_cellclass.cli.main import main
@@ -108,3 +110,23 @@ def test_a_finding_is_one_line(seeded: Path, tmp_path: Path) -> None:
     main(["check", str(seeded), "--tile-px", "32", "--out", str(out), "--quiet"])
     texts = [finding["text"] for finding in json.loads(out.read_text())["findings"]]
     assert texts == [str(CellClassError(text)) for text in texts]
+
+
+def test_the_label_that_is_wrong_comes_first_in_the_table_of_label_errors(tmp_path: Path, capsys: Any) -> None:
+    data = write_grain(tmp_path / "data", 96, 4)
+    wrong = data / "spots" / "s1.png"
+    pixels = np.asarray(Image.open(wrong)).copy()
+    pixels[:48, :48] = np.asarray(Image.open(data / "grain" / "g2.png"))[48:, :48]  # its first tile is grain
+    wrong.write_bytes(png(pixels))
+    out = tmp_path / "label_errors.csv"
+    words = ["check", str(data), "--tile-px", "48", "--label-errors", str(out), "--progress", "none"]
+    assert main(words) == 0
+    assert "1 label of 32 is probably wrong" in capsys.readouterr().out
+    table = pd.read_csv(out)
+    assert len(table) == 32
+    first = table.iloc[0]
+    assert (Path(first["path"]).name, first["y0"], first["x0"]) == ("s1.png", 0, 0)
+    assert (first["class_name"], first["suggested"], first["likely"]) == ("spots", "grain", "yes")
+    assert first["similar"].split("; ").count("grain") >= 4
+    assert (table["likely"] == "yes").sum() == 1
+    assert table["quality"].is_monotonic_increasing

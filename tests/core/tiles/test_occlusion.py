@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_cellclass.core.tiles.occlusion import Occlusion, default_patch_px, log_odds, without_detail
+from napari_cellclass.core.tiles.occlusion import Occlusion, default_patches_px, log_odds, without_detail
 
 SIZES = st.integers(5, 70)
 
@@ -63,6 +63,6 @@ def test_log_odds_keep_their_digits_near_one() -> None:
     assert log_odds(np.array([[0.2, 0.3, 0.5]]), 1) == pytest.approx([np.log(0.3 / 0.7)])
 
 
-def test_the_default_patch_is_an_eighth_of_the_shorter_side() -> None:
-    assert default_patch_px((128, 256)) == 16
-    assert default_patch_px((16, 16)) == 4
+def test_patches_are_an_eighth_of_the_shorter_side_and_then_larger() -> None:
+    assert default_patches_px((128, 256)) == (16, 32, 64)
+    assert default_patches_px((16, 16)) == (4, 8)

@@ -15,7 +15,7 @@ from napari_cellclass.core.models.feature_spec import feature_preprocess
 from napari_cellclass.core.models.linear_head import Standardisation, fit_head
 from napari_cellclass.core.samples.synthetic import SyntheticField, inseparable_plate, separable_plate
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.occlusion import default_patch_px
+from napari_cellclass.core.tiles.occlusion import default_patches_px
 from napari_cellclass.engine.features.extractor import FeatureExtractor, new_feature_spec
 from napari_cellclass.engine.inference.openvino_graph import TileFormat
 from napari_cellclass.runs.explain.tile_maps import Predict, occlusion_map
@@ -35,7 +35,7 @@ def _near_globs(field: SyntheticField, box: np.ndarray) -> np.ndarray:
     """The pixels of a tile that are within the size of a patch of the centre of a glob."""
     y0, x0, y1, x1 = box.tolist()
     y, x = np.mgrid[y0:y1, x0:x1]
-    reach = default_patch_px((TILE_PX, TILE_PX))
+    reach = default_patches_px((TILE_PX, TILE_PX))[0]
     near = np.zeros(y.shape, bool)
     for gy, gx in field.globs:
         near |= (y - gy) ** 2 + (x - gx) ** 2 <= reach**2
@@ -122,3 +122,17 @@ def test_cancelling_ends_within_a_batch_of_patches() -> None:
     with pytest.raises(CancelledError):
         occlusion_map(predict, np.zeros((64, 64, 1), np.uint8), 0, 4, Task(cancelled=lambda: len(calls) > 1))
     assert len(calls) == 2
+
+
+def test_evidence_that_is_spread_over_a_tile_is_found_by_hiding_more_of_it() -> None:
+    rng = np.random.default_rng(0)
+    tile = rng.normal(100, 3, (64, 64, 1)).astype(np.float32)
+    tile[:, 32:][rng.random((64, 32, 1)) < 0.1] += 60  # spots all over the right half
+
+    def predict(some: np.ndarray) -> np.ndarray:
+        spots = 1 / (1 + np.exp(-((some > 130).mean(axis=(1, 2, 3)) - 0.02) * 60))
+        return np.stack([1 - spots, spots], axis=1).astype(np.float32)
+
+    assert not occlusion_map(predict, tile, 1, 8).any(), "an eighth changes the odds by less than a tenth"
+    found = occlusion_map(predict, tile, 1)
+    assert found[:, 32:].sum() > 0.7 * found.sum() > 0

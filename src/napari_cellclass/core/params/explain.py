@@ -35,7 +35,10 @@ class ExplainParams(PlaneParams, ReportingParams):
         "convolutional network support the class",
     )
     patch_px: int | None = Field(
-        None, ge=2, le=4096, description="side of the part that is hidden, in px; an eighth of the tile if not given"
+        None,
+        ge=2,
+        le=4096,
+        description="side of the part that is hidden, in px; else an eighth of the tile, or as much as is needed",
     )
     overlap: float = Field(0.0, ge=0, le=0.95, description="fraction of a tile that is shared with its neighbour")
     edge: EdgeRule = Field(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, median_filter
 
-_PATCHES_ACROSS = 8  # patches across the shorter side of a tile, where no size is given
+_PATCHES_ACROSS = (8, 4, 2)  # patches across the shorter side of a tile, where no size is given
 _SMALLEST_PX = 4
 _OVERLAP = 2  # patches that cover a pixel, along each axis
 _NOISE_SIGMA_PX, _MOST_SD = 1.5, 2.5
@@ -30,7 +30,7 @@ class Occlusion:
     tile_px
         (height, width) of a tile.
     patch_px
-        Width of a patch at half its height; see :func:`default_patch_px`.
+        Width of a patch at half its height; see :func:`default_patches_px`.
     """
 
     tile_px: tuple[int, int]
@@ -116,9 +116,9 @@ def without_detail(pixels: NDArray[np.float32], patch_px: int) -> NDArray[np.flo
     return np.asarray(blurred + level * mixed, np.float32)
 
 
-def default_patch_px(tile_px: tuple[int, int]) -> int:
-    """Return the side of a patch: an eighth of the shorter side of a tile, at least 4 px."""
-    return max(_SMALLEST_PX, round(min(tile_px) / _PATCHES_ACROSS))
+def default_patches_px(tile_px: tuple[int, int]) -> tuple[int, ...]:
+    """Return the sides of patches that are tried: an eighth, a quarter and half of the shorter side, at least 4 px."""
+    return tuple(dict.fromkeys(max(_SMALLEST_PX, round(min(tile_px) / across)) for across in _PATCHES_ACROSS))
 
 
 def _profiles(length: int, patch_px: int) -> NDArray[np.float32]:

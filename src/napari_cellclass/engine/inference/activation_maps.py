@@ -12,6 +12,7 @@ from scipy.ndimage import map_coordinates
 from napari_cellclass.core.common.errors import ModelError
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.tiles.occlusion import log_odds
+from napari_cellclass.core.tiles.preprocess import PreprocessSpec
 from napari_cellclass.engine.common.environment import import_openvino
 from napari_cellclass.engine.inference.openvino_graph import openvino_core, read_network
 
@@ -29,26 +30,25 @@ class ActivationMaps:
 
     Parameters
     ----------
-    bundle
-        The model.
+    model
+        An OpenVINO model of network input (n, H, W, C); it is not changed.
+    spec
+        Preprocessing from raw tiles to network input.
+    name
+        Of the model, for messages.
 
     Raises
     ------
     ModelError
-        It has no global pooling, averages mirrored views, or cannot be loaded.
+        It has no global pooling.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, model: Any, spec: PreprocessSpec, name: str) -> None:
         ov = import_openvino()
-        self._spec, self._name = bundle.preprocess, bundle.path.name
-        try:
-            model = read_network(bundle.member("model.xml"), bundle.member("model.bin"))
-        except RuntimeError as error:
-            raise ModelError(f"{bundle.path} cannot be loaded by OpenVINO; get a fresh copy or train again") from error
+        self._spec = spec
         found, self._sees_tile = _last_poolings(model)
-        if not found or int(bundle.manifest.training.get("views", 1)) > 1:
-            why = "averages mirrored views" if found else "has no global pooling of its maps"
-            raise ModelError(f"{bundle.path.name} {why}, so Grad-CAM does not apply; use occlusion")
+        if not found:
+            raise ModelError(f"{name} has no global pooling of its maps, so Grad-CAM does not apply; use occlusion")
         self._axes = [tuple(node.input_value(1).get_node().get_data().ravel().tolist()) for node in found]
         maps = [node.input_value(0) for node in found]
         pooled = [node.output(0) for node in found]
@@ -64,6 +64,23 @@ class ActivationMaps:
         self._rest = core.compile_model(
             self._after_pooling(model, [n.get_friendly_name() for n in found]), "CPU", settings
         )
+
+    @classmethod
+    def of(cls, bundle: ModelBundle) -> ActivationMaps:
+        """Open those of a model.
+
+        Raises
+        ------
+        ModelError
+            It has no global pooling, averages mirrored views, or cannot be loaded.
+        """
+        if int(bundle.manifest.training.get("views", 1)) > 1:
+            raise ModelError(f"{bundle.path.name} averages mirrored views, so Grad-CAM does not apply; use occlusion")
+        try:
+            model = read_network(bundle.member("model.xml"), bundle.member("model.bin"))
+        except RuntimeError as error:
+            raise ModelError(f"{bundle.path} cannot be loaded by OpenVINO; get a fresh copy or train again") from error
+        return cls(model, bundle.preprocess, bundle.path.name)
 
     def _after_pooling(self, model: Any, names: list[str]) -> Any:
         """Return the part of the network after its pooling, which takes pooled values in the place of maps."""

@@ -15,7 +15,7 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.explain import ExplainMethod
 from napari_cellclass.core.tiles.grid import TileGrid
-from napari_cellclass.core.tiles.occlusion import Occlusion, default_patch_px, log_odds
+from napari_cellclass.core.tiles.occlusion import Occlusion, default_patches_px, log_odds
 from napari_cellclass.core.tiles.preprocess import channel_mismatch, field_levels
 from napari_cellclass.core.tiles.streaming import iterate_tile_batches
 from napari_cellclass.engine.inference.activation_maps import ActivationMaps
@@ -63,7 +63,7 @@ class MapRequest:
     class_index
         The class whose evidence is mapped; None for the predicted class of each tile.
     patch_px
-        Of the occlusion; None for an eighth of the shorter side of a tile.
+        Of the occlusion, see :func:`occlusion_map`.
     """
 
     method: ExplainMethod = "occlusion"
@@ -85,7 +85,8 @@ def occlusion_map(
     class_index
         The class.
     patch_px
-        See :class:`~napari_cellclass.core.tiles.occlusion.Occlusion`.
+        Side of what is hidden at once, see :class:`~napari_cellclass.core.tiles.occlusion.Occlusion`. None for an
+        eighth of the tile or, where hiding that much changes nothing, as where evidence is spread, a quarter, or half.
     task
         Checked between batches of patches.
 
@@ -102,8 +103,19 @@ def occlusion_map(
         The task was cancelled.
     """
     shape = (tile.shape[0], tile.shape[1])
-    occlusion = Occlusion(shape, patch_px or default_patch_px(shape))
-    whole = log_odds(predict(tile[None]), class_index)[0]
+    whole = float(log_odds(predict(tile[None]), class_index)[0])
+    found = np.zeros(shape, np.float32)
+    for size in default_patches_px(shape) if patch_px is None else (patch_px,):
+        found = _map_at(predict, tile, class_index, whole, Occlusion(shape, size), task)
+        if found.any():
+            break
+    return found
+
+
+def _map_at(
+    predict: Predict, tile: NDArray[Any], class_index: int, whole: float, occlusion: Occlusion, task: Task
+) -> NDArray[np.float32]:
+    """Map a tile by patches of one size; ``whole`` are its log-odds as it is."""
     drops = []
     for copies in occlusion.occluded(tile):
         task.check("cancelled while a tile was mapped")
@@ -148,7 +160,7 @@ def map_tiles(
     if source.channels != bundle.preprocess.channels:
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
     levels = field_levels(bundle.preprocess, source, task)
-    maps = ActivationMaps(bundle) if request.method == "grad-cam" else None
+    maps = ActivationMaps.of(bundle) if request.method == "grad-cam" else None
     for index in task.track([int(i) for i in tile_indices], "mapping tiles"):
         one = grid.take([index])
         tile = next(iterate_tile_batches(source, one, 1))[1][0]

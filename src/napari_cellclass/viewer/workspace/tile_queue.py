@@ -58,7 +58,8 @@ def rank_field_tiles(
         if len(suggested):
             return suggested
     if policy == "label errors" and live is not None and live.errors is not None:
-        return live.errors.tiles
+        now = labels[live.errors.tiles]  # a label may have been corrected since
+        return live.errors.take((now >= 0) & (now != live.errors.suggested)).tiles
     order = sampling_order(key, len(labels)) if policy == "at random" else None
     return rank_tiles(policy, labels, annotation.grid.tile_id, table, annotation.scheme.names, order)
 

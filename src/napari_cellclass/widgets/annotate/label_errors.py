@@ -88,7 +88,8 @@ class LabelErrorFinder(QObject):
         return self._job is not None and (self._errors is None or self._errors[0] != self._workspace.field_key)
 
     def follow(self) -> None:
-        """Find the label errors anew, where somebody wants to know; in a thread."""
+        """Find the label errors anew, where somebody wants to know; in a thread; until then those of before count."""
+        self._rank()
         found, session = self.predictions.current, self.predictions.session
         wanted = self.in_gallery or self._workspace.policy == "label errors"
         if not wanted or found is None or not found.percentages or session is None or not self.predictions.enabled:
