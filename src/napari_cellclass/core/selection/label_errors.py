@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 1024  # rows whose similarities are in memory at once
+from napari_cellclass.core.stats.neighbours import NeighbourIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,16 +106,10 @@ def nearest_rows(features: NDArray[np.floating[Any]], of: NDArray[np.integer[Any
     count
         How many of each.
     """
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    count = min(count, len(unit) - 1)
+    index, count = NeighbourIndex(features), max(0, min(count, len(features) - 1))
     found = np.empty((len(of), count), np.int64)
-    for start in range(0, len(of), _BLOCK):
-        block = np.asarray(of[start : start + _BLOCK], np.int64)
-        similar = unit[block] @ unit.T
-        similar[np.arange(len(block)), block] = -np.inf
-        best = np.argpartition(-similar, count - 1, axis=1)[:, :count] if count else np.zeros((len(block), 0), int)
-        order = np.argsort(-np.take_along_axis(similar, best, axis=1), axis=1, kind="stable")
-        found[start : start + _BLOCK] = np.take_along_axis(best, order, axis=1)
+    for place, row in enumerate(of.tolist() if count else ()):
+        found[place] = index.nearest(features[row], count, without=row)[0]
     return found
 
 

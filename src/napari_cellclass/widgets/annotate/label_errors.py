@@ -89,10 +89,13 @@ class LabelErrorFinder(QObject):
 
     def follow(self) -> None:
         """Find the label errors anew, where somebody wants to know; in a thread; until then those of before count."""
-        self._rank()
         found, session = self.predictions.current, self.predictions.session
+        known = found is not None and found.percentages and self.predictions.enabled
+        if not known:
+            self._errors = None
+        self._rank()
         wanted = self.in_gallery or self._workspace.policy == "label errors"
-        if not wanted or found is None or not found.percentages or session is None or not self.predictions.enabled:
+        if not wanted or not known or found is None or session is None:
             return
         if self._job is not None:
             self._again = True
