@@ -12,7 +12,7 @@ VIRTUAL_DISPLAY := sh scripts/xvfb.sh
 # Without it every process that a test starts would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint bench bench-peers screenshots app clean system venv-test venv-dev
+.PHONY: help demo test lint docs bench bench-peers screenshots app clean system venv-test venv-docs venv-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ lint: venv-dev ## ruff, ruff format --check, mypy, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+docs: venv-docs ## the site, in site/: a broken link, a missing picture or a page out of the navigation ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: venv-test ## every benchmark, one after the other, but for that beside other programs
 	@for script in $$(ls benchmarks/[!_]*.py | grep -v peers); do \
 		echo "== $$script"; $(VIRTUAL_DISPLAY) $(BIN)/python "$$script" || exit 1; \
@@ -44,13 +47,13 @@ app: venv-test ## napari with the plugin's panels open
 	$(BIN)/napari --with napari-cellclass __all__
 
 clean: ## remove everything that make made, the environment too
-	rm -rf .venv demo screenshots build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo screenshots site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The set-up: quick and silent where nothing is missing. dev contains test.
+# The set-up: quick and silent where nothing is missing. dev contains test and docs.
 
 system:
 	@sh scripts/setup-system.sh "$(PYTHON)"
 
-venv-test venv-dev: venv-%: system
+venv-test venv-docs venv-dev: venv-%: system
 	@sh scripts/setup-venv.sh "$(PYTHON)" $*

@@ -1,4 +1,4 @@
-"""The main job on real plates and smears: the commands of the README's tour."""
+"""The main job on real plates and smears: the commands of the tutorials."""
 
 from __future__ import annotations
 

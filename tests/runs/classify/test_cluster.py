@@ -1,4 +1,4 @@
-"""A real Dask scheduler and real workers on this machine, started by the commands that the README gives."""
+"""A real Dask scheduler and real workers on this machine, started as `docs/how-to/dask-and-slurm.md` says."""
 
 from __future__ import annotations
 
