@@ -88,6 +88,7 @@ class CellClassWidget(DockedWidget):
         self._travel = TileTravel(self.workspace, self.header.project, self._jump)
         for similar in (self.label.similar, self.map.state.similar):
             similar.place_wanted.connect(self._travel.go)
+            self.pages.currentChanged.connect(lambda _, one=similar: one.follow())
         self._entries = CommandEntries(
             self.workspace,
             {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project,
