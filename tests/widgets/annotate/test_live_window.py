@@ -170,6 +170,8 @@ def test_random_tiles_say_how_often_it_is_right(
     assert f"{estimate.value:.2f} ({estimate.lo:.2f} to {estimate.hi:.2f})" in text
     assert "20 random tiles" in text
     assert "other fields not known" in text
+    label = dock.label.live.figure
+    qtbot.waitUntil(lambda: label.height() == label.heightForWidth(label.width()))  # not cut off
     assert "Fractions of the tiles: class 1 " in text
     curve = dock.label.live.curve
     assert curve.isVisible()

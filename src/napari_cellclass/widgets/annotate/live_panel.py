@@ -93,6 +93,8 @@ class LivePanel(QWidget):
         self.bar.setFixedHeight(4)
         self.text, self.figure = WrappedLabel(selectable=False), WrappedLabel(selectable=False)
         self.curve = Sparkline()
+        for label in (self.text, self.figure):
+            label.keep_whole()
         self.check_button = QPushButton(f"Check {SAMPLE} random tiles")
         self.check_button.setToolTip(
             "label tiles that are drawn at random, without their predictions: only these say how often predictions are "
@@ -126,7 +128,6 @@ class LivePanel(QWidget):
         self.predictions.predicted.connect(self._show)
         self.predictions.progressed.connect(self._show_progress)
         self.predictions.failed.connect(lambda text: self.text.show_text(f"No live map: {text}", True))
-        self.predictions.predicted.connect(lambda found: self._keep_whole())
         self.predictions.typical_chosen.connect(self._show_typical)
         workspace.labels_changed.connect(self._labelled)
         workspace.field_changed.connect(self._field_changed)
@@ -146,15 +147,6 @@ class LivePanel(QWidget):
         self.bar.setVisible(done < total)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
-
-    def resizeEvent(self, event: Any) -> None:
-        """Keep texts whole in another width."""
-        super().resizeEvent(event)
-        self._keep_whole()
-
-    def _keep_whole(self) -> None:
-        for label in (self.text, self.figure, self.refine.text):
-            label.keep_whole()
 
     # -- typical tiles -----------------------------------------------------------------------------
 

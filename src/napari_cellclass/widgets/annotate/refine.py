@@ -46,6 +46,7 @@ class RefinePanel(QWidget):
         )
         self.use_button.setToolTip("write the model, and choose it on the page Map")
         self.text = WrappedLabel(selectable=False)
+        self.text.keep_whole()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
@@ -71,7 +72,6 @@ class RefinePanel(QWidget):
     def _say(self, text: str, warn: bool = False) -> None:
         self.text.show_text(text, warn)
         self.setVisible(True)
-        self.text.keep_whole()
 
     def _pressed(self) -> None:
         if self.running:

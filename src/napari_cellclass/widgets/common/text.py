@@ -41,7 +41,7 @@ class WrappedLabel(QLabel):
 
     def __init__(self, text: str = "", selectable: bool = True) -> None:
         super().__init__()
-        self._warns = False
+        self._warns = self._whole = False
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
         flags = Qt.TextInteractionFlag
@@ -51,6 +51,7 @@ class WrappedLabel(QLabel):
     def setText(self, text: str) -> None:
         """Show a text."""
         super().setText(breakable(text))
+        self._fit_height()
 
     def show_text(self, text: str, warn: bool = False) -> None:
         """Show a text, in the colour of warnings where it is one."""
@@ -58,8 +59,19 @@ class WrappedLabel(QLabel):
         self.setText(text)
 
     def keep_whole(self) -> None:
-        """Take the height that the text needs in this width: in a page that scrolls, a layout would cut it off."""
-        self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
+        """Be as high as the text needs, from now on: on a page that scrolls, the layout would cut it off."""
+        self._whole = True
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        height = max(0, self.heightForWidth(self.width()))
+        if self._whole and (self.minimumHeight(), self.maximumHeight()) != (height, height):
+            self.setFixedHeight(height)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Follow the width."""
+        super().resizeEvent(event)
+        self._fit_height()
 
     def set_warning(self, warn: bool) -> None:
         """Show what the label says, now and later, in the colour of warnings, which follows the theme."""
