@@ -162,6 +162,7 @@ def refine_model(request: KeepRequest, held_out: HeldOut, task: Task) -> Refined
             model = open_bundle(train_in_child(on_disk, task))
         rows = pd.concat([field.tiles for field in request.fields if len(field.tiles)], ignore_index=True)
         found = compare_with_live(model, rows.assign(path=paths), held_out.by)
+        task.check("cancelled; the model was not kept")
         if not found.wins:
             return Refined(found, None, request.scale, contextlib.ExitStack())
         return Refined(found, model.path, request.scale, files.pop_all())
