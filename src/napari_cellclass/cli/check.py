@@ -38,6 +38,8 @@ def run_check(params: CheckParams, reporter: Reporter) -> int:
         reporter.say(f"wrote {params.out}")
     if params.label_errors is not None and report.data is not None:
         _write_label_errors(report.data, params.label_errors, reporter)
+    elif params.label_errors is not None:
+        reporter.say(f"{params.label_errors} was not written, as there are no tiles to train on")
     reporter.event("done", **report.to_json())
     return OK if report.trainable else BAD_INPUT
 

@@ -34,10 +34,12 @@ def test_the_tiles_in_view_are_mapped_over_the_field_and_the_current_one_is_show
     qtbot.waitUntil(lambda: page.model is not None)
     panel = page.evidence
     dock.workspace.go_to(100)
+    active = viewer.layers.selection.active
     click(qtbot, panel.button)
     qtbot.waitUntil(lambda: len(evidence_layers(viewer)) == 1 and panel.button.isEnabled())
     shown = evidence_layers(viewer)[0]
     assert shown.blending == "additive"
+    assert viewer.layers.selection.active is active, "keys go on labelling"
     assert shown.data.max() > 0
     box = dock.workspace.annotation.grid.boxes[100]
     corner = layer.data_to_world((*box[:2], 0)[: layer.ndim])[:2]

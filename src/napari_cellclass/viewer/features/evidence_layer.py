@@ -81,8 +81,11 @@ class EvidenceLayer:
         )
         layer.metadata[KEY] = {"kind": KIND, "field_layer": field_layer.layer_id}
         self.layer = layer
+        active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         lock_layer(layer)
+        if active is not None and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active  # keys go on labelling
 
     def remove(self) -> None:
         """Remove the layer, where it is in the viewer."""
