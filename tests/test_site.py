@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +171,24 @@ def test_links_of_the_repository_lead_to_its_pages(page: str, link: str, expecte
     assert docs_site.relink(link, page, "https://e.org/r") == (expected or link)
 
 
+def test_links_of_the_readme_are_whole_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    hatchling = types.ModuleType("hatchling.metadata.plugin.interface")
+    hatchling.MetadataHookInterface = object  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, hatchling.__name__, hatchling)
+    for name in ("hatchling", "hatchling.metadata", "hatchling.metadata.plugin"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.delitem(sys.modules, "hatch_build", raising=False)
+    build = importlib.import_module("hatch_build")
+    given = "![a](docs/images/b.webp) [c](docs/d.md#e) [f](https://g.org) [h](#i)"
+    whole = build.with_whole_links(given, "https://r")
+    assert (
+        whole
+        == "![a](https://r/raw/main/docs/images/b.webp) [c](https://r/blob/main/docs/d.md#e) [f](https://g.org) [h](#i)"
+    )
+    readme = build.with_whole_links(README.read_text(encoding="utf-8"), docs_site.repository_url())
+    assert {target.partition(":")[0] for target in LINK.findall(readme)} == {"https"}
+
+
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     told = {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT / "src")}
@@ -178,6 +199,15 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     text = (tmp_path / "site" / "reference" / "command-line" / "index.html").read_text(encoding="utf-8")
     assert "--novelty-rate" in text
     assert not re.search(r'(src|href)="https?://[^"]*(fonts|cdn|unpkg)', text)
+
+
+def test_the_citation_is_of_this_version_and_leads_where_the_package_does() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [cited[name] for name in ("title", "version", "license")] == [
+        project[name] for name in ("name", "version", "license")
+    ]
+    assert (cited["repository-code"], cited["url"]) == (project["urls"]["Repository"], project["urls"]["Documentation"])
 
 
 def test_the_readme_is_short_and_its_pictures_are_small() -> None:
