@@ -1,4 +1,4 @@
-"""Save a picture of every page of the dock Cell Class, in both themes, two sizes, with one dock and with three.
+"""Save a picture of every page of the dock Cell Class, in both themes, two sizes, with one dock and with more.
 
 A real window is driven as a user drives it: a project of eight fields is labelled by keys, a model is trained on them,
 and its map is made. Takes some minutes.
@@ -131,6 +131,23 @@ class Session:
                     Image.fromarray(pixels[..., :3]).save(path, optimize=True)
                     print(path, flush=True)
 
+    def scatter_pictures(self, out: Path) -> None:
+        """Save the scatter plot of the field, with a third of its tiles selected, in both themes and all sizes."""
+        self.dock.label.scatter_button.click()
+        docks = self.viewer.window._wrapped_dock_widgets.values()
+        plot = next(one.widget() for one in docks if getattr(one.widget(), "display_name", "") == "Scatter")
+        wait(lambda: plot.plotter.plot is not None and plot.plotter.plot.complete)
+        self.dock.workspace.select(np.arange(len(self.dock.workspace.annotation.grid) // 3))
+        for theme in ("dark", "light"):
+            self.viewer.theme = theme
+            for size, (width, height) in SIZES.items():
+                self.window.resize(width, height)
+                self.viewer.reset_view()
+                look(1.5)
+                path = out / f"scatter-{theme}-{size}.png"
+                Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]).save(path)
+                print(path, flush=True)
+
 
 def main() -> None:
     """Make the pictures."""
@@ -145,10 +162,11 @@ def main() -> None:
         session.label()
         session.train()
         session.pictures(given.out, 1)
+        session.scatter_pictures(given.out)
         for name in OTHERS:
             session.viewer.window.add_plugin_dock_widget("napari-cellclass", name)
             look(1)
-        session.pictures(given.out, 1 + len(OTHERS))
+        session.pictures(given.out, 2 + len(OTHERS))
         session.viewer.close()
 
 

@@ -65,37 +65,37 @@ def umap_coordinates(features: NDArray[np.float32], seed: int = 0, task: Task = 
     with scratch_folder() as folder:
         given, found = folder / "features.npy", folder / "coordinates.npy"
         np.save(given, np.ascontiguousarray(features, np.float32))
-        _run([sys.executable, "-P", "-m", "napari_cellclass.runs.features.umap_process", str(given), str(found),
-              str(seed)], task)  # fmt: skip
+        program = [sys.executable, "-P", "-m", "napari_cellclass.runs.features.umap_process"]
+        _run([*program, str(given), str(found), str(seed)], folder / "log.txt", task)
         return _read(found, len(features))
 
 
-def _run(command: list[str], task: Task) -> None:
+def _run(command: list[str], log: Path, task: Task) -> None:
     """Run the process to its end, or end it."""
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
     environment = os.environ | {LISTEN_VARIABLE: "1", "PYTHONUTF8": "1"}
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
-            creationflags=flags,
-        )  # fmt: skip
-    except OSError as error:
-        raise EngineError(f"cannot start {sys.executable} for UMAP: {error.strerror or error}") from error
-    stderr = b""
-    try:
-        while True:
-            task.check("UMAP was cancelled")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                _, stderr = process.communicate(timeout=_POLL_S)
-                break
-    finally:
-        process.kill()
-        process.communicate()
+    with log.open("wb") as stderr:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, env=environment,
+                creationflags=flags,
+            )  # fmt: skip
+        except OSError as error:
+            raise EngineError(f"cannot start {sys.executable} for UMAP: {error.strerror or error}") from error
+        try:
+            while process.poll() is None:
+                task.check("UMAP was cancelled")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_S)
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
     if process.returncode:
-        lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise EngineError(
-            f"UMAP has failed: {lines[-1][:300] if lines else f'exit code {process.returncode}'}; use PCA"
-        )
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        why = lines[-1].strip()[:300] if lines else f"exit code {process.returncode}"
+        raise EngineError(f"UMAP has failed: {why}; use PCA")
 
 
 def _read(path: Path, n: int) -> NDArray[np.float32]:

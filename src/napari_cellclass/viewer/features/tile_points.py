@@ -11,16 +11,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.core.labels.classes import UNCLASSIFIED_COLOUR, UNSURE_COLOUR, ClassScheme, palette
+from napari_cellclass.core.labels.classes import UNCLASSIFIED_COLOUR, ClassScheme, palette
 from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.core.plates.wells import well_in_name
 
 ColourBy = Literal["prediction", "label", "confidence", "labelled or not", "field", "well", "plate"]
 """What points are coloured by."""
+_UNSURE_COLOUR = "#B58CFF"  # white, as on the map, would not be seen in the light theme
 _STATES = (
     ("labelled", "#56B4E9"),
     ("not labelled", UNCLASSIFIED_COLOUR),
-    ("unsure", UNSURE_COLOUR),
+    ("unsure", _UNSURE_COLOUR),
     ("in conflict", "#FF0000"),
 )
 # Five colours of matplotlib's "viridis" (van der Walt & Smith 2015), from 0 to 1, as napari's map of confidence has.
@@ -164,7 +165,9 @@ class Colouring:
     legend: tuple[tuple[str, str], ...]
 
 
-def colour_points(by: ColourBy, points: TilePoints, states: PointStates, scheme: ClassScheme) -> Colouring:
+def colour_points(
+    by: ColourBy, points: TilePoints, states: PointStates, scheme: ClassScheme, percentages: bool = True
+) -> Colouring:
     """Colour points.
 
     Parameters
@@ -175,14 +178,16 @@ def colour_points(by: ColourBy, points: TilePoints, states: PointStates, scheme:
         N points, and what is known of them.
     scheme
         The classes that ``states`` are of.
+    percentages
+        Whether confidences are worth a percentage, see :attr:`TileTable.has_percentages`.
     """
     if by == "confidence":
-        return _by_confidence(states.confidence)
+        return _by_confidence(states.confidence, percentages)
     if by in ("prediction", "label"):
         codes = states.predicted if by == "prediction" else states.label
         named = [*zip(scheme.names, scheme.colours, strict=True)]
         if by == "label":
-            named.append(("unsure", UNSURE_COLOUR))
+            named.append(("unsure", _UNSURE_COLOUR))
             codes = np.where(codes == UNSURE, len(scheme), codes)
         return _by_code(np.where(codes < 0, -1, codes), named, "not labelled" if by == "label" else "not predicted")
     if by == "labelled or not":
@@ -221,13 +226,15 @@ def _by_code(codes: NDArray[np.integer], named: Sequence[tuple[str, str]], other
     return Colouring(table[codes], tuple(legend))
 
 
-def _by_confidence(confidence: NDArray[np.float32]) -> Colouring:
+def _by_confidence(confidence: NDArray[np.float32], percentages: bool) -> Colouring:
     steps = np.linspace(0, 1, _STEPS)
     ends = np.array([_rgba(colour) for colour in _VIRIDIS])
     table = np.stack([np.interp(steps, np.linspace(0, 1, len(ends)), column) for column in ends.T], axis=1)
     table = np.concatenate([table, [_rgba(UNCLASSIFIED_COLOUR, _FAINT)]]).astype(np.float32)
     codes = np.where(np.isfinite(confidence), np.nan_to_num(confidence).clip(0, 1) * (_STEPS - 1), _STEPS)
     legend = [(f"{value:.0%}", colour) for value, colour in zip((0, 0.25, 0.5, 0.75, 1), _VIRIDIS, strict=True)]
+    if not percentages:
+        legend = [("less sure", _VIRIDIS[0]), ("surer", _VIRIDIS[-1])]
     return Colouring(table[codes.astype(np.int64)], tuple(legend))
 
 

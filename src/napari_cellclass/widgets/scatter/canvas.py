@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QPointF, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from vispy.scene import PanZoomCamera, SceneCanvas
-from vispy.scene.visuals import Line, Markers
+from vispy.scene.visuals import Markers
 
 from napari_cellclass.core.selection.lasso import nearest_point, points_inside
+from napari_cellclass.viewer.features.selected_tiles import SELECTED_COLOUR
 from napari_cellclass.widgets.scatter.point_cloud import PointCloud
 
 _POINT_PX, _SELECTED_PX, _CURRENT_PX = 5.0, 7.0, 15.0
@@ -20,7 +22,31 @@ _CLICK_PX = 4.0  # smaller movements during a click are no lasso
 _REACH_PX = 10.0  # from a click to the point that is meant
 _STEP_PX = 2.0  # between two corners of a lasso
 _MARGIN = 0.05  # around all points, as a fraction of their extent
-_LINE_COLOUR = "#FF00FF"
+
+
+class _LassoLine(QWidget):
+    """The line that is being drawn, over the canvas: the points behind it need not be drawn again for each movement."""
+
+    def __init__(self, over: QWidget) -> None:
+        super().__init__(over)
+        self._corners: list[tuple[float, float]] = []
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.hide()
+
+    def show_line(self, corners: list[tuple[float, float]]) -> None:
+        """Draw a line through corners in px, and back to the first."""
+        self._corners = corners
+        self.setGeometry(self.parentWidget().rect())
+        self.setVisible(len(corners) > 1)
+        self.update()
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw it."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(SELECTED_COLOUR), 2))
+        painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in self._corners]))
+        painter.end()
 
 
 class ScatterCanvas(QWidget):
@@ -44,10 +70,10 @@ class ScatterCanvas(QWidget):
         self._view.camera.interactive = False  # the mouse is ours
         scene = self._view.scene
         self._all, self._chosen = PointCloud(parent=scene), PointCloud(parent=scene)
-        self._current, self._lasso = Markers(parent=scene), Line(parent=scene, method="gl", color=_LINE_COLOUR, width=2)
-        for order, visual in enumerate((self._all, self._chosen, self._current, self._lasso)):
+        self._current, self._lasso = Markers(parent=scene), _LassoLine(self.native)
+        for order, visual in enumerate((self._all, self._chosen, self._current)):
             visual.order = order
-        self._current.visible = self._lasso.visible = False
+        self._current.visible = False
         self.xy: NDArray[np.float32] = np.zeros((0, 2), np.float32)
         self._rgba: NDArray[np.float32] = np.zeros((0, 4), np.float32)
         self.chosen: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -106,7 +132,11 @@ class ScatterCanvas(QWidget):
         self._current.visible = point is not None
         if point is not None:
             self._current.set_data(
-                pos=self.xy[[point]], size=_CURRENT_PX, face_color=(0, 0, 0, 0), edge_color=_LINE_COLOUR, edge_width=2
+                pos=self.xy[[point]],
+                size=_CURRENT_PX,
+                face_color=(0, 0, 0, 0),
+                edge_color=SELECTED_COLOUR,
+                edge_width=2,
             )
         self._canvas.update()
 
@@ -144,21 +174,13 @@ class ScatterCanvas(QWidget):
             self._path = [place]
         elif np.abs(np.subtract(place, before)).max() >= _STEP_PX:
             self._path.append(place)
-            self._draw_lasso()
-
-    def _draw_lasso(self) -> None:
-        if len(self._path) < 3:
-            return
-        corners = self.plot_points(np.array([*self._path, self._path[0]]))
-        self._lasso.set_data(pos=corners.astype(np.float32))
-        self._lasso.visible = True
+            self._lasso.show_line(self._path)
 
     def _on_release(self, event: Any) -> None:
         if self._pressed is None:
             return
         (button, pressed), self._pressed = self._pressed, None
-        self._lasso.visible = False
-        self._canvas.update()
+        self._lasso.show_line([])
         if button != 1:
             return
         path = np.array([*self._path, tuple(event.pos)], float)

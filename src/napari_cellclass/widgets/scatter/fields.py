@@ -50,6 +50,8 @@ def point_states(
         if field.key in fields:
             states.label[rows] = fields[field.key].labels_in(names)[tiles]
         table = workspace.predictions() if field.key == workspace.field_key else None
+        if table is not None and "live" in table.record and field.key in probabilities:
+            table = None  # the live map is drawn in steps, after its predictions are known here
         if table is not None:
             _fill_from_map(states, rows, tiles, table, workspace)
         elif field.key in probabilities and probabilities[field.key].shape[1] == len(names):

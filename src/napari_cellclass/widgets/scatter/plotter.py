@@ -109,10 +109,13 @@ class Plotter(QObject):
         return dock.workspace if dock is not None and dock.workspace.annotation is not None else None
 
     def replot(self) -> None:
-        """Plot what is known by now, unless a plot is being computed, which then is followed by another."""
+        """Plot what is known by now, where the plot can be seen.
+
+        While a plot is being computed nothing is done at once; one more plot follows it.
+        """
         dock, work = self._dock, self._work()
-        if dock is None:
-            return
+        if dock is None or not self._owner.isVisible():
+            return  # it is called again when the plot is shown
         if work is None:
             self._empty("Open an image: its tiles are plotted once their features are known.")
             return
@@ -183,7 +186,7 @@ class Plotter(QObject):
     def _predict_others(self, found: object = None) -> None:
         """Let the labels predict the tiles of other fields, one request after the other."""
         dock, work = self._dock, self._work()
-        if dock is None or work is None or self.plot is None:
+        if dock is None or work is None or self.plot is None or not self._owner.isVisible():
             return
         current, session = dock.live.current, dock.live.session
         fields = {key: features for key, (_, features) in self._fields.items() if key != work.field_key}

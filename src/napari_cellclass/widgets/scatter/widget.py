@@ -77,6 +77,9 @@ class ScatterWidget(DockedWidget):
         for widget in (self.legend, self.status, self.attach_button, self.hint):
             column.addWidget(widget)
         self.setMinimumWidth(400)
+        for label in (self.status, self.legend):  # a plot that moves with each text could not be drawn on
+            label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + 2)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
 
     def _connect(self) -> None:
         self._colours_timer = QTimer(self)
@@ -183,7 +186,7 @@ class ScatterWidget(DockedWidget):
     # -- colours -----------------------------------------------------------------------------------
 
     def _colour_soon(self, change: object = None) -> None:
-        if not self._colours_timer.isActive():
+        if self.isVisible() and not self._colours_timer.isActive():
             self._colours_timer.start()
 
     def _recolour(self) -> None:
@@ -191,10 +194,18 @@ class ScatterWidget(DockedWidget):
         if work is None or points is None:
             return
         states = point_states(work, points, self.plotter.labelled, self.plotter.probabilities())
-        found = colour_points(cast("ColourBy", self.colour.currentText()), points, states, work.scheme)
+        table = work.predictions()
+        by = cast("ColourBy", self.colour.currentText())
+        found = colour_points(by, points, states, work.scheme, table is None or table.has_percentages)
         self.canvas.set_colours(found.rgba)
         words = (f'<span style="color:{colour}">⬤</span> {html.escape(text)}' for text, colour in found.legend)
         self.legend.setText("&nbsp;&nbsp; ".join(words))
+
+    def showEvent(self, event: Any) -> None:
+        """Catch up with what has changed while the plot was hidden."""
+        super().showEvent(event)
+        self.plotter.replot()
+        self._colour_soon()
 
     def _follow_theme(self, event: Any = None) -> None:
         from napari.utils.theme import get_theme
