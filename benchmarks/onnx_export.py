@@ -1,4 +1,4 @@
-"""Compare exported models with those that they were made from, on 10 000 real tiles, in ONNX Runtime and OpenCV.
+"""Compare exported models with those that they were made from, on real tiles, in ONNX Runtime and OpenCV.
 
     python benchmarks/onnx_export.py --opencv PYTHON ...
 
