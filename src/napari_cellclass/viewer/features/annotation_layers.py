@@ -112,22 +112,25 @@ class AnnotationLayers:
         """Update the colours of the classes."""
         from napari.utils.colormaps import DirectLabelColormap
 
-        clear = (0.0, 0.0, 0.0, 0.0)
-        colours: dict[int | None, Any] = {None: clear, 0: clear}
+        self.map.colormap = DirectLabelColormap(color_dict={None: (0.0, 0.0, 0.0, 0.0), **self._colours()})
+        self._outline()
+
+    def _colours(self) -> dict[int | None, Any]:
+        """Return the colours of the map's pixels by their value, RGBA in 0..1."""
+        colours: dict[int | None, Any] = {0: (0.0, 0.0, 0.0, 0.0)}
         colours |= {_CONFLICT_VALUE: (1.0, 0.0, 0.0, 1.0), _UNSURE_VALUE: (0.6, 0.6, 0.6, 1.0)}
         scheme = self.annotation.scheme
         for i in range(len(scheme)):
             colours[_FIRST_CLASS + i] = (*(v / 255 for v in scheme.rgb(i)), 1.0)
-        self.map.colormap = DirectLabelColormap(color_dict=colours)
-        self._colours = np.array([colours[value] for value in range(_FIRST_CLASS + len(scheme))])
-        self._outline()
+        return colours
 
     def _outline(self) -> None:
         from napari_cellclass.viewer.common.outline_overlay import Outlines, outline_tiles
 
         labels = np.asarray(self.annotation.labels)
         labelled = np.flatnonzero(labels != UNLABELLED)
-        outline_tiles(self.map, Outlines(self._cells[labelled], self._colours[pixel_values(labels[labelled])]))
+        colours = np.array(list(self._colours().values()))  # of now: an undo may just have brought back a class
+        outline_tiles(self.map, Outlines(self._cells[labelled], colours[pixel_values(labels[labelled])]))
 
     def repaint(self, change: LabelChange | None = None) -> None:
         """Repaint the tiles of a change; all tiles when None."""
