@@ -26,7 +26,9 @@ PAGES = {
     "developers/benchmarks.md": "benchmarks/RESULTS.md",
 }
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
-_ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):(?=<code>|`)")
+# Roles of docstrings, such as :class:`~a.b.Name`.
+_ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):(?=<code>)")
+_SHORT = re.compile(r"<code>~(?:\w+\.)*(\w+)</code>")
 _log = logging.getLogger("mkdocs.hooks.docs_site")
 
 
@@ -59,8 +61,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
-    """Take the roles of docstrings, such as ``:class:``, out of the page."""
-    return _ROLE.sub("", html)
+    """Write names with roles of docstrings, such as ``:class:`~a.b.Name```, as code."""
+    return _SHORT.sub(r"<code>\1</code>", _ROLE.sub("", html))
 
 
 def relink(markdown: str, page: str, repository: str) -> str:
