@@ -23,6 +23,7 @@ from scripts import docs_site
 from tests._patience import PROCESS_S
 from tests._program import Call, preloaded
 
+import napari_cellclass
 from napari_cellclass.cli.main import VERBS, build_parser
 from napari_cellclass.cli.parser import checked_params
 from napari_cellclass.core.common.errors import CellClassError
@@ -153,6 +154,12 @@ def test_the_reference_has_every_setting_of_every_command() -> None:
     for verb, (params, _) in VERBS.items():
         part = text.partition(f"\n## {verb}\n")[2].partition("\n## ")[0]
         assert [name for name in params.model_fields if f"`{flag_of(params, name)}`" not in part] == [], verb
+
+
+def test_the_reference_has_every_name_of_the_python_interface() -> None:
+    text = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    listed = ", ".join(re.findall(r"^      members: \[(.+)\]$", text, re.M)).split(", ")
+    assert sorted(listed) == sorted(set(napari_cellclass.__all__) - {"__version__"})
 
 
 @pytest.mark.parametrize(
