@@ -37,7 +37,7 @@ def test_every_name_is_there_at_run_time_and_for_type_checkers() -> None:
 
 def test_every_function_has_an_example_and_those_that_can_be_run_are_right() -> None:
     functions = [value for name in api.__all__ if callable(value := getattr(api, name)) and name.islower()]
-    assert len(functions) == 10
+    assert len(functions) == 12
     for function in functions:
         assert "\n    Examples\n" in (function.__doc__ or ""), function
     assert doctest.testmod(api).failed == 0

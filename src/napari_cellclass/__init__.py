@@ -40,7 +40,9 @@ __all__ = [
     "open_image",
     "open_model",
     "tiles",
+    "to_anndata",
     "train",
+    "write_labels",
 ]
 
 

@@ -61,7 +61,13 @@ from napari_cellclass.api import (
     tiles as tiles,
 )
 from napari_cellclass.api import (
+    to_anndata as to_anndata,
+)
+from napari_cellclass.api import (
     train as train,
+)
+from napari_cellclass.api import (
+    write_labels as write_labels,
 )
 
 __version__: str
@@ -88,5 +94,7 @@ __all__ = [
     "open_image",
     "open_model",
     "tiles",
+    "to_anndata",
     "train",
+    "write_labels",
 ]

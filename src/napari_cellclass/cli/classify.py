@@ -33,12 +33,12 @@ def run_classify(
     from napari_cellclass.report.conditions import save_conditions
     from napari_cellclass.report.planes import save_planes
     from napari_cellclass.report.plate import save_plate
-    from napari_cellclass.runs.classify.batch import classify_files
     from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
+    from napari_cellclass.runs.exchange.plate import classify_and_export
 
     model = load_model(params.model, KerasDetails.of(params))
     KnownModels().announce_new(model, say)
-    report = classify_files(params, model, task)
+    report = classify_and_export(params, model, task)
     figure = save_plate(report.wells, params.out / PLATE_FIGURE)
     planes = save_planes(report.fields, model.scheme, params.out / PLANES_FIGURE)
     compared = save_conditions(report.conditions, params.out)

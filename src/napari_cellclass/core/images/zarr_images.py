@@ -86,6 +86,27 @@ def read_zarr(path: Path, *, t: int, z: int, scene: int | None) -> SourceImage:
     )  # fmt: skip
 
 
+def image_folder(path: Path, scene: int = 0) -> Path:
+    """Return the folder of an image of OME-Zarr: within a container of several images that of the scene.
+
+    Raises
+    ------
+    ImageError
+        It is a plain array, a plate, or an image beside others in one list.
+    """
+    import zarr
+
+    node = zarr.open(store=str(path), mode="r")
+    attrs = _ome_attributes(node)
+    if _is_container(attrs):
+        path = path / _children(node)[scene]
+        node, scene = zarr.open(store=str(path), mode="r"), 0
+        attrs = _ome_attributes(node)
+    if isinstance(node, zarr.Array) or scene or not attrs.get("multiscales"):
+        raise ImageError(f"{path.name} is no OME-Zarr image that can have labels; convert it to OME-Zarr 0.4 or 0.5")
+    return path
+
+
 def zarr_scenes(path: Path) -> list[Scene]:
     """List the images of a Zarr folder; a plate or well has none of its own, see :func:`plate_fields`."""
     import zarr

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from napari_cellclass.core.common.files import absolute_pattern
 from napari_cellclass.core.params.shared import EngineName, PlaneRangeParams, PrecisionName, ReportingParams
@@ -73,9 +74,29 @@ class ClassifyParams(PlaneRangeParams, ReportingParams):
     control: str | None = Field(
         None, description="condition that the others are compared with; when not given one called control, or the first"
     )
+    anndata: Literal["field", "plate"] | None = Field(
+        None,
+        description="also write the tiles with their features as AnnData, for scanpy and squidpy: STEM.h5ad of each "
+        "field, or tiles.h5ad of all",
+    )
+    write_labels: str | None = Field(
+        None,
+        description="also write the map into each OME-Zarr image, as a label image of that name; nothing that is there "
+        "is changed",
+    )
+    write_table: str | None = Field(
+        None, description="also write the table of tiles into each OME-Zarr image, as AnnData of that name in tables"
+    )
     classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
     rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects scaled to 1, e.g. 255")
     tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
+
+    @field_validator("write_labels", "write_table")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", value):
+            raise ValueError("it is no name for a group of Zarr; use letters, digits, _, - and .")
+        return value
 
     @model_validator(mode="after")
     def _one_place_to_run(self) -> ClassifyParams:

@@ -59,7 +59,7 @@ class MapAxes:
         return cells if plain else cells[np.ix_(self.rows, self.cols)]
 
 
-def field_pixels(grid: TileGrid, cells: NDArray[Any]) -> NDArray[Any]:
+def field_pixels(grid: TileGrid, cells: NDArray[Any], every: int = 1) -> NDArray[Any]:
     """Give every pixel of a field the value of the tile it lies in; 0 where it lies in none.
 
     Parameters
@@ -68,27 +68,46 @@ def field_pixels(grid: TileGrid, cells: NDArray[Any]) -> NDArray[Any]:
         The tiles. Where they overlap, a pixel belongs to the tile whose centre is nearest; off a grid to the last.
     cells
         Shape (rows, columns) of the grid: one value per tile, 0 where a region has left it out.
+    every
+        Takes one of so many rows and columns of pixels, those in the middle.
 
     Returns
     -------
-    ndarray, shape (height, width) of the field
+    ndarray, shape (height, width) of the field, or what is left of it
         Of the dtype of ``cells``.
     """
-    pixels = np.zeros(grid.image_shape, cells.dtype)
-    if not len(grid):
-        return pixels
-    taken = []
+    height, width = (np.minimum(np.arange(0, n, every) + every // 2, n - 1) for n in grid.image_shape)
+    if off_grid(grid, cells.shape):
+        pixels = np.zeros(grid.image_shape, cells.dtype)
+        for i, (y0, x0, y1, x1) in enumerate(grid.boxes.clip(0).tolist()):
+            pixels[y0:y1, x0:x1] = cells[grid.row[i], grid.col[i]]
+        return pixels[np.ix_(height, width)]
+    found = np.zeros((len(height), len(width)), cells.dtype)
+    (y, rows), (x, cols) = (_tiles_along(grid, axis, at, cells.shape) for axis, at in ((0, height), (1, width)))
+    found[np.ix_(y, x)] = cells[np.ix_(rows, cols)]
+    return found
+
+
+def off_grid(grid: TileGrid, shape: tuple[int, ...]) -> bool:
+    """Whether tiles do not lie where their rows and columns say, as tiles around points."""
     for axis, place in enumerate((grid.row, grid.col)):
-        length, tile = grid.image_shape[axis], grid.tile_px[axis]
-        starts = tile_starts(length, tile, grid.step_px[axis], grid.edge)[: cells.shape[axis]].astype(float)
-        if len(starts) < cells.shape[axis] or (starts[place] != grid.boxes[:, axis]).any():  # tiles around points
-            for i, (y0, x0, y1, x1) in enumerate(grid.boxes.clip(0).tolist()):
-                pixels[y0:y1, x0:x1] = cells[grid.row[i], grid.col[i]]
-            return pixels
-        middles = (starts[1:] + starts[:-1] + tile - 1) / 2
-        at = np.searchsorted(middles, np.arange(length))
-        within = (np.arange(length) >= starts[at]) & (np.arange(length) < starts[at] + tile)
-        taken.append((np.flatnonzero(within), at[within]))
-    (y, rows), (x, cols) = taken
-    pixels[np.ix_(y, x)] = cells[np.ix_(rows, cols)]
-    return pixels
+        starts = _starts(grid, axis, shape)
+        if len(starts) < shape[axis] or (starts[place] != grid.boxes[:, axis]).any():
+            return True
+    return False
+
+
+def _starts(grid: TileGrid, axis: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    return tile_starts(grid.image_shape[axis], grid.tile_px[axis], grid.step_px[axis], grid.edge)[: shape[axis]]
+
+
+def _tiles_along(
+    grid: TileGrid, axis: int, at: NDArray[np.int64], shape: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which of some pixels along an axis lie in tiles, and the row or column of the nearest of these tiles."""
+    starts, tile = _starts(grid, axis, shape).astype(float), grid.tile_px[axis]
+    nearest = np.searchsorted((starts[1:] + starts[:-1] + tile - 1) / 2, at)
+    if not len(starts):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    within = (at >= starts[nearest]) & (at < starts[nearest] + tile)
+    return np.flatnonzero(within), nearest[within]

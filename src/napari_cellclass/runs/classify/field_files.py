@@ -71,6 +71,15 @@ def finished_summary(folder: Path, stem: str, signed: Mapping[str, Any]) -> Fiel
     return summary if same and whole else None
 
 
+def record_of_field(folder: Path, stem: str) -> dict[str, Any]:
+    """Return what was classified with what, as the record of a field says; empty where it cannot be read."""
+    try:
+        record = json.loads((folder / f"{stem}{RECORD}").read_text(encoding="utf-8"))
+        return {name: value for name, value in record.items() if name not in ("signature", "files", "summary")}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
 def plane_of_field(folder: Path, stem: str) -> tuple[int, int, int | None]:
     """Return (t, z, scene) of the image that the tables of a field were made of, as its record says."""
     try:

@@ -117,7 +117,10 @@ def write_features(params: FeaturesParams, task: Task = NO_TASK) -> FeatureRepor
 
 
 def compute_features(
-    params: FeaturesParams, opened: Sequence[tuple[Path, SourceImage]], task: Task = NO_TASK
+    params: FeaturesParams,
+    opened: Sequence[tuple[Path, SourceImage]],
+    task: Task = NO_TASK,
+    grids: Sequence[TileGrid] | None = None,
 ) -> FeatureReport:
     """Compute the features of the tiles of images that are open already; nothing is written.
 
@@ -129,13 +132,15 @@ def compute_features(
         At least one image, with its path or name.
     task
         As for :func:`write_features`, which says what is raised.
+    grids
+        The tiles of each image, in place of those that ``params`` would lay.
     """
     own = None
     if params.backbone is not None:
         own = open_backbone(params.backbone, params.backbone_values, params.backbone_px)
     measured = [opened[i][1] for i in np.unique(np.linspace(0, len(opened) - 1, _MEASURED).astype(int))]
     spec = choose_features(measured, params.colour, not params.texture_only, own, task)
-    table, failed, warnings = _extracted(params, spec, own, opened, task)
+    table, failed, warnings = _extracted(params, spec, own, opened, task, grids)
     return FeatureReport(table, tuple(map(str, failed)), tuple(warnings))
 
 
@@ -156,6 +161,7 @@ def _extracted(
     own: UserBackbone | None,
     opened: Sequence[tuple[Path, SourceImage]],
     task: Task,
+    grids: Sequence[TileGrid] | None,
 ) -> tuple[FeatureTable, list[CellClassError], list[str]]:
     """Compute the features of all images; an image that fails is left out."""
     extractors: dict[TileFormat, FeatureExtractor] = {}
@@ -165,7 +171,7 @@ def _extracted(
     for number, (path, source) in enumerate(opened):
         one = task.mapped(lambda update, number=number: _of_all(update, number, len(opened)))  # type: ignore[misc]
         try:
-            grid = params.grid(source)
+            grid = params.grid(source) if grids is None else grids[number]
             tile_format = TileFormat.of(np.empty((1, *grid.tile_px, source.channels), source.dtype))
             if tile_format not in extractors:
                 extractors[tile_format] = open_extractor(source, grid, spec, params.threads, own)

@@ -1,0 +1,1 @@
+"""What was classified, written for other programs: AnnData, and maps within OME-Zarr."""
