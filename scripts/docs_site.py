@@ -6,6 +6,7 @@ MkDocs calls the functions named ``on_...`` while it builds the site (``hooks`` 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import posixpath
@@ -25,6 +26,8 @@ PAGES = {
     "developers/security.md": "SECURITY.md",
     "developers/benchmarks.md": "benchmarks/RESULTS.md",
 }
+# Notebooks in docs, and the pages that show them with their stored outputs.
+NOTEBOOKS = {"notebooks/quick-start.md": "notebooks/quick-start.ipynb"}
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 # Roles of docstrings, such as :class:`~a.b.Name`.
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):(?=<code>)")
@@ -51,6 +54,8 @@ def on_files(files: Any, config: Any) -> Any:
 
     for page, source in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    for page, source in NOTEBOOKS.items():
+        files.append(File.generated(config, page, content=notebook_page(ROOT / "docs" / source)))
     files.append(File.generated(config, COMMAND_LINE, content=command_line_page()))
     return files
 
@@ -109,6 +114,27 @@ def command_line_page() -> str:
         lines += ["```text", *(line.removeprefix(" " * 7) for line in usage.splitlines()), "```", ""]
         lines += ["| setting | values | what it is |", "|---|---|---|", *_rows(one)]
     return "\n".join([*lines, "", _TAIL])
+
+
+def notebook_page(path: Path) -> str:
+    """Show a notebook as a page: its text, its code, and the outputs that are stored in it."""
+    parts: list[str] = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        parts += [one for output in cell.get("outputs", ()) if (one := _output(output))]
+    title, *rest = parts
+    return "\n\n".join([title, f"[The notebook]({path.name}) itself, to run.", *rest]) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """Show one output of a cell: a picture, a table, or text."""
+    data = output.get("data", {})
+    for kind in ("image/jpeg", "image/png"):
+        if kind in data:
+            return f"![figure](data:{kind};base64,{''.join(data[kind]).strip()})"
+    text = "".join(data.get("text/plain", output.get("text", ""))).rstrip()
+    return f"```text\n{text}\n```" if text else ""
 
 
 def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -138,6 +138,9 @@ def test_every_link_of_a_document_leads_somewhere(path: Path) -> None:
         if page == docs_site.COMMAND_LINE:
             assert anchor in {*VERBS, ""}, f"{path.name}: {target}"
             continue
+        if page in docs_site.NOTEBOOKS:
+            page = docs_site.NOTEBOOKS[page]
+            other = DOCS / page
         if page in docs_site.PAGES:
             other = ROOT / docs_site.PAGES[page]
         assert other.exists(), f"{path.name}: {target}"
@@ -146,7 +149,7 @@ def test_every_link_of_a_document_leads_somewhere(path: Path) -> None:
 
 def test_every_page_has_its_place_in_the_navigation() -> None:
     there = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if not re.match(r"\d{4}-", path.name)}
-    assert sorted(PAGES) == sorted({*there, *docs_site.PAGES, docs_site.COMMAND_LINE})
+    assert sorted(PAGES) == sorted({*there, *docs_site.PAGES, *docs_site.NOTEBOOKS, docs_site.COMMAND_LINE})
 
 
 def test_the_reference_has_every_setting_of_every_command() -> None:

@@ -111,4 +111,4 @@ def write_labels(table: TileTable, image: str | os.PathLike[str], name: str, *, 
         raise ParamsError(f"the table of a field of {table.grid.image_shape} px is not of {source.name}")
     given: Any = table.record.get("image")
     plane = dict(given.get("plane") or {}) if isinstance(given, Mapping) else {}
-    write_label_image(image_folder(Path(image), scene), name, [(table, plane | table.plane)])
+    write_label_image(image_folder(Path(image), scene), name, [(table, {**plane, **table.plane})])

@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_cellclass.core.common.errors import CellClassError, DatasetError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.names import normal_form
+from napari_cellclass.core.common.other_programs import other_program_hint
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.tile_provenance import TileOrigin, TileOrigins
 from napari_cellclass.core.images.reading import is_image_name, is_system_file_name, is_zarr, list_images
@@ -113,6 +114,8 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> dict[st
         The folder is missing, unreadable, or holds fewer than two class folders with images (one, where the
         ``classes`` of a model are given), or one that is no class of the model.
     """
+    if hint := other_program_hint(folder):
+        raise DatasetError(f"{folder} cannot be trained on or evaluated: {hint}")
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; give a folder that holds one sub-folder per class")
     found = image_folders(folder)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.csv_tables import find_column, read_numbers, read_table
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.common.names import clean_name, listed_path
+from napari_cellclass.core.common.other_programs import CPA_HINT, is_cpa_training_set
 from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.datasets.class_images import (
     ImageEntry,
@@ -119,6 +120,8 @@ def dataset_from_table(
 
     Paths in it are absolute or relative to the folder of ``path``, which names the table in errors.
     """
+    if is_cpa_training_set(list(frame.columns)):
+        raise DatasetError(f"{path} cannot be read: {CPA_HINT}")
     cut = is_tile_list(frame)
     origins = TileOrigins([path.parent] if cut else [], path.name)
     frame = tile_list_to_boxes(frame, path) if cut else frame

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from napari_cellclass.core.common.errors import ImageError
+from napari_cellclass.core.common.other_programs import other_program_hint
 from napari_cellclass.core.images.planes import describe_error
 from napari_cellclass.core.images.scenes import Scene
 from napari_cellclass.core.images.source import SourceImage
@@ -165,6 +166,8 @@ def _open(path: Path, t: int, z: int, scene: int | None) -> SourceImage:
     if not path.exists():
         raise ImageError(f"cannot read {path}: there is no such file; check the path")
     suffix = path.suffix.lower()
+    if hint := other_program_hint(path):
+        raise ImageError(f"cannot read {path.name}: {hint}")
     if path.is_dir():
         if is_zarr(path):
             from napari_cellclass.core.images.zarr_images import read_zarr
