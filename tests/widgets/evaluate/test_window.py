@@ -86,7 +86,8 @@ def double_click(qtbot: Any, viewer: Any, y: float, x: float) -> None:
 
 
 def show(widget: Any, qtbot: Any, part: Any) -> None:
-    widget._scroll.verticalScrollBar().setValue(part.mapTo(widget._scroll.widget(), QPoint(0, 0)).y() - 8)
+    scroll = widget.window_of_results.scroll
+    scroll.verticalScrollBar().setValue(part.mapTo(scroll.widget(), QPoint(0, 0)).y() - 8)
     QApplication.processEvents()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QPoint
 from tests._models import write_grain
 from tests._window_events import click
 
@@ -90,20 +90,24 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     verdict = widget.result.verdict
     assert verdict["settings"]["tile_px"] == 16
     by_group, by_tile = (verdict["numbers"][name]["value"] for name in ("held_out", "by_tile"))
-    assert f"Held out by group: {by_group:.3f}" in widget.pair.text()
-    assert f"Held out at random: {by_tile:.3f}" in widget.pair.text()
+    results, headline = widget.results, widget.window_of_results.headline.text()
+    assert f"Held out by group: {by_group:.3f}" in results.pair.text()
+    assert f"Held out at random: {by_tile:.3f}" in results.pair.text()
     assert pd.read_csv(out / "runs.csv")["balanced_accuracy"].mean() == pytest.approx(by_group)
-    assert widget.verdict.text() == f"Verdict: {verdict['verdict']}"
-    assert all(text in widget.text.text() for text in verdict["sentences"] if not text.startswith(BY_TILE))
-    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in widget.pictures))
+    assert headline.startswith(f"Verdict: {verdict['verdict']}, balanced accuracy {by_group:.2f} (95 % CI")
+    assert all(warning.partition("; ")[0] in headline for warning in verdict["warnings"][:1])
+    assert widget.window_of_results.summary.headline.text() == headline
+    assert all(text in results.text.text() for text in verdict["sentences"] if not text.startswith(BY_TILE))
+    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in results.pictures))
+    assert [picture.window() for picture in results.pictures] == [widget.window_of_results] * 2
+    assert results.pictures[0].mapTo(results, QPoint(0, 0)).y() == results.pictures[1].mapTo(results, QPoint(0, 0)).y()
 
     window = viewer.window._qt_window
     for theme in ("dark", "light"):
         viewer.theme = theme
         for size, (width, height) in {"small": (900, 620), "large": (1500, 1100)}.items():
             window.resize(width, height)
-            QApplication.processEvents()
-            widget._scroll.ensureWidgetVisible(widget.pictures[0 if size == "small" else 1], 0, 0)
+            widget.window_of_results.resize(width, height)
             screenshot(f"experiment_{theme}_{size}")
 
 

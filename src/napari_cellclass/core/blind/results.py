@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,10 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.blind.container import decode_png, read_tile_png
 from napari_cellclass.core.blind.session import BlindSession, Reading
 from napari_cellclass.core.common.csv_safe import escape_formulas
 from napari_cellclass.core.common.files import atomic_write, write_json
+from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.common.task import NO_TASK, Task
 from napari_cellclass.core.stats.agreement import PairedComparison, compare_paired, contingency_tables, kappa_estimate
+from napari_cellclass.core.stats.headlines import estimate_text, headline, sample_caveats, sample_text
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.core.stats.metrics import GroupedMetrics
 
@@ -85,12 +90,15 @@ class BlindResult:
     between
         Inter-reader agreement: (reader, reader, agreement) of every pair.
     network
-        Name, accuracy and balanced accuracy on the same tiles; None without one.
+        Name, accuracy and balanced accuracy on the same tiles, number of their images, and of those that it was trained
+        on; None without one. Sessions of earlier versions lack both numbers.
     tiles
         A row per tile: tile, path, y0, x0, y1, x1, group, true_class, the network's class and confidence, and each
         reader's class.
     responses
         A row per response: reader, place, tile, reading (1 or 2), class_name, right, seconds.
+    path
+        The session's file, which holds the pictures of the tiles as they were read.
     """
 
     seal: str
@@ -101,12 +109,52 @@ class BlindResult:
     network: dict[str, Any] | None
     tiles: pd.DataFrame
     responses: pd.DataFrame
+    path: Path
 
-    def disagreements(self, reader: str) -> pd.DataFrame:
-        """Give the rows of :attr:`tiles` where a reader and the network gave different classes."""
+    def disagreements(self, reader: str | None = None) -> pd.DataFrame:
+        """Give the rows of :attr:`tiles` where a reader, or any of them, and the network gave different classes."""
         if self.network is None:
             return self.tiles.iloc[:0]
-        return self.tiles[self.tiles[f"reader {reader}"] != self.tiles["network"]]
+        names = [f"reader {one.reader}" for one in self.readers if reader in (None, one.reader)]
+        return self.tiles[(self.tiles[names].ne(self.tiles["network"], axis=0)).any(axis=1)]
+
+    def pictures(self, tiles: Sequence[int], task: Task = NO_TASK) -> list[NDArray[np.uint8]]:
+        """Read tiles as they were read, uint8 (h, w, 3).
+
+        Raises
+        ------
+        BlindError
+            The file was removed or damaged.
+        CancelledError
+            The task was cancelled.
+        """
+        found = []
+        for tile in tiles:
+            task.check("cancelled while pictures were read")
+            found.append(decode_png(read_tile_png(self.path, int(tile))))
+        return found
+
+    def caveats(self) -> list[str]:
+        """Tell what the results do not show, the worst first."""
+        found = []
+        seen = 0 if self.network is None else self.network.get("images_trained_on", 0)
+        if self.network is not None and seen:
+            found.append(
+                f"{seen} of the {counted(self.network['images'], 'image')} were trained on, so that the network is not "
+                "fairly compared"
+            )
+        if len(np.unique(self.tiles[["y1", "x1"]].to_numpy() - self.tiles[["y0", "x0"]].to_numpy(), axis=0)) > 1:
+            found.append("the tiles differ in size, which may have given a class away")
+        counts = self.tiles["true_class"].value_counts()
+        return [*found, *sample_caveats(counts.tolist(), self.groups)]
+
+    def headline(self) -> str:
+        """Describe the results in one sentence: balanced accuracy of readers and network, n, and the worst caveat."""
+        figures = [(one.reader, one.balanced_accuracy) for one in self.readers]
+        if self.network is not None:
+            figures.append(("network", Estimate(**self.network["balanced_accuracy"])))
+        told = ", ".join(f"{name} {estimate_text(value)}" for name, value in figures)
+        return headline(f"balanced accuracy: {told}, {sample_text(len(self.tiles), self.groups)}", self.caveats())
 
     def to_json(self) -> dict[str, Any]:
         """Give a JSON-able dict."""
@@ -163,6 +211,7 @@ def reveal(session: BlindSession) -> BlindResult:
             contingency_tables(ground_truth, np.where(predicted < 0, len(names), predicted), groups, len(names) + 1)[0]
         ).accuracies()
         scored = {"name": network["name"], "accuracy": asdict(accuracy), "balanced_accuracy": asdict(balanced)}
+        scored |= {name: network[name] for name in ("images", "images_trained_on") if name in network}
     return BlindResult(
         session.seal,
         names,
@@ -172,6 +221,7 @@ def reveal(session: BlindSession) -> BlindResult:
         scored,
         _tile_frame(sealed, network, predicted, first, names),
         pd.concat([_response_frame(reading, ground_truth, names) for reading in readings], ignore_index=True),
+        session.path,
     )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +96,7 @@ class BlindSession:
         network: Predictor | None = None,
         network_name: str = "",
         task: Task = NO_TASK,
+        trained_on: Collection[Path] = (),
     ) -> BlindSession:
         """Sample tiles, balanced over classes and then over groups, and seal them.
 
@@ -112,6 +113,8 @@ class BlindSession:
             compared with at the end, sealed before the first tile is read.
         network_name
             What to call it in the results.
+        trained_on
+            The images of ``data`` that the network was trained on, which the results are to tell.
 
         Raises
         ------
@@ -147,7 +150,11 @@ class BlindSession:
         network_envelope = None
         if prob is not None:
             rows = [[round(float(v), 6) for v in row] if np.isfinite(row).all() else None for row in prob]
-            network_envelope = SealedEnvelope.of({"salt": secrets.token_hex(32), "name": network_name, "prob": rows})
+            images = {data.paths[i] for i in np.unique(data.image[tile_indices])}
+            seen = {"images": len(images), "images_trained_on": len(images.intersection(trained_on))}
+            network_envelope = SealedEnvelope.of(
+                {"salt": secrets.token_hex(32), "name": network_name, "prob": rows} | seen
+            )
         header = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": data.scheme.to_json(),

@@ -1,7 +1,11 @@
-"""The results of a blinded reading as tables."""
+"""The results of a blinded reading: a table, and pictures of the tiles that network and reader disagree on."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -14,31 +18,47 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellclass.core.blind.results import BlindResult, ReaderResult
+from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.stats.intervals import Estimate
-from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
+from napari_cellclass.widgets.common.results.columns import Columns
+from napari_cellclass.widgets.common.results.sheet import SheetTile, TileSheet
+from napari_cellclass.widgets.common.results.warnings import FoldedWarnings
+from napari_cellclass.widgets.common.text import WrappedLabel
 
 _MAX_COLUMNS = 2
 _MAX_ROWS = 9
 
 
 class BlindResults(QWidget):
-    """A column per reader and one for the network; below, the tiles that they classify differently."""
+    """A column per reader and one for the network; and the tiles that they classify differently, as pictures."""
 
     def __init__(self) -> None:
         super().__init__()
         self.result: BlindResult | None = None
-        self.table, self.differing = _table(), _table()
-        self.between, self.differing_title = WrappedLabel(), WrappedLabel()
+        self.table, self.between, self.caveats = _table(), WrappedLabel(), FoldedWarnings()
+        self.differing, self.differing_title = TileSheet(), WrappedLabel()
+        pictures = QWidget()
+        inner = QVBoxLayout(pictures)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(self.differing_title)
+        inner.addWidget(self.differing)
+        self.differing_title.setStyleSheet("font-weight: bold;")
         self.export_button = QPushButton("Export")
         self.export_button.setToolTip("write NAME.json, NAME.tiles.csv and NAME.answers.csv")
+        columns = Columns()
+        columns.add("Against the ground truth, with 95 % confidence intervals", self.table)
+        columns.add_bare(pictures, span=2)
+        columns.add("Between readers", self.between)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.table, self.between, self.differing_title, self.differing, self.export_button):
+        for widget in (self.caveats, columns):
             column.addWidget(widget)
+        column.addWidget(self.export_button, 0, Qt.AlignmentFlag.AlignLeft)
 
     def show_result(self, result: BlindResult) -> None:
-        """Fill the tables."""
+        """Fill table and sheet."""
         self.result = result
+        self.caveats.show_findings([Finding("warning", "", text) for text in result.caveats()])
         columns = {one.reader: _reader_cells(one) for one in result.readers}
         if result.network is not None:
             network = {key: Estimate(**result.network[key]) for key in ("accuracy", "balanced_accuracy")}
@@ -61,19 +81,32 @@ class BlindResults(QWidget):
         shown = result.network is not None
         self.differing_title.setVisible(shown)
         self.differing.setVisible(shown)
-        if not shown:
-            return
-        readers = [one.reader for one in result.readers]
-        names = [f"reader {reader}" for reader in readers]
-        tiles = result.tiles
-        rows = tiles[(tiles[names].to_numpy() != tiles[["network"]].to_numpy()).any(axis=1)]
+        found = result.disagreements()
         self.differing_title.setText(
-            f"{len(rows)} of {len(tiles)} tiles are classified differently by network and reader:"
+            f"{len(found)} of {len(result.tiles)} tiles are classified differently by network and reader"
         )
-        cells = rows[["true_class", *names, "network"]].astype(str).to_numpy().tolist()
-        _fill(self.differing, [str(tile) for tile in rows["tile"]], ["ground truth", *readers, "network"], cells)
-        for row, path in enumerate(rows["path"]):
-            self.differing.verticalHeaderItem(row).setToolTip(plain_tip(str(path)))
+        self.differing.show_tiles([_sheet_tile(row, result) for row in found.to_dict("records")], result.pictures)
+
+    def clear_result(self) -> None:
+        """Show nothing of an earlier session, whose tiles may be read again."""
+        self.result = None
+        self.differing.clear_tiles()
+
+    def close_down(self) -> None:
+        """Stop reading pictures."""
+        self.differing.close_down()
+
+
+def _sheet_tile(row: dict[Hashable, Any], result: BlindResult) -> SheetTile:
+    truth = row["true_class"]
+
+    def opinion(who: str, said: str, more: str = "") -> str:
+        return f"{'✓' if said == truth else '✗'} {who}: {said or 'none'}{more}"
+
+    opinions = [opinion(one.reader, row[f"reader {one.reader}"]) for one in result.readers]
+    confidence = row["confidence"]
+    opinions.append(opinion("network", row["network"], "" if np.isnan(confidence) else f" {confidence:.0%}"))
+    return SheetTile(int(row["tile"]), (*opinions, f"ground truth: {truth}"), str(row["path"]))
 
 
 def _reader_cells(one: ReaderResult) -> dict[str, str]:

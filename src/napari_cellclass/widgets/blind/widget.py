@@ -33,6 +33,7 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.key_list import KeyList, help_text
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
+from napari_cellclass.widgets.common.results.window import ResultsWindow
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.common.window_parts import main_window
 
@@ -81,6 +82,7 @@ class BlindWidget(DockedWidget):
         self.back_button.setToolTip("Backspace: show the previous tile again")
         self.reveal_button = QPushButton("Reveal")
         self.results = BlindResults()
+        self.window_of_results = ResultsWindow(self, self.display_name, self.results)
         for button in (self.back_button, self.pause_button, self.reveal_button):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys still reach the tile
         self._reading_page = QWidget()
@@ -93,8 +95,9 @@ class BlindWidget(DockedWidget):
         column = QVBoxLayout(inner)
         column.addWidget(self.setup)
         column.addLayout(row_of(self.start_button, self.cancel_button))
-        for widget in (self.message, self.bar, self._reading_page, self.reveal_button, self.seal, self.results):
+        for widget in (self.message, self.bar, self._reading_page, self.reveal_button, self.seal):
             column.addWidget(widget)
+        column.addWidget(self.window_of_results.summary)
         column.addStretch(1)
         self.fill(inner, 400)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -106,14 +109,14 @@ class BlindWidget(DockedWidget):
         self.pause_button.clicked.connect(self.pause)
         self.reveal_button.clicked.connect(self.reveal)
         self.results.export_button.clicked.connect(self._ask_export)
-        self.results.setVisible(False)
         self._show_state()
 
     # -- start, pause, continue ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Draw a new session, or continue the chosen one."""
-        self.results.setVisible(False)
+        self.results.clear_result()
+        self.window_of_results.drop_results()
         try:
             if not self.setup.reader.text().strip():
                 raise CellClassError("the reader has no name; fill it in, the results are listed by it")
@@ -206,6 +209,8 @@ class BlindWidget(DockedWidget):
             docks = [] if self._window is None else self._window.findChildren(QDockWidget)
             for dock in [dock for dock in self._docks if dock in docks]:
                 dock.setVisible(True)
+            for results in self._other_results():
+                results.come_back()
         self._docks = []
 
     def _hide_docks(self) -> None:
@@ -214,6 +219,13 @@ class BlindWidget(DockedWidget):
         self._docks = [dock for dock in docks if dock.isVisible() and not dock.isAncestorOf(self)]
         for dock in self._docks:
             dock.setVisible(False)
+        for results in self._other_results():
+            results.step_back()
+
+    def _other_results(self) -> list[ResultsWindow]:
+        """Give the windows with results of other docks, which may show the classes of tiles."""
+        found = [] if self._window is None else self._window.findChildren(ResultsWindow)
+        return [one for one in found if one is not self.window_of_results]
 
     def _layer_removed(self, event: Any = None) -> None:
         if self._view is not None and not self._view.is_in_viewer:
@@ -288,7 +300,8 @@ class BlindWidget(DockedWidget):
 
     def _revealed(self, result: BlindResult) -> None:
         self.results.show_result(result)
-        self.results.setVisible(True)
+        self.window_of_results.set_headline(result.headline())
+        self.window_of_results.open_results()
         self.setup.refresh(self.setup.session())
         read = f"{counted(len(result.tiles), 'tile')} of {counted(result.groups, 'group')}"
         self._show_message(f"{read}, with 95 % confidence intervals.")
@@ -351,4 +364,6 @@ class BlindWidget(DockedWidget):
             self.job.cancel()
             self.job.wait(5)
         self._end_view()
+        self.results.close_down()
+        self.window_of_results.close()
         self.viewer.layers.events.removed.disconnect(self._layer_removed)

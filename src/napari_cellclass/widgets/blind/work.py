@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,6 @@ from napari_cellclass.core.blind.session import BlindSession, user_session_folde
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.datasets.tiles_csv import read_dataset
-from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.runs.common.engine_access import load_model, open_engine
@@ -62,7 +61,7 @@ def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ..
         grid = tiles.grid if request.tile_px else None
         data = read_dataset(request.data, grid, request.group_by, task=task).without_rotated_copies()
         session = BlindSession.create(path, data, request.params, task=task)
-        return session, tuple(_warnings(data, None))
+        return session, tuple(_warnings(data, ()))
     task.progress("opening the model")
     model = load_model(request.model)
     data = read_test_tiles(request.data, model, request.group_by, request.tile_px, task=task)
@@ -71,20 +70,19 @@ def draw(request: BlindRequest, task: Task) -> tuple[BlindSession, tuple[str, ..
         def predict(tile_indices: NDArray[np.int64]) -> NDArray[np.float32]:
             return model.calibrated(predict_dataset(data.take(tile_indices), engine, task, model.preprocess))
 
-        session = BlindSession.create(path, data, request.params, predict, request.model.name, task)
-    return session, tuple(_warnings(data, model))
+        seen = training_images_in(data, model)
+        session = BlindSession.create(path, data, request.params, predict, request.model.name, task, seen)
+    return session, tuple(_warnings(data, seen))
 
 
-def _warnings(data: TileDataset, model: ModelBundle | None) -> Iterator[str]:
+def _warnings(data: TileDataset, seen: Sequence[Path]) -> Iterator[str]:
     if len(np.unique(data.boxes[:, 2:] - data.boxes[:, :2], axis=0)) > 1:
         yield "the tiles differ in size, which may give a class away; cut them all to the same size"
-    if model is not None:
-        seen = training_images_in(data, model)
-        if seen:
-            yield (
-                f"{len(seen)} of the {len(data.image_ids)} images were used to make the model, so that comparing with "
-                "it is not fair; choose images that it has not seen"
-            )
+    if seen:
+        yield (
+            f"{len(seen)} of the {len(data.image_ids)} images were used to make the model, so that comparing with it "
+            "is not fair; choose images that it has not seen"
+        )
 
 
 def results(session: BlindSession, task: Task) -> BlindResult:

@@ -42,7 +42,7 @@ class PanelView(QWidget):
         self.order, self.seed = QComboBox(), QSpinBox()
         for order in get_args(PanelOrder):
             self.order.addItem(ORDERS[order], order)
-        self.order.setCurrentIndex(self.order.findData("uncertain"))
+        self.order.setCurrentIndex(self.order.findData("wrong"))
         self.order.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.order.setMinimumContentsLength(12)
         self.seed.setPrefix("seed ")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.evaluation.headlines import evaluation_headline
 from napari_cellclass.core.evaluation.results import EvaluatedSet
 from napari_cellclass.report.curves import FigureStyle
 from napari_cellclass.report.evaluation_figures import draw_fields, draw_reliability, fields_height
@@ -24,6 +25,8 @@ from napari_cellclass.report.trust_figures import (
 )
 from napari_cellclass.runs.evaluate.named_sets import EvaluatedModel
 from napari_cellclass.widgets.common.figure_view import FigureView
+from napari_cellclass.widgets.common.results.columns import Columns
+from napari_cellclass.widgets.common.results.warnings import FoldedWarnings
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.evaluate.example_tiles import PanelView
 from napari_cellclass.widgets.evaluate.tables import ClassTable, ConfusionTable, FigureTable
@@ -35,12 +38,13 @@ _RELIABILITY_PX = 330
 
 
 class EvaluationResults(QWidget):
-    """Shows one of the test sets of an evaluation.
+    """Shows one of the test sets of an evaluation, in columns.
 
-    ``cell`` is sent with the indices of true and predicted class, ``opened`` with an evaluation and its tile, and
-    ``save`` without anything.
+    ``told`` is sent with the headline of a test set when it is shown, ``cell`` with the indices of true and predicted
+    class, ``opened`` with an evaluation and its tile, and ``save`` without anything.
     """
 
+    told = Signal(str)
     cell = Signal(int, int)
     opened = Signal(object, object)
     save = Signal()
@@ -50,7 +54,7 @@ class EvaluationResults(QWidget):
         self.evaluated: EvaluatedModel | None = None
         self.sets = QComboBox()
         self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.text, self.alarms = WrappedLabel(), WrappedLabel()
+        self.text, self.alarms = WrappedLabel(), FoldedWarnings()
         self.figures, self.confusion, self.classes = FigureTable(), ConfusionTable(), ClassTable()
         self.panel = PanelView(viewer)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
@@ -59,21 +63,24 @@ class EvaluationResults(QWidget):
         self.stress = FigureView(viewer, lambda width: self._figure_height("robustness"))
         self.save_button = QPushButton("Save kit …")
         self.save_button.setToolTip("figures (PNG, SVG), their tables and a paragraph on the methods, for a paper")
+        self.columns = Columns()
+        self.columns.add("Figures", self.figures)
+        self.columns.add("Confusion matrix: rows are the ground truth; click a cell to see its tiles", self.confusion)
+        self.columns.add_bare(self.panel)
+        self.columns.add("Classes", self.classes)
+        self.columns.add("Reliability: is a confidence of 80 % right in 80 % of tiles?", self.reliability)
+        self.columns.add("Fields, lowest accuracy first", self.fields)
+        self.columns.add("Shortcuts: how well features other than the cells predict the class", self.shortcuts)
+        self.columns.add("Robustness: balanced accuracy of changed tiles", self.stress)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.sets, self.text, self.alarms, self.figures):
+        for widget in (self.alarms, self.sets, self.text, self.columns):
             column.addWidget(widget)
-        title = WrappedLabel("Confusion matrix: rows are the ground truth. Click a cell to see its tiles.")
-        for widget in (title, self.confusion, self.panel, self.classes):
-            column.addWidget(widget)
-        for view in self._views():
-            column.addWidget(view)
-        column.addWidget(self.save_button)
+        column.addWidget(self.save_button, 0, Qt.AlignmentFlag.AlignLeft)
         self.sets.currentIndexChanged.connect(self._show_set)
         self.confusion.cell.connect(self._cell_clicked)
         self.panel.opened.connect(self.opened)
         self.save_button.clicked.connect(self.save)
-        self.setVisible(False)
 
     def _views(self) -> tuple[FigureView, ...]:
         return self.reliability, self.fields, self.shortcuts, self.stress
@@ -94,7 +101,6 @@ class EvaluationResults(QWidget):
             self.sets.addItem(f"{one.name}: balanced accuracy {value.value:.3f}")
         self.sets.blockSignals(False)
         self.sets.setVisible(len(evaluated.sets) > 1)
-        self.setVisible(True)
         self._show_set()
 
     def _show_set(self) -> None:
@@ -103,10 +109,8 @@ class EvaluationResults(QWidget):
         how = "" if report.groups > 1 else f" Intervals: {report.interval}."
         self.text.setText(f"{one.name}: n = {counted(report.n, 'tile')} of {counted(report.groups, 'group')}.{how}")
         self.figures.setToolTip(f"95 % confidence intervals (CI): {report.interval}")
-        warnings = any(alarm.severity == "warning" for alarm in one.alarms)
-        self.alarms.setText("\n".join(f"{alarm.severity.capitalize()}: {alarm.text}." for alarm in one.alarms))
-        self.alarms.set_warning(warnings)
-        self.alarms.setVisible(bool(one.alarms))
+        self.alarms.show_findings(one.alarms)
+        self.told.emit(evaluation_headline(report, one.alarms))
         for widget in (self.figures, self.confusion, self.classes):
             widget.show_report(report)
         self.panel.show_set(one.evaluation)

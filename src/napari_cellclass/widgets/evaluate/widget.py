@@ -24,6 +24,7 @@ from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layout import labelled
+from napari_cellclass.widgets.common.results.window import ResultsWindow
 from napari_cellclass.widgets.evaluate import work
 from napari_cellclass.widgets.evaluate.results import EvaluationResults
 from napari_cellclass.widgets.evaluate.sets import SetList
@@ -55,6 +56,7 @@ class EvaluateWidget(DockedWidget):
         self.layers = EvaluatedLayers(napari_viewer, self._open_tile_of_sheet)
         self._build()
         self.run_button.clicked.connect(self.run)
+        self.results.told.connect(self.window_of_results.set_headline)
         self.results.cell.connect(self._show_cell)
         self.results.opened.connect(self._open)
         self.results.save.connect(self._ask_and_save)
@@ -73,11 +75,12 @@ class EvaluateWidget(DockedWidget):
         self.sets.changed.connect(self._sets_changed)
         self.run_button = QPushButton("Run")
         self.results = EvaluationResults(self.viewer)
+        self.window_of_results = ResultsWindow(self, self.display_name, self.results)
         self.panel = JobPanel([self.run_button, self.results.save_button])
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addLayout(labelled(("model", self.model.native)))
-        for widget in (self.sets, self.form, self.run_button, self.panel, self.results):
+        for widget in (self.sets, self.form, self.run_button, self.panel, self.window_of_results.summary):
             column.addWidget(widget)
         column.addStretch(1)
         self._scroll = self.fill(inner)
@@ -119,7 +122,7 @@ class EvaluateWidget(DockedWidget):
             return
         try:
             run_with_keras_details(self.panel, work.run, self._evaluated, self._request_from_form(), self)
-            self.results.setVisible(False)  # results of other sets or another model
+            self.window_of_results.drop_results()  # of other sets or another model
         except CellClassError as error:
             self.panel.failed(error)
 
@@ -133,6 +136,13 @@ class EvaluateWidget(DockedWidget):
         if skipped:
             text += f"\nSkipped: {counted(len(skipped), 'file')}, such as: {skipped[0]}"
         self.panel.show_message(text)
+        self.window_of_results.tell("")
+        self.window_of_results.open_results()
+
+    def _say(self, text: str) -> None:
+        """Show a message where the user has clicked, and in the dock."""
+        self.panel.show_message(text)
+        self.window_of_results.tell(text)
 
     # -- tiles ---------------------------------------------------------------------------------
 
@@ -149,7 +159,7 @@ class EvaluateWidget(DockedWidget):
     def _show_cell(self, truth: int, predicted: int) -> None:
         evaluation, tile_indices = self.results.shown.evaluation, self.results.panel.tile_indices
         if len(tile_indices) == 0:
-            self.panel.show_message("There are no such tiles.")
+            self._say("There are no such tiles.")
             return
         name = f"{self.results.shown.name}: {self.results.panel.cell_text()}"
 
@@ -159,7 +169,7 @@ class EvaluateWidget(DockedWidget):
             first = (
                 "" if len(tiles) == len(tile_indices) else f"The first {len(tiles)} of {len(tile_indices):,} tiles. "
             )
-            self.panel.show_message(f"{first}Double-click a tile to see it in its field.")
+            self._say(f"{first}Double-click a tile to see it in its field.")
 
         self._read(work.tiles, show, evaluation=evaluation, tile_indices=tile_indices[:_MAX_ON_SHEET])
 
@@ -173,6 +183,7 @@ class EvaluateWidget(DockedWidget):
     def _opened(self, found: work.TileInField) -> None:
         picture = found.picture
         self.layers.show_tile(picture.source, picture.pixels, picture.step, found.box, found.tile)
+        self.window_of_results.show_napari()
 
     # -- the kit -------------------------------------------------------------------------------
 
@@ -188,7 +199,7 @@ class EvaluateWidget(DockedWidget):
         self.panel.run(work.write_kit, self._saved, evaluated=evaluated, out=out)
 
     def _saved(self, out: Path) -> None:
-        self.panel.show_message(f"Figures, tables and methods.md are in {out}.")
+        self._say(f"Figures, tables and methods.md are in {out}.")
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running."""
@@ -197,3 +208,4 @@ class EvaluateWidget(DockedWidget):
             self._reading.cancel()
         self.panel.close_down()
         self.results.close_down()
+        self.window_of_results.close()

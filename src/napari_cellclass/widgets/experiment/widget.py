@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +10,17 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
+from napari_cellclass.core.evaluation.headlines import verdict_headline
 from napari_cellclass.core.params.experiment import ExperimentParams
 from napari_cellclass.core.params.train import TrainParams
-from napari_cellclass.report.runs_figures import draw_saved_runs
 from napari_cellclass.widgets.common.choices.data_choice import DataChoice
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.figure_view import FigureView
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
-from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
+from napari_cellclass.widgets.common.results.window import ResultsWindow
 from napari_cellclass.widgets.experiment import work
+from napari_cellclass.widgets.experiment.results import ExperimentResults
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -93,26 +92,16 @@ class ExperimentWidget(DockedWidget):
         self.start_button.setToolTip("train everything that is ticked, and give a verdict")
         self.pair_button.setToolTip("only compare the accuracy on tiles held out at random with that on whole groups")
         self.panel = ExperimentPanel([self.start_button, self.pair_button])
-        self.verdict, self.pair, self.text, self.warning = (
-            WrappedLabel(),
-            WrappedLabel(),
-            WrappedLabel(),
-            WrappedLabel(),
-        )
-        for label in (self.verdict, self.pair, self.text, self.warning):
-            label.setVisible(False)
-        self.verdict.setStyleSheet("font-weight: bold; font-size: 14px;")
-        self.warning.set_warning(True)
-        self.pictures = tuple(FigureView(self.viewer, lambda width: round(0.76 * width)) for _ in range(2))
+        self.results = ExperimentResults(self.viewer)
+        self.window_of_results = ResultsWindow(self, self.display_name, self.results)
         inner = QWidget()
         column = QVBoxLayout(inner)
         for widget in (self.data, self.network, self.compared):
             column.addWidget(widget)
         column.addLayout(labelled(("folder", self.out.native)))
         column.addLayout(row_of(self.start_button, self.pair_button))
-        results: tuple[QWidget, ...] = (self.verdict, self.pair, self.text, self.warning, *self.pictures)
-        for widget in (self.panel, *results):
-            column.addWidget(widget)
+        column.addWidget(self.panel)
+        column.addWidget(self.window_of_results.summary)
         column.addStretch(1)
         self._scroll = self.fill(inner)
 
@@ -164,6 +153,7 @@ class ExperimentWidget(DockedWidget):
         except CellClassError as error:
             self.panel.failed(error)
             return
+        self.window_of_results.drop_results()
         self.panel.run(work.run, self._ended, params=params, fields=fields)
         self.panel.show_message("Starting …")
         assert self.panel.job is not None
@@ -174,15 +164,9 @@ class ExperimentWidget(DockedWidget):
 
     def _ended(self, result: work.ExperimentResult) -> None:
         self.result = result
-        self.verdict.setText(f"Verdict: {result.verdict['verdict']}")
-        self.pair.setText(result.pair())
-        self.text.setText(result.text())
-        self.warning.setText("\n".join(f"Warning: {text}." for text in result.verdict["warnings"]))
-        for label in (self.verdict, self.pair, self.text, self.warning):
-            label.setVisible(bool(label.text()))
-        for picture, path in zip(self.pictures, result.figures, strict=False):
-            picture.setToolTip(plain_tip(str(path)))
-            picture.show_figure(partial(draw_saved_runs, result.out, path.stem))
+        self.results.show_result(result)
+        self.window_of_results.set_headline(verdict_headline(result.verdict))
+        self.window_of_results.open_results()
         self.panel.show_message(
             f"{result.verdict['trainings']} trainings; verdict, tables and figures are in {result.out}."
         )
@@ -196,7 +180,7 @@ class ExperimentWidget(DockedWidget):
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running; finished trainings are on disk."""
         self.panel.close_down()
-        for picture in self.pictures:
-            picture.close_down()
+        self.results.close_down()
+        self.window_of_results.close()
         for one in self._events:
             one.disconnect(self._layers_changed)
