@@ -80,6 +80,7 @@ def test_no_verb_sends_anything(tmp_path: Path) -> None:
         ],
         "evaluate": [data, "--model", model, "--out", out / "evaluated", "--tile-px", "16"],
         "classify": [field, "--model", model, "--out", out / "one", "--engine", "tensorflow"],
+        "explain": [field, "--model", model, "--out", out / "explained", "--count", "2"],
         "slides": [out / "one"],
         "features": [field, "--out", out / "features.npz", "--tile-px", "16"],
         "export": [model, "--out", out / "m.onnx"],
