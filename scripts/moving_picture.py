@@ -91,7 +91,7 @@ def record(viewer: Any) -> Recording:
     wait(lambda: live.session.fields[work.field_key].complete and work.live_here() is not None)
     viewer.reset_view()
     look(2)
-    recording.take("2. Plugins > Cell Class", 1600)
+    recording.take("2. Plugins > Cell Class > Cell Class", 1600)
     truth = np.asarray(ihc_tile_labels(work.annotation.grid))
     canvas = viewer.window._qt_viewer.canvas.native
     for number in range(1, LABELS + 1):

@@ -147,6 +147,32 @@ def test_every_link_of_a_document_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(other), f"{path.name}: {target}"
 
 
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_menu_that_a_document_names_is_there(path: Path) -> None:
+    manifest = yaml.safe_load((ROOT / "napari.yaml").read_text(encoding="utf-8"))
+    parts = manifest["contributions"]
+    titles = {one["command"]: one["display_name"] for one in parts["widgets"]}
+    menus = {f"Plugins > Cell Class > {title}" for title in titles.values()}
+    menus |= {f"File > Open Sample > Cell Class > {one['display_name']}" for one in parts["sample_data"]}
+    for menu in ("Annotate", "Classify"):
+        menus |= {
+            f"Layers > {menu} > {titles[one['command']]}" for one in parts["menus"][f"napari/layers/{menu.lower()}"]
+        }
+    text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+    named = re.findall(
+        r"\*((?:Plugins > Cell Class|Layers > (?:Annotate|Classify)|File > Open Sample > Cell Class) ?[^*]*)\*", text
+    )
+    assert [name for name in named if name not in menus | {"File > Open Sample > Cell Class"}] == []
+
+
+def test_every_sample_is_described() -> None:
+    manifest = yaml.safe_load((ROOT / "napari.yaml").read_text(encoding="utf-8"))
+    text = (DOCS / "getting-started" / "sample-data.md").read_text(encoding="utf-8")
+    samples = [one["display_name"] for one in manifest["contributions"]["sample_data"]]
+    assert samples
+    assert [name for name in samples if f"| {name} |" not in text] == []
+
+
 def test_every_page_has_its_place_in_the_navigation() -> None:
     there = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if not re.match(r"\d{4}-", path.name)}
     assert sorted(PAGES) == sorted({*there, *docs_site.PAGES, *docs_site.NOTEBOOKS, docs_site.COMMAND_LINE})
