@@ -165,6 +165,13 @@ def test_every_menu_that_a_document_names_is_there(path: Path) -> None:
     assert [name for name in named if name not in menus | {"File > Open Sample > Cell Class"}] == []
 
 
+def test_every_extra_is_described() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"]) - {"test", "docs", "dev"}
+    text = (DOCS / "getting-started" / "install.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(extras) if f"| `{name}` |" not in text] == []
+
+
 def test_every_sample_is_described() -> None:
     manifest = yaml.safe_load((ROOT / "napari.yaml").read_text(encoding="utf-8"))
     text = (DOCS / "getting-started" / "sample-data.md").read_text(encoding="utf-8")
