@@ -51,7 +51,7 @@ def test_classify_writes_the_tables_of_every_image(tmp_path: Path, ihc_field_fil
     assert "2 of 2 images classified" in done.stdout
     for stem, tiles in (("ihc", 256), ("two words, [1]", 6 * 9)):
         text = (out / f"{stem}.tiles.csv").read_text(encoding="utf-8").splitlines()
-        assert text[0] == TABLE
+        assert text[0] == f"{TABLE},novelty,novelty_p"
         assert len(text) == tiles + 1
         assert len(json.loads((out / f"{stem}.geojson").read_text())["features"]) == tiles
         run = json.loads((out / f"{stem}.run.json").read_text())
