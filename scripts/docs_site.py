@@ -45,6 +45,7 @@ def on_config(config: Any) -> Any:
     """Take the addresses from ``pyproject.toml``."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
     config.repo_url, config.site_url = urls["Repository"], urls["Documentation"]
+    config.repo_name = "/".join(config.repo_url.rstrip("/").split("/")[-2:])
     return config
 
 
@@ -62,7 +63,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Lead links to documents of the repository to their pages, and those to other files to the repository."""
-    return relink(markdown, page.file.src_uri, str(config.repo_url).rstrip("/"))
+    return plain_bars(relink(markdown, page.file.src_uri, str(config.repo_url).rstrip("/")))
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
@@ -96,6 +97,15 @@ def relink(markdown: str, page: str, repository: str) -> str:
         return match[0]
 
     return _LINK.sub(lead, markdown)
+
+
+def plain_bars(markdown: str) -> str:
+    """Write bars in the code of tables as they are: GitHub wants a backslash before them, MkDocs would show it."""
+
+    def row(match: re.Match[str]) -> str:
+        return re.sub(r"`[^`]*`", lambda code: code[0].replace(r"\|", "|"), match[0])
+
+    return re.sub(r"^\|.*$", row, markdown, flags=re.M)
 
 
 def command_line_page() -> str:
@@ -145,7 +155,7 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
         names = action.option_strings or [str(action.metavar)]
         values = "" if action.nargs == 0 or not action.option_strings else str(action.metavar or "")
         names_cell = ", ".join(f"`{name}`" for name in names)
-        yield f"| {names_cell} | {f'`{_cell(values)}`' if values else ''} | {_cell(action.help or '')} |"
+        yield f"| {names_cell} | {f'`{values}`' if values else ''} | {_cell(action.help or '')} |"
 
 
 def _cell(text: str) -> str:

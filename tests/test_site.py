@@ -214,6 +214,11 @@ def test_links_of_the_repository_lead_to_its_pages(page: str, link: str, expecte
     assert docs_site.relink(link, page, "https://e.org/r") == (expected or link)
 
 
+def test_bars_in_the_code_of_a_table_are_shown_without_a_backslash() -> None:
+    given = "| `a\\|b` | c \\| d |\n\n`e\\|f` is no table"
+    assert docs_site.plain_bars(given) == "| `a|b` | c \\| d |\n\n`e\\|f` is no table"
+
+
 def test_links_of_the_readme_are_whole_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     hatchling = types.ModuleType("hatchling.metadata.plugin.interface")
     hatchling.MetadataHookInterface = object  # type: ignore[attr-defined]
