@@ -97,7 +97,7 @@ def _train_ihc(folder: Path) -> None:
     write_ihc_dataset(folder / "test", grid, ihc_halves(grid)[1])
     # Its classes differ in stain colour.
     words = ["train", folder / "train", "--out", folder / "ihc.cellclass", "--standardise", "none"]
-    done = preloaded(*words, "--group-by", r"_(c\d+)", "--epochs", 25, "--quiet")
+    done = preloaded(*words, "--group-by", r"_(c\d+)", "--epochs", 25, "--logdir", folder / "log", "--quiet")
     assert done.returncode == 0, done.stderr
 
 
@@ -105,7 +105,7 @@ def _train_ihc(folder: Path) -> None:
 def ihc_model(make_once: MakeOnce) -> Path:
     """A small model of that field's left half, trained by the command line.
 
-    Beside it ``train`` and ``test``, the class folders of both halves.
+    Beside it ``train`` and ``test``, the class folders of both halves, and ``log``, what TensorBoard reads.
     """
     return make_once("ihc", _train_ihc) / "ihc.cellclass"
 

@@ -175,6 +175,11 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
     thumbnails: bool = Field(
         True, description="keep thumbnails of training tiles in the model, to be shown beside similar tiles"
     )
+    logdir: Path | None = Field(
+        None,
+        description="folder for TensorBoard: loss and accuracy of every epoch, of training and validation, in a folder "
+        "named like the model",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of weights, order and augmentation")
 
     @model_validator(mode="before")

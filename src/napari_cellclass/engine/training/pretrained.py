@@ -98,6 +98,7 @@ def train_pretrained(
         _train_beside(run, held_out)
     else:
         run.history = [_only_row(run, fit.head.predict(z), time.perf_counter() - started)]
+        run.epoch_log.write(1, run.history[0])
     run.predict_batch = eager_predictor(run.full_model)
     task.check("cancelled before the model was written; nothing was written")
     task.progress("writing the model")

@@ -28,6 +28,7 @@ from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.networks.architectures import average_views, make_optimizer, peak_learning_rate
 from napari_cellclass.engine.networks.loading import eager_predictor, predictor
 from napari_cellclass.engine.training.augment import augmented_batch
+from napari_cellclass.engine.training.epoch_log import EpochLog
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
@@ -119,6 +120,11 @@ class TrainingRun:
         return default_epochs(len(self.train), self.params.network)
 
     @cached_property
+    def epoch_log(self) -> EpochLog:
+        """Where metrics go for TensorBoard."""
+        return EpochLog(self.params)
+
+    @cached_property
     def optimizer(self) -> Any:
         """What changes the weights after each step."""
         params = self.params
@@ -149,6 +155,7 @@ class TrainingRun:
             now = time.perf_counter()
             row = dict(zip(HISTORY, (epoch, loss, accuracy, val_loss, val_accuracy, now - start), strict=True))
             self.history.append(row)
+            self.epoch_log.write(epoch, row)
             left = self.seconds_left = (now - training_start) / epoch * (self.epochs - epoch)
             self.task.progress(
                 "training", epoch, self.epochs, **{name: row[name] for name in HISTORY[1:]}, seconds_left=left

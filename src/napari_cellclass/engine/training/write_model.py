@@ -33,7 +33,7 @@ from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun
 
 # Settings that change nothing in a model; of a user's backbone its hash is recorded.
 _NOT_RECORDED = {
-    "out", "progress", "quiet", "runs", "workers", "ensemble", "backbone", "backbone_values", "backbone_px",
+    "out", "progress", "quiet", "runs", "workers", "ensemble", "logdir", "backbone", "backbone_values", "backbone_px",
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from napari_cellclass.runs.evaluate.test_sets import Evaluation, evaluate_datase
 
 # Parameters in a model's manifest that do not decide its weights.
 _IRRELEVANT = set(BackboneParams.model_fields) | {
-    "data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble",
+    "data", "out", "test", "progress", "quiet", "runs", "workers", "ensemble", "logdir",
 }  # fmt: skip
 
 
