@@ -12,7 +12,7 @@ VIRTUAL_DISPLAY := sh scripts/xvfb.sh
 # Without it every process that a test starts would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint docs bench bench-peers screenshots app clean system venv-test venv-docs venv-dev
+.PHONY: help demo test lint docs dist bench bench-peers screenshots app clean system venv-test venv-docs venv-dist venv-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ lint: venv-dev ## ruff, ruff format --check, mypy, and who may import whom
 
 docs: venv-docs ## the site, in site/: a broken link, a missing picture or a page out of the navigation ends it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: venv-dist ## wheel and sdist in dist/, looked through and tried with the lowest and newest dependencies; a network
+	$(BIN)/python scripts/check_dist.py --out dist $(ARGS)
 
 bench: venv-test ## every benchmark, one after the other, but for that beside other programs
 	@for script in $$(ls benchmarks/[!_]*.py | grep -v peers); do \
@@ -51,10 +54,10 @@ clean: ## remove everything that make made, the environment too
 	rm -rf .venv demo screenshots site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The set-up: quick and silent where nothing is missing. dev contains test and docs.
+# The set-up: quick and silent where nothing is missing. dev contains the others.
 
 system:
 	@sh scripts/setup-system.sh "$(PYTHON)"
 
-venv-test venv-docs venv-dev: venv-%: system
+venv-test venv-docs venv-dist venv-dev: venv-%: system
 	@sh scripts/setup-venv.sh "$(PYTHON)" $*

@@ -2,7 +2,7 @@
 # Make .venv and install the plugin into it with one of its extras. Nothing is done where the stamp in .venv says
 # that this folder and this pyproject.toml were installed already.
 #
-#   scripts/setup-venv.sh PYTHON test|docs|dev
+#   scripts/setup-venv.sh PYTHON test|docs|dist|dev
 
 set -eu
 
