@@ -91,6 +91,32 @@ def test_a_projects_groups_are_its_rule(viewer: Any, dock: Any, qtbot: Any, well
     assert dock.train.data.values() == {"data": project.path}
 
 
+@pytest.mark.usefixtures("live")
+def test_live_predictions_hold_out_what_the_project_groups_now_also_fields_opened_before_it(
+    viewer: Any, dock: Any, qtbot: Any, wells: list[Path]
+) -> None:
+    def groups() -> list[str]:
+        return sorted(features.group for _, features in dock.label.live.predictions.opened_fields())
+
+    viewer.open(str(wells[0]), plugin="napari")
+    open_field(dock, qtbot, TILE)
+    assert groups() == [dock.workspace.source.image_id], "nothing else is known of it"
+    with Project.create(wells[0].with_name("p.cellproject"), ClassScheme(("a", "b")), TILE):
+        pass
+    dock.open_project(wells[0].with_name("p.cellproject"))
+    qtbot.waitUntil(lambda: dock.workspace.session.shown is not None and not dock.header.opening)
+    for path in wells[1:]:
+        for layer in list(viewer.layers):
+            viewer.layers.remove(layer)
+        viewer.open(str(path), plugin="napari")
+        open_field(dock, qtbot, TILE)
+    assert groups() == ["B02", "B02", "B03", "B03"], "those of earlier fields, too"
+    assert sorted(one.group for one, _ in dock.label.live.predictions.opened_fields()) == groups()
+    choice = dock.header.groups.choice
+    choice.combo.setCurrentIndex(choice.combo.findText("each image by itself"))
+    assert groups() == [path.name for path in wells]
+
+
 def test_check_counts_labels_by_class_and_field_and_tells_what_is_hidden(
     viewer: Any, dock: Any, qtbot: Any, screenshot: Callable
 ) -> None:

@@ -260,7 +260,8 @@ class LiveSession:
     def labelled(self, labels: Mapping[str, NDArray[np.int16]], standardisation: Standardisation) -> Labelled | None:
         """Return the labelled tiles that have features; None where there are none."""
         parts: list[tuple[NDArray[np.float32], ...]] = []
-        names = sorted({one.group for one in self.fields.values()})
+        group_of = {key: one.group for key, one in self.fields.items()}  # another thread may change them meanwhile
+        names = sorted(set(group_of.values()))
         for number, (key, values) in enumerate(labels.items()):
             one = self.fields.get(key)
             if one is None or not (values >= 0).any():
@@ -269,7 +270,7 @@ class LiveSession:
             tiles = np.flatnonzero(values >= 0)
             tiles = tiles[np.isfinite(z[tiles, 0])]
             n = len(tiles)
-            group = np.full(n, names.index(one.group))
+            group = np.full(n, names.index(group_of[key]))
             region = one.regions()[tiles] + (number << 32)
             parts.append((z[tiles], values[tiles].astype(np.int64), group, region, np.full(n, number), tiles))
         if not parts or not sum(len(part[1]) for part in parts):

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.selection.random_sample import random_draws, sampling_order
 from napari_cellclass.core.tiles.grid_layout import grid_from_layout
+from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.core.workspace.records import Field
 from napari_cellclass.viewer.workspace.workspace import Workspace
 
@@ -27,11 +29,14 @@ class LabelledField:
         Its labels; classes may have been changed since by way of another field.
     group
         What is held out together with it: its well or group in a project, else the field alone.
+    image_id
+        Content hash of its image.
     """
 
     key: str
     annotation: Annotation
     group: str
+    image_id: str
 
     def labels_in(self, names: tuple[str, ...]) -> NDArray[np.int16]:
         """Return int16 (N,): labels as indices of these classes; a class that is not among them is no label."""
@@ -53,10 +58,19 @@ def current_field(workspace: Workspace) -> LabelledField | None:
     source, annotation = workspace.source, workspace.annotation
     if source is None or annotation is None:
         return None
-    project = workspace.session.project
-    field = None if project is None else project.find_field(source.image_id)
-    group = source.image_id if project is None or field is None else project.group_of(field)
-    return LabelledField(workspace.field_key, annotation, group)
+    group = group_of_image(workspace.session.project, source.image_id)
+    return LabelledField(workspace.field_key, annotation, group, source.image_id)
+
+
+def group_of_image(project: Project | None, image_id: str) -> str:
+    """Give what is held out together with an image as the project has it now; the image alone where it has nothing."""
+    field = None if project is None else project.find_field(image_id)
+    if project is None or field is None:
+        return image_id
+    try:
+        return project.group_of(field)
+    except DatasetError:  # the rule does not match its name
+        return image_id
 
 
 def other_project_fields(workspace: Workspace) -> Iterator[tuple[Field, LabelledField]]:
@@ -71,4 +85,5 @@ def other_project_fields(workspace: Workspace) -> Iterator[tuple[Field, Labelled
             full = f"{field.image_id} {key}"
             if full != workspace.field_key and project.grid.fits(layout):
                 annotation = project.labels.annotation(field.image, grid_from_layout(layout))
-                yield field, LabelledField(full, annotation, project.group_of(field))
+                group = group_of_image(project, field.image_id)
+                yield field, LabelledField(full, annotation, group, field.image_id)

@@ -20,34 +20,34 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.feature_scale import FeatureScale
 from napari_cellclass.core.selection.typical_tiles import typical_tiles
-from napari_cellclass.core.workspace.records import GridSettings
 from napari_cellclass.runs.live.features import LiveExtractor
 from napari_cellclass.runs.live.field_features import FieldFeatures
 from napari_cellclass.runs.live.session import LivePrediction, LiveSession
-from napari_cellclass.runs.live.stream import FieldToRead, Priority, fill_store, stream_features
+from napari_cellclass.runs.live.stream import FieldToRead, Priority
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField
 from napari_cellclass.viewer.common.layers import file_of
 from napari_cellclass.viewer.common.preferences import cpu_threads
-from napari_cellclass.viewer.workspace.live_labels import LabelledField, current_field, other_project_fields
+from napari_cellclass.viewer.workspace.live_labels import (
+    LabelledField,
+    current_field,
+    group_of_image,
+    other_project_fields,
+)
 from napari_cellclass.viewer.workspace.tile_queue import LiveState
 from napari_cellclass.viewer.workspace.workspace import Workspace
-from napari_cellclass.widgets.annotate.work import KeepRequest, regions_by_corner, with_groups, with_held_out
+from napari_cellclass.widgets.annotate.work import (
+    KeepRequest,
+    fill_features,
+    regions_by_corner,
+    stream,
+    with_groups,
+    with_held_out,
+)
 from napari_cellclass.widgets.common.jobs import Job, start_job
 
 _STREAM_INTERVAL_S = 0.4  # between predictions while features stream in
 _SETTLES_MS = 15  # several changes of labels at once are one
 _TYPICAL_FROM = 200  # known tiles, or all, before typical ones are chosen
-
-
-def _stream(extractor: LiveExtractor, fields: list[FieldToRead], task: Task) -> None:
-    for _ in stream_features(fields, extractor, task):
-        pass
-
-
-def _fill_store(
-    extractor: LiveExtractor, sources: list[Callable[[], SourceImage]], grid: GridSettings, task: Task
-) -> None:
-    fill_store(sources, grid, extractor, task.silent())
 
 
 def _predict(session: LiveSession, request: dict[str, Any], task: Task) -> LivePrediction | None:
@@ -116,6 +116,7 @@ class LivePredictions(QObject):
         workspace.field_changed.connect(self._field_changed)
         workspace.labels_changed.connect(self._labels_changed)
         workspace.classes_changed.connect(self._request)
+        workspace.session.changed.connect(self._regroup)
         workspace.viewer.scene.camera.events.center.connect(self._view_moved)
 
     def opened_fields(self) -> list[tuple[LabelledField, FieldFeatures]]:
@@ -174,8 +175,20 @@ class LivePredictions(QObject):
         if features is None:
             features = FieldFeatures(field.key, field.annotation.grid, sum(self._extractor.columns), field.group)
             self.session.add(features)
+        features.group = field.group  # which it may not have had when it was opened
         priority = Priority() if known is None else known.priority
         self._opened[field.key] = _Opened(field, open_source, features, priority, path)
+
+    def _regroup(self) -> None:
+        """Hold out together what the project groups now: fields that were opened before it, or before another rule."""
+        project, regrouped = self._workspace.session.project, False
+        for one in self._opened.values():
+            group = group_of_image(project, one.labelled.image_id)
+            if group != one.labelled.group:
+                regrouped = True
+                one.labelled, one.features.group = replace(one.labelled, group=group), group
+        if regrouped:
+            self._request()
 
     def _forget_other_grids(self, field: LabelledField) -> None:
         """Forget the tiles of another size of the same image, whose labels are hidden."""
@@ -206,7 +219,7 @@ class LivePredictions(QObject):
             self._features_known()
             return
         assert self._extractor is not None
-        self._stream_job = job = start_job(_stream, owner=self._owner, extractor=self._extractor, fields=fields)
+        self._stream_job = job = start_job(stream, owner=self._owner, extractor=self._extractor, fields=fields)
         job.progressed.connect(lambda update: self._streamed(update) if job is self._stream_job else None)
         job.returned.connect(lambda _: self._features_known() if job is self._stream_job else None)
         job.failed.connect(lambda error: self._stream_failed(error) if job is self._stream_job else None)
@@ -243,7 +256,7 @@ class LivePredictions(QObject):
         self._filled = project
         sources = [partial(field.read, field.path) for field in project.fields if field.path is not None]
         self._stream_job = start_job(
-            _fill_store, owner=self._owner, extractor=extractor, sources=sources, grid=project.grid
+            fill_features, owner=self._owner, extractor=extractor, sources=sources, grid=project.grid
         )
 
     def _stream_failed(self, error: CellClassError) -> None:

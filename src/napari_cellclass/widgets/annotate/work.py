@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import Task
+from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.models.bundle import SUFFIX, open_bundle
 from napari_cellclass.core.models.feature_scale import SUFFIX as SCALE_SUFFIX
 from napari_cellclass.core.models.feature_scale import FeatureScale
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.core.workspace.records import GridSettings
+from napari_cellclass.runs.live.features import LiveExtractor
 from napari_cellclass.runs.live.refine import HeldOut, Refinement, compare_with_live
+from napari_cellclass.runs.live.stream import FieldToRead, fill_store, stream_features
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField, TrainRequest, data_on_disk
 from napari_cellclass.runs.train.child import train_in_child
 
@@ -183,3 +187,16 @@ def use_refined(refined: Refined, out: Path, task: Task) -> Path:
     refined.files.close()
     KnownModels().remember(open_bundle(out))
     return out
+
+
+def stream(extractor: LiveExtractor, fields: list[FieldToRead], task: Task) -> None:
+    """Compute the features of the tiles of fields, until all are known or the task is cancelled."""
+    for _ in stream_features(fields, extractor, task):
+        pass
+
+
+def fill_features(
+    extractor: LiveExtractor, sources: list[Callable[[], SourceImage]], grid: GridSettings, task: Task
+) -> None:
+    """Compute the features that other fields of a project will need, onto the disk."""
+    fill_store(sources, grid, extractor, task.silent())

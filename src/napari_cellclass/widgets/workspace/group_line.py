@@ -84,4 +84,5 @@ class GroupLine(QWidget):
             except CellClassError as error:
                 self._workspace.message.emit(str(error), True)
                 return
+            self._workspace.session.changed.emit()
         self.chosen.emit(value)
