@@ -33,6 +33,26 @@ def write_ome_zarr(
     return path
 
 
+def write_ome_zarr_plate(path: Path, pixels: np.ndarray, version: str) -> Path:
+    """Write a plate with two wells, A1 and A2, of one field each."""
+    import zarr
+
+    def describe(folder: Any, kind: str, about: dict[str, Any]) -> None:
+        if version == "0.4":
+            folder.attrs[kind] = {"version": "0.4", **about}
+        else:
+            folder.attrs["ome"] = {"version": "0.5", kind: about}
+
+    group = zarr.open_group(str(path), mode="w", zarr_format=2 if version == "0.4" else 3)
+    wells = [{"path": f"A/{column}", "rowIndex": 0, "columnIndex": column - 1} for column in (1, 2)]
+    describe(group, "plate", {"rows": [{"name": "A"}], "columns": [{"name": "1"}, {"name": "2"}], "wells": wells})
+    group.create_group("A")
+    for column in ("1", "2"):
+        describe(group.create_group(f"A/{column}"), "well", {"images": [{"path": "0"}]})
+        write_ome_zarr(path / "A" / column / "0", pixels, "cyx", version)
+    return path
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -134,7 +134,8 @@ def test_a_process_with_one_core_starts_no_threads_and_gives_the_same(ihc_model:
     threads: set[int | None] = set()
     with open_engine(bundle, threads=1) as engine:
         together = classify_field(source, bundle, engine, grid).table
-        engine.predict, predict = lambda *a: threads.add(threading.get_ident()) or predict(*a), engine.predict
+        predict = engine.predict_with_distances
+        engine.predict_with_distances = lambda *a: threads.add(threading.get_ident()) or predict(*a)
         with single_threaded():
             in_turn = classify_field(source, bundle, engine, grid).table
     assert threads == {threading.get_ident()}

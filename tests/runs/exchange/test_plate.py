@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from tests._ome_zarr import contents, write_ome_zarr
+from tests._ome_zarr import contents, write_ome_zarr, write_ome_zarr_plate
 from tests._program import Call
 
 import napari_cellclass as cc
@@ -60,6 +60,19 @@ def test_fields_have_a_file_each_and_images_their_tables(plate: Path, ihc_model:
         table = anndata.io.read_elem(zarr.open_group(str(plate / f"{stem}.zarr" / "tables" / "tiles"), mode="r"))
         assert list(found.obs["class_name"]) == list(table.obs["class_name"])
         assert len(found) == 20
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_every_field_of_an_ome_zarr_plate_gets_its_map(version: str, ihc_model: Path, tmp_path: Path) -> None:
+    plate = write_ome_zarr_plate(tmp_path / "p.zarr", PIXELS, version)
+    report = cc.classify_plate(plate, ihc_model, tmp_path / "out", write_labels="classes", write_table="tiles")
+    assert list(report.wells["well"]) == ["A01", "A02"]
+    for column in ("1", "2"):
+        field = plate / "A" / column / "0"
+        level = zarr.open_array(str(field / "labels" / "classes" / "1"), mode="r")[...]
+        assert np.array_equal(level, cc.classify(field, ihc_model).as_labels())
+        table = anndata.io.read_elem(zarr.open_group(str(field / "tables" / "tiles"), mode="r"))
+        assert len(table) == 20
 
 
 def test_a_table_is_anndata_and_a_label_image_without_a_run(plate: Path, ihc_model: Path) -> None:
