@@ -23,7 +23,8 @@ pytest_plugins = ["tests._program", "tests._models", "tests._windows"]
 # left with it at the end; then what uses it.
 SLOWEST = (
     "test_shared_models.py", "widgets/train/", "cli/test_experiment.py", "hostile/test_privacy.py",
-    "cli/test_transfer.py", "runs/train/", "cli/test_realdata.py", "hostile/test_fuzz.py", "widgets/experiment/",
+    "cli/test_transfer.py", "runs/train/", "cli/test_realdata.py", "test_site.py", "hostile/test_fuzz.py",
+    "widgets/experiment/",
     "widgets/test_label_train_map.py", "widgets/annotate/", "cli/test_train.py", "widgets/prepare/",
     "cli/test_settings.py", "widgets/classify/test_window.py", "cli/test_main.py", "engine/",
     "runs/classify/test_cluster.py", "runs/classify/test_chaos.py", "cli/test_plate.py", "widgets/", "cli/",
