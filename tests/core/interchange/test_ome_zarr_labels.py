@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import npe2
 import numpy as np
 import pytest
 import zarr
+from napari.components import ViewerModel
 from napari_ome_zarr import napari_get_reader
 from tests._ome_zarr import contents, write_ome_zarr
 
@@ -131,6 +133,19 @@ def test_napari_ome_zarr_opens_it_over_the_image_with_names_and_colours(tmp_path
     for tile, (y, x) in enumerate(table.grid.boxes[:, :2] + 8):
         at = np.floor((np.array([y, x]) + 0.5) / side).astype(int)
         assert pixels[tuple(at)] == table.class_index[tile] + 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_napari_shows_the_classes_in_their_colours(tmp_path: Path, version: str) -> None:
+    path = write_ome_zarr(tmp_path / "i.zarr", np.zeros((3, 64, 80), np.uint8), "cyx", version)
+    write_label_image(path, "classes", [(table_of(), {})])
+    npe2.PluginManager.instance().discover()
+    *images, labels = ViewerModel().open(str(path), plugin="napari-ome-zarr")
+    assert len(images) == 3
+    assert list(labels.features["class"]) == ["even", "striped", "(unsure)"]
+    assert [tuple(np.rint(255 * labels.get_color(k + 1)[:3])) for k in range(3)] == [SCHEME.rgb(k) for k in range(3)]
+    away = np.abs(labels.extent.world - images[0].extent.world) / 0.5  # px of the field, of tiles of 16
+    assert away.max() <= 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)
