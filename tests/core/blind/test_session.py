@@ -245,3 +245,33 @@ def test_too_much_is_refused_in_one_line(tmp_path: Path, data: TileDataset) -> N
     with pytest.raises(BlindError, match="not a file of a blinded reading"):
         BlindSession(tmp_path / "no.blind")
     assert list_sessions(tmp_path) == []
+
+
+def test_the_result_keeps_how_many_images_the_network_was_trained_on(tmp_path: Path, data: TileDataset) -> None:
+    given = BlindParams(tiles=40, repeats=8)
+    seen = data.paths[::2]
+    session = BlindSession.create(tmp_path / "seen.blind", data, given, network(data, 3), "net", trained_on=seen)
+    read(session.reading("Anna"), wrong=(0, 1))
+    result = reveal(BlindSession(session.path))  # what was known when it was drawn is in the file
+    used = set(result.tiles["path"])
+    expected = len(used & {str(path) for path in seen})
+    assert 0 < expected < len(used)
+    assert result.network is not None
+    assert (result.network["images"], result.network["images_trained_on"]) == (len(used), expected)
+    assert f"; but {expected} of the {len(used)} images were trained on" in result.headline()
+    assert result.headline().startswith("Balanced accuracy: Anna 0.9")
+
+    differing = result.disagreements()
+    assert set(differing["tile"]) == set(result.disagreements("Anna")["tile"])
+    assert (differing["reader Anna"] != differing["network"]).all()
+    pictures = result.pictures(differing["tile"].tolist())
+    names = result.classes
+    assert [names[truth_of(one)] for one in pictures] == differing["true_class"].tolist()
+
+
+def test_without_a_network_there_is_nothing_to_disagree_with(tmp_path: Path, data: TileDataset) -> None:
+    session = drawn(tmp_path, data)
+    read(session.reading("Anna"))
+    result = reveal(session)
+    assert len(result.disagreements()) == 0
+    assert "trained on" not in result.headline()

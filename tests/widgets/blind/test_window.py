@@ -187,6 +187,17 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
         for i in range(blind.results.table.rowCount())
     }
     (reader,) = result.readers
+    differing = result.disagreements("Anna")
+    captions = blind.results.differing.captions()
+    assert len(captions) == len(differing) > 0
+    for caption, row in zip(captions, differing.to_dict("records"), strict=True):
+        for who, said in (("Anna", row["reader Anna"]), ("network", row["network"])):
+            assert f"{'✓' if said == row['true_class'] else '✗'} {who}: {said}" in caption
+        assert f"ground truth: {row['true_class']}" in caption
+    pictures = blind.results.differing.list
+    qtbot.waitUntil(lambda: all(not pictures.item(i).icon().isNull() for i in range(pictures.count())))
+    assert "trained on" not in result.headline()
+    assert blind.window_of_results.headline.text() == result.headline()
     assert shown["accuracy"].startswith(f"{reader.accuracy.value:.2f}\n{reader.accuracy.lo:.2f} to")
     assert shown["same on repeats"] == f"{reader.within.same} of 10"
     screenshot("blind-results")
@@ -231,9 +242,13 @@ def test_pausing_brings_layers_and_panels_back(
     viewer.theme = "light"
     layer = viewer.add_image(np.zeros((40, 50)), name="field", metadata={"mine": 1})
     viewer.scene.camera.zoom = 3.5
+    _, evaluate = viewer.window.add_plugin_dock_widget("napari-cellclass", "Evaluate")
+    evaluate.window_of_results.open_results()  # which may show the classes of tiles
+    blind.parent().raise_()
     docks = [d for d in viewer.window._qt_window.findChildren(QDockWidget) if d.isVisible()]
     fill_in(blind, test_tiles, tiles=12, repeats=2)
     start(qtbot, blind)
+    assert not evaluate.window_of_results.isVisible()
     assert "are hidden" in blind.message.text()
     assert [one.name for one in viewer.layers] == ["tile"]
     assert [d for d in docks if d.isVisible()] == [d for d in docks if d.isAncestorOf(blind)]
@@ -244,6 +259,7 @@ def test_pausing_brings_layers_and_panels_back(
     assert viewer.layers.selection.active is layer
     assert viewer.scene.camera.zoom == pytest.approx(3.5)
     assert all(d.isVisible() for d in docks)
+    assert evaluate.window_of_results.isVisible()
     assert "1 of 14 tiles" in blind.message.text()
     start(qtbot, blind)
     assert blind.reading.position == 1

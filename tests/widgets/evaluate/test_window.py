@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from napari.utils.theme import get_theme
 from PIL import Image
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 from tests._window_events import click
 
 from napari_cellclass.cli.main import main
+from napari_cellclass.core.common.findings import Finding
 from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.engine.inference import precision
 from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.widgets.common.keras_dialog import KerasDialog
+from napari_cellclass.widgets.common.warning_colour import contrast
 
 GROUP_BY = r"_(c\d+)"
 
@@ -91,6 +94,46 @@ def show(widget: Any, qtbot: Any, part: Any) -> None:
     QApplication.processEvents()
 
 
+def check_window(widget: Any, qtbot: Any, written: dict[str, Any]) -> None:
+    """The first line says it all; warnings are folded; parts stand in as many columns as there is room for."""
+    window, value, results = widget.window_of_results, written["balanced_accuracy"], widget.results
+    headline = window.headline.text()
+    assert headline.startswith(f"Balanced accuracy {value['value']:.2f} (95 % CI {value['lo']:.2f}–{value['hi']:.2f}, ")
+    assert f"n = {written['n']} tiles of {written['groups']} groups" in headline
+    assert window.summary.headline.text() == headline
+    assert results.alarms.isVisible() == bool(written["alarms"])
+    results.alarms.show_findings([Finding("note", "b", "fine"), Finding("warning", "a", "odd")])
+    assert results.alarms.button.text() == "▸ 1 warning and 1 note"
+    assert not results.alarms.warnings.isVisible()
+    click(qtbot, results.alarms.button)
+    assert results.alarms.warnings.isVisible()
+    assert results.alarms.text() == "Warning: odd.\nNote: fine."
+    for width, columns in ((1220, 3), (900, 2), (600, 1)):
+        window.resize(width, 660)
+        parts = (results.figures, results.confusion, results.panel)
+        qtbot.waitUntil(lambda w=parts, n=columns: len({one.mapTo(results, QPoint(0, 0)).x() // 50 for one in w}) == n)
+        assert results.columns.width() <= window.scroll.viewport().width()
+    window.close()
+    click(qtbot, window.summary.open_button)
+    assert window.isVisible()
+    assert window.size() == QSize(600, 660), "its size is remembered"
+    window.resize(1220, 660)
+
+
+def check_theme(viewer: Any, widget: Any, qtbot: Any) -> None:
+    """The window has the theme's background, on which warnings can be read."""
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        background = get_theme(theme).background.as_rgb_tuple()[:3]
+
+        def corner() -> tuple[int, ...]:
+            return widget.window_of_results.grab().toImage().pixelColor(2, 2).getRgb()[:3]
+
+        qtbot.waitUntil(lambda wanted=background, got=corner: got() == tuple(wanted))
+        colour = re.search(r"#([0-9A-F]{6})", widget.results.alarms.warnings.styleSheet())[1]
+        assert contrast(tuple(bytes.fromhex(colour)), background) >= 4.5
+
+
 def test_the_widget_is_in_the_menus(viewer: Any, menu_texts: Callable[..., list[str]]) -> None:
     viewer.add_image(np.zeros((8, 8)))
     for path in (("Plugins",), ("Layers", "Classify")):
@@ -145,6 +188,7 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     counts = [[int(text.split("\n")[0]) for text in row] for row in texts(results.confusion)]
     assert counts == written["confusion"]
     assert all(alarm["text"] in results.alarms.text() for alarm in written["alarms"])
+    check_window(evaluate, qtbot, written)
     qtbot.waitUntil(lambda: results.fields.pixmap().width() > 100 and results.reliability.pixmap().width() > 100)
     qtbot.waitUntil(lambda: len(results.panel.tiles) == 25)
     screenshot("evaluate-numbers")
@@ -190,7 +234,7 @@ def test_the_widget_shows_what_the_command_writes_and_a_click_on_a_cell_its_tile
     qtbot.waitUntil(lambda: results.panel.tiles[0].confidence == pytest.approx(table["confidence"].max(), rel=1e-5))
     click(qtbot, results.panel.next_button)
     qtbot.waitUntil(lambda: results.panel.status.text() == "page 2 of 6")
-    viewer.theme = "light"
+    check_theme(viewer, evaluate, qtbot)
     viewer.window._qt_window.resize(900, 600)
     show(evaluate, qtbot, results.panel)
     screenshot("evaluate-light-small")

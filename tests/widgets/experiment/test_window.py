@@ -100,7 +100,9 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     assert all(text in results.text.text() for text in verdict["sentences"] if not text.startswith(BY_TILE))
     qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in results.pictures))
     assert [picture.window() for picture in results.pictures] == [widget.window_of_results] * 2
-    assert results.pictures[0].mapTo(results, QPoint(0, 0)).y() == results.pictures[1].mapTo(results, QPoint(0, 0)).y()
+    window = widget.window_of_results
+    window.resize(900, 700)
+    qtbot.waitUntil(lambda: len({picture.mapTo(window, QPoint(0, 0)).y() for picture in results.pictures}) == 1)
 
     window = viewer.window._qt_window
     for theme in ("dark", "light"):

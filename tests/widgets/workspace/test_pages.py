@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
+from tests._window_events import click
 from tests._windows import open_field
 
 from napari_cellclass.core.labels.classes import ClassScheme
@@ -141,6 +143,36 @@ def test_check_counts_labels_by_class_and_field_and_tells_what_is_hidden(
     screenshot("check")
 
 
+def check_results(dock: Any, check: Any, qtbot: Any, score: dict[str, Any]) -> None:
+    """The window has the model's figure, and a picture of each tile whose label and map differ, which leads there."""
+    qtbot.waitUntil(dock.map.run_button.isEnabled)
+    dock.show_page("Classify field")
+    click(qtbot, dock.map.run_button)
+    qtbot.waitUntil(lambda: dock.workspace.predictions() is not None)
+    table = dock.workspace.predictions()
+    names = dock.workspace.annotation.scheme.names
+    predicted = [names.index(name) for name in table.class_name[:4]]
+    dock.workspace.label([0, 1], predicted[0])
+    for tile in (2, 3):
+        dock.workspace.label([tile], 1 - predicted[tile])
+    agree = [tile for tile in (0, 1) if predicted[tile] != predicted[0]]
+    dock.show_page("Check")
+    click(qtbot, check.open_button)
+    results = check.results
+    assert f"{score['value']:.2f} (95 % CI" in check.window_of_results.headline.text()
+    qtbot.waitUntil(lambda: len(results.sheet.captions()) == 2 + len(agree))
+    assert {f"label: {names[1 - predicted[tile]]}" for tile in (2, 3)} <= {
+        caption.partition("\n")[0] for caption in results.sheet.captions()
+    }
+    item = results.sheet.list.item(0)
+    place = results.sheet.list.visualItemRect(item).center()
+    viewport = results.sheet.list.viewport()
+    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=place)
+    qtbot.mouseDClick(viewport, Qt.MouseButton.LeftButton, pos=place)
+    assert dock.workspace.current_tile in (1, 2, 3)
+    assert dock.workspace.current_tile == item.data(Qt.ItemDataRole.UserRole)
+
+
 def test_check_says_how_good_the_model_is_with_interval_and_n_and_what_it_was_trained_on(
     viewer: Any, dock: Any, qtbot: Any, ihc_model: Path
 ) -> None:
@@ -154,6 +186,8 @@ def test_check_says_how_good_the_model_is_with_interval_and_n_and_what_it_was_tr
     assert "held-out tiles of" in check.score.text()
     assert "interval" in check.score.text()
     assert check.trained.isVisible()
+    check_results(dock, check, qtbot, score)
+    dock.show_page("Check")
     assert Recent().models == [ihc_model]
     dock.header.project.fill_menu()
     menus = {action.text(): action.menu() for action in dock.header.project.button.menu().actions() if action.menu()}

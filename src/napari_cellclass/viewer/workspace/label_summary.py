@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
+from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.viewer.common.layers import KEY, unwrap
 from napari_cellclass.viewer.workspace.workspace import Workspace
@@ -88,3 +89,50 @@ def _of_labels(name: str, annotation: Annotation, hidden: int, trained_on: bool)
     counts = dict(zip(annotation.scheme.names, map(int, n), strict=True))
     unlabelled = int((labels == UNLABELLED).sum())
     return FieldLabels(name, counts, int((labels <= UNSURE).sum()), unlabelled, hidden, trained_on)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A labelled tile that the map classifies differently.
+
+    Parameters
+    ----------
+    tile_index
+        In the grid of the labels.
+    label, predicted
+        Class names.
+    confidence
+        Of the prediction, 0 to 1.
+    """
+
+    tile_index: int
+    label: str
+    predicted: str
+    confidence: float
+
+
+def find_disagreements(annotation: Annotation, table: TileTable | None) -> list[Disagreement]:
+    """Compare the labels of a field with its map; give the tiles that differ, most confident predictions first.
+
+    Labels and map are compared by class names, tile by tile; unsure tiles and those without a prediction are left out.
+
+    Parameters
+    ----------
+    annotation
+        The labels.
+    table
+        The map of the same grid; None for none.
+    """
+    if table is None:
+        return []
+    names, labels = annotation.scheme.names, np.asarray(annotation.labels)
+    rows = {int(tile_id): row for row, tile_id in enumerate(table.grid.tile_id.tolist())}
+    found = []
+    for tile_index in np.flatnonzero(labels >= 0).tolist():
+        row = rows.get(int(annotation.grid.tile_id[tile_index]))
+        if row is None or table.class_index[row] < 0:
+            continue
+        label, predicted = names[labels[tile_index]], str(table.class_name[row])
+        if label != predicted:
+            found.append(Disagreement(tile_index, label, predicted, float(table.confidence[row])))
+    return sorted(found, key=lambda one: -one.confidence)

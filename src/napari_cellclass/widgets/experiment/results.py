@@ -37,9 +37,9 @@ class ExperimentResults(QWidget):
         self.text, self.pair = WrappedLabel(), WrappedLabel()
         self.pictures = tuple(FigureView(viewer, lambda width: round(_ASPECT * width)) for _ in _TITLES)
         columns = Columns()
-        columns.add("Why", self.text)
         for title, picture in zip(_TITLES, self.pictures, strict=True):
             columns.add(title, picture)
+        columns.add("Why", self.text)
         columns.add("By tile or by group", self.pair)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -6,25 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.workspace.records import ModelVersion
-from napari_cellclass.viewer.workspace.label_summary import FieldLabels, summarise_labels
+from napari_cellclass.viewer.workspace.label_summary import summarise_labels
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
-from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
+from napari_cellclass.widgets.common.results.window import ResultsWindow
+from napari_cellclass.widgets.common.text import WrappedLabel
+from napari_cellclass.widgets.workspace.check_results import CheckResults, check_headline
+from napari_cellclass.widgets.workspace.label_table import LabelTable
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -35,61 +30,6 @@ _OTHERS = {
     "Blinded reading": "read tiles without knowing their class, and compare with the network",
 }
 _SETTLES_MS = 200
-_ROW_PX, _MOST_ROWS = 24, 10
-
-
-class LabelTable(QTableWidget):
-    """One row per field: tiles of each class, unsure, unlabelled, of another size; a last row adds them up."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.verticalHeader().setVisible(False)
-        self.verticalHeader().setDefaultSectionSize(_ROW_PX)
-        self.setToolTip("labelled tiles; * marks fields that the model was trained on")
-
-    def show_labels(self, fields: list[FieldLabels], classes: tuple[str, ...]) -> None:
-        """Fill the rows."""
-        rows = [_row(one, classes) for one in fields]
-        if len(rows) > 1:
-            rows.append(["all fields", *(_added([row[i] for row in rows]) for i in range(1, len(rows[0])))])
-        headers = ["field", *classes, "unsure", "not labelled", "hidden by tile size"]
-        self.setColumnCount(len(headers))
-        self.setHorizontalHeaderLabels(headers)
-        self.setRowCount(len(rows))
-        for i, row in enumerate(rows):
-            for j, value in enumerate(row):
-                text = value if isinstance(value, str) else "?" if value is None else f"{value:,}" if value else "-"
-                item = QTableWidgetItem(text)
-                if j:
-                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                else:
-                    item.setToolTip(plain_tip(text))
-                self.setItem(i, j, item)
-        for j, name in enumerate(headers):
-            needless = name in ("unsure", "hidden by tile size") and not any(row[j] for row in rows)
-            self.setColumnHidden(j, needless)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(40)
-        shown = min(_MOST_ROWS, max(1, len(rows)))
-        self.setFixedHeight(header.sizeHint().height() + _ROW_PX * shown + 8)
-
-
-def _row(one: FieldLabels, classes: tuple[str, ...]) -> list[Any]:
-    name = one.name + " *" * one.trained_on
-    return [name, *(one.counts.get(known, 0) for known in classes), one.unsure, one.unlabelled, one.hidden]
-
-
-def _added(values: list[Any]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
 
 
 class CheckPage(DockedWidget):
@@ -111,11 +51,17 @@ class CheckPage(DockedWidget):
         self._version: tuple[str, ModelVersion] | None = None
         self.labels, self.trained, self.score = WrappedLabel(), WrappedLabel(), WrappedLabel()
         self.table = LabelTable()
+        self.results = CheckResults()
+        self.window_of_results = ResultsWindow(self, self.display_name, self.results)
+        self.open_button = QPushButton("Open results")
+        self.open_button.setToolTip("all labels, and pictures of tiles whose label and map differ, in a window")
         self.buttons = {name: QPushButton(f"{name} …") for name in _OTHERS}
         page = QWidget()
         column = QVBoxLayout(page)
-        for widget in (self.score, self.trained, self.labels, self.table):
+        for widget in (self.score, self.trained, self.labels, self.table, self.open_button):
             column.addWidget(widget)
+        self.open_button.clicked.connect(self._open_results)
+        self.results.opened.connect(self._go_to)
         for name, button in self.buttons.items():
             button.clicked.connect(lambda _=False, name=name: self._open(name))
             text = WrappedLabel(f"{_OTHERS[name][0].upper()}{_OTHERS[name][1:]}.", selectable=False)
@@ -141,13 +87,21 @@ class CheckPage(DockedWidget):
             if project is not None:
                 widget.sets.add(project.path)
 
+    def _open_results(self) -> None:
+        self.window_of_results.open_results(activate=True)
+        self.refresh()
+
+    def _go_to(self, tile_index: int) -> None:
+        self._workspace.go_to(tile_index)
+        self.window_of_results.show_napari()
+
     def showEvent(self, event: Any) -> None:
         """Be up to date when it is looked at."""
         super().showEvent(event)
         self.refresh()
 
     def _changed(self, change: object = None) -> None:
-        if self.isVisible():
+        if self.isVisible() or self.window_of_results.isVisible():
             self._timer.start()
 
     def _newest(self) -> ModelVersion | None:
@@ -172,6 +126,9 @@ class CheckPage(DockedWidget):
         classes = () if scheme is None else scheme.names
         self.table.setVisible(bool(fields))
         self.table.show_labels(fields, classes)
+        if self.window_of_results.isVisible():
+            self.window_of_results.set_headline(check_headline(newest, fields))
+            self.results.show_labels(self._workspace, fields, classes)
         self.score.setText(describe_model(newest))
         n = sum(one.trained_on for one in fields)
         self.trained.setVisible(newest is not None and bool(fields))
@@ -189,8 +146,10 @@ class CheckPage(DockedWidget):
         self.labels.setText(text if fields else "No field is open.")
 
     def close_down(self, window_stays: bool) -> None:
-        """Nothing runs here."""
+        """Stop following, and close the window."""
         self._timer.stop()
+        self.results.close_down()
+        self.window_of_results.close()
 
 
 def describe_model(model: ModelVersion | None) -> str:

@@ -1,4 +1,4 @@
-"""The settings of a verb as form fields; what the program may choose has a tick *automatic*."""
+"""The settings of a verb as form fields; what the program may choose has a tick *automatic*, others say *Not set*."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LABELS = {
     "error_rate": "error rate", "group_by": "groups",
     "null": "shuffled labels", "curve": "learning curve", "pair": "single tiles", "repeats": "repeats of each",
 }  # fmt: skip
-_AUTOMATIC = {"tile_px": "no", "tiles": "no", "folds": "no", "error_rate": "no"}
+_OPTIONAL = ("tile_px", "tiles", "folds", "error_rate")  # left out unless set; the program chooses the others
 
 
 class AutomaticField(QWidget):
@@ -40,14 +40,12 @@ class AutomaticField(QWidget):
     ----------
     field
         The field for the value.
-    text
-        The text beside the tick.
     """
 
-    def __init__(self, field: ValueWidget[Any], text: str = "automatic") -> None:
+    def __init__(self, field: ValueWidget[Any]) -> None:
         super().__init__()
         self.field = field
-        self.tick = QCheckBox(text)
+        self.tick = QCheckBox("automatic")
         self.tick.setChecked(True)
         self.tick.setToolTip(field.tooltip or "")
         row = QHBoxLayout(self)
@@ -68,6 +66,43 @@ class AutomaticField(QWidget):
     @value.setter
     def value(self, value: Any) -> None:
         self.tick.setChecked(value is None)
+        if value is not None:
+            self.field.value = value
+
+
+class OptionalField(QWidget):
+    """A field that says *Not set* until its tick is set.
+
+    Parameters
+    ----------
+    field
+        The field for the value.
+    """
+
+    def __init__(self, field: ValueWidget[Any]) -> None:
+        super().__init__()
+        self.field = field
+        self.tick = QCheckBox()
+        self.tick.setToolTip(field.tooltip or "")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.tick)
+        row.addWidget(field.native, 1)
+        self.tick.toggled.connect(self._follow)
+        self._follow(False)
+
+    def _follow(self, is_set: bool) -> None:
+        self.tick.setText("" if is_set else "Not set")
+        self.field.native.setVisible(is_set)
+
+    @property
+    def value(self) -> Any:
+        """The value, None where it is not set."""
+        return self.field.value if self.tick.isChecked() else None
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.tick.setChecked(value is not None)
         if value is not None:
             self.field.value = value
 
@@ -107,7 +142,7 @@ class TrainForm(QWidget):
                 if name in _FINE_STEPS:
                     field.step = _FINE_STEPS[name]
                 field.value = _STARTS[name]
-                self.fields[name] = AutomaticField(field, _AUTOMATIC.get(name, "automatic"))
+                self.fields[name] = OptionalField(field) if name in _OPTIONAL else AutomaticField(field)
                 rows.addRow(text, self.fields[name])
             else:
                 self.fields[name] = field
@@ -115,7 +150,7 @@ class TrainForm(QWidget):
                 if isinstance(field.native, QCheckBox):
                     field.native.setText("")
             field.changed.connect(self._tell)
-            if isinstance(self.fields[name], AutomaticField):
+            if isinstance(self.fields[name], AutomaticField | OptionalField):
                 self.fields[name].tick.toggled.connect(self._tell)
             elif isinstance(self.fields[name], GroupChoice):
                 self.fields[name].changed.connect(self._tell)

@@ -138,7 +138,7 @@ class ResultsSummary(QWidget):
     """
 
     def __init__(self, window: ResultsWindow) -> None:
-        super().__init__()
+        super().__init__(window)  # until it is laid out in a dock
         self.headline = WrappedLabel()
         self.headline.setStyleSheet("font-weight: bold;")
         self.open_button = QPushButton("Open results")
