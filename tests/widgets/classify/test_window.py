@@ -679,7 +679,7 @@ def test_int8_is_offered_used_and_told_where_it_is_not(
     assert used() == "f32"
     classify.tiles["precision"].value = "int8"
     assert used() == "int8"
-    assert "Warning" not in classify.message.text()
+    assert "fast int8" not in classify.message.text()
     monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
     assert used() == "f32"
     assert "Warning: this processor has no fast int8 instructions" in classify.message.text()
