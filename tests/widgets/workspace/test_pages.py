@@ -160,6 +160,7 @@ def check_results(dock: Any, check: Any, qtbot: Any, score: dict[str, Any]) -> N
     click(qtbot, check.open_button)
     results = check.results
     assert f"{score['value']:.2f} (95 % CI" in check.window_of_results.headline.text()
+    assert not check.window_of_results.summary.isVisible(), "it belongs into a dock"
     qtbot.waitUntil(lambda: len(results.sheet.captions()) == 2 + len(agree))
     assert {f"label: {names[1 - predicted[tile]]}" for tile in (2, 3)} <= {
         caption.partition("\n")[0] for caption in results.sheet.captions()

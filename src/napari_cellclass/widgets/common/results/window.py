@@ -64,7 +64,7 @@ class ResultsWindow(QWidget):
         """Show a headline, here and in the dock."""
         self.headline.setText(text)
         self.summary.headline.setText(text)
-        self.summary.setVisible(bool(text))
+        self.summary.setVisible(bool(text) and self.summary.parentWidget() is not self)  # else no dock shows it
 
     def tell(self, text: str) -> None:
         """Show a message below the headline, until there are other results."""
