@@ -99,12 +99,22 @@ def curves_figure(
     return figure
 
 
-def draw_label_curve(points: Sequence[tuple[int, float]], style: FigureStyle) -> NDArray[np.uint8]:
+def draw_label_curve(
+    points: Sequence[tuple[int, float]],
+    style: FigureStyle,
+    chance: float | None = None,
+    interval: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
     """Draw accuracy against the number of tiles, as RGBA in device pixels; see :func:`label_curve_figure`."""
-    return render_figure(label_curve_figure(points, style))
+    return render_figure(label_curve_figure(points, style, chance, interval))
 
 
-def label_curve_figure(points: Sequence[tuple[int, float]], style: FigureStyle) -> Figure:
+def label_curve_figure(
+    points: Sequence[tuple[int, float]],
+    style: FigureStyle,
+    chance: float | None = None,
+    interval: tuple[float, float] | None = None,
+) -> Figure:
     """Draw the accuracy on left-out groups against the number of labelled tiles, on a transparent background.
 
     Parameters
@@ -113,6 +123,10 @@ def label_curve_figure(points: Sequence[tuple[int, float]], style: FigureStyle) 
         Numbers of tiles, ascending, and the balanced accuracies with so many.
     style
         Size and colours.
+    chance
+        Balanced accuracy of a model that knows nothing, 1 / classes, drawn as a line; None for no line.
+    interval
+        95 % confidence interval of the last point, drawn as a band: how far the others may be from it by chance.
     """
     figure = styled_figure(style)
     axes = figure.subplots()
@@ -120,9 +134,17 @@ def label_curve_figure(points: Sequence[tuple[int, float]], style: FigureStyle) 
         left=58 / style.width, right=1 - 12 / style.width, bottom=40 / style.height, top=1 - 28 / style.height
     )
     tiles, accuracy = zip(*points, strict=True) if points else ((), ())
-    axes.plot(tiles, accuracy, marker="o", markersize=4, lw=1.6, color=_COLOURS[style.on_dark][1])
+    colour = _COLOURS[style.on_dark][1]
+    axes.plot(tiles, accuracy, marker="o", markersize=4, lw=1.6, color=colour)
+    if interval is not None:
+        axes.axhspan(*interval, color=colour, alpha=0.15, lw=0, label="95 % CI with all tiles")
+    if chance is not None:
+        axes.axhline(chance, color=style.text, lw=1, ls=":", label="chance")
+    if interval is not None or chance is not None:
+        axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=style.text)
     axes.set_ylim(-0.03, 1.03)
-    axes.set_xlim(0, 1.05 * max(tiles, default=1))
+    around = max(1.0, 0.05 * (max(tiles, default=1) - min(tiles, default=0)))
+    axes.set_xlim(min(tiles, default=0) - around, max(tiles, default=1) + around)
     axes.set_xlabel("labelled tiles", fontsize=8, color=style.text)
     axes.set_ylabel("balanced accuracy", fontsize=8, color=style.text)
     axes.set_title("left-out groups, by the number of tiles fitted to", fontsize=8, color=style.text)
@@ -146,7 +168,12 @@ def save_curves(history: Sequence[Mapping[str, float]], epochs: int, path: Path,
     _save_picture(draw_curves(history, epochs, FigureStyle(900, 640, 2.0), kept), path)
 
 
-def save_label_curve(points: Sequence[tuple[int, float]], path: Path) -> None:
+def save_label_curve(
+    points: Sequence[tuple[int, float]],
+    path: Path,
+    chance: float | None = None,
+    interval: tuple[float, float] | None = None,
+) -> None:
     """Write the curve of :func:`label_curve_figure` as a PNG on white.
 
     Raises
@@ -154,7 +181,7 @@ def save_label_curve(points: Sequence[tuple[int, float]], path: Path) -> None:
     OutputError
         The file cannot be written.
     """
-    _save_picture(draw_label_curve(points, FigureStyle(900, 640, 2.0)), path)
+    _save_picture(draw_label_curve(points, FigureStyle(900, 640, 2.0), chance, interval), path)
 
 
 def _save_picture(pixels: NDArray[np.uint8], path: Path) -> None:

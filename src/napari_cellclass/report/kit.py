@@ -101,7 +101,8 @@ def save_kit(
     history, head = bundle.table("history.csv"), HeadRecord.of(bundle.manifest.training)
     if head is not None and head.network is None:
         curve = pd.DataFrame(head.points, columns=["tiles", "balanced_accuracy"])
-        save_with_table(label_curve_figure(head.points, FigureStyle(700, 500)), curve, out / "curves")
+        chance = 1 / len(bundle.scheme)
+        save_with_table(label_curve_figure(head.points, FigureStyle(700, 500), chance), curve, out / "curves")
     elif len(history):
         rows: list[dict[str, Any]] = history.to_dict("records")
         save_with_table(curves_figure(rows, len(rows), FigureStyle(700, 500)), history, out / "curves")

@@ -75,7 +75,7 @@ def label_current(viewer: Any, dock: Any, truth: np.ndarray) -> int:
 
 
 def live_layer(viewer: Any) -> Any:
-    return next((layer for layer in viewer.layers if layer.name == "field classes (live)"), None)
+    return next((layer for layer in viewer.layers if layer.name == "field live map"), None)
 
 
 def test_a_few_keys_tint_the_whole_field_and_lead_to_what_is_unsure(

@@ -436,7 +436,7 @@ def test_closing_the_dock_while_classifying_ends_the_run_and_takes_its_layer_awa
     viewer: Any, dock: Any, classify: Any, qtbot: Any, ihc_model: Path
 ) -> None:
     run_on_a_large_field(viewer, classify, qtbot, ihc_model)
-    qtbot.waitUntil(lambda: any(layer.name == "large being classified" for layer in viewer.layers))
+    qtbot.waitUntil(lambda: any(layer.name == "large running" for layer in viewer.layers))
     job = classify.job
     dock.parent().title.close_button.click()
     assert_ends_soon(job, 2)

@@ -251,9 +251,14 @@ def test_the_window_and_the_command_fit_the_same_linear_models(
     train.form.fields["epochs"].tick.setChecked(True)  # which is automatic, as all else is
     click(qtbot, train.train_button)
     finished(qtbot, train)
-    assert text(train) == f"Trained; the model is in {out}."
+    assert text(train) == f"Trained; the model is in {out.name}."
     qtbot.waitUntil(lambda: not train.progress.curves.pixmap().isNull())
-    assert "with each of 4 groups held out in turn: backbone" in train.outcome.text.text()
+    said = train.outcome.text.text()
+    assert "estimated with each of 4 groups held out in turn; the model kept is fitted to all" in said
+    assert "held-out tiles" not in said, "of which it has none: it is fitted to all"
+    assert not train.outcome.details.isVisible()
+    click(qtbot, train.outcome.details_button)
+    assert "with each of 4 groups held out in turn: backbone" in train.outcome.details.text()
     assert train.progress.history == []
     scroll_to(train, train.progress.curves)
     screenshot("train-linear-models")
@@ -347,7 +352,7 @@ def test_a_test_set_is_counted_checked_and_its_figures_are_shown(
     texture = TextureHead.of(open_bundle(tmp_path / "m.cellclass").manifest.training)
     assert texture is not None
     assert texture.joined  # after one epoch the network knows nothing yet
-    assert texture.brief() in train.outcome.text.text().split("\n")
+    assert texture.brief() in train.outcome.details.text().split("\n")
     scroll_to(train, train.groups)
     screenshot("train-test-set")
 

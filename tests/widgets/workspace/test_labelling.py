@@ -18,6 +18,7 @@ from tests._windows import open_field
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 from napari_cellclass.viewer.features.annotation_layers import MIN_TILE_SCREEN_PX
+from napari_cellclass.viewer.features.current_frame import NAME
 
 TILE = 32
 
@@ -48,8 +49,18 @@ def click_tile(viewer: Any, dock: Any, tile: int) -> None:
     QApplication.processEvents()
 
 
-def frames(viewer: Any) -> int:
-    return sum(bool(layer._overlays["selection_box"].visible) for layer in viewer.layers)
+def framed(viewer: Any) -> np.ndarray:
+    """The sides of the frame of the current tile, which lies over all layers."""
+    overlays = viewer.scene.overlays
+    return overlays[NAME].segments if NAME in overlays else np.zeros((0, 2, 2))
+
+
+def is_frame_of(sides: np.ndarray, dock: Any, tile: int) -> bool:
+    """Whether there is one frame, around a tile."""
+    box = dock.workspace.annotation.grid.boxes[tile]
+    corners = dock.workspace.layers._px_to_world(np.array([box[:2], box[2:]]) - 0.5)
+    ends = sides.reshape(-1, 2)
+    return len(sides) == 4 and np.allclose([ends.min(axis=0), ends.max(axis=0)], corners)
 
 
 def labels(dock: Any) -> list[int]:
@@ -179,7 +190,7 @@ def test_there_is_one_frame_and_a_click_on_map_labels_or_gallery_moves_it(
         viewer.layers.selection.active = layer
         click_tile(viewer, dock, tile)
         assert dock.workspace.current_tile == tile
-        assert frames(viewer) == 1
+        assert is_frame_of(framed(viewer), dock, tile)
         qtbot.waitUntil(lambda tile=tile: f"(tile r{tile // 16} c{tile % 16})" in dock.label.tile.text())
     dock.show_page("Annotate tiles")
     dock.label.tabs.setCurrentWidget(dock.label.gallery)
@@ -190,7 +201,9 @@ def test_there_is_one_frame_and_a_click_on_map_labels_or_gallery_moves_it(
     rect = dock.label.gallery.list.visualItemRect(item)
     qtbot.mouseClick(dock.label.gallery.list.viewport(), Qt.MouseButton.LeftButton, pos=rect.center())
     assert dock.workspace.current_tile == dock.label.gallery.shown()[3]
-    assert frames(viewer) == 1
+    assert is_frame_of(framed(viewer), dock, dock.workspace.current_tile)
+    dock.workspace.layers.map.visible = False
+    assert not len(framed(viewer)), "what is not seen is not labelled, and not framed"
 
 
 @pytest.mark.parametrize("how", ["deleted", "hidden"])

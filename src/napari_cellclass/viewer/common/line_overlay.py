@@ -1,4 +1,4 @@
-"""Lines on a layer that are one pixel of the screen wide at any zoom.
+"""Lines on a layer or over all layers, of the same width on the screen at any zoom.
 
 A line of a Shapes layer has a width in px of the field, and is not drawn at all where that is less than a pixel of
 the screen. napari draws its own boxes around layers as this is drawn: as lines of OpenGL, on top of the layer.
@@ -6,6 +6,7 @@ the screen. napari draws its own boxes around layers as this is drawn: as lines 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from napari._vispy.utils.visual import overlay_to_visual
 from napari.components.overlays import SceneOverlay
 from napari.layers import Layer
 from numpy.typing import NDArray
-from vispy.scene.visuals import Line
+from vispy.scene.visuals import Compound, Line
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -44,17 +45,14 @@ class SceneLines(SceneOverlay):
     ----------
     segments
         Float32, shape (n, 2, 2): both ends of every line, as (y, x).
-    colour
-        RGBA in 0..1.
-    line_px
-        Width on the screen in px.
+    strokes
+        RGBA in 0..1, and width on the screen in px, of lines over each other, the lowest and widest first.
     version
         Counts the changes of the lines: napari cannot compare arrays.
     """
 
     segments: Any
-    colour: tuple[float, float, float, float]
-    line_px: int = 2
+    strokes: tuple[tuple[tuple[float, float, float, float], int], ...]
     version: int = 0
 
 
@@ -62,7 +60,12 @@ class _VispySceneLines(ViewerOverlayMixin, VispySceneOverlay):
     """The lines over all layers on the canvas."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(node=Line(connect="segments", method="gl", antialias=False), **kwargs)
+        strokes = kwargs["overlay"].strokes
+        self._lines = [
+            Line(pos=np.zeros((2, 2)), color=colour, width=width, connect="segments", method="gl", antialias=False)
+            for colour, width in strokes
+        ]
+        super().__init__(node=Compound(self._lines), **kwargs)
         self.overlay.events.version.connect(self._on_visible_change)
         self.viewer.dims.events.ndisplay.connect(self._on_visible_change)
         self.reset()
@@ -72,7 +75,8 @@ class _VispySceneLines(ViewerOverlayMixin, VispySceneOverlay):
         self.node.visible = some and self._should_be_visible() and self.viewer.dims.ndisplay == 2
         if self.node.visible:
             ends = self.overlay.segments[..., ::-1].reshape(-1, 2)  # x before y
-            self.node.set_data(pos=ends, color=self.overlay.colour, width=self.overlay.line_px)
+            for line in self._lines:
+                line.set_data(pos=ends)
 
     def close(self) -> None:
         self.viewer.dims.events.ndisplay.disconnect(self._on_visible_change)
@@ -119,8 +123,10 @@ def draw_lines(layer: Layer, segments: NDArray[Any], colour: str) -> None:
     layer._overlays[_NAME] = LineOverlay(segments=ends, colour=_rgba(colour), visible=True)
 
 
-def draw_over_layers(viewer: Viewer, name: str, segments: NDArray[Any], colour: str) -> None:
-    """Draw lines over all layers, 2 px wide on the screen; they take the place of those of this name.
+def draw_over_layers(
+    viewer: Viewer, name: str, segments: NDArray[Any], strokes: Sequence[tuple[str, int]], above: int = 0
+) -> None:
+    """Draw lines over all layers; they take the place of those of this name.
 
     Parameters
     ----------
@@ -130,8 +136,11 @@ def draw_over_layers(viewer: Viewer, name: str, segments: NDArray[Any], colour: 
         Of these lines among the overlays of the viewer.
     segments
         Shape (n, 2, 2): both ends of every line as (y, x) in the world; none for no lines.
-    colour
-        A name or ``"#RRGGBB"``.
+    strokes
+        Colour, a name or ``"#RRGGBB"``, and width on the screen in px of lines over each other, the widest first:
+        a bright one on a dark one is seen on any image. Of lines that are there already they are kept.
+    above
+        Of two sets of lines, that of the higher number is drawn over the other.
     """
     overlay_to_visual.setdefault(SceneLines, _VispySceneLines)
     ends, known = np.ascontiguousarray(segments, np.float32), viewer.scene.overlays
@@ -139,7 +148,9 @@ def draw_over_layers(viewer: Viewer, name: str, segments: NDArray[Any], colour: 
         known[name].segments = ends
         known[name].version += 1
     elif len(ends):
-        known[name] = SceneLines(segments=ends, colour=_rgba(colour), visible=True)
+        own = SceneLines(segments=ends, strokes=tuple((_rgba(colour), px) for colour, px in strokes), visible=True)
+        own.order += above
+        known[name] = own
 
 
 def remove_lines(viewer: Viewer, name: str) -> None:

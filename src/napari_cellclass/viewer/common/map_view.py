@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.grid_layout import grid_key
 from napari_cellclass.viewer.common.layers import KEY, remove_layers, transform_of, unwrap
 from napari_cellclass.viewer.common.overlay import (
     MAX_SHAPES,
@@ -25,6 +27,7 @@ from napari_cellclass.viewer.common.overlay import (
     update_predictions,
 )
 from napari_cellclass.viewer.common.visible_tiles import (
+    contradicting_labels,
     count_text_lines,
     outline_layer,
     text_colour,
@@ -138,11 +141,16 @@ def build_map(
     ):
         return BuiltMap(table, field, field_layer, kind, (), current.text_colour)
     field_layer = replace(field_layer, name=field_layer.name + describe_plane(source))
-    name = f"{field_layer.name} classes" + " (live)" * table.is_live
+    name = _map_name(field_layer, table)
     layers = tile_layers(table, field_layer.transform, name, style.for_scheme(table.scheme), planned)
     for layer in layers:
         layer.metadata[KEY] |= {"source": source}  # for cutting the tiles out later
     return BuiltMap(table, field, field_layer, kind, tuple(layers), text_colour(source))
+
+
+def _map_name(field_layer: FieldLayer, table: TileTable) -> str:
+    """Name a map; a long name is cut off in napari's list of layers."""
+    return f"{field_layer.name} {'live map' if table.is_live else 'classes'}"
 
 
 def _same_tiles(current: BuiltMap, table: TileTable, field_layer: FieldLayer) -> bool:
@@ -242,7 +250,7 @@ class MapView:
     def _add(self, new: BuiltMap) -> Iterator[None]:
         self._remove_maps_of(new)
         yield
-        name = f"{new.field_layer.name} classes"
+        name = _map_name(new.field_layer, new.table)
         self.layers = list(new.layers or tile_layers(new.table, new.field_layer.transform, name, self.style))
         self._text = text_layer(new.table, new.field_layer.transform, f"{new.field_layer.name} text", new.text_colour)
         self._outlines = None
@@ -350,11 +358,23 @@ class MapView:
             if visible and self._text.visible:
                 tile_indices = tiles_with_text(self.table, self.style, view, scale)
                 lines = count_text_lines(self.table, scale)
-            write_texts(self._text, self.table, tile_indices, lines)
+            annotation = self._annotation()
+            labelled = {} if annotation is None else contradicting_labels(annotation, self.table, tile_indices)
+            write_texts(self._text, self.table, tile_indices, lines, labelled)
         if self._outlines is not None and any(self._outlines is layer for layer in present):
             shown = visible and self._outlines.visible
             outlined = tiles_with_outline(self.table, view) if shown else np.zeros(0, np.int64)
             write_outlines(self._outlines, self.table, self.style, outlined)
+
+    def _annotation(self) -> Annotation | None:
+        """Find the labels of the tiles of this map in the viewer."""
+        for layer in self._viewer.layers:
+            entry = layer.metadata.get(KEY, {})
+            if entry.get("kind") == "annotation" and self.current and field_key(entry["source"]) == self.current.field:
+                annotation: Annotation = entry["annotation"]
+                if grid_key(annotation.grid) == grid_key(self.current.table.grid):
+                    return annotation
+        return None
 
     def _view(self) -> tuple[Any, float]:
         """Corners of the view in px of the field, and the size of such a pixel on the screen."""

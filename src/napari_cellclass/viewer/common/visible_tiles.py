@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.viewer.common.layers import KEY, lock_layer
 from napari_cellclass.viewer.common.overlay import (
@@ -103,7 +105,32 @@ def text_colour(source: SourceImage) -> str:
     return "black" if np.mean(samples) > 0.5 * top else "white"
 
 
-def write_texts(layer: Points, table: TileTable, tile_indices: NDArray[np.int64], lines: int = 2) -> None:
+def contradicting_labels(annotation: Annotation, table: TileTable, tile_indices: NDArray[np.int64]) -> dict[int, str]:
+    """Give the classes that tiles are labelled with, by index, where the map predicts another one.
+
+    Parameters
+    ----------
+    annotation
+        The labels of the same field and grid; of a class that the map does not have nothing is said.
+    table, tile_indices
+        The map, and which of its tiles are asked for.
+    """
+    names, labels = annotation.scheme.names, annotation.labels_of(table.grid.tile_id[tile_indices])
+    known = set(table.scheme.names)
+    found = {}
+    for i, label in zip(tile_indices.tolist(), labels.tolist(), strict=True):
+        if label >= 0 and table.class_index[i] >= 0 and names[label] in known and names[label] != table.class_name[i]:
+            found[i] = names[label]
+    return found
+
+
+def write_texts(
+    layer: Points,
+    table: TileTable,
+    tile_indices: NDArray[np.int64],
+    lines: int = 2,
+    labelled: Mapping[int, str] = MappingProxyType({}),
+) -> None:
     """Put class and confidence on some tiles.
 
     Parameters
@@ -116,6 +143,8 @@ def write_texts(layer: Points, table: TileTable, tile_indices: NDArray[np.int64]
         Which of them, see :func:`tiles_with_text`.
     lines
         Number of lines, see :func:`count_text_lines`.
+    labelled
+        Of :func:`contradicting_labels`: what these tiles are labelled with is written below, after a ``≠``.
     """
     boxes = table.grid.boxes[tile_indices].astype(float)
     if table.has_percentages:
@@ -124,6 +153,9 @@ def write_texts(layer: Points, table: TileTable, tile_indices: NDArray[np.int64]
         labels = [name + text for name, text in zip(names, confidences, strict=True)]
     else:
         labels = [str(table.class_name[i]) if lines > 1 else "" for i in tile_indices]
+    for row, i in enumerate(tile_indices.tolist()):
+        if i in labelled:
+            labels[row] = f"{labels[row]}\n≠ {labelled[i]}" if lines > 1 else f"≠ {labels[row]}"
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
     entry, written = layer.metadata[KEY], (centres.tobytes(), labels)
     if entry.get("written", (b"", [])) == written:

@@ -14,8 +14,9 @@ from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSUR
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
 from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
-from napari_cellclass.viewer.common.overlay import grid_transform
+from napari_cellclass.viewer.common.overlay import grid_transform, show_class_in_status_bar
 from napari_cellclass.viewer.common.visible_tiles import text_colour
+from napari_cellclass.viewer.features.current_frame import CurrentFrame
 from napari_cellclass.viewer.features.selected_tiles import SelectedTiles
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ def pixel_values(labels: NDArray[np.int16]) -> NDArray[np.uint8]:
     values[labels == UNSURE] = _UNSURE_VALUE
     values[labels == CONFLICT] = _CONFLICT_VALUE
     return values.astype(np.uint8)
+
+
+def describe_label(annotation: Annotation, tile_index: int) -> str:
+    """Say which label a tile has."""
+    label = int(annotation.labels[tile_index])
+    names = {UNLABELLED: "not labelled", UNSURE: "labelled unsure"}
+    return f"labelled {annotation.scheme.names[label]}" if label >= 0 else names.get(label, "in conflict")
 
 
 class AnnotationLayers:
@@ -78,19 +86,28 @@ class AnnotationLayers:
             self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.field_layer.transform)
         )
         self.recolour()
-        # napari's own selection box: moving a layer or its vertices would take 20 ms more per key.
-        self._frame = self.map._overlays["selection_box"]
-        self._frame.visible = True
+        # Lines over all layers: moving a layer or its vertices would take 20 ms more per key.
+        self._frame = CurrentFrame(self._viewer, self._px_to_world)
+        self.map.events.visible.connect(self._follow_visible)
+        self._viewer.layers.events.removed.connect(self._follow_removal)
         self.selected = SelectedTiles(self._viewer, grid, self._px_to_world)
         lines = grid_lines(grid, f"{name} grid", self.field_layer.transform, text_colour(self.source))
         layers: list[Any] = [lines, self.map]
         for layer in layers:
             kind = "annotation" if layer is self.map else "annotation-aid"
-            layer.metadata[KEY] = {"kind": kind, "annotation": self.annotation, "source": self.source}
+            entry = {"kind": kind, "annotation": self.annotation, "source": self.source, "grid": grid}
+            layer.metadata[KEY] = entry
             lock_layer(layer)
+            if layer is self.map:
+                show_class_in_status_bar(layer, self._describe)
             self._viewer.add_layer(layer)
         self.layers = layers
         self._viewer.layers.selection.active = self.map
+
+    def _describe(self, tile_index: int) -> str:
+        grid = self.annotation.grid
+        place = f"(tile r{grid.row[tile_index]} c{grid.col[tile_index]})"
+        return f"{describe_label(self.annotation, tile_index)} {place}"
 
     def _pixels(self) -> NDArray[np.uint8]:
         grid = self.annotation.grid
@@ -160,7 +177,21 @@ class AnnotationLayers:
         grid = self.annotation.grid
         y, x = grid.tile_px[0] / grid.step_px[0] / 2, grid.tile_px[1] / grid.step_px[1] / 2
         low, high = (float(rows.min() - y), float(cols.min() - x)), (float(rows.max() + y), float(cols.max() + x))
-        self._frame.bounds = (low, high)
+        step, centre = np.array(grid.step_px), (np.array(grid.tile_px) - 1) / 2
+        self._frame.show(*(np.array(low) * step + centre), *(np.array(high) * step + centre))
+
+    def _follow_visible(self, event: Any = None) -> None:
+        self._frame.set_visible(bool(self.map.visible) and self.is_in_viewer())
+
+    def _follow_removal(self, event: Any = None) -> None:
+        if not self.is_in_viewer():
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Frame nothing any more, and follow nothing."""
+        self._frame.remove()
+        self.map.events.visible.disconnect(self._follow_visible)
+        self._viewer.layers.events.removed.disconnect(self._follow_removal)
 
     def _px_to_world(self, points: NDArray[Any]) -> NDArray[np.float64]:
         matrix = matrix_of(self.field_layer.transform)
@@ -227,7 +258,7 @@ class AnnotationLayers:
 
     def deactivate(self) -> None:
         """Leave the labels in the viewer, for training, without frame and grid lines."""
-        self._frame.visible = False
+        self._let_go()
         self.selected.remove()
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is own for own in self.layers if own is not self.map):
@@ -236,6 +267,7 @@ class AnnotationLayers:
 
     def remove(self) -> None:
         """Remove the layers from the viewer; the annotation stays on disk."""
+        self._let_go()
         self.selected.remove()
         for layer in list(self._viewer.layers):
             if any(unwrap(layer) is own for own in self.layers):

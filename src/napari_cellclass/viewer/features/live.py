@@ -68,7 +68,7 @@ class LiveMap:
         grid.tile_at(0, 0)  # sorts the tiles, here rather than at the first use of the status bar
         layer = Labels(
             self._axes.expand(self._cells).copy(),
-            name=f"{self._field_layer.name} being classified",
+            name=f"{self._field_layer.name} running",
             opacity=0.5,
             **grid_transform(grid, self._field_layer.transform),
         )

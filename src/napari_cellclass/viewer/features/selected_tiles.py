@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 NAME = "cellclass_selected_tiles"
 """Of the outline among the overlays of a viewer."""
-SELECTED_COLOUR = "#FF00FF"
-"""Neither a class has it by default, nor do stains."""
+SELECTED_COLOUR = "#39FF14"
+"""Neither a class has it by default, nor do stains; it is always drawn on black, to be seen on bright images."""
+_STROKES = (("black", 4), (SELECTED_COLOUR, 2))
 
 
 class SelectedTiles:
@@ -45,7 +46,7 @@ class SelectedTiles:
 
         self.shown = np.asarray(tile_indices, np.int64)
         ends = outline(self._grid, self.shown)
-        draw_over_layers(self._viewer, NAME, self._to_world(ends.reshape(-1, 2)).reshape(-1, 2, 2), SELECTED_COLOUR)
+        draw_over_layers(self._viewer, NAME, self._to_world(ends.reshape(-1, 2)).reshape(-1, 2, 2), _STROKES)
 
     def remove(self) -> None:
         """Leave nothing in the viewer."""

@@ -20,6 +20,8 @@ from napari_cellclass.core.params.shared import TileParams
 from napari_cellclass.core.tiles.tile_size import propose_tile_size
 from napari_cellclass.viewer.common.preferences import class_palette
 
+HIDDEN = "hidden"
+"""In the notes on labels that are there and not shown."""
 PLACEHOLDERS = ("class 1", "class 2")
 """The classes that work starts with, until others are named."""
 
@@ -140,5 +142,5 @@ def describe_hidden(labels: Mapping[tuple[int, int], int]) -> list[str]:
     for (height, width), n in sorted(labels.items()):
         side = f"{height} px" if height == width else f"{width} x {height} px"
         word, verb = ("label", "is") if n == 1 else ("labels", "are")
-        notes.append(f"{n:,} {word} of {side} tiles {verb} hidden; that tile size shows them.")
+        notes.append(f"{n:,} {word} of {side} tiles {verb} {HIDDEN}; that tile size shows them.")
     return notes

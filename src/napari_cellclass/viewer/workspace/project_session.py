@@ -193,8 +193,8 @@ class ProjectSession:
             return ""
         added = self.project.add_model(path)
         self.changed.emit()
-        score = "" if added.score is None else f", balanced accuracy {added.score}"
-        return f"Version {added.version} of {self.project.name}{score}."
+        score = "" if added.score is None else f": balanced accuracy {added.score}"
+        return f"Model v{added.version} of {self.project.name}{score}."
 
 
 def describe_labels(annotation: Annotation) -> str:

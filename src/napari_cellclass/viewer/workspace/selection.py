@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
+from napari_cellclass.core.labels.label_store import UNLABELLED
 
 Selected = Sequence[tuple[Annotation, NDArray[np.int64]]]
 """Tiles of several fields, by the annotation that holds their labels."""
@@ -37,6 +39,19 @@ class TileSelection:
     def __len__(self) -> int:
         return len(self.tiles) + sum(len(tiles) for _, tiles in self.elsewhere)
 
+    def describe(self, annotation: Annotation | None) -> str:
+        """Say how many tiles are selected, and of how many of them a key would change the label.
+
+        Parameters
+        ----------
+        annotation
+            The labels of the field that is open.
+        """
+        labelled = 0 if annotation is None else _count_labelled(annotation, self.tiles)
+        labelled += sum(_count_labelled(other, tiles) for other, tiles in self.elsewhere)
+        already = f", {labelled:,} of them labelled already" if labelled else ""
+        return f"{counted(len(self), 'tile is', 'tiles are')} selected{already}"
+
     def set(self, tile_indices: NDArray[np.int64], elsewhere: Selected = ()) -> None:
         """Select these tiles and no others."""
         self.tiles = np.asarray(tile_indices, np.int64)
@@ -54,6 +69,10 @@ class TileSelection:
         taken.set(self.tiles, self.elsewhere)
         self.clear()
         return taken
+
+
+def _count_labelled(annotation: Annotation, tile_indices: NDArray[np.int64]) -> int:
+    return int((np.asarray(annotation.labels)[tile_indices] != UNLABELLED).sum())
 
 
 class LabelPath(Protocol):

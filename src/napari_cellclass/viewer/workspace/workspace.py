@@ -205,8 +205,7 @@ class Workspace:
         if self.layers is not None:
             self.layers.frame_tiles(self.selection.tiles)
         if len(self.selection):
-            text = f"{counted(len(self.selection), 'tile is', 'tiles are')} selected: the key of a class labels all."
-            self.message.emit(text, False)
+            self.message.emit(f"{self.selection.describe(self.annotation)}: the key of a class labels all.", False)
 
     def queue(self) -> NDArray[np.int64]:
         """Give the indices of the tiles to label next, the most urgent first."""

@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
+    QLabel,
     QListWidget,
     QListWidgetItem,
     QProgressBar,
@@ -105,7 +106,7 @@ class LivePanel(QWidget):
         self.show_button = QPushButton("Show the live map")
         self.show_button.setToolTip("in the place of the model's map that is shown now")
         self.show_button.setVisible(False)
-        self.typical = _strip()
+        self.typical, self.caption = _strip(), QLabel("Typical tiles; a click goes there:")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
@@ -116,10 +117,8 @@ class LivePanel(QWidget):
         beside.addWidget(self.text, 1)
         beside.addWidget(self.curve, alignment=Qt.AlignmentFlag.AlignTop)
         column.addLayout(beside)
-        column.addWidget(self.figure)
-        column.addWidget(self.refine)
-        column.addWidget(self.show_button)
-        column.addWidget(self.typical)
+        for widget in (self.figure, self.refine, self.show_button, self.caption, self.typical):
+            column.addWidget(widget)
         self.on.toggled.connect(self.predictions.set_enabled)
         self.check_button.clicked.connect(self._check)
         self.keep_button.clicked.connect(self.keep)
@@ -132,7 +131,7 @@ class LivePanel(QWidget):
         workspace.labels_changed.connect(self._labelled)
         workspace.field_changed.connect(self._field_changed)
         self._show(None)
-        self.typical.setVisible(False)
+        self._offer_typical(False)
         self.bar.setVisible(False)
 
     def set_covered(self, covered: bool) -> None:
@@ -141,7 +140,7 @@ class LivePanel(QWidget):
 
     def _field_changed(self) -> None:
         self.typical.clear()
-        self.typical.setVisible(False)
+        self._offer_typical(False)
 
     def _show_progress(self, done: int, total: int) -> None:
         self.bar.setVisible(done < total)
@@ -189,7 +188,11 @@ class LivePanel(QWidget):
                 painter.fillRect(0, 0, pixmap.width(), 6, QColor(annotation.scheme.colours[label]))
                 painter.end()
                 item.setIcon(QIcon(pixmap))
-        self.typical.setVisible(left)
+        self._offer_typical(left)
+
+    def _offer_typical(self, offered: bool) -> None:
+        for widget in (self.caption, self.typical):
+            widget.setVisible(offered)
 
     # -- a model -----------------------------------------------------------------------------------
 
@@ -264,7 +267,9 @@ def describe_accuracy(found: LivePrediction, workspace: Workspace) -> str:
             return "How often is it right? Not known: no tile has been drawn at random yet."
         names = [workspace.scheme.names[k] for k in accuracy.missing]
         return f"{counted(accuracy.n, 'random tile')}: too few of {', '.join(names)} to say how often it is right."
-    text = f"Balanced accuracy {_in_words(accuracy.estimate)} on the other tiles, from {accuracy.n} random tiles"
+    text = (
+        f"Live map: balanced accuracy {_in_words(accuracy.estimate)} on the other tiles, from {accuracy.n} random tiles"
+    )
     if not accuracy.above_chance:
         text += "; no better than chance as far as these tell"
     if found.by_group is not None:

@@ -11,6 +11,7 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
@@ -36,6 +37,7 @@ _PREVIEW_PX = 140
 _PREVIEW_AFTER_MS = 30
 _COUNTS_AFTER_MS = 150
 _RATE_OVER_S = 60.0
+_RATE_FROM = 10  # labels in that time; fewer say nothing of a minute
 _BULK = 50  # changes of more tiles at once do not count as labelling speed
 
 
@@ -57,6 +59,7 @@ class LabelPage(DockedWidget):
         self._build()
         workspace.field_changed.connect(self._field_changed)
         workspace.tile_changed.connect(self._tile_changed)
+        workspace.selection.changed.connect(self._tile_changed)
         workspace.labels_changed.connect(self._labelled)
         workspace.classes_changed.connect(self._classes_changed)
         workspace.active_changed.connect(self._active_changed)
@@ -91,10 +94,10 @@ class LabelPage(DockedWidget):
         page = QWidget()
         column = QVBoxLayout(page)
         column.addLayout(row_of(QLabel("next tile"), self.policy, self.brush, self.live.on))
-        column.addWidget(self.live)
-        column.addLayout(row_of(self.undo_button, self.redo_button, self.scatter_button))
-        column.addWidget(self.status)
         column.addLayout(self._beside_preview())
+        column.addWidget(self.status)
+        column.addLayout(row_of(self.undo_button, self.redo_button, self.scatter_button))
+        column.addWidget(self.live)
         column.addWidget(self.similar)
         column.addStretch(1)
         self.tabs = QTabWidget()
@@ -172,7 +175,9 @@ class LabelPage(DockedWidget):
         span = max(5.0, now - recent[0]) if recent else _RATE_OVER_S
         labelled = int((annotation.labels != UNLABELLED).sum())
         conflicts = int((annotation.labels < UNSURE).sum())
-        text = f"{labelled:,} of {len(annotation.grid):,} labelled, {60 * len(recent) / span:.0f} per minute"
+        text = f"{labelled:,} of {len(annotation.grid):,} labelled"
+        if len(recent) >= _RATE_FROM:
+            text += f", {60 * len(recent) / span:.0f} per minute"
         self.status.setText(text + (f", {conflicts} in conflict" if conflicts else ""))
 
     def _show_preview(self) -> None:
@@ -191,7 +196,9 @@ class LabelPage(DockedWidget):
         self.preview.setPixmap(
             QPixmap.fromImage(image).scaled(_PREVIEW_PX, _PREVIEW_PX, Qt.AspectRatioMode.KeepAspectRatio)
         )
-        self.tile.setText(describe_current_tile(self.workspace))
+        selected = len(self.workspace.selection)
+        several = f"{counted(selected, 'tile')} selected; this one: " if selected else ""
+        self.tile.setText(several + describe_current_tile(self.workspace))
 
     def running_work(self) -> str:
         """Name the model that is being made of the labels."""

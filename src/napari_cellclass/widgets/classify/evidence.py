@@ -78,6 +78,7 @@ class EvidencePanel(QWidget):
         self.spectrum_button.clicked.connect(self._ask_and_save)
         workspace.tile_changed.connect(self._show_current)
         self.cancel_button.setVisible(False)
+        self.text.setVisible(False)
         self._show_current()
 
     def run(self) -> None:
@@ -87,11 +88,11 @@ class EvidencePanel(QWidget):
         try:
             request = self._request()
         except CellClassError as error:
-            self.text.show_text(str(error), True)
+            self._say(str(error), True)
             return
         self._request_now = request
         self._busy(True)
-        self.text.show_text("Mapping …")
+        self._say("Mapping …")
         view = corners_of_view(self._workspace.viewer, request.field_layer)
         self.job = job = start_long_job(
             map_evidence, owner=self, request=request, view=view,
@@ -99,8 +100,8 @@ class EvidencePanel(QWidget):
         )  # fmt: skip
         job.progressed.connect(self._progressed)
         job.returned.connect(self._show)
-        job.failed.connect(lambda error: self.text.show_text(str(error), True))
-        job.cancelled.connect(lambda: self.text.show_text("Cancelled, or no tile is in view; nothing was mapped."))
+        job.failed.connect(lambda error: self._say(str(error), True))
+        job.cancelled.connect(lambda: self._say("Cancelled, or no tile is in view; nothing was mapped."))
         job.finished.connect(lambda: self._busy(False))
 
     def cancel(self) -> None:
@@ -115,13 +116,17 @@ class EvidencePanel(QWidget):
             self.job.cancel()
             self.job.wait(5)
 
+    def _say(self, text: str, warn: bool = False) -> None:
+        self.text.setVisible(True)  # which takes no space before there is something to say
+        self.text.show_text(text, warn)
+
     def _busy(self, busy: bool) -> None:
         self.button.setEnabled(not busy)
         self.cancel_button.setVisible(busy)
 
     def _progressed(self, update: Progress) -> None:
         if update.total:
-            self.text.show_text(f"Mapping: {update.done} of {update.total} tiles")
+            self._say(f"Mapping: {update.done} of {update.total} tiles")
 
     def _current_centre(self) -> tuple[float, float] | None:
         annotation, tile = self._workspace.annotation, self._workspace.current_tile
@@ -157,9 +162,9 @@ class EvidencePanel(QWidget):
             self.picture.setVisible(True)
             said = f"{names[one.class_index]} {one.prob[one.class_index]:.0%}"
             nothing = "" if one.values.max() > 0 else "; no part of the tile stands out"
-            self.text.show_text(f"{of_all}. The current tile: {said}{nothing}.")
+            self._say(f"{of_all}. The current tile: {said}{nothing}.")
             return
-        self.text.show_text(f"{of_all}; the current tile is not among them.")
+        self._say(f"{of_all}; the current tile is not among them.")
 
     def _ask_and_save(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the sheet of tiles by probability")
@@ -170,7 +175,7 @@ class EvidencePanel(QWidget):
         """Write the sheet of tiles by the probability of the last class, or of the current tile's predicted one."""
         table, source = self._map.table, self._workspace.source
         if table is None or source is None:
-            self.text.show_text("There is no map of this field yet; press Run first.", True)
+            self._say("There is no map of this field yet; press Run first.", True)
             return None
         row = -1
         if (centre := self._current_centre()) is not None:
@@ -180,6 +185,6 @@ class EvidencePanel(QWidget):
             save_spectrum, owner=self, table=table, source=source, class_index=chosen, out=folder,
         )  # fmt: skip
         name = table.scheme.names[chosen]
-        job.returned.connect(lambda out: self.text.show_text(f"Wrote tiles by the probability of {name} to {out}."))
-        job.failed.connect(lambda error: self.text.show_text(str(error), True))
+        job.returned.connect(lambda out: self._say(f"Wrote tiles by the probability of {name} to {out}."))
+        job.failed.connect(lambda error: self._say(str(error), True))
         return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.models.bundle import ModelBundle
@@ -15,6 +16,8 @@ from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.classify.model_similar import ModelSimilarTiles
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
+
+_TEXTS_AFTER_MS = 150  # several keys a second share one update
 
 
 class MapState(QWidget):
@@ -42,6 +45,10 @@ class MapState(QWidget):
         column.addLayout(row_of(self.tile, self.accept_button))
         column.addWidget(self.similar)
         self.accept_button.clicked.connect(self.accept_current)
+        self._texts_timer = QTimer(self)
+        self._texts_timer.setSingleShot(True)
+        self._texts_timer.setInterval(_TEXTS_AFTER_MS)
+        self._texts_timer.timeout.connect(map_view.refresh_view)
         workspace.field_changed.connect(self.follow)
         workspace.tile_changed.connect(self._show_tile)
         workspace.classes_changed.connect(self._show_tile)
@@ -73,6 +80,7 @@ class MapState(QWidget):
         self._show_tile()
 
     def _labels_changed(self, change: object) -> None:
+        self._texts_timer.start()  # the tiles say where a label contradicts the map
         self._show_tile()
 
     def _show_tile(self) -> None:

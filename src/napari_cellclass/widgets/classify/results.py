@@ -76,7 +76,7 @@ class ResultsPanel(QWidget):
         )
         self.novelty.addItem("not marked", None)
         for rate in reversed(NOVELTY_RATES):
-            self.novelty.addItem(f"at an error rate of {rate:.0%}", rate)
+            self.novelty.addItem(f"farther than {1 - rate:.0%} of known tiles", rate)
         self.novelty.setCurrentIndex(self.novelty.findData(NOVELTY_RATE))
         self.exports = {name: QPushButton(name) for name in _EXPORTS}
         self.scatter_button = QPushButton("Scatter …")

@@ -126,7 +126,8 @@ class MapPage(DockedWidget):
         self.controls.settings.setLayout(labelled(*settings))
         for widget in (self.model_choice, self.rescale, self.classes, self.controls, self.planes, self.message):
             column.addWidget(widget)
-        for shown in (self.state, self.results, self.planes.counts, self.evidence, self.keep_map):
+        # The counts are what a run is for: on a low screen they are seen without scrolling.
+        for shown in (self.results, self.state, self.planes.counts, self.evidence, self.keep_map):
             column.addWidget(shown)
         column.addStretch(1)
         self.fill(inner)
@@ -245,6 +246,7 @@ class MapPage(DockedWidget):
         self.workspace.watch_map(self.map.clickable_layers())
         assert self._source is not None
         self.results.show_map(self._source, calibration)
+        self.live.changed.emit()  # whatever says something of the current tile follows this map, too
 
     def show_no_field(self, reason: str) -> None:
         """Show no counts and no export of the field before: another one is chosen that cannot be opened."""

@@ -123,9 +123,9 @@ class ClassList(QTableWidget):
 
 
 def area_text(area_px: float, area_um2: float) -> str:
-    """Write an area with its unit: µm² or mm² where the pixel size is known, else px."""
+    """Write an area with its unit: µm² or mm² where the pixel size is known, else px²."""
     if math.isnan(area_um2):  # no pixel size
-        return f"{area_px / 1e6:,.2f} Mpx" if area_px >= 1e6 else f"{area_px:,.0f} px"
+        return f"{area_px / 1e6:,.2f} Mpx" if area_px >= 1e6 else f"{area_px:,.0f} px²"
     return f"{area_um2 / 1e6:,.3f} mm²" if area_um2 >= 1e5 else f"{area_um2:,.0f} µm²"
 
 

@@ -42,6 +42,7 @@ class WrappedLabel(QLabel):
     def __init__(self, text: str = "", selectable: bool = True) -> None:
         super().__init__()
         self._warns = self._whole = False
+        self._reserved_lines = 0
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)  # some of it comes out of files
         flags = Qt.TextInteractionFlag
@@ -63,10 +64,24 @@ class WrappedLabel(QLabel):
         self._whole = True
         self._fit_height()
 
+    def reserve_lines(self, lines: int) -> None:
+        """Be as high as so many lines from now on, so that nothing below moves with a text; higher for longer ones."""
+        self._reserved_lines = lines
+        self._fit_height()
+
     def _fit_height(self) -> None:
+        if self._reserved_lines:
+            self._reserve()
         height = max(0, self.heightForWidth(self.width()))
         if self._whole and (self.minimumHeight(), self.maximumHeight()) != (height, height):
             self.setFixedHeight(height)
+
+    def _reserve(self) -> None:
+        frame = self.height() - self.contentsRect().height() + 2 * self.margin()
+        lines = self._reserved_lines * self.fontMetrics().lineSpacing() + frame
+        wanted = max(lines, self.heightForWidth(self.width()))
+        if self.minimumHeight() != wanted:
+            self.setMinimumHeight(wanted)
 
     def resizeEvent(self, event: Any) -> None:
         """Follow the width."""
@@ -86,6 +101,8 @@ class WrappedLabel(QLabel):
     def changeEvent(self, event: Any) -> None:
         """Follow the theme."""
         super().changeEvent(event)
+        if self._reserved_lines and event.type() in (QEvent.Type.StyleChange, QEvent.Type.FontChange):
+            self._fit_height()  # the theme has letters of its own
         if self._warns and event.type() == QEvent.Type.StyleChange:
             self._colour()
 

@@ -17,7 +17,7 @@ from napari_cellclass.viewer.features.selected_tiles import SELECTED_COLOUR
 from napari_cellclass.widgets.scatter.point_cloud import PointCloud
 
 _POINT_PX, _SELECTED_PX, _CURRENT_PX = 5.0, 7.0, 15.0
-_DIMMED = 0.25  # opacity of the points that are not selected, while some are
+_DIMMED = 0.5  # opacity of the points that are not selected, while some are
 _CLICK_PX = 4.0  # smaller movements during a click are no lasso
 _REACH_PX = 10.0  # from a click to the point that is meant
 _STEP_PX = 2.0  # between two corners of a lasso
@@ -44,8 +44,9 @@ class _LassoLine(QWidget):
         """Draw it."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(SELECTED_COLOUR), 2))
-        painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in self._corners]))
+        for colour, width in (("black", 4), (SELECTED_COLOUR, 2)):
+            painter.setPen(QPen(QColor(colour), width))
+            painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in self._corners]))
         painter.end()
 
 
@@ -103,7 +104,7 @@ class ScatterCanvas(QWidget):
         self.choose(np.zeros(0, np.int64))
         self.mark(None)
         if not keep_view:
-            self.show_all()
+            self.show_most()
 
     def set_colours(self, rgba: NDArray[np.float32]) -> None:
         """Colour the points anew."""
@@ -132,11 +133,11 @@ class ScatterCanvas(QWidget):
         self._current.visible = point is not None
         if point is not None:
             self._current.set_data(
-                pos=self.xy[[point]],
+                pos=self.xy[[point, point]],
                 size=_CURRENT_PX,
                 face_color=(0, 0, 0, 0),
-                edge_color=SELECTED_COLOUR,
-                edge_width=2,
+                edge_color=["black", SELECTED_COLOUR],  # on black, it is seen on any background
+                edge_width=np.array([4.0, 2.0]),
             )
         self._canvas.update()
 
@@ -144,7 +145,22 @@ class ScatterCanvas(QWidget):
         """Let all points fit into the plot."""
         if not len(self.xy):
             return
-        low, high = self.xy.min(axis=0).astype(float), self.xy.max(axis=0).astype(float)
+        self._fit(self.xy.min(axis=0).astype(float), self.xy.max(axis=0).astype(float))
+
+    def show_most(self) -> None:
+        """Let the points fit into the plot but for those far from all others, which would squeeze them."""
+        if len(self.xy):
+            self._fit(*usual_range(self.xy))
+
+    @property
+    def outside(self) -> int:
+        """How many points are far from all others, and so outside the view that the plot begins with."""
+        if not len(self.xy):
+            return 0
+        low, high = usual_range(self.xy)
+        return int(((self.xy < low) | (self.xy > high)).any(axis=1).sum())
+
+    def _fit(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
         extent = np.where(high > low, high - low, 1.0)
         low, extent = low - _MARGIN * extent, extent * (1 + 2 * _MARGIN)
         self._view.camera.rect = (*low, *extent)
@@ -206,6 +222,23 @@ class ScatterCanvas(QWidget):
     def close_down(self) -> None:
         """Let go of OpenGL."""
         self._canvas.close()
+
+
+def usual_range(xy: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the corners of the box that holds the points but for those far outside the middle 96 % on an axis.
+
+    Far is farther than half the width of these; without such points it is the box around all.
+
+    Parameters
+    ----------
+    xy
+        Shape (N, 2), N > 0.
+    """
+    low, high = np.percentile(xy.astype(np.float64), (2, 98), axis=0)
+    beyond = 0.5 * (high - low)
+    inside = ((xy >= low - beyond) & (xy <= high + beyond)).all(axis=1)
+    kept = xy[inside] if inside.any() else xy
+    return kept.min(axis=0).astype(np.float64), kept.max(axis=0).astype(np.float64)
 
 
 def _point_px(n: int) -> float:

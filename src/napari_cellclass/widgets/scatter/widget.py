@@ -77,8 +77,10 @@ class ScatterWidget(DockedWidget):
         for widget in (self.legend, self.status, self.attach_button, self.hint):
             column.addWidget(widget)
         self.setMinimumWidth(400)
-        for label in (self.status, self.legend):  # a plot that moves with each text could not be drawn on
-            label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + 2)
+        # A plot that moves with each text could not be drawn on.
+        self.status.reserve_lines(2)
+        self.legend.setMinimumHeight(2 * self.legend.fontMetrics().lineSpacing() + 2)
+        for label in (self.status, self.legend):
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
 
     def _connect(self) -> None:
@@ -181,6 +183,8 @@ class ScatterWidget(DockedWidget):
         self._selection_changed()
         self._tile_changed()
         text = f"{counted(len(plot.points), 'tile')} of {counted(len(plot.points.fields), 'field')}; {plot.points.axes}"
+        if self.canvas.outside:
+            text += f"; {self.canvas.outside:,} far outside (double click)"
         self.status.show_text(text + ("." if plot.complete else " …"))
 
     # -- colours -----------------------------------------------------------------------------------
@@ -198,7 +202,8 @@ class ScatterWidget(DockedWidget):
         by = cast("ColourBy", self.colour.currentText())
         found = colour_points(by, points, states, work.scheme, table is None or table.has_percentages)
         self.canvas.set_colours(found.rgba)
-        words = (f'<span style="color:{colour}">⬤</span> {html.escape(text)}' for text, colour in found.legend)
+        words = [f'<span style="color:{colour}">⬤</span> {html.escape(text)}' for text, colour in found.legend]
+        words += ["◯ current tile", *["brighter: selected"] * bool(len(self.canvas.chosen))]
         self.legend.setText("&nbsp;&nbsp; ".join(words))
 
     def showEvent(self, event: Any) -> None:
@@ -243,6 +248,7 @@ class ScatterWidget(DockedWidget):
         work, points = self._workspace, self.points
         if work is not None and points is not None:
             self.canvas.choose(selected_points(work, points, self.plotter.labelled))
+            self._colour_soon()  # the legend says what is bright
 
     def _tile_changed(self) -> None:
         work, points = self._workspace, self.points

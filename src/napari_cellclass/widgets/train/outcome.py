@@ -44,8 +44,13 @@ class Outcome(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.trained: list[Trained] = []
-        self.text, self.warning = WrappedLabel(), WrappedLabel()
+        self.text, self.warning, self.details = WrappedLabel(), WrappedLabel(), WrappedLabel()
         self.warning.set_warning(True)
+        self.details_button = QPushButton("Details")
+        self.details_button.setCheckable(True)
+        self.details_button.setToolTip("accuracy of each part of the model, and its calibration")
+        self.details_button.toggled.connect(self.details.setVisible)
+        self.details.setVisible(False)
         self.classify_button = QPushButton("Classify with this model")
         self.copy_button = QPushButton("Fast copy for plates")
         self.copy_button.setToolTip(
@@ -58,6 +63,8 @@ class Outcome(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.text)
         column.addWidget(self.warning)
+        column.addWidget(self.details_button)
+        column.addWidget(self.details)
         self.reliability = FigureView(viewer, lambda width: _RELIABILITY_PX)
         self.reliability.setToolTip(
             "accuracy of held-out tiles by their confidence, before and after calibration; each group with the "
@@ -76,6 +83,10 @@ class Outcome(QWidget):
         previous = self.trained[-1] if self.trained else None
         self.trained.append(trained)
         self.text.setText(describe_training(trained, previous))
+        details = describe_details(trained)
+        self.details.setText(details)
+        self.details_button.setVisible(bool(details))
+        self.details.setVisible(bool(details) and self.details_button.isChecked())
         warnings = trained.model.manifest.scores.get("warnings", [])
         warnings = [*warnings, *(text for test in trained.tests.values() for text in test.get("warnings", []))]
         self.warning.setText("\n".join(f"Warning: {text}." for text in warnings))
@@ -120,23 +131,21 @@ class Outcome(QWidget):
 
 def describe_training(trained: Trained, previous: Trained | None) -> str:
     """Describe the accuracy of a model on its held-out tiles, beside that of the previous model."""
-    now, manifest = trained.validation, trained.model.manifest
-    training = manifest.training
+    now, training = trained.validation, trained.model.manifest.training
     stopped = training["epoch_kept"] < training["epochs_trained"] or training["epochs_trained"] < training["epochs"]
     caveat = ", slightly optimistic, as the epoch was chosen on them" if stopped else ""
-    lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, on {_tiles(now, 'held-out')}{caveat}."]
+    head = HeadRecord.of(training)
+    if head is None:
+        how = f"on {_tiles(now, 'held-out')}{caveat}"
+    else:
+        how = f"estimated with {head.held_out}; the model kept is fitted to all {counted(head.tiles, 'tile')}"
+    lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, {how}."]
     if previous is not None:
         change = now["balanced_accuracy"]["value"] - previous.validation["balanced_accuracy"]["value"]
         same = "on the same tiles" if trained.held_out == previous.held_out else "other tiles were held out then"
         lines.append(
             f"Before, {previous.model.path.name}: {_estimate(previous.validation)}; {change:+.3f} now ({same})."
         )
-    head = HeadRecord.of(training)
-    if head is not None:
-        lines.append(head.brief())
-    texture = TextureHead.of(training)
-    if texture is not None and texture.joined:
-        lines.append(texture.brief())
     taught = TeacherRecord.of(training)
     if taught is not None:
         lines.append(taught.brief())
@@ -145,6 +154,19 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
             f"Stopped after {training['epochs_trained']} of {training['epochs']} epochs; the best, epoch "
             f"{training['epoch_kept']}, of the lowest loss on the held-out tiles, is kept."
         )
+    for name, test in trained.tests.items():
+        lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
+    return "\n".join(lines)
+
+
+def describe_details(trained: Trained) -> str:
+    """Describe what few need to know of a training: the parts of the model, and its calibration."""
+    manifest, lines = trained.model.manifest, []
+    head, texture = HeadRecord.of(manifest.training), TextureHead.of(manifest.training)
+    if head is not None:
+        lines.append(head.brief())
+    if texture is not None and texture.joined:
+        lines.append(texture.brief())
     calibration = manifest.calibration
     if calibration is not None:
         lines.append(
@@ -154,8 +176,6 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
     if manifest.quantised is not None and manifest.quantised.kept:
         _, changed, accuracy, *_ = manifest.quantised.describe()
         lines.append(f"Also in int8: {accuracy}; {changed}.")
-    for name, test in trained.tests.items():
-        lines.append(f"Test set {Path(name).name}: balanced accuracy {_estimate(test)}, on {_tiles(test, 'test')}.")
     return "\n".join(lines)
 
 

@@ -68,9 +68,11 @@ class TrainProgress(QWidget):
         """Whether there is a best epoch yet."""
         return bool(self.history)
 
-    def show_label_curve(self, points: Sequence[tuple[int, float]]) -> None:
-        """Show accuracy against tiles, for a model that was not trained in epochs."""
-        self.curves.show_figure(partial(draw_label_curve, tuple(points)))
+    def show_label_curve(
+        self, points: Sequence[tuple[int, float]], chance: float, interval: tuple[float, float] | None
+    ) -> None:
+        """Show accuracy against tiles, for a model that was not trained in epochs; see :func:`draw_label_curve`."""
+        self.curves.show_figure(partial(draw_label_curve, tuple(points), chance=chance, interval=interval))
 
     def show_kept(self, epochs: int, kept: int) -> None:
         """Mark in the curves the epoch that is in the model, where there were epochs."""
@@ -116,6 +118,7 @@ class TrainProgress(QWidget):
     def show_message(self, text: str, warn: bool = False) -> None:
         """Show a message, in colour where it is a warning."""
         self.message.show_text(text, warn)
+        self.message.setToolTip("")
 
 
 def clock(seconds: float) -> str:

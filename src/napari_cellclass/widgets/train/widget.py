@@ -25,7 +25,7 @@ from napari_cellclass.widgets.common.docks import CLASSIFY, EXPERIMENT, Experime
 from napari_cellclass.widgets.common.figure_view import FigureView, warm_up
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import labelled, row_of
-from napari_cellclass.widgets.common.text import WrappedLabel
+from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
 from napari_cellclass.widgets.train import work
 from napari_cellclass.widgets.train.outcome import Outcome
 from napari_cellclass.widgets.train.progress import EPOCHS, TrainProgress
@@ -55,6 +55,7 @@ _MORE = [
 ]
 _CANCEL_WAIT_S = 3.0
 _HISTOGRAMS_PX = 150
+_FEWEST_POINTS = 3  # of a curve; a line through two says nothing
 
 
 class TrainPage(DockedWidget):
@@ -304,12 +305,14 @@ class TrainPage(DockedWidget):
         self.start.add(path)
         self._data_changed()
         if trained.label_curve:
-            self.progress.show_label_curve(trained.label_curve)
-            self.progress.show_message(f"Trained; the model is in {path}.")
+            if len(trained.label_curve) >= _FEWEST_POINTS:
+                self.progress.show_label_curve(trained.label_curve, trained.chance, trained.interval)
+            self.progress.show_message(f"Trained; the model is in {path.name}.")
         else:
             training = trained.model.manifest.training
             self.progress.show_kept(training["epochs"], training["epoch_kept"])
-            self.progress.show_message(f"Trained; epoch {training['epoch_kept']} is in {path}.")
+            self.progress.show_message(f"Trained; epoch {training['epoch_kept']} is in {path.name}.")
+        self.progress.message.setToolTip(plain_tip(str(path)))
         self.trained.emit(path)
         classify = CLASSIFY.find(self)
         if classify is not None:

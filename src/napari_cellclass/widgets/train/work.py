@@ -40,6 +40,17 @@ class Trained:
         head = HeadRecord.of(self.model.manifest.training)
         return head.points if head is not None and head.network is None else ()
 
+    @property
+    def chance(self) -> float:
+        """The balanced accuracy of a model that knows nothing."""
+        return 1 / len(self.model.scheme)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the balanced accuracy, None where there are too few groups."""
+        value = self.validation["balanced_accuracy"]
+        return None if value["lo"] is None else (value["lo"], value["hi"])
+
     @classmethod
     def opened(cls, path: Path, tested: bool = False) -> Trained:
         """Read the record of a model's training, and the metrics of its test sets, if any."""
@@ -94,7 +105,7 @@ def save_history(trained: Trained, path: Path, task: Task) -> list[Path]:
     picture, table = path.with_suffix(".png"), path.with_suffix(".csv")
     frame = pd.DataFrame(trained.history)
     if trained.label_curve:
-        save_label_curve(trained.label_curve, picture)
+        save_label_curve(trained.label_curve, picture, trained.chance, trained.interval)
         frame = pd.DataFrame(trained.label_curve, columns=["tiles", "balanced_accuracy"])
     else:
         training = trained.model.manifest.training

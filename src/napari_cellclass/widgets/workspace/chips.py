@@ -92,7 +92,8 @@ class ClassChips(QWidget):
             tip = f"{name}; key {key}" if key else f"{name}; it has no key"
             chip.setToolTip(plain_tip(f"{tip}. A click makes it the active class, a right click changes it"))
             chip.setStyleSheet(_style(scheme.colours[i], self._workspace.active == i))
-        self.unsure.setText(f"u unsure · {int((labels == UNSURE).sum()):,}")
+        unsure = int((labels == UNSURE).sum())
+        self.unsure.setText(f"u unsure · {unsure:,}" if unsure else "u unsure")
         self.unsure.setStyleSheet(_style("#999999", self._workspace.active == UNSURE))
         self.updateGeometry()
 

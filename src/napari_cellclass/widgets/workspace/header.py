@@ -14,7 +14,7 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.tile_size import USUAL_PX
 from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer, warm_up
-from napari_cellclass.viewer.workspace.opening import OpenedField, first_scheme, open_field
+from napari_cellclass.viewer.workspace.opening import HIDDEN, OpenedField, first_scheme, open_field
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.choices.channel_line import ChannelLine
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _MOST_READ_UNASKED = 1 << 28  # pixel values: every one is read to identify a field
+_NOTE_MS = 12_000  # a note is read, and leaves its place to the page below
 _SETTLES_MS = 250  # a number that is being typed, a slider that is being moved
 
 
@@ -84,13 +85,18 @@ class Header(QWidget):
         column.setContentsMargins(6, 4, 6, 0)
         column.setSpacing(3)
         column.addWidget(self.project)
-        column.addLayout(row_of(QLabel("field"), self.images))
+        column.addLayout(row_of(QLabel("field"), self.images, self.channels.brief))
         column.addWidget(self.channels)
         column.addLayout(row_of(QLabel("tiles"), self.tile_px, QLabel("overlap"), self.overlap))
         for widget in (self.note, self.groups, self.chips, self.message, self.show_labels, self.start_button):
             column.addWidget(widget)
         self.show_labels.setVisible(False)
         self.start_button.setVisible(False)
+        self.message.reserve_lines(2)  # the tabs below must not jump
+        self._note_timer = QTimer(self)
+        self._note_timer.setSingleShot(True)
+        self._note_timer.setInterval(_NOTE_MS)
+        self._note_timer.timeout.connect(self.note.hide)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.open_chosen)
@@ -121,6 +127,7 @@ class Header(QWidget):
         self._job = None
         self.project.close_down()
         self._timer.stop()
+        self._note_timer.stop()
 
     def show_message(self, text: str, warn: bool = False) -> None:
         """Show a text to the user."""
@@ -262,6 +269,8 @@ class Header(QWidget):
         self.workspace.open(found.annotation, found.source, FieldLayer.of(layers[0]), layers)
         self.note.setText(" ".join(found.notes))
         self.note.setVisible(bool(found.notes))
+        if not any(HIDDEN in note for note in found.notes):  # labels that are not shown are not to be forgotten
+            self._note_timer.start()
         self.show_labels.setVisible(False)
         self.show_message("Press a class's key: it labels the tile in the frame and moves to the next.")
         self.opened.emit(found)
@@ -276,4 +285,5 @@ class Header(QWidget):
         if self.workspace.annotation is not None:
             self.workspace.close_field()
         self.note.setText("")
+        self.note.hide()
         self.show_message(text, warn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.viewer.common.channels import (
@@ -19,11 +19,14 @@ from napari_cellclass.viewer.common.layers import image_from_layers
 from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.text import WrappedLabel
 
+_SHORT = 10  # letters that fit beside the list of layers
+
 
 class ChannelLine(QWidget):
     """Shows the channels of the ticked layers; asks once whether an axis, or several layers, are channels.
 
-    ``answered`` is sent when a user has answered.
+    ``answered`` is sent when a user has answered. What takes a word or two, such as ``RGB``, is in ``brief``, which the
+    owner lays beside the list of layers.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ class ChannelLine(QWidget):
         self._listened: list[Any] = []
         self._expected: int | None = None
         self.question: ChannelQuestion | None = None
-        self.text = WrappedLabel(selectable=False)
+        self.text, self.brief = WrappedLabel(selectable=False), QLabel()
         self.buttons = (QPushButton(), QPushButton())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -74,7 +77,10 @@ class ChannelLine(QWidget):
         else:
             text, warn = self._described(layers)
         self.text.show_text(text, warn)
-        self.text.setVisible(bool(text))
+        short = len(text) <= _SHORT and not warn
+        self.brief.setText(text if short else "")
+        self.brief.setVisible(short and bool(text))
+        self.text.setVisible(bool(text) and not short)
         for button in self.buttons:
             button.setVisible(self.question is not None)
         self.again.setVisible(self.question is None and has_answers(layers))

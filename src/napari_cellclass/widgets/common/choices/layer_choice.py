@@ -70,8 +70,19 @@ class ImageChoice(QListWidget):
             item.setCheckState(Qt.CheckState.Checked if id(layer) in ticked else Qt.CheckState.Unchecked)
             self.addItem(item)
         self.blockSignals(False)
-        self.setFixedHeight(_ROW_PX * min(_MAX_ROWS, max(1, self.count())) + 8)
+        self._fit_height()
         self.refreshed.emit()
+
+    def _fit_height(self) -> None:
+        """Be as high as the rows, whose height is the theme's."""
+        row = self.sizeHintForRow(0)
+        rows = min(_MAX_ROWS, max(1, self.count()))
+        self.setFixedHeight((row if row > 0 else _ROW_PX) * rows + 2 * self.frameWidth() + 4)
+
+    def showEvent(self, event: Any) -> None:
+        """Follow the theme, which is known now."""
+        super().showEvent(event)
+        self._fit_height()
 
     def _renamed(self, event: Any = None) -> None:
         self.blockSignals(True)  # it is not the ticks that change
