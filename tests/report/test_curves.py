@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_cellclass.report.curves import FigureStyle, best_epoch, draw_curves, draw_tiles, save_curves, tiles_height
+from napari_cellclass.report.curves import (
+    FigureStyle,
+    best_epoch,
+    draw_curves,
+    draw_tiles,
+    label_curve_figure,
+    save_curves,
+    tiles_height,
+)
 
 HISTORY = [
     {"epoch": i, "loss": 1 / i, "accuracy": 1 - 0.5 / i, "val_loss": abs(i - 4) + 0.5, "val_accuracy": 0.5 + 0.04 * i}
@@ -39,6 +47,18 @@ def test_curves_fit_the_window_and_its_theme(text: str, colours: tuple[str, str]
 @pytest.mark.parametrize("n", [0, 1])
 def test_curves_can_be_drawn_from_the_start(n: int) -> None:
     assert draw_curves(HISTORY[:n], 5, FigureStyle(300, 200)).shape == (200, 300, 4)
+
+
+def test_a_curve_of_labels_has_its_chance_and_interval_and_starts_at_its_first_point() -> None:
+    points = [(100, 0.6), (150, 0.7), (200, 0.72)]
+    axes = label_curve_figure(points, FigureStyle(360, 280), chance=0.5, interval=(0.55, 0.9)).axes[0]
+    low, high = axes.get_xlim()
+    assert 90 < low < 100
+    assert 200 < high < 210
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["95 % CI with all tiles", "chance"]
+    chance = [line for line in axes.get_lines() if line.get_label() == "chance"]
+    assert [set(line.get_ydata()) for line in chance] == [{0.5}]
+    assert label_curve_figure(points, FigureStyle(360, 280)).axes[0].get_legend() is None
 
 
 def test_the_file_is_on_white(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from napari_cellclass.core.labels.label_store import UNSURE
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, build_map
-from napari_cellclass.viewer.common.visible_tiles import contradicting_labels, text_layer, write_texts
+from napari_cellclass.viewer.common.visible_tiles import contradicting_labels, text_colours, text_layer, write_texts
 from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
 from napari_cellclass.viewer.features.current_frame import NAME
 from napari_cellclass.viewer.workspace.selection import TileSelection
@@ -96,6 +96,19 @@ def test_a_label_that_the_map_contradicts_is_written_on_its_tile(annotation: Ann
     assert layer.features["label"].tolist() == ["b\n90%\n≠ a", "b\n90%", "a\n90%", "a\n90%"]
     write_texts(layer, table, tiles, 1, labelled)
     assert layer.features["label"].tolist() == ["≠ 90%", "90%", "90%", "90%"]
+
+
+def test_text_is_black_on_bright_tiles_and_white_on_dark_ones_of_one_image(annotation: Annotation) -> None:
+    pixels = np.zeros((3 * TILE, 4 * TILE, 3), np.uint8)
+    pixels[:, 2 * TILE :] = 250
+    table, tiles = table_of(annotation, [0] * 12), np.arange(4)
+    colours = text_colours(SourceImage(pixels, rgb=True), table, tiles)
+    assert colours == ["white", "white", "black", "black"]
+    layer = text_layer(table, FieldLayer.of(Image(pixels)).transform, "text", "white")
+    write_texts(layer, table, tiles, 2, {}, colours)
+    assert layer.text.color._values[:, :3].tolist() == [[1.0] * 3, [1.0] * 3, [0.0] * 3, [0.0] * 3]
+    write_texts(layer, table, tiles, 2)
+    assert (np.atleast_2d(layer.text.color._values)[:, :3] == 1).all()
 
 
 def test_a_map_with_other_classes_contradicts_no_label(annotation: Annotation) -> None:

@@ -31,6 +31,7 @@ from napari_cellclass.viewer.common.visible_tiles import (
     count_text_lines,
     outline_layer,
     text_colour,
+    text_colours,
     text_layer,
     tiles_with_outline,
     tiles_with_text,
@@ -360,7 +361,9 @@ class MapView:
                 lines = count_text_lines(self.table, scale)
             annotation = self._annotation()
             labelled = {} if annotation is None else contradicting_labels(annotation, self.table, tile_indices)
-            write_texts(self._text, self.table, tile_indices, lines, labelled)
+            source = self.layers[-1].metadata[KEY].get("source")
+            colours = None if source is None else text_colours(source, self.table, tile_indices)
+            write_texts(self._text, self.table, tile_indices, lines, labelled, colours)
         if self._outlines is not None and any(self._outlines is layer for layer in present):
             shown = visible and self._outlines.visible
             outlined = tiles_with_outline(self.table, view) if shown else np.zeros(0, np.int64)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # Above this a Shapes layer takes seconds to make; measured with napari 0.9.2: 10 000 rectangles 2 s.
 MAX_SHAPES = 10_000
-_FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
+FACE_ALPHA, _EDGE_ALPHA = 0.35, 0.9
+"""Opacity of the colour that a map lays over its tiles."""
 _LIVE_OPACITY = 0.32
 # Of a live map of pixels: the fainter, the less sure; each level is a value per class, and a pixel has 256 values.
 _LIVE_ALPHAS = (1.0, 0.75, 0.5, 0.3)
@@ -72,7 +73,7 @@ def tile_colours(table: TileTable, style: OverlayStyle) -> tuple[NDArray[np.floa
     alpha[k + 2] = 0.0  # index -2, from the end, is that of hidden tiles
     shown = displayed_class(table, style)
     colour = np.column_stack([rgb, alpha])[shown]
-    scale = np.array([1, 1, 1, _FACE_ALPHA], np.float32), np.array([1, 1, 1, _EDGE_ALPHA], np.float32)
+    scale = np.array([1, 1, 1, FACE_ALPHA], np.float32), np.array([1, 1, 1, _EDGE_ALPHA], np.float32)
     return colour * scale[0], colour * scale[1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.viewer.common.layers import KEY, lock_layer
 from napari_cellclass.viewer.common.overlay import (
+    FACE_ALPHA,
     OverlayStyle,
     displayed_class,
     show_class_in_status_bar,
@@ -31,6 +32,7 @@ MAX_TEXTS = 300
 MAX_OUTLINES = 300
 """napari needs longer than a frame to make more rectangles."""
 _LETTER_SCREEN_PX = 9
+_LUMA = np.array([0.2126, 0.7152, 0.0722])  # of red, green, blue; ITU-R BT.709
 
 
 def count_text_lines(table: TileTable, screen_px_per_px: float) -> int:
@@ -79,8 +81,8 @@ def text_layer(table: TileTable, transform: Mapping[str, Any], name: str, colour
 
     layer = Points(
         np.zeros((0, 2)),
-        features={"label": np.zeros(0, object)},
-        text={"string": "{label}", "color": colour, "size": 9, "anchor": "center"},
+        features={"label": np.zeros(0, object), "colour": np.zeros(0, object)},
+        text={"string": "{label}", "color": {"feature": "colour", "fallback": colour}, "size": 9, "anchor": "center"},
         size=0.001,
         face_color="transparent",  # only the text is visible
         border_color="transparent",
@@ -88,7 +90,7 @@ def text_layer(table: TileTable, transform: Mapping[str, Any], name: str, colour
         name=name,
         **transform,
     )
-    layer.metadata[KEY] = {"kind": "text", "table": table}
+    layer.metadata[KEY] = {"kind": "text", "table": table, "colour": colour}
     lock_layer(layer)
     return layer
 
@@ -103,6 +105,31 @@ def text_colour(source: SourceImage) -> str:
     ]
     top = np.iinfo(source.dtype).max if source.dtype.kind in "ui" else 1.0
     return "black" if np.mean(samples) > 0.5 * top else "white"
+
+
+def text_colours(source: SourceImage, table: TileTable, tile_indices: NDArray[np.int64]) -> list[str] | None:
+    """Choose black or white for the text of each tile, whichever is seen better on its tinted pixels.
+
+    Parameters
+    ----------
+    source
+        The field. Where it is no image in colours, or not in memory, the answer is None: how bright it is shown is not
+        known here, or reading it would block the window.
+    table, tile_indices
+        The map, and which of its tiles have text.
+    """
+    if not source.rgb or not isinstance(source.data, np.ndarray):
+        return None
+    top = np.iinfo(source.dtype).max if source.dtype.kind in "ui" else 1.0
+    colours = []
+    for i, (y0, x0, y1, x1) in zip(tile_indices.tolist(), table.grid.boxes[tile_indices].tolist(), strict=True):
+        step = max(1, min(y1 - y0, x1 - x0) // 8)
+        pixels = source.data[max(0, y0) : y1 : step, max(0, x0) : x1 : step]
+        below = pixels.reshape(-1, 3).mean(axis=0) / top if pixels.size else np.zeros(3)
+        tint = np.array(table.scheme.rgb(int(table.class_index[i]))) / 255
+        seen = (1 - FACE_ALPHA) * below + FACE_ALPHA * tint
+        colours.append("black" if float(seen @ _LUMA) > 0.5 else "white")
+    return colours
 
 
 def contradicting_labels(annotation: Annotation, table: TileTable, tile_indices: NDArray[np.int64]) -> dict[int, str]:
@@ -130,6 +157,7 @@ def write_texts(
     tile_indices: NDArray[np.int64],
     lines: int = 2,
     labelled: Mapping[int, str] = MappingProxyType({}),
+    colours: Sequence[str] | None = None,
 ) -> None:
     """Put class and confidence on some tiles.
 
@@ -145,6 +173,8 @@ def write_texts(
         Number of lines, see :func:`count_text_lines`.
     labelled
         Of :func:`contradicting_labels`: what these tiles are labelled with is written below, after a ``≠``.
+    colours
+        Of :func:`text_colours`; None for that of the layer.
     """
     boxes = table.grid.boxes[tile_indices].astype(float)
     if table.has_percentages:
@@ -157,15 +187,17 @@ def write_texts(
         if i in labelled:
             labels[row] = f"{labels[row]}\n≠ {labelled[i]}" if lines > 1 else f"≠ {labels[row]}"
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
-    entry, written = layer.metadata[KEY], (centres.tobytes(), labels)
-    if entry.get("written", (b"", [])) == written:
+    entry = layer.metadata[KEY]
+    colours = [entry["colour"]] * len(labels) if colours is None else list(colours)
+    written = centres.tobytes(), labels, colours
+    if entry.get("written", (b"", [], [])) == written:
         return  # each change of the layer costs some ten ms
     layer.metadata[KEY] = {**entry, "written": written}
     hidden = not layer.visible
     if hidden:
         layer.visible = True  # on a hidden layer napari would look up the points of before
     layer.data = centres
-    layer.features = pd.DataFrame({"label": np.array(labels, object)})
+    layer.features = pd.DataFrame({"label": np.array(labels, object), "colour": np.array(colours, object)})
     if hidden:
         layer.visible = False
 
