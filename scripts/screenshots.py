@@ -158,6 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
             os.environ[name] = str(Path(scratch) / name.lower())
+        os.environ["NAPARI_CELLCLASS_TOUR"] = "off"
         session = Session(Path(scratch))
         session.label()
         session.train()

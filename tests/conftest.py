@@ -42,6 +42,7 @@ def pytest_configure() -> None:
     for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
         os.environ[name] = str(home / name.lower())
     atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ["NAPARI_CELLCLASS_TOUR"] = "off"  # a test that is about it asks for it
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does for itself
     if _DISPLAYS and "PYTEST_XDIST_WORKER" in os.environ:
         _open_display()

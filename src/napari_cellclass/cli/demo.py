@@ -92,8 +92,11 @@ def show(out: Path, model: ModelBundle, grid: TileGrid) -> None:
     """
     try:
         import napari
+
+        from napari_cellclass.viewer.common.tour_state import TOUR_VARIABLE
     except ImportError as error:
         raise EngineError('napari is not installed; install it with pip install "napari-cellclass[all]"') from error
+    os.environ.setdefault(TOUR_VARIABLE, "off")  # this window shows something else
     viewer = napari.Viewer(title="napari-cellclass demo")
     viewer.add_image(np.asarray(Image.open(out / "ihc.png")), name="ihc", rgb=True)
     y0, x0 = grid.boxes[:, :2].min(axis=0) - 0.5

@@ -42,7 +42,7 @@ def members(protocol: type[Any]) -> set[str]:
 
 def test_every_widget_bears_its_name_of_the_manifest() -> None:
     classes = widget_classes()
-    assert len(classes) == 9
+    assert len(classes) == 10
     assert {name: widget.display_name for name, widget in classes.items()} == {name: name for name in classes}
 
 

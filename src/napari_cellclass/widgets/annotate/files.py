@@ -51,6 +51,7 @@ class FilesPanel(QWidget):
         self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.layer.setToolTip("Shapes or Points with a class in their features, or a painted Labels layer")
         self.cover = QSlider(Qt.Orientation.Horizontal)
+        self.cover.setToolTip("how much of a tile a drawn or painted region has to cover, to give it its class")
         self.cover.setRange(5, 100)
         self.cover.setValue(50)
         self.cover_text = QLabel("50 %")

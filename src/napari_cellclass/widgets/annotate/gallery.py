@@ -34,6 +34,8 @@ from napari_cellclass.widgets.common.text import WrappedLabel
 _SELECTED = "selected"
 _SORTS = ("by class", "by confidence", "least certain", "label errors", _SELECTED)
 _PAGE = 120
+_EMPTY = "Choose an order, and press Show: tiles appear as pictures, and a key labels those that are selected."
+_NO_LABELS = "No tile is labelled yet: press the key of a class over a tile of the image."
 _ICON_PX = 84
 _INDEX_ROLE = Qt.ItemDataRole.UserRole
 
@@ -76,7 +78,7 @@ class Gallery(QWidget):
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setIconSize(QSize(_ICON_PX, _ICON_PX))
         self.list.setMinimumHeight(260)
-        self.status = WrappedLabel("Press Show.", selectable=False)
+        self.status = WrappedLabel(_EMPTY, selectable=False)
         self.accept_button = QPushButton("Accept selected predictions")
         self.accept_button.setToolTip("give every selected tile the class that the map predicts")
         self.accept_all_button = QPushButton("Accept all shown")
@@ -108,7 +110,7 @@ class Gallery(QWidget):
         self._requests += 1
         self.list.clear()
         self._show_errors({})
-        self.status.setText("Press Show.")
+        self.status.setText(_EMPTY)
 
     def order(self) -> NDArray[np.int64]:
         """Give the indices of the tiles in the chosen order."""
@@ -147,7 +149,8 @@ class Gallery(QWidget):
         note = self._note()
         if len(tile_indices) == 0:
             self.list.clear()
-            self.status.setText(note or "There are no such tiles.")
+            none = _NO_LABELS if self.sort.currentText() == "by class" else "There are no such tiles."
+            self.status.setText(note or none)
             return
         self.status.setText(f"The first {len(shown)} of {len(tile_indices):,} tiles. {note}".strip())
         if self._job is not None:

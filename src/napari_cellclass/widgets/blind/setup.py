@@ -17,6 +17,7 @@ from napari_cellclass.core.params.blind import BlindParams
 from napari_cellclass.widgets.blind.work import BlindRequest
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.forms import form
+from napari_cellclass.widgets.common.help.button import beside_help
 from napari_cellclass.widgets.common.layout import labelled
 
 _NEW = "new session"
@@ -34,10 +35,12 @@ class BlindSetup(QWidget):
         self._found: list[BlindSession] = []
         self.sessions = QComboBox()
         self.sessions.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.sessions.setToolTip("draw a new session, or continue one of before")
         self.open_button = QPushButton("Open a session...")
         self.open_button.setToolTip("a session from another folder, NAME.blind, such as a colleague's")
         self.reader = QLineEdit()
         self.reader.setPlaceholderText("your name")
+        self.reader.setToolTip("who reads; the results are listed by this name")
         self.data = FileEdit(mode="d", tooltip="a folder with one sub-folder per class")
         self.listed = QPushButton("List of tiles...")
         self.listed.setToolTip("choose a TILES.csv instead of a folder")
@@ -56,7 +59,7 @@ class BlindSetup(QWidget):
         new.addLayout(labelled(*((field.label, field.native) for field in self.draw)))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.sessions)
+        column.addWidget(beside_help(self.sessions, "Blinded reading"))
         column.addWidget(self.open_button)
         column.addLayout(labelled(("reader", self.reader)))
         column.addWidget(self._new)
@@ -98,7 +101,7 @@ class BlindSetup(QWidget):
         """Describe what can be done with the chosen session."""
         session = self.session()
         if session is None:
-            return "Choose test tiles, and press Start."
+            return "Fill in your name, choose test tiles whose class is known, and press Start."
         readings = _readings(session)
         for reading in readings:
             if not reading.complete:

@@ -46,6 +46,7 @@ class PlaneRuns(QWidget):
         super().__init__()
         self._viewer, self._map = viewer, map_view
         self.choice, self.export_button = QComboBox(), QPushButton("Export planes …")
+        self.choice.setToolTip("the plane that is shown, or all of them one after the other")
         self.export_button.setToolTip("one table of the tiles of all planes, with columns t and z")
         self.results: dict[tuple[tuple[str, int], ...], work.PlaneResult] = {}
         self.job: Job | None = None

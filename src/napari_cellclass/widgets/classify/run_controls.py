@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.task import Progress
 from napari_cellclass.widgets.common.job_panel import ProgressBar
@@ -14,6 +14,8 @@ class RunControls(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.keep_map = QCheckBox("keep the map when a new model is trained")  # for the page to lay out
+        self.keep_map.setToolTip("else the new model classifies the field at once")
         self.run, self.cancel, self.more = QPushButton("Run"), QPushButton("Cancel"), QPushButton("More settings")
         self.more.setCheckable(True)
         self.settings, self.bar = QWidget(), ProgressBar()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress
@@ -101,7 +101,7 @@ class MapPage(DockedWidget):
         self._build()
         self._connect()
         self.controls.set_busy(False)
-        self._show_message("Open an image, choose a model, and press Run.")
+        self._show_message("Open an image, choose a model, and press Run; the pages Label and Train make models.")
 
     def _build(self) -> None:
         self.model_choice = ModelChoice()
@@ -116,7 +116,7 @@ class MapPage(DockedWidget):
         self.live = LivePredictionMap(
             self.workspace, self.map, self.images, self.results, self.state, self.running_work
         )
-        self.keep_map = QCheckBox("keep the map when a new model is trained")
+        self.keep_map = self.controls.keep_map
         self.classes = ModelClasses(self.workspace)
         self.saved = SavedMaps(self, self.workspace)
         self.evidence = EvidencePanel(self.workspace, self.map, self._engines, self._request)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.widgets.common.close_guard import CloseGuard
 from napari_cellclass.widgets.common.first_use import pay_first_uses
+from napari_cellclass.widgets.common.help.whats_this import explain_fields
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.wheel import keep_wheel_for_scrolling
 from napari_cellclass.widgets.common.window_parts import holding_dock, main_window
@@ -83,6 +84,7 @@ class DockedWidget(QWidget):
                 QTimer.singleShot(0, self._join_tabs)
         elif event.type() == QEvent.Type.Polish:  # once, before it is shown
             keep_wheel_for_scrolling(self)
+            explain_fields(self)
         elif event.type() == QEvent.Type.Show:
             pay_first_uses(self)
         return bool(super().event(event))

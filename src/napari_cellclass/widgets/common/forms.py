@@ -12,6 +12,7 @@ from magicgui.widgets import Container, create_widget
 from magicgui.widgets.bases import ValueWidget
 
 from napari_cellclass.core.params.base import Params
+from napari_cellclass.widgets.common.help.whats_this import describe_parameter
 
 
 def form(params: type[Params], names: Sequence[str], labels: dict[str, str] | None = None) -> Container:
@@ -50,4 +51,6 @@ def _field(params: type[Params], name: str, label: str) -> ValueWidget[Any]:
         options["step"] = 0.05
     default = field.get_default(call_default_factory=True)
     value = {} if default is None else {"value": default}
-    return create_widget(annotation=annotation, name=name, label=label, options=options, **value)
+    made: ValueWidget[Any] = create_widget(annotation=annotation, name=name, label=label, options=options, **value)
+    made.native.setWhatsThis(describe_parameter(params, name, label))
+    return made

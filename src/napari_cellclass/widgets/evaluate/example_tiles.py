@@ -40,6 +40,8 @@ class PanelView(QWidget):
         self.page = 0
         self.tiles: tuple[PanelTile, ...] = ()
         self.order, self.seed = QComboBox(), QSpinBox()
+        self.order.setToolTip("which tiles of the cell are shown first")
+        self.seed.setToolTip("another number draws other tiles, the same number the same ones")
         for order in get_args(PanelOrder):
             self.order.addItem(ORDERS[order], order)
         self.order.setCurrentIndex(self.order.findData("wrong"))

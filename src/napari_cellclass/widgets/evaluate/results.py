@@ -53,6 +53,7 @@ class EvaluationResults(QWidget):
         super().__init__()
         self.evaluated: EvaluatedModel | None = None
         self.sets = QComboBox()
+        self.sets.setToolTip("the test set whose figures are shown")
         self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.text, self.alarms = WrappedLabel(), FoldedWarnings()
         self.figures, self.confusion, self.classes = FigureTable(), ConfusionTable(), ClassTable()

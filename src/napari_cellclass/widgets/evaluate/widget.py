@@ -20,6 +20,7 @@ from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CLASSIFY, TRAIN
 from napari_cellclass.widgets.common.figure_view import warm_up
+from napari_cellclass.widgets.common.help.button import beside_help
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
@@ -79,7 +80,7 @@ class EvaluateWidget(DockedWidget):
         self.panel = JobPanel([self.run_button, self.results.save_button])
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.addLayout(labelled(("model", self.model.native)))
+        column.addLayout(labelled(("model", beside_help(self.model.native, self.display_name))))
         for widget in (self.sets, self.form, self.run_button, self.panel, self.window_of_results.summary):
             column.addWidget(widget)
         column.addStretch(1)

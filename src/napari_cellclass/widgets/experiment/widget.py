@@ -16,6 +16,7 @@ from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.widgets.common.choices.data_choice import DataChoice
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.help.button import HelpButton
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.layout import labelled, row_of
 from napari_cellclass.widgets.common.results.window import ResultsWindow
@@ -83,6 +84,7 @@ class ExperimentWidget(DockedWidget):
 
     def _build(self) -> None:
         self.data = DataChoice(self.viewer)
+        self.data.first_row.addWidget(HelpButton(self.display_name))
         self.network = TrainForm(_NETWORK, ExperimentParams)
         self.compared = TrainForm([n for n in _COMPARED if n in ExperimentParams.model_fields], ExperimentParams)
         self.out = FileEdit(

@@ -33,7 +33,7 @@ _ROW_PX, _MAX_ROWS = 22, 5
 
 
 class PlateSources(QWidget):
-    """Folders, images and lists of images; or every image layer.
+    """Folders, images and lists of images; or every image layer. Its ``first_row`` has room at its right.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ class PlateSources(QWidget):
         super().__init__()
         self._viewer = viewer
         self.from_files, self.from_layers = QRadioButton("folders, images and lists"), QRadioButton("all image layers")
+        self.from_files.setToolTip("images on the disk, also whole folders and OME-Zarr plates")
         self.from_layers.setToolTip("layers that are in no file are written to the folder of results first")
         self.files = QListWidget()
         self.files.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -60,7 +61,9 @@ class PlateSources(QWidget):
         group = QButtonGroup(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.from_files, self.files, self._buttons, self.from_layers):
+        self.first_row = row_of(self.from_files)
+        column.addLayout(self.first_row)
+        for widget in (self.files, self._buttons, self.from_layers):
             column.addWidget(widget)
         for radio in (self.from_files, self.from_layers):
             group.addButton(radio)

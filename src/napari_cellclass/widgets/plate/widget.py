@@ -20,6 +20,7 @@ from napari_cellclass.viewer.features.plate_layers import PlateLayers
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CLASSIFY
+from napari_cellclass.widgets.common.help.button import HelpButton
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.keras_dialog import run_with_keras_details
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
@@ -65,6 +66,7 @@ class PlateWidget(DockedWidget):
 
     def _build(self) -> None:
         self.sources = PlateSources(self.viewer)
+        self.sources.first_row.addWidget(HelpButton(self.display_name))
         self.model = FileEdit(
             filter="Models (*.cellclass *.keras)", tooltip="the model; when empty, that of Classify field"
         )

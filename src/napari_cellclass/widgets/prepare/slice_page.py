@@ -40,6 +40,8 @@ class FieldChoice(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.from_layers, self.from_folder = QRadioButton("image layers"), QRadioButton("folder")
+        self.from_layers.setToolTip("the files of images that are open in this window")
+        self.from_folder.setToolTip("every image of a folder, with those of its sub-folders as classes")
         self.layers = ImageChoice(viewer)
         self.layers.setToolTip("tick the image layers whose files are cut")
         self.folder = FileEdit(mode="d", tooltip="a folder of images, or one with a sub-folder per class")
@@ -125,6 +127,7 @@ class SlicePage(QWidget):
         column.addStretch(1)
         self.preview_button.clicked.connect(self.preview)
         self.slice_button.clicked.connect(self.slice)
+        self.panel.show_message("Choose images and a folder for the tiles, look at them with Preview, and press Slice.")
         self._follow_settings()
 
     def _follow_settings(self) -> None:

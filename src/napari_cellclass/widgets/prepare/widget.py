@@ -11,6 +11,7 @@ from napari_cellclass.core.images.display import DisplayImage
 from napari_cellclass.viewer.features.background_layers import add_field_layers
 from napari_cellclass.widgets.common.dock_widget import DockedWidget, scrolling
 from napari_cellclass.widgets.common.docks import TRAIN
+from napari_cellclass.widgets.common.help.button import HelpButton
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.prepare import work
 from napari_cellclass.widgets.prepare.folder_pages import CheckPage, NamesPage
@@ -39,6 +40,8 @@ class PrepareWidget(DockedWidget):
         self.tabs = QTabWidget()
         for name, page in (("Slice", self.slice), ("Names and copies", self.names), ("Check", self.check)):
             self.tabs.addTab(scrolling(page), name)
+        self.help = HelpButton(self.display_name)
+        self.tabs.setCornerWidget(self.help)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.tabs)

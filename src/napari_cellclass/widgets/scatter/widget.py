@@ -17,6 +17,7 @@ from napari_cellclass.viewer.features.tile_points import ColourBy, TilePoints, c
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import CellClassDock, open_cell_class
+from napari_cellclass.widgets.common.help.button import HelpButton
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.scatter.canvas import ScatterCanvas
@@ -70,9 +71,10 @@ class ScatterWidget(DockedWidget):
         self.legend.setWordWrap(True)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.status, self.hint = WrappedLabel(selectable=False), WrappedLabel(_HINT, selectable=False)
+        self.help = HelpButton(self.display_name)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
-        column.addLayout(row_of(self.method, self.cancel_button, QLabel("colour"), self.colour))
+        column.addLayout(row_of(self.method, self.cancel_button, QLabel("colour"), self.colour, self.help))
         column.addWidget(self.canvas, 1)
         for widget in (self.legend, self.status, self.attach_button, self.hint):
             column.addWidget(widget)

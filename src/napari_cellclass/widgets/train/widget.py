@@ -56,6 +56,8 @@ _MORE = [
 _CANCEL_WAIT_S = 3.0
 _HISTOGRAMS_PX = 150
 _FEWEST_POINTS = 3  # of a curve; a line through two says nothing
+_NO_TILES = "No tiles are labelled yet: label some on the page Label, or choose a folder with a sub-folder per class."
+_TILES = "Choose labelled tiles, check them with Preview, and press Train."
 
 
 class TrainPage(DockedWidget):
@@ -86,7 +88,7 @@ class TrainPage(DockedWidget):
         self._connect()
         self._data_changed()
         start_job(warm_up)
-        self.progress.show_message("Choose labelled tiles, check them with Preview, and press Train.")
+        self._say_what_next()
 
     @property
     def training(self) -> bool:
@@ -159,6 +161,12 @@ class TrainPage(DockedWidget):
 
     def _layers_changed(self, event: Any = None) -> None:
         self.data.refresh()
+        self._say_what_next()
+
+    def _say_what_next(self) -> None:
+        """Say what to do first, as long as nothing else was said."""
+        if self.progress.message.text() in ("", _NO_TILES, _TILES):
+            self.progress.show_message(_NO_TILES if self.data.is_empty() else _TILES)
 
     def set_project(self, project: Project | None) -> None:
         """Train on the labels of a project from now on, for its next version; None where none is open any more."""
@@ -173,6 +181,7 @@ class TrainPage(DockedWidget):
         elif str(self.out.value) in (self._suggested, ".", ""):
             self._suggested = work.suggest_out(self.data.suggestion(), self.data.folder_above())
             self.out.value = self._suggested
+        self._say_what_next()
 
     # -- request -------------------------------------------------------------------------------
 
@@ -363,10 +372,15 @@ class TrainPage(DockedWidget):
         else:
             self._cancel_and_wait()
 
+    def showEvent(self, event: Any) -> None:
+        """Follow labels that were added since."""
+        super().showEvent(event)
+        self._layers_changed()
+
     def enterEvent(self, event: Any) -> None:
         """Follow labels that were added since."""
         super().enterEvent(event)
-        self.data.refresh()
+        self._layers_changed()
 
     def close_down(self, window_stays: bool) -> None:
         """Leave no job running, but let a training write its best epoch where only the dock was closed."""

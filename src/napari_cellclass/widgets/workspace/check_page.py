@@ -29,6 +29,8 @@ _OTHERS = {
     "Experiment": "repeated trainings: whether the network has learned or memorised",
     "Blinded reading": "read tiles without knowing their class, and compare with the network",
 }
+_NO_FIELD = "No field is open: open an image, and label its tiles."
+_NO_LABELS = "No tile is labelled yet: press the key of a class over a tile; the page Label shows the keys."
 _SETTLES_MS = 200
 
 
@@ -143,7 +145,8 @@ class CheckPage(DockedWidget):
         text = f"{counted(total, 'tile')} of {counted(len(fields), 'field')} {'is' if total == 1 else 'are'} labelled."
         if hidden:
             text += f" {counted(hidden, 'label')} of tiles of another size {'is' if hidden == 1 else 'are'} hidden."
-        self.labels.setText(text if fields else "No field is open.")
+        is_open = self._workspace.annotation is not None
+        self.labels.setText(text if total or (fields and hidden) else _NO_LABELS if is_open else _NO_FIELD)
 
     def close_down(self, window_stays: bool) -> None:
         """Stop following, and close the window."""
@@ -155,7 +158,7 @@ class CheckPage(DockedWidget):
 def describe_model(model: ModelVersion | None) -> str:
     """Say in a sentence how good a model was on tiles that it was not trained on."""
     if model is None:
-        return "There is no model yet; train one, or choose one on the page Map."
+        return "There is no model yet; train one on the page Train, or choose one on the page Map."
     name, score = Path(model.path).name, model.score
     if score is None:
         return f"{name} carries no held-out accuracy; Evaluate measures it on a test set."

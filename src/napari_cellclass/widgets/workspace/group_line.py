@@ -36,7 +36,7 @@ class GroupLine(QWidget):
         self._project: Project | None = None
         self._names: list[str] | None = None
         self._follows = self._filling = False
-        self.choice = GroupChoice()
+        self.choice = GroupChoice("a regular expression whose first bracket takes the group out of a file name")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(QLabel("groups"))

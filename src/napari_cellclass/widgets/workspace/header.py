@@ -191,7 +191,7 @@ class Header(QWidget):
         layers = self.images.chosen()
         self.start_button.setVisible(False)
         if not layers:
-            self._close("Open an image: the grid of tiles appears over it.")
+            self._close("Open an image, or one of File > Open Sample > Cell Class: the grid of tiles appears over it.")
             return
         try:
             source = image_from_layers(layers, self.viewer.dims.point)

@@ -11,12 +11,14 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.preferences import limit_cache
+from napari_cellclass.viewer.common.tour_state import is_tour_wanted
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 from napari_cellclass.widgets.annotate.widget import LabelPage
 from napari_cellclass.widgets.classify.widget import MapPage
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.docks import SCATTER, open_cell_class
+from napari_cellclass.widgets.common.help.button import HelpButton
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.window_parts import holding_dock
 from napari_cellclass.widgets.train.widget import TrainPage
@@ -26,6 +28,7 @@ from napari_cellclass.widgets.workspace.command_entries import CommandEntries
 from napari_cellclass.widgets.workspace.header import Header
 from napari_cellclass.widgets.workspace.tile_jump import TileJump
 from napari_cellclass.widgets.workspace.tile_travel import TileTravel
+from napari_cellclass.widgets.workspace.tour import Tour
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -60,11 +63,16 @@ class CellClassWidget(DockedWidget):
         self.pages.setDocumentMode(True)
         for name, page in (("Label", self.label), ("Train", self.train), ("Map", self.map), ("Check", self.check)):
             self.pages.addTab(page, name)
+        self.help = HelpButton(lambda: self._pages()[self.pages.currentIndex()].display_name)
+        self.help.offer_tour()
+        self.pages.setCornerWidget(self.help)
+        self.tour = Tour(self.workspace)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         column.addWidget(self.header)
         column.addWidget(self.pages, 1)
+        column.addWidget(self.tour)
         self.setMinimumWidth(400)
         self._focus = CanvasFocus(self, self.viewer)
         self.header.failed.connect(self.map.show_no_field)
@@ -89,11 +97,21 @@ class CellClassWidget(DockedWidget):
         for similar in (self.label.similar, self.map.state.similar):
             similar.place_wanted.connect(self._travel.go)
             self.pages.currentChanged.connect(lambda _, one=similar: one.follow())
+        self._connect_tour()
         self._entries = CommandEntries(
             self.workspace,
             {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project,
              "scatter plot of the tiles": self._open_scatter},
         )  # fmt: skip
+
+    def _connect_tour(self) -> None:
+        """Let the tour follow what is done, and show it to who has not seen it."""
+        self.help.tour_wanted.connect(self.tour.start)
+        self.header.tile_px.valueChanged.connect(lambda _: self.tour.size_chosen())
+        self.label.live.predictions.predicted.connect(self.tour.predicted)
+        self.label.live.kept.connect(lambda _: self.tour.model_made())
+        if is_tour_wanted():
+            self.tour.start()
 
     def open_project(self, path: Path) -> None:
         """Open a project as it was left."""

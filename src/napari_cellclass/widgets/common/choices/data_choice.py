@@ -22,6 +22,7 @@ from napari_cellclass.runs.train.annotated_fields import AnnotatedField
 from napari_cellclass.viewer.common.layers import KEY, unwrap
 from napari_cellclass.widgets.common.choices.group_choice import GroupChoice
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
+from napari_cellclass.widgets.common.layout import row_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -78,7 +79,7 @@ class AnnotationChoice(QListWidget):
 class DataChoice(QWidget):
     """Class folders, annotated layers, or the labelled fields of the project that is open.
 
-    ``changed`` is sent when other tiles are chosen.
+    ``changed`` is sent when other tiles are chosen. ``first_row`` has room at its right.
     """
 
     changed = Signal()
@@ -87,6 +88,9 @@ class DataChoice(QWidget):
         super().__init__()
         self.from_folders, self.from_layers = QRadioButton("class folders"), QRadioButton("annotated layers")
         self.from_project = QRadioButton("all labelled fields of the project")
+        self.from_folders.setToolTip("images sorted into one sub-folder per class")
+        self.from_layers.setToolTip("tiles that are labelled in this window")
+        self.from_project.setToolTip("all labels of the project that is open, also of fields that are not shown")
         self.from_project.setVisible(False)
         self._project: Path | None = None
         self._preferred: str | None = None
@@ -99,9 +103,10 @@ class DataChoice(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.from_folders, self.from_layers, self.from_project):
             buttons.addButton(widget)
+        self.first_row = row_of(self.from_folders)
+        column.addLayout(self.first_row)
         for widget in (
-            self.from_folders, self.folder.native, self.cutting, self.from_layers, self.layers, self.from_project,
-            self.grouping,
+            self.folder.native, self.cutting, self.from_layers, self.layers, self.from_project, self.grouping,
         ):  # fmt: skip
             column.addWidget(widget)
         (self.from_layers if self.layers.count() else self.from_folders).setChecked(True)
@@ -111,6 +116,14 @@ class DataChoice(QWidget):
         self.layers.itemChanged.connect(lambda _: self.changed.emit())
         self.changed.connect(self._offer_groups)
         self._chosen()
+
+    def is_empty(self) -> bool:
+        """Whether no tile is chosen for certain: no folder is named, or no tile of the ticked layers is labelled."""
+        if self.from_project.isChecked():
+            return False
+        if self.from_folders.isChecked():
+            return self._folder_name() in ("", ".")
+        return not any((layer.metadata[KEY]["annotation"].labels >= 0).any() for layer in self.layers.chosen())
 
     def prefer_groups(self, pattern: str | None) -> None:
         """Choose how open images are grouped, unless a user has chosen otherwise; in a project its rule counts."""

@@ -48,6 +48,7 @@ class AutomaticField(QWidget):
         self.tick = QCheckBox("automatic")
         self.tick.setChecked(True)
         self.tick.setToolTip(field.tooltip or "")
+        self.setWhatsThis(field.native.whatsThis())
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.tick)
@@ -135,8 +136,10 @@ class TrainForm(QWidget):
             text = QLabel(field.label)
             text.setMinimumWidth(LABEL_PX)
             text.setToolTip(field.tooltip or "")
+            text.setWhatsThis(field.native.whatsThis())
             if name == "group_by":
                 self.fields[name] = GroupChoice(field.tooltip or "")
+                self.fields[name].setWhatsThis(field.native.whatsThis())
                 rows.addRow(text, self.fields[name])
             elif name in _STARTS:
                 if name in _FINE_STEPS:
