@@ -105,3 +105,17 @@ def test_what_a_file_says_is_shown_and_not_interpreted(qtbot: Any) -> None:
     qtbot.addWidget(label)
     assert label.textFormat() == Qt.TextFormat.PlainText
     assert label.text() == "<b>bold</b> & so on"
+
+
+def test_reserved_lines_keep_their_place_whatever_is_said_and_grow_for_more(qtbot: Any) -> None:
+    label = WrappedLabel()
+    qtbot.addWidget(label)
+    label.reserve_lines(2)
+    label.resize(300, 10)
+    label.show()
+    empty = label.minimumHeight()
+    assert empty >= 2 * label.fontMetrics().lineSpacing()
+    label.setText("short")
+    assert label.minimumHeight() == empty
+    label.setText("word " * 200)
+    assert label.minimumHeight() > 3 * empty
