@@ -75,6 +75,7 @@ class ScatterCanvas(QWidget):
         for order, visual in enumerate((self._all, self._chosen, self._current)):
             visual.order = order
         self._current.visible = False
+        self._current.set_gl_state("translucent", depth_test=False)  # the bright ring lies on the dark one
         self.xy: NDArray[np.float32] = np.zeros((0, 2), np.float32)
         self._rgba: NDArray[np.float32] = np.zeros((0, 4), np.float32)
         self.chosen: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -225,7 +226,7 @@ class ScatterCanvas(QWidget):
 
 
 def usual_range(xy: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the corners of the box that holds the points but for those far outside the middle 96 % on an axis.
+    """Return the corners of the box that holds the points but for those far outside the middle 90 % on an axis.
 
     Far is farther than half the width of these; without such points it is the box around all.
 
@@ -234,7 +235,7 @@ def usual_range(xy: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[n
     xy
         Shape (N, 2), N > 0.
     """
-    low, high = np.percentile(xy.astype(np.float64), (2, 98), axis=0)
+    low, high = np.percentile(xy.astype(np.float64), (5, 95), axis=0)
     beyond = 0.5 * (high - low)
     inside = ((xy >= low - beyond) & (xy <= high + beyond)).all(axis=1)
     kept = xy[inside] if inside.any() else xy

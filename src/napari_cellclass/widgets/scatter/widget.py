@@ -205,7 +205,7 @@ class ScatterWidget(DockedWidget):
         found = colour_points(by, points, states, work.scheme, table is None or table.has_percentages)
         self.canvas.set_colours(found.rgba)
         words = [f'<span style="color:{colour}">⬤</span> {html.escape(text)}' for text, colour in found.legend]
-        words += ["◯ current tile", *["brighter: selected"] * bool(len(self.canvas.chosen))]
+        words += ["◯&nbsp;current&nbsp;tile", *["full&nbsp;colour:&nbsp;selected"] * bool(len(self.canvas.chosen))]
         self.legend.setText("&nbsp;&nbsp; ".join(words))
 
     def showEvent(self, event: Any) -> None:
