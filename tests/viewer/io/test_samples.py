@@ -7,7 +7,11 @@ import sys
 import numpy as np
 import pytest
 
+from napari_cellclass.core.common.journal import Journal
+from napari_cellclass.core.samples.realfield import IHC_TILE_PX
+from napari_cellclass.viewer.common.layers import image_from_layers, proposal_of
 from napari_cellclass.viewer.io.samples import ihc_sample, inseparable_plate_sample, separable_plate_sample
+from napari_cellclass.viewer.workspace.opening import open_field
 
 PLATES = [separable_plate_sample, inseparable_plate_sample]
 
@@ -26,6 +30,22 @@ def test_napari_can_add_every_layer_of_a_sample(sample):
         layer = getattr(viewer, f"add_{kind}")(data, **keywords)
         assert layer.name == keywords["name"]
         assert layer.rgb == keywords.get("rgb", False)
+
+
+def test_the_stained_sample_opens_in_tiles_of_a_cell_and_not_of_a_gland(tmp_path):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    for sample in (ihc_sample, separable_plate_sample):
+        for data, keywords, _ in opened(sample):
+            viewer.add_image(data, **keywords)
+    stained, *plate = viewer.layers
+    proposal = proposal_of([stained])
+    field = open_field(image_from_layers([stained]), Journal(tmp_path), proposal=proposal)
+    assert field.annotation.grid.tile_px == (IHC_TILE_PX, IHC_TILE_PX)
+    assert field.notes == (proposal.reason + ".",)
+    assert proposal_of(plate[:1]) is None
+    assert proposal_of(list(viewer.layers)) is None
 
 
 @pytest.mark.parametrize("sample", PLATES)

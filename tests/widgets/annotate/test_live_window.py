@@ -21,6 +21,7 @@ from napari_cellclass.core.models.bundle import open_bundle
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 from napari_cellclass.runs.live.refine import HeldOut, Refinement
 from napari_cellclass.viewer.common.outline_overlay import outlines_of
+from napari_cellclass.viewer.workspace.current_tile import describe_current_tile
 from napari_cellclass.widgets.annotate import refine as refine_panel
 from napari_cellclass.widgets.annotate.work import Refined
 
@@ -156,15 +157,22 @@ def test_random_tiles_say_how_often_it_is_right(
 ) -> None:
     for _ in range(6):
         label_current(viewer, dock, truth)
-    qtbot.waitUntil(lambda: settled(dock))
+    qtbot.waitUntil(lambda: settled(dock) and dock.map.live.is_shown and not dock.map.live.is_building)
     assert "Not known" in dock.label.live.figure.text()
     qtbot.mouseClick(dock.label.live.check_button, Qt.MouseButton.LeftButton)
     assert dock.label.policy.currentText() == "at random"
+    assert "0 of 20 random tiles" in dock.label.live.figure.text()
+    shown = [layer for layer in dock.map.map.all_layers() if layer.visible]
+    assert shown == [], "predictions would lead the eye"
+    assert "most like" not in describe_current_tile(dock.workspace)
     for count in (15, 5):
         for _ in range(count):
             label_current(viewer, dock, truth)
         qtbot.waitUntil(lambda: settled(dock))
     qtbot.waitUntil(lambda: dock.label.live.predictions.current.accuracy.n == 20)
+    qtbot.waitUntil(lambda: dock.label.policy.currentText() == "suggested")  # the check is complete
+    assert live_layer(viewer).visible
+    assert "most like" in describe_current_tile(dock.workspace) or "%" in describe_current_tile(dock.workspace)
     estimate = dock.label.live.predictions.current.accuracy.estimate
     text = dock.label.live.figure.text()
     assert f"{estimate.value:.2f} ({estimate.lo:.2f} to {estimate.hi:.2f})" in text

@@ -16,6 +16,7 @@ from napari_cellclass.core.images.planes import ArrayPlane
 from napari_cellclass.core.images.reading import is_image
 from napari_cellclass.core.images.source import SourceImage, as_yxc, chunk_height
 from napari_cellclass.core.labels.regions import ellipse_outline
+from napari_cellclass.core.tiles.tile_size import TileSizeProposal
 from napari_cellclass.viewer.common import metadata
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data, read_layer_axes
 from napari_cellclass.viewer.common.layer_planes import PlanePosition, is_on_plane
@@ -31,6 +32,10 @@ KEY = metadata.KEY
 
 FILE_KEY = "napari_cellclass_file"
 """Our entry in the metadata of an image layer that was read from a file here, with its path."""
+
+
+PROPOSAL_KEY = "napari_cellclass_tile_size"
+"""Our entry in the metadata of a sample image whose tiles have a known size: a :class:`TileSizeProposal`."""
 
 
 def is_user_layer(layer: Any) -> bool:
@@ -193,6 +198,12 @@ def file_of(layers: Sequence[Any]) -> Path | None:
     paths = {str(layer.metadata.get(FILE_KEY) or getattr(layer.source, "path", None) or "") for layer in layers}
     found = Path(paths.pop()) if len(paths) == 1 else Path()
     return found if found.is_file() or (found.is_dir() and is_image(found)) else None
+
+
+def proposal_of(layers: Sequence[Any]) -> TileSizeProposal | None:
+    """Give the tile size that a sample image comes with; None for any other image, and for several layers."""
+    found = layers[0].metadata.get(PROPOSAL_KEY) if len(layers) == 1 else None
+    return found if isinstance(found, TileSizeProposal) else None
 
 
 def plane_of(layers: Sequence[Any], point: Sequence[float]) -> dict[str, int]:

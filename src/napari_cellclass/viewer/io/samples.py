@@ -13,7 +13,7 @@ from napari_cellclass.core.common.files import atomic_folder
 from napari_cellclass.core.datasets.tile_provenance import TILE_LIST
 from napari_cellclass.core.datasets.writing import write_class_folders
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.core.samples.realfield import ihc_field
+from napari_cellclass.core.samples.realfield import IHC_TILE_PX, ihc_field
 from napari_cellclass.core.samples.synthetic import (
     PIXEL_SIZE_UM,
     SyntheticField,
@@ -21,6 +21,8 @@ from napari_cellclass.core.samples.synthetic import (
     separable_plate,
 )
 from napari_cellclass.core.tiles.grid import TileGrid
+from napari_cellclass.core.tiles.tile_size import TileSizeProposal
+from napari_cellclass.viewer.common.layers import PROPOSAL_KEY
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -32,7 +34,8 @@ _DATASET_WELLS, _DATASET_SITES, _DATASET_PX, _DATASET_TILE_PX = 6, 2, 256, 128
 def ihc_sample() -> list[LayerData]:
     """Open a real stained field: RGB, 512 x 512 px, pixel size not known."""
     field = ihc_field()
-    metadata = {"source": "skimage.data.immunohistochemistry"}
+    proposal = TileSizeProposal(IHC_TILE_PX, f"{IHC_TILE_PX} px tiles, about one gland cell of this sample")
+    metadata = {"source": "skimage.data.immunohistochemistry", PROPOSAL_KEY: proposal}
     return [(field.data, {"name": field.name, "rgb": True, "metadata": metadata}, "image")]
 
 

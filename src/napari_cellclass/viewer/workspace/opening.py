@@ -17,7 +17,7 @@ from napari_cellclass.core.labels.label_file import ImageKey
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.labels.session_store import labels_of_other_grids, last_tile_px
 from napari_cellclass.core.params.shared import TileParams
-from napari_cellclass.core.tiles.tile_size import propose_tile_size
+from napari_cellclass.core.tiles.tile_size import TileSizeProposal, propose_tile_size
 from napari_cellclass.viewer.common.preferences import class_palette
 
 HIDDEN = "hidden"
@@ -69,6 +69,7 @@ def open_field(
     scheme: ClassScheme | None = None,
     path: Path | None = None,
     usual_px: int | None = None,
+    proposal: TileSizeProposal | None = None,
     task: Task = NO_TASK,
 ) -> OpenedField:
     """Lay the grid over a field and restore what was labelled in it. In any thread: every pixel is read.
@@ -88,6 +89,8 @@ def open_field(
         The file in which the field is searched, to be read from again; None not to search.
     usual_px
         Side of a tile where none was given and none was labelled, such as that of the model that is chosen.
+    proposal
+        What is proposed where no other size is known; None to propose it from the pixels.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def open_field(
         elif usual_px is not None and usual_px <= min(source.shape):
             tile_px = usual_px
         else:
-            proposal = propose_tile_size(source)
+            proposal = proposal or propose_tile_size(source)
             tile_px = proposal.tile_px
             notes.append(proposal.reason + ".")
     grid = TileParams.checked(tile_px=tile_px, overlap=overlap).grid(source)

@@ -26,11 +26,13 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.paths import free_model_path
 from napari_cellclass.core.stats.intervals import Estimate
 from napari_cellclass.runs.live.session import LivePrediction
 from napari_cellclass.viewer.common import preferences
 from napari_cellclass.viewer.common.layers import file_of
+from napari_cellclass.viewer.workspace.current_tile import AT_RANDOM
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 from napari_cellclass.widgets.annotate.refine import RefinePanel
@@ -84,6 +86,8 @@ class LivePanel(QWidget):
         super().__init__()
         self._workspace = workspace
         self.keep_job: Job | None = None
+        self._found: LivePrediction | None = None
+        self._check_to = 0  # random tiles at which the check that was begun is complete; 0 where none was
         self.predictions = LivePredictions(workspace, self)
         self.on = QCheckBox("live")
         self.on.setChecked(preferences.predict_live())
@@ -130,6 +134,7 @@ class LivePanel(QWidget):
         self.predictions.typical_chosen.connect(self._show_typical)
         workspace.labels_changed.connect(self._labelled)
         workspace.field_changed.connect(self._field_changed)
+        workspace.policy_changed.connect(self._policy_changed)
         self._show(None)
         self._offer_typical(False)
         self.bar.setVisible(False)
@@ -227,11 +232,31 @@ class LivePanel(QWidget):
     # -- figures -----------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        self._workspace.policy = "at random"
-        self._workspace.go_to_next()
+        self._check_to = SAMPLE + (0 if self._found is None else self._found.accuracy.n)
+        self._workspace.policy = AT_RANDOM
         self._workspace.policy_changed.emit()
+        self._workspace.go_to_next()
+        self._show(self._found)
+
+    def _policy_changed(self) -> None:
+        """Forget a check that was begun where another order of tiles was chosen."""
+        if self._workspace.policy != AT_RANDOM and self._check_to:
+            self._check_to = 0
+            self._show(self._found)
+
+    def _follow_check(self, found: LivePrediction) -> None:
+        """Go back to suggested tiles, with their predictions, once a check is complete or no tile is left."""
+        annotation = self._workspace.annotation
+        left = annotation is not None and bool((np.asarray(annotation.labels) == UNLABELLED).any())
+        if self._check_to and (found.accuracy.n >= self._check_to or not left):
+            self._check_to = 0
+            self._workspace.policy = "suggested"
+            self._workspace.policy_changed.emit()
+            self._workspace.go_to_next()
+            self._workspace.message.emit("The check is complete: predictions are shown again.", False)
 
     def _show(self, found: LivePrediction | None) -> None:
+        self._found = found
         fitted = found is not None and found.fit is not None
         self.check_button.setVisible(fitted)
         self.keep_button.setVisible(fitted)
@@ -247,7 +272,11 @@ class LivePanel(QWidget):
             self.text.show_text(f"{counted(n, 'label')} of one class: the map shows what is like it.")
             return
         self.text.show_text(f"Live map of {counted(n, 'label')}{describe_change(found)}.")
-        self.figure.show_text(describe_accuracy(found, self._workspace) + describe_fractions(found, self._workspace))
+        self._follow_check(found)
+        k = SAMPLE - self._check_to + found.accuracy.n
+        now = f"{k} of {SAMPLE} random tiles are labelled; predictions are hidden meanwhile. " if self._check_to else ""
+        text = describe_accuracy(found, self._workspace) + describe_fractions(found, self._workspace)
+        self.figure.show_text(now + text)
 
 
 def describe_change(found: LivePrediction) -> str:

@@ -15,6 +15,7 @@ from napari_cellclass.core.images.display import read_tile_rgb
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.runs.live.similar_labels import SimilarLabels
+from napari_cellclass.viewer.workspace.current_tile import is_drawn_unseen
 from napari_cellclass.viewer.workspace.tile_place import TilePlace
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
@@ -72,6 +73,7 @@ class LabelledSimilarTiles(SimilarTiles):
         self._timer.setInterval(_SETTLES_MS)
         self._timer.timeout.connect(self._find)
         workspace.tile_changed.connect(self.follow)
+        workspace.policy_changed.connect(self.follow)
         workspace.field_changed.connect(lambda: self.show_tiles(()))
         predictions.predicted.connect(lambda _: self.follow())
 
@@ -83,6 +85,8 @@ class LabelledSimilarTiles(SimilarTiles):
 
     def _request(self) -> _Request | None:
         session, tile, key = self._predictions.session, self._workspace.current_tile, self._workspace.field_key
+        if is_drawn_unseen(self._workspace):
+            return None  # the classes of similar tiles are a prediction, too
         if not self._predictions.enabled or session is None or tile is None or key not in session.fields:
             return None
         if self._finder is None or self._finder.session is not session:

@@ -137,6 +137,8 @@ class LabelPage(DockedWidget):
     def _policy_chosen(self, text: str) -> None:
         self.workspace.policy = cast("Policy", text)
         self.label_errors.follow()
+        self._preview_timer.start()
+        self.workspace.policy_changed.emit()
 
     def _field_changed(self) -> None:
         self.tabs.setEnabled(self.workspace.annotation is not None)

@@ -12,7 +12,7 @@ from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.tile_size import USUAL_PX
-from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, unwrap
+from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, proposal_of, unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer, warm_up
 from napari_cellclass.viewer.workspace.opening import HIDDEN, OpenedField, first_scheme, open_field
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
@@ -218,7 +218,8 @@ class Header(QWidget):
             _open, owner=self, source=source, journal=self.workspace.journal,
             tile_px=self.tile_px.value() if self._size_chosen else None, overlap=self.overlap.value(),
             scheme=first_scheme() if annotation is None else annotation.scheme,
-            usual_px=self._usual_px, path=None if self.workspace.session.project is None else file_of(layers),
+            usual_px=self._usual_px, proposal=proposal_of(layers),
+            path=None if self.workspace.session.project is None else file_of(layers),
         )  # fmt: skip
         self.start_button.setEnabled(False)
         job.finished.connect(lambda: self.start_button.setEnabled(True))

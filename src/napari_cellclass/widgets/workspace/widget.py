@@ -29,6 +29,7 @@ from napari_cellclass.widgets.workspace.header import Header
 from napari_cellclass.widgets.workspace.tile_jump import TileJump
 from napari_cellclass.widgets.workspace.tile_travel import TileTravel
 from napari_cellclass.widgets.workspace.tour import Tour
+from napari_cellclass.widgets.workspace.unseen import UnseenPredictions
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -88,6 +89,7 @@ class CellClassWidget(DockedWidget):
         self.label.live.refine.refined.connect(self._take_up_refined)
         self.label.live.show_wanted.connect(self.map.live.show_instead)
         self.map.live.changed.connect(self.label.follow_map)
+        self._unseen = UnseenPredictions(self.workspace, self.map.map, self.map.live)
         self.map.live.covered.connect(self.label.live.set_covered)
         self.map.tiles_wanted.connect(self.header.suggest_tiles)
         self._jump = TileJump(self.header, self.workspace)
