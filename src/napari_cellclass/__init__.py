@@ -1,4 +1,4 @@
-"""Classify the tiles of wide microscope fields with small CNNs, inside napari.
+"""Classify the tiles of wide microscope fields with models of your own, inside napari.
 
 For notebooks and scripts ``import napari_cellclass as cc`` gives the functions of :mod:`napari_cellclass.api`.
 

@@ -38,7 +38,7 @@ _NOT_PRETRAINED: dict[str, Any] = {"input_px": None, "views": 1, "initial": None
 
 
 class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
-    """Train a network on class folders or listed tiles, split by group, and write a .cellclass model."""
+    """Train a model on class folders or listed tiles, split by group, and write a .cellclass model."""
 
     verb = "train"
     overrides: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -315,7 +315,7 @@ class MapPage(DockedWidget):
 
     def _request(self) -> work.ClassifyRequest:
         if self.model is None:
-            raise CellClassError(f"no model to run: {self.model_choice.text.text()}")
+            raise CellClassError(f"{self.model_choice.text.text()}; take Select file, or Keep as model in Label")
         layers = self.images.chosen()
         source = image_from_layers(layers, self.viewer.dims.point)
         region, here = self.region.chosen(), plane_position(layers[0], self.viewer.dims.point)
