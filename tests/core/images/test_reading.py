@@ -887,3 +887,9 @@ def test_a_deep_png_whose_pixels_fail_their_checksum_is_refused_in_silence(tmp_p
     with pytest.raises(ImageError, match="incorrect data check"):
         read_image(path).read(0, 0, 40, 56)
     assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_is_named_zarr_is_told_to_be_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "one.zarr").write_bytes(b"not a folder")
+    with pytest.raises(ImageError, match="it is a file, while a Zarr image is a folder"):
+        read_image(tmp_path / "one.zarr")

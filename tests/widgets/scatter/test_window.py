@@ -153,11 +153,10 @@ def test_another_tile_size_and_docks_that_close_while_a_plot_is_computed_do_no_h
         while True:
             task.check()
 
-    monkeypatch.setattr(plotter, "plot_tiles", slow)
-    scatter.plotter.replot()
-    qtbot.waitUntil(lambda: len(going) == 1)
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_DATA_HOME", dock.workspace.journal.folder.parent.as_posix())
+    with monkeypatch.context() as patched:
+        patched.setattr(plotter, "plot_tiles", slow)
+        scatter.plotter.replot()
+        qtbot.waitUntil(lambda: len(going) == 1)
     scatter.plotter.set_method("PCA")  # the one that is going on is given up
     wait_for_plot(scatter, qtbot, ROWS * COLUMNS)
     open_field(dock, qtbot, 2 * TILE)
