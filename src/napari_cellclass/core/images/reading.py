@@ -45,8 +45,6 @@ def is_image_name(name: str) -> bool:
     if is_system_file_name(name):
         return False
     suffix = Path(name).suffix.lower()
-    if suffix == ".zarr":  # a reader plugin would look for a folder, and warn on the user's terminal
-        raise ImageError(f"cannot read {path.name}: it is a file, while a Zarr image is a folder; copy the whole folder")
     known = suffix in _TIFF or suffix in _CODECS or suffix in _PLUGIN or suffix in (".npy", ".zarr")
     return known or name.lower().endswith(_PACKED_ZARR)
 
@@ -180,7 +178,9 @@ def _open(path: Path, t: int, z: int, scene: int | None) -> SourceImage:
     if kind == "zip":
         raise ImageError(f"cannot read {path.name}: it is packed as a zip file; unpack it, and open the folder in it")
     if suffix == ".zarr":  # a reader plugin would look for a folder, and warn on the user's terminal
-        raise ImageError(f"cannot read {path.name}: it is a file, while a Zarr image is a folder; copy the whole folder")
+        raise ImageError(
+            f"cannot read {path.name}: it is a file, while a Zarr image is a folder; copy the whole folder"
+        )
     known = suffix in _TIFF or suffix in _CODECS or suffix == ".npy"
     if known and not kind:
         raise ImageError(f"cannot read {path.name}: in spite of its name it is no '{suffix}' image; export it again")
