@@ -43,8 +43,9 @@ bench: venv-test ## every benchmark, one after the other, but for that beside ot
 bench-peers: venv-test ## speed beside TIAToolbox and WSInfer, which are installed for that: several GB
 	$(BIN)/python benchmarks/peers.py
 
-screenshots: venv-test ## pictures of every page of the dock, in screenshots/pages, and the moving picture of the README
+screenshots: venv-test ## pictures of every page of the dock, in screenshots/pages, and those of README and documents
 	$(VIRTUAL_DISPLAY) $(BIN)/python scripts/screenshots.py
+	$(VIRTUAL_DISPLAY) $(BIN)/python scripts/document_pictures.py
 	$(VIRTUAL_DISPLAY) $(BIN)/python scripts/moving_picture.py
 
 app: venv-test ## napari with the plugin's panels open
