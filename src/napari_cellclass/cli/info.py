@@ -62,7 +62,7 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
         yield f"confidence {m.calibration.describe()}"
         yield from (f"  {line}" for line in m.calibration.reliability_lines())
     tiles = bundle.training_tiles
-    yield f"novelty   {'not told: the model carries no training tiles' if tiles is None else tiles.describe()}"
+    yield f"novelty   {'not computed: the model carries no training tiles' if tiles is None else tiles.describe()}"
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in m.versions.items())
 
 

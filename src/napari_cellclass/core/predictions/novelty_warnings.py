@@ -18,9 +18,9 @@ def why_no_novelty(carried: bool, engine: str, precision: str) -> str:
         What runs the network, and in which numbers.
     """
     if carried and engine == "tensorflow":
-        return "novelty is not told, as TensorFlow gives no features; leave --engine out to have it"
+        return "novelty is not computed, as TensorFlow gives no features; leave --engine out to have it"
     if carried and precision == "int8":
-        return "novelty is not told, as an int8 network rounds features; use --precision f32 to have it"
+        return "novelty is not computed, as an int8 network rounds features; use --precision f32 to have it"
     return ""
 
 
