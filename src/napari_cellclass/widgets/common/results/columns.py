@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt
-from qtpy.QtWidgets import QLayout, QLayoutItem, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSize
+from qtpy.QtWidgets import QLayoutItem, QVBoxLayout, QWidget
 
+from napari_cellclass.widgets.common.flow_layout import FlowLayout
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 _GAP_PX = 14
 _LEAST_PX, _MOST = 370, 3
 
 
-class ColumnLayout(QLayout):
+class ColumnLayout(FlowLayout):
     """Places each widget below the shortest column so far; one that spans several below those that end first.
 
     Parameters
@@ -22,9 +23,7 @@ class ColumnLayout(QLayout):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._items: list[QLayoutItem] = []
         self._spans: list[int] = []
-        self.setContentsMargins(0, 0, 0, 0)
 
     def add(self, widget: QWidget, span: int = 1) -> None:
         """Append a widget that is as wide as ``span`` columns, where there are as many."""
@@ -35,42 +34,11 @@ class ColumnLayout(QLayout):
         """Give the number of columns at a width in px."""
         return max(1, min(_MOST, (width + _GAP_PX) // (_LEAST_PX + _GAP_PX)))
 
-    def addItem(self, item: QLayoutItem) -> None:
-        """Append an item."""
-        self._items.append(item)
-
-    def count(self) -> int:
-        """Give the number of items."""
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        """Give an item, or None beyond the last."""
-        return self._items[index] if 0 <= index < len(self._items) else None
-
     def takeAt(self, index: int) -> QLayoutItem | None:
         """Remove an item, and give it."""
-        if not 0 <= index < len(self._items):
-            return None
-        if index < len(self._spans):
+        if 0 <= index < len(self._spans):
             del self._spans[index]
-        return self._items.pop(index)
-
-    def expandingDirections(self) -> Qt.Orientation:
-        """Take no more room than is needed."""
-        return Qt.Orientation(0)
-
-    def hasHeightForWidth(self) -> bool:
-        """Be higher where it is narrower."""
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        """Height in px at a width."""
-        return self._place(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:
-        """Place the items."""
-        super().setGeometry(rect)
-        self._place(rect, move=True)
+        return super().takeAt(index)
 
     def sizeHint(self) -> QSize:
         """Offer a single column."""
