@@ -208,7 +208,7 @@ def _open(folder: Path, mode: Any) -> _Image:
         further = [_along(step, kept) for step in entry.get("coordinateTransformations") or ()]
     except OSError as error:
         raise output_error(folder, error) from error
-    except Exception as error:
+    except Exception as error:  # metadata of strangers: zarr and indexing raise errors of many kinds
         raise ImageError(
             f"{folder.name} is no OME-Zarr image of version 0.4 or 0.5, so that labels cannot be written into it"
         ) from error
@@ -267,7 +267,7 @@ def _new_member(image: _Image, kind: str, name: str) -> Iterator[Any]:
             import zarr
 
             zarr.consolidate_metadata(str(image.folder))
-    except BaseException as error:
+    except BaseException as error:  # also when interrupted: nothing half written stays
         shutil.rmtree(target, ignore_errors=True)
         if isinstance(error, OSError):
             raise output_error(target, error) from error

@@ -55,7 +55,7 @@ class OnnxRuntimeModel:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
+        except Exception as error:  # its errors have no common class but this
             raise ModelError(f"ONNX Runtime cannot load the exported model ({_reason(error)})") from error
 
     def __call__(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
