@@ -31,7 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, ihc_model: Path) -> Path:
 
 
 def test_each_test_set_has_a_folder_and_the_summary_says_what_is_in_them(written: Path) -> None:
-    summary = pd.read_csv(written / "summary.csv").set_index("name")
+    summary = pd.read_csv(written / "summary.csv", float_precision="round_trip").set_index("name")
     assert summary.index.tolist() == ["known", "day 2"]
     content = json.loads((written / "summary.json").read_text())
     for name, row in summary.iterrows():

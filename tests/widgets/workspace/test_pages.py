@@ -215,3 +215,5 @@ def test_the_command_palette_has_every_action_with_its_key_as_long_as_the_dock_i
     assert (np.asarray(dock.workspace.annotation.labels) == -1).all()
     viewer.window.remove_dock_widget("all")
     assert commands() == {}
+    dock.workspace.classes_changed.emit()  # as from a field whose opening ends only now
+    assert commands() == {}

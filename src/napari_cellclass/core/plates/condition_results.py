@@ -212,7 +212,7 @@ def field_fractions(fields: pd.DataFrame, classes: Sequence[str]) -> pd.DataFram
     done = fields[(fields["state"] == "done") & (fields["condition"] != "")]
     columns = ["image", "stem", "well", "condition", "replicate"]
     rows = done.assign(scene=done.get("scene", 0))
-    rows = rows[rows["tiles"].fillna(0).astype(float) > 0]
+    rows = rows[rows["tiles"].astype(float) > 0]
     counts = {f"n_{name}": "sum" for name in classes}
     key = ["image", "scene", "condition", "replicate"]
     numbers = rows.astype({"tiles": float, **dict.fromkeys(counts, float)})

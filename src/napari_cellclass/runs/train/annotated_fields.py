@@ -180,7 +180,8 @@ def annotated_dataset(
         path = path or Path(f"{name}.tif")
         sources[path] = field.source
         tables.append(_tile_table(field, group, path, group_by))
-    frame = pd.concat(tables, ignore_index=True).astype(object).fillna("").astype(str)
+    rows = pd.concat(tables, ignore_index=True)
+    frame = rows.astype(object).where(rows.notna(), "").astype(str)
     return dataset_from_table(frame, Path(CSV_NAME), task, group_by=group_by, read=sources.__getitem__, classes=classes)
 
 

@@ -58,7 +58,7 @@ class CommandEntries:
         entries = self.entries()
         if list(entries) == self._titles:
             return
-        self.close()
+        self._remove()
         self._titles = list(entries)
         app = _app()
         with app.menus.menus_changed.blocked():
@@ -69,7 +69,11 @@ class CommandEntries:
         _tell_palettes()
 
     def close(self) -> None:
-        """Take the entries out of the palette."""
+        """Take the entries out of the palette for good: a change of the classes does not bring them back."""
+        self._workspace.classes_changed.disconnect(self.refresh, missing_ok=True)
+        self._remove()
+
+    def _remove(self) -> None:
         dispose, self._dispose, self._titles = self._dispose, None, []
         if dispose is not None:
             with _app().menus.menus_changed.blocked():
