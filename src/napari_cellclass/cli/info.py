@@ -10,6 +10,7 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.known_models import KnownModels, describe_origin
+from napari_cellclass.core.models.network_choice import REASON, describe_choice
 from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 
@@ -29,6 +30,8 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield f"sha256    {bundle.sha256}"
     known = "used or trained here before" if KnownModels().knows(bundle) else "never used or trained here before"
     yield f"origin    {describe_origin(bundle)}; {known}"
+    if choice := describe_choice(m):
+        yield f"network   {choice}"
     yield "classes   " + ", ".join(
         f"{name} ({colour})" for name, colour in zip(bundle.scheme.names, bundle.scheme.colours, strict=True)
     )
@@ -41,7 +44,8 @@ def _lines(bundle: ModelBundle) -> Iterator[str]:
     yield ""
     texture, head = TextureHead.of(m.training), HeadRecord.of(m.training)
     taught = TeacherRecord.of(m.training)
-    for title, content in (("data", m.data), ("training", m.training), ("scores", m.scores), ("export", m.export)):
+    training = {name: value for name, value in m.training.items() if name != REASON}  # said above
+    for title, content in (("data", m.data), ("training", training), ("scores", m.scores), ("export", m.export)):
         for name, value in content.items():
             if name == "head" and head is not None:
                 yield f"{title:9s} {name}: {head.describe()}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from napari_cellclass.core.params.shared import (
     BackboneParams,
@@ -181,6 +181,8 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
         "named like the model",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="random seed of weights, order and augmentation")
+    # No setting: a model's record needs it, and copies for further runs and for other processes keep it.
+    _network_reason: str | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -234,6 +236,17 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
                 f"{flag} is for networks that are trained in epochs, not for --network {self.network}; drop it, or "
                 "use --network compact"
             )
+
+    @property
+    def network_reason(self) -> str | None:
+        """Why the network ``auto`` became this one, in a clause; None where the user named it, or it is ``auto``."""
+        return self._network_reason
+
+    def with_network(self, network: str, reason: str, **changed: Any) -> TrainParams:
+        """Return these parameters with what the network ``auto`` became, and why."""
+        found = self.model_copy(update={"network": network, **changed})
+        found._network_reason = reason
+        return found
 
     @property
     def epochs_setting(self) -> str:

@@ -18,6 +18,7 @@ import napari_cellclass
 from napari_cellclass.core.models.bundle import TRAINING_TILES_MEMBER, Manifest, ModelBundle, write_bundle
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
 from napari_cellclass.core.models.feature_spec import EFFICIENTNET_LITE0_ORIGIN
+from napari_cellclass.core.models.network_choice import REASON
 from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarms
 from napari_cellclass.core.stats.calibration import Calibration, calibrate
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
@@ -211,6 +212,7 @@ def _manifest(
             "epoch_kept": epoch,
             "seconds": round(time.perf_counter() - run.started, 3),
         }
+        | ({} if params.network_reason is None else {REASON: params.network_reason})
         | _optimisation(run)
         | ({} if run.head is None else {"head": run.head.model_dump(), "backbone": _backbone(run)})
         | ({} if run.texture is None else {"texture_head": run.texture.model_dump()})

@@ -89,17 +89,21 @@ def resolve_network(params: TrainParams) -> tuple[TrainParams, str]:
     if params.network != "auto":
         return params, ""
     if params.teacher is not None:
-        return params.model_copy(update={"network": "compact"}), ""
+        return params.with_network("compact", "it learns from a teacher"), ""
     if params.initial is not None:
         network = open_bundle(params.initial).manifest.network
-        return params.model_copy(update={"network": network if network in get_args(NetworkName) else "compact"}), ""
+        known = network if network in get_args(NetworkName) else "compact"
+        return params.with_network(known, f"training started from {params.initial.name}"), ""
     if reason := params.reason_for_compact:
-        return params.model_copy(update={"network": "compact"}), f"the compact network is trained, as {reason}"
+        return params.with_network("compact", reason), f"the compact network is trained, as {reason}"
     from napari_cellclass.engine.features.weights import find_weights
 
     try:
         _ = find_weights() if params.backbone is None else None
     except ModelError as error:
-        update = {"network": "compact", "with_compact": False}
-        return params.model_copy(update=update), f"the compact network is trained, as {error}"
-    return params.model_copy(update={"network": "pretrained"}), ""
+        found = params.with_network("compact", str(error), with_compact=False)
+        return found, f"the compact network is trained, as {error}"
+    installed = (
+        "its weights are installed" if params.backbone is None else f"--backbone {params.backbone.name} is given"
+    )
+    return params.with_network("pretrained", installed), ""
