@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import tifffile
 from matplotlib.path import Path as Polygon
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from tests._window_events import canvas as map_canvas
 from tests._windows import open_field
 
+from napari_cellclass.core.labels.classes import ClassScheme
+from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 from napari_cellclass.runs.features import umap
+from napari_cellclass.viewer.common.map_view import FieldLayer, build_map
+from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.features.selected_tiles import NAME
 from napari_cellclass.widgets.scatter import plotter
 
@@ -215,3 +221,67 @@ def test_without_umap_learn_a_line_says_what_to_install(
     scatter.method.setCurrentText("UMAP")
     assert scatter.method.currentText() == "PCA"
     assert "pip install umap-learn" in scatter.status.text()
+
+
+def model_map(viewer: Any, dock: Any) -> Any:
+    """Show a map as a model gives it, a rectangle for each tile; give its layer."""
+    work, shown = dock.workspace, dock.map.map
+    grid = work.annotation.grid
+    prob = np.tile(np.array([[0.8, 0.2]], np.float32), (len(grid), 1))
+    table = TileTable(grid, ClassScheme(("a", "b")), prob)
+    shown.show(build_map(table, work.source, FieldLayer.of(viewer.layers["field"]), OverlayStyle()))
+    work.watch_map(shown.clickable_layers())
+    QApplication.processEvents()
+    return viewer.layers.selection.active
+
+
+def test_napari_s_select_tool_on_the_map_lights_up_points_and_moves_no_tile(
+    viewer: Any, dock: Any, qtbot: Any, scatter: Any
+) -> None:
+    layer = model_map(viewer, dock)
+    assert type(layer).__name__ == "Shapes"
+    before = [rectangle.copy() for rectangle in layer.data]
+    controls = viewer.window._qt_viewer.controls.currentWidget()
+    qtbot.waitUntil(controls.select_button.isEnabled)
+    assert not controls.direct_button.isEnabled(), "no other tool"
+    start, end = (on_canvas(viewer, layer, place) for place in ((TILE + 3, 3), (3 * TILE - 3, 2 * TILE - 3)))
+    tiles = [COLUMNS, COLUMNS + 1, 2 * COLUMNS, 2 * COLUMNS + 1]
+    for taken in (True, False):
+        (controls.select_button if taken else controls.panzoom_button).click()
+        dock.workspace.select(np.zeros(0, np.int64))
+        drag_on_map(viewer, start, end)
+        assert dock.workspace.selection.tiles.tolist() == (tiles if taken else [])
+        assert scatter.points.tile[scatter.canvas.chosen].tolist() == (tiles if taken else [])
+    controls.select_button.click()
+    QTest.mouseClick(map_canvas(viewer), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, start)
+    assert dock.workspace.selection.tiles.tolist() == tiles[:1], "a click takes one tile"
+    layer.selected_data = {3, 14}  # by a script or another plugin
+    qtbot.waitUntil(lambda: scatter.points.tile[scatter.canvas.chosen].tolist() == [3, 14])
+    QTest.keyClick(map_canvas(viewer), Qt.Key.Key_Delete)
+    np.testing.assert_array_equal(layer.data, before)
+    QTest.keyClick(map_canvas(viewer), Qt.Key.Key_2)
+    assert np.flatnonzero(labels(dock) == 1).tolist() == [3, 14]
+
+
+def on_canvas(viewer: Any, layer: Any, place: tuple[int, int]) -> QPoint:
+    """Where a pixel of the field is on the canvas of the viewer."""
+    camera = viewer.scene.camera
+    world = np.asarray(layer.data_to_world(place))
+    y, x = (world - np.array(camera.center[-2:])) * camera.zoom + np.array(viewer.canvas.size) / 2
+    return QPoint(round(x), round(y))
+
+
+def drag_on_map(viewer: Any, start: QPoint, end: QPoint) -> None:
+    native, left, none = map_canvas(viewer), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    camera = viewer.scene.camera.center, viewer.scene.camera.zoom
+    QTest.mousePress(native, left, none, start)
+    for part in (0.3, 0.6, 1.0):
+        place = QPointF(start) + part * QPointF(end - start)
+        event = QMouseEvent(
+            QEvent.Type.MouseMove, place, native.mapToGlobal(place), Qt.MouseButton.NoButton, left, none
+        )
+        QApplication.sendEvent(native, event)
+        QApplication.processEvents()
+    QTest.mouseRelease(native, left, none, end)
+    QApplication.processEvents()
+    viewer.scene.camera.center, viewer.scene.camera.zoom = camera

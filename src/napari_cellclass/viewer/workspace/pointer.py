@@ -44,6 +44,7 @@ class Pointer:
     def __init__(self, actions: PointerActions) -> None:
         self._actions = actions
         self._attached: list[Any] = []
+        self.selecting_layer: Any = None  # on which every drag selects, without Shift
 
     def attach(self, layers: Iterable[Any]) -> None:
         """Listen to the mouse on layers, once each."""
@@ -64,7 +65,8 @@ class Pointer:
         layers = self._actions.layers
         if event.button != 1 or layers is None:
             return
-        selecting, painting = "Shift" in event.modifiers, self._actions.brush
+        selecting = "Shift" in event.modifiers or layer is self.selecting_layer
+        painting = self._actions.brush
         panned = layer.mouse_pan
         layer.mouse_pan = panned and not (selecting or painting)
         try:
@@ -82,10 +84,12 @@ class Pointer:
             moved = moved or float(np.abs(np.asarray(event.pos, float) - pressed).max()) > _CLICK_TOLERANCE_PX
             yield
         moved = moved or float(np.abs(np.asarray(event.pos, float) - pressed).max()) > _CLICK_TOLERANCE_PX
-        if selecting:
-            self._actions.select(layers.tiles_in_box(start, layers.field_point(event.position)))
-            return
         tile_index = layers.annotation.grid.tile_at(*start)
+        if selecting:
+            end = layers.field_point(event.position)
+            box = moved or tile_index < 0
+            self._actions.select(layers.tiles_in_box(start, end) if box else np.array([tile_index], np.int64))
+            return
         if not moved and tile_index >= 0:
             self._actions.go_to(tile_index, follow=False)
 

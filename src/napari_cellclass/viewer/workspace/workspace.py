@@ -139,6 +139,10 @@ class Workspace:
         self._map_layers = [unwrap(layer) for layer in layers]
         self._listen()
 
+    def select_with(self, layer: Any) -> None:
+        """Let every drag on a layer select tiles; None where that takes Shift on all."""
+        self._pointer.selecting_layer = layer
+
     def _listen(self) -> None:
         own = [*(self.layers.layers if self.layers is not None else ()), *self._map_layers]
         self._pointer.detach()

@@ -26,6 +26,7 @@ from napari_cellclass.widgets.workspace.canvas_focus import CanvasFocus
 from napari_cellclass.widgets.workspace.check_page import CheckPage
 from napari_cellclass.widgets.workspace.command_entries import CommandEntries
 from napari_cellclass.widgets.workspace.header import Header
+from napari_cellclass.widgets.workspace.select_tool import SelectTool
 from napari_cellclass.widgets.workspace.tile_jump import TileJump
 from napari_cellclass.widgets.workspace.tile_travel import TileTravel
 from napari_cellclass.widgets.workspace.tour import Tour
@@ -75,7 +76,7 @@ class CellClassWidget(DockedWidget):
         column.addWidget(self.pages, 1)
         column.addWidget(self.tour)
         self.setMinimumWidth(400)
-        self._focus = CanvasFocus(self, self.viewer)
+        self._focus, self._select_tool = CanvasFocus(self, self.viewer), SelectTool(self, self.workspace)
         self.header.failed.connect(self.map.show_no_field)
         self.header.field_shown.connect(self.map.show_saved)
         self.header.opened.connect(self.map.field_opened)
@@ -189,6 +190,7 @@ class CellClassWidget(DockedWidget):
         """Leave no job running and no key bound; labels are on disk, their layers and maps stay."""
         self.closing.emit()
         self._entries.close()
+        self._select_tool.close()
         for page in self._pages():
             page.close_down_once(window_stays)
         self.header.disconnect_viewer()
