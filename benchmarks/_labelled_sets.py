@@ -65,7 +65,7 @@ def _fold(name: tuple[str, str], out: Path, train: tuple[pd.DataFrame, pd.Series
 
 
 def transfluor(data: Path, out: Path) -> Iterator[Fold]:
-    """Give two folds: each puncta well is held out in turn, with two diffuse wells; 128 px.
+    """Give two folds: each holds out one puncta well and two diffuse wells; 128 px.
 
     Also with the grey values of the held-out puncta fields doubled (up to 255) and halved.
     """

@@ -5,7 +5,7 @@ from the event until map and plot are drawn: a lasso around 1 000 points to the 
 1 000 tiles on the map to their points lit up, new colours, and a step of moving the plot; beside it what vispy's own
 markers take for the last two.
 
-Labelling is simulated on transfluor, tiles of 64 px: wells are held out in turn, the others are labelled. By lasso, the
+Labelling is simulated on transfluor, tiles of 64 px, in cross-validation over wells. By lasso, the
 simulated user draws around so many neighbouring points without a label, looks at eight of their tiles, and presses the
 key of their class if all eight have the same; else nothing is labelled. Its labels are therefore not all right. By key,
 each tile that is suggested gets its class, without mistakes. Human time is assumed, not measured: 6 s for a lasso with

@@ -53,8 +53,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     trainer = Trainer(folder)
     spots, network = spots_data(), {"network": "pretrained"}
-    in_turn = train_on_all(spots)
-    trainer.train("good", in_turn, **network)
+    whole = train_on_all(spots)
+    trainer.train("good", whole, **network)
     # A student of the former, with wrong labels.
     wrong = np.where(spots.split == TRAIN, 1 - spots.labels, spots.labels).astype(np.int16)
     teacher = folder / "good" / "model.cellclass"
@@ -62,15 +62,15 @@ def main() -> None:
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if own:
         os.sched_setaffinity(0, {min(own)})
-    trainer.train("again", in_turn, **network)
+    trainer.train("again", whole, **network)
     if own:
         os.sched_setaffinity(0, own)
     trainer.train("split", spots, **network)
     trainer.train("mixed", train_on_all(mixed_data()), **network, standardise="tile", texture="off")
-    trainer.train("beside", in_turn, **network, with_compact=True, epochs=2)
+    trainer.train("beside", whole, **network, with_compact=True, epochs=2)
     (folder / "own.onnx").write_bytes(write_onnx(np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)))
-    trainer.train("own", in_turn, **network, backbone=folder / "own.onnx")
-    trainer.train("cancelled", in_turn, lambda: True, **network)
+    trainer.train("own", whole, **network, backbone=folder / "own.onnx")
+    trainer.train("cancelled", whole, lambda: True, **network)
     alone = np.where(spots.labels == 1, "one field", spots.groups.astype(str)).astype(object)
     trainer.train("one field", train_on_all(replace(spots, groups=alone)), **network, normalisation="percentiles")
 
@@ -78,7 +78,7 @@ def main() -> None:
 
     out = folder / "ensemble" / "model.cellclass"
     params = TrainParams(data=Path("data"), out=out, standardise="none", **network)
-    write_ensemble([open_bundle(folder / name / "model.cellclass") for name in ("good", "again")], in_turn, params, out)
+    write_ensemble([open_bundle(folder / name / "model.cellclass") for name in ("good", "again")], whole, params, out)
     keras = {name: keras_difference(folder / name) for name in ("good", "mixed", "one field", "beside")}
     results = {"runs": trainer.results, "keras": keras, "mixture": mixture()}
     (folder / "results.json").write_text(json.dumps(results))

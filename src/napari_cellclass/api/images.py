@@ -196,7 +196,7 @@ def label(image: Image, labels: Labels, grid: TileGrid, *, group: str | None = N
         Its N tiles.
     group
         What is held out together, such as the well or the patient; the field itself when None. A training on one field
-        alone holds out its regions in turn.
+        alone is evaluated by leave-one-group-out cross-validation over its regions.
 
     Returns
     -------

@@ -29,7 +29,7 @@ from napari_cellclass.runs.train.annotated_fields import (
 )
 from napari_cellclass.runs.train.child import train_in_child
 
-_REGION_TILES = 4  # side of the regions of one field that are held out in turn
+_REGION_TILES = 4  # side of the regions of one field that are the groups of cross-validation
 
 
 def train(
@@ -145,7 +145,7 @@ def _fields(data: Any) -> tuple[AnnotatedField, ...]:
 
 
 def _with_regions(field: AnnotatedField) -> AnnotatedField:
-    """Let the regions of the only field be held out in turn, unless a group was named."""
+    """Make the regions of the only field the groups of cross-validation, unless a group was named."""
     if "group" in field.tiles or "row" not in field.tiles:
         return field
     blocks = field.tiles[["row", "col"]].to_numpy(int) // _REGION_TILES

@@ -50,8 +50,9 @@ def _write_label_errors(data: TileDataset, path: Path, reporter: Reporter) -> No
     found = find_label_errors(data, reporter.task)
     found.write(path)
     likely = int(found.errors.likely.sum())
-    left_out = "group" if found.held_out_by == "group" else "tile, as a class has tiles of one group only,"
+    how = "leave-one-group-out" if found.held_out_by == "group" else "leave-one-out"
+    why = "" if found.held_out_by == "group" else " (by single tiles, as a class has tiles of one group only)"
     reporter.say(
         f"{counted(likely, 'label')} of {len(found.data):,} {'is' if likely == 1 else 'are'} probably wrong, by "
-        f"predictions without each {left_out} in turn; wrote {path}, the most likely first"
+        f"{how} cross-validation{why}; wrote {path}, the most likely first"
     )

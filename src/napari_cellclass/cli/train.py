@@ -64,7 +64,7 @@ def _lines(model: ModelBundle) -> Iterator[str]:
     if validation:
         size = f"{counted(validation['n'], 'tile')} of {counted(validation['groups'], 'group')}"
         held_out = model.evaluation().get("held_out")
-        kind = "validation" if held_out is None else f"held out {held_out}"
+        kind = "validation" if held_out is None else str(held_out)
         yield f"{kind}, {size}: {_accuracy(validation)}"
     head = HeadRecord.of(model.manifest.training)
     if head is not None:

@@ -78,7 +78,7 @@ def _data(bundle: ModelBundle) -> Iterator[str]:
     if data.get("n_held_out_in_turn") and head is not None:
         yield (
             f"{trained}{files}, and validated on {data['n_held_out_in_turn']:,} of them by fits that did not see them, "
-            f"with {head.held_out}."
+            f"in {head.held_out}."
         )
     else:
         yield f"{trained} and validated on {counted(data['n_validation'], 'other tile')}{files}."

@@ -129,10 +129,10 @@ def test_the_hash_of_the_name_decides_whatever_the_order() -> None:
         split_by_group(fields([("one", 0), ("two", 1)]))
 
 
-def test_where_all_tiles_are_trained_on_the_rule_says_what_is_held_out_in_turn() -> None:
+def test_where_all_tiles_are_trained_on_the_rule_names_the_cross_validation() -> None:
     data = train_on_all(split_by_group(fields([("a", 0), ("b", 0), ("c", 1), ("d", 1)])))
     assert (data.split == TRAIN).all()
-    assert data.split_rule == "all tiles are trained on; each of 4 groups is held out in turn"
+    assert data.split_rule == "all tiles are trained on; leave-one-group-out cross-validation over 4 groups"
     single = train_on_all(fields([("a", 0), ("b", 0), ("c", 1)]))
-    assert "single tiles are held out in turn" in single.split_rule
+    assert "leave-one-out cross-validation of single tiles" in single.split_rule
     assert classes_of_one_group(single) == [single.scheme.names[1]]

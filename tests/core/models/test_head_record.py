@@ -50,9 +50,11 @@ def test_a_record_tells_each_part_and_the_whole_and_comes_back_from_a_manifest()
     assert HeadRecord.of({"head": record.model_dump(mode="json")}) == record
     assert HeadRecord.of({}) is None
     told = record.describe()
-    for words in ("each of 8 groups held out in turn", "backbone 0.900, texture 0.800, together 0.950", "is mixed in",
-                  "0.800 without it, 1.000 of it alone"):  # fmt: skip
+    for words in ("leave-one-group-out cross-validation over 8 groups", "backbone 0.900, texture 0.800, together 0.950",
+                  "is mixed in", "0.800 without it, 1.000 of it alone"):  # fmt: skip
         assert words in told
     assert record.points == ((10, 0.7), (40, 0.95))
     alone = record.model_copy(update={"held_out_by": "tile", "network": None})
-    assert "single tiles held out in turn" in alone.brief()
+    assert "leave-one-out cross-validation over single tiles" in alone.brief()
+    many = record.model_copy(update={"tiles": 10_000, "groups": 200})
+    assert "64-fold cross-validation over 200 groups" in many.brief(), "as they are left out in sets"

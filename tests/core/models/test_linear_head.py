@@ -103,7 +103,7 @@ def test_batches_give_the_same_classifier_as_all_tiles_at_once() -> None:
 
 
 def test_of_many_groups_a_class_is_never_left_out_as_a_whole() -> None:
-    # 2 of 200 groups hold the rare class; 64 sets of groups are left out in turn.
+    # 2 of 200 groups hold the rare class; cross-validation has 64 folds of groups.
     parts, _, _ = problem(0, 400, 2, 1)
     groups = np.arange(400) // 2
     labels = np.isin(groups, (5, 69)).astype(np.int64)

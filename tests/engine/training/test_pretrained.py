@@ -93,18 +93,18 @@ def test_the_network_is_the_linear_models_on_the_features_that_its_record_names(
     np.testing.assert_allclose(predictions(bundle, tiles), expected, atol=1e-5)
 
 
-def test_figures_are_those_of_each_group_held_out_in_turn(made: ModelOf) -> None:
+def test_figures_are_those_of_leave_one_group_out_cross_validation(made: ModelOf) -> None:
     bundle, data = made("good"), spots_data()
     prob = bundle.left_out()
     assert prob is not None
     report = evaluate(prob, data.labels, data.groups.tolist(), data.scheme.names).to_json()
     stored = bundle.evaluation()
-    assert stored["held_out"] == "by group, each in turn"
+    assert stored["held_out"] == "leave-one-group-out cross-validation"
     assert stored["validation"]["n"] == len(data) == bundle.manifest.data["n_train"]
     assert stored["validation"]["balanced_accuracy"]["value"] == pytest.approx(report["balanced_accuracy"]["value"])
     assert bundle.manifest.calibration is not None
     assert bundle.manifest.calibration.groups == 6
-    assert set(bundle.table("split.csv")["held_out"]) == {"in turn by group"}
+    assert set(bundle.table("split.csv")["held_out"]) == {"leave-one-group-out cross-validation"}
     head = head_of(bundle)
     assert (head.held_out_by, head.tiles, head.groups, head.network) == ("group", len(data), 6, None)
     assert set(head.accuracies) == {"backbone", "texture"}
@@ -121,8 +121,8 @@ def test_tiles_that_the_split_holds_out_are_not_fitted_to(made: ModelOf) -> None
 def test_a_class_of_one_field_has_single_tiles_held_out_and_says_so(made: ModelOf) -> None:
     bundle = made("one field")
     assert head_of(bundle).held_out_by == "tile"
-    assert bundle.evaluation()["held_out"] == "by tile, each in turn"
-    assert "single tiles held out in turn" in describe(bundle)
+    assert bundle.evaluation()["held_out"] == "leave-one-out cross-validation"
+    assert "leave-one-out cross-validation over single tiles" in describe(bundle)
 
 
 def test_the_compact_network_is_told_of_whether_or_not_it_is_mixed_in(made: ModelOf) -> None:
@@ -149,7 +149,7 @@ def test_an_ensemble_has_the_figures_of_its_members_left_out_groups(made: ModelO
 
 def test_info_names_the_weights_their_origin_and_their_licence(made: ModelOf) -> None:
     told = describe(made("good"))
-    for words in ("pretrained", "EfficientNet-Lite0", "Apache License 2.0", "each of 6 groups held out in turn"):
+    for words in ("pretrained", "EfficientNet-Lite0", "Apache License 2.0", "leave-one-group-out"):
         assert words in told
 
 

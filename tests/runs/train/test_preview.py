@@ -150,12 +150,12 @@ def test_a_preview_of_linear_models_shows_all_tiles_as_trained_on_and_each_group
     fields: tuple[AnnotatedField, ...],
 ) -> None:
     found = preview_training(request_of(fields, network="pretrained"))
-    assert found.in_turn
-    assert "are trained on; for validation each group is held out in turn" in found.summary()
+    assert found.cross_validated
+    assert "are trained on; validation is by leave-one-group-out cross-validation" in found.summary()
     assert found.table["train"].tolist() == found.table["validation"].tolist() == [40, 40]
     assert found.table["validation_groups"].tolist() == found.table["train_groups"].tolist()
     assert (found.groups["train"] == found.groups["validation"]).all()
     assert found.tiles.shape[1:] == (128, 128, 1)
     assert not any("right-hand part" in text for text in found.warnings)
     single = preview_training(request_of(fields[:1], network="pretrained"))
-    assert any("single tiles are held out in turn" in text for text in single.warnings)
+    assert any("cross-validation leaves out single tiles instead" in text for text in single.warnings)

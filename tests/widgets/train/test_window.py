@@ -255,11 +255,11 @@ def test_the_window_and_the_command_fit_the_same_linear_models(
     a_curve = len(train.outcome.trained[-1].label_curve) >= 3
     qtbot.waitUntil(lambda: train.progress.curves.pixmap().isNull() != a_curve)
     said = train.outcome.text.text()
-    assert "estimated with each of 4 groups held out in turn; the model kept is fitted to all" in said
+    assert "estimated by leave-one-group-out cross-validation over 4 groups; the model kept is fitted to all" in said
     assert "held-out tiles" not in said, "of which it has none: it is fitted to all"
     assert not train.outcome.details.isVisible()
     click(qtbot, train.outcome.details_button)
-    assert "with each of 4 groups held out in turn: backbone" in train.outcome.details.text()
+    assert "in leave-one-group-out cross-validation over 4 groups: backbone" in train.outcome.details.text()
     assert train.progress.history == []
     scroll_to(train, train.progress.curves)
     screenshot("train-linear-models")

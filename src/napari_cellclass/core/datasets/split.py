@@ -64,7 +64,7 @@ def split_by_group(data: TileDataset, fraction: float = 0.25) -> TileDataset:
 
 
 def train_on_all(data: TileDataset) -> TileDataset:
-    """Put all tiles into training, for a fit that says itself how it does on each group, held out in turn.
+    """Put all tiles into training, for a fit that is evaluated by leave-one-group-out cross-validation.
 
     Parameters
     ----------
@@ -73,11 +73,11 @@ def train_on_all(data: TileDataset) -> TileDataset:
     """
     data = replace(data, split=np.full(len(data), TRAIN, object))
     groups = len(set(data.groups.astype(str)))
-    rule = f"all tiles are trained on; each of {counted(groups, 'group')} is held out in turn"
+    rule = f"all tiles are trained on; leave-one-group-out cross-validation over {counted(groups, 'group')}"
     if single := classes_of_one_group(data):
         rule = (
-            f"all tiles are trained on; single tiles are held out in turn, as {', '.join(map(repr, single))} "
-            f"{'has' if len(single) == 1 else 'have'} tiles of one group only"
+            f"all tiles are trained on; leave-one-out cross-validation of single tiles, as "
+            f"{', '.join(map(repr, single))} {'has' if len(single) == 1 else 'have'} tiles of one group only"
         )
     return replace(data, split_rule=rule)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.models.linear_head import folds_of_groups
 from napari_cellclass.core.stats.metrics import accuracies, confusion_matrix
 
 FEATURE_SETS = ("backbone", "texture")
@@ -62,7 +63,7 @@ class HeadRecord(BaseModel):
     Attributes
     ----------
     held_out_by
-        Whether whole groups or single tiles were held out in turn.
+        Whether the figures are of leave-one-group-out cross-validation, or of leave-one-out of single tiles.
     tiles, groups
         Numbers of tiles and groups that it was fitted to.
     penalties
@@ -102,16 +103,23 @@ class HeadRecord(BaseModel):
         return (*self.curve, (self.tiles, self.accuracy))
 
     @property
+    def cross_validation(self) -> str:
+        """The kind of cross-validation that the figures are of."""
+        if self.held_out_by == "tile":
+            return "leave-one-out cross-validation"
+        folds = folds_of_groups(self.tiles, self.groups)
+        return f"{'leave-one-group-out' if folds == self.groups else f'{folds}-fold'} cross-validation"
+
+    @property
     def held_out(self) -> str:
-        """Which tiles the figures are of, in a few words."""
-        if self.held_out_by == "group":
-            return f"each of {counted(self.groups, 'group')} held out in turn"
-        return "single tiles held out in turn, beside their neighbours"
+        """How and of what tiles the figures were estimated, in a few words."""
+        of = counted(self.groups, "group") if self.held_out_by == "group" else "single tiles, beside their neighbours"
+        return f"{self.cross_validation} over {of}"
 
     def brief(self) -> str:
         """Return a sentence with the accuracies of each part and of the whole."""
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.accuracies.items())
-        text = f"Fitted to all {self.tiles:,} tiles; balanced accuracy with {self.held_out}: {parts}"
+        text = f"Fitted to all {self.tiles:,} tiles; balanced accuracy in {self.held_out}: {parts}"
         text += f", together {self.accuracy:.3f}" if len(self.accuracies) > 1 else ""
         return f"{text}." if self.network is None else f"{text}; {self.network.describe()}."
 

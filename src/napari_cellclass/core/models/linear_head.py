@@ -229,6 +229,11 @@ def fit_head_in_batches(
     return _head_fit(fits, dense, known, by)
 
 
+def folds_of_groups(tiles: int, groups: int) -> int:
+    """Return in how many sets :func:`fit_head` leaves out the groups of so many tiles: each by itself, or fewer."""
+    return groups if tiles <= _MANY else min(groups, _FOLDS)
+
+
 def held_out_folds(
     labels: NDArray[np.integer[Any]], groups: NDArray[Any] | Sequence[Any], most: int
 ) -> tuple[NDArray[np.int64], HeldOutBy]:

@@ -98,7 +98,7 @@ class CheckParams(TileParams, PlaneParams, ReportingParams):
     label_errors: Path | None = Field(
         None,
         description="also rank the labels by how likely they are wrong, and write them to this file, e.g. "
-        "label_errors.csv; of linear models on pretrained features, fitted without each group in turn",
+        "label_errors.csv; by leave-one-group-out cross-validation of linear models on pretrained features",
     )
     group_by: str | None = Field(
         None,

@@ -64,7 +64,7 @@ def write_ensemble(
     mean = histories.groupby("epoch", as_index=False).mean()[HISTORY]
     run.history = mean.to_dict("records")
     left_out = [prob for member in members if (prob := member.left_out()) is not None]
-    if run.in_turn and len(left_out) == len(members):
+    if run.cross_validated and len(left_out) == len(members):
         # The network has seen these tiles; what its members said of them without having seen them has not.
         averaged = np.mean(left_out, axis=0)[pixels.tile_indices]
         run.val = np.flatnonzero(np.isfinite(averaged).all(axis=1))

@@ -31,9 +31,9 @@ _FEWEST = 10  # known tiles, for p-values to mean something
 def known_tiles(run: TrainingRun, network: Mapping[str, bytes]) -> TrainingTiles | None:
     """Collect what a model carries of its training tiles.
 
-    Features that do not depend on the labels, those of linear models, are compared with those of other groups, each
-    group held out in turn; of a network that was trained, the held-out tiles are compared with the training tiles,
-    which it may know by heart.
+    Features that do not depend on the labels, those of linear models, are compared with those of other groups by
+    cross-validation over groups; of a network that was trained, the held-out tiles are compared with the
+    training tiles, which it may have memorised.
 
     Parameters
     ----------

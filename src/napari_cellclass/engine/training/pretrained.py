@@ -86,8 +86,8 @@ def train_pretrained(
         classifier = build_classifier(shape, colour, params.standardise == "tile", scaling, fit.head)
     else:
         classifier = UserClassifier(built, shape, own.path.name)
-    in_turn = len(fitting) == len(labels)
-    held_out = fit.held_out if in_turn else fit.head.predict(z)
+    cross_validated = len(fitting) == len(labels)
+    held_out = fit.held_out if cross_validated else fit.head.predict(z)
     run = TrainingRun(classifier, data, pixels, params, task, stopped, started, features=features)
     run.openvino_model = built
     run.known_features = np.concatenate(z, axis=1)
@@ -223,7 +223,7 @@ def _train_beside(run: TrainingRun, held_out: NDArray[np.float32]) -> None:
     data, params, pixels = run.data, run.params, run.pixels
     shape = pixels.spec.input_px
     beside = params.model_copy(update={"network": "compact", "standardise": "tile"})
-    split = split_by_group(data, params.val_fraction) if run.in_turn else data
+    split = split_by_group(data, params.val_fraction) if run.cross_validated else data
     network = build_network("compact", shape, data.channels, len(data.scheme), params.seed, "tile")
     training = TrainingRun(network, split, pixels, beside, run.task, run.stopped, run.started)
     training.fit(after_epoch=lambda _: None)

@@ -188,7 +188,7 @@ def _scaled_as_before(data: TileDataset, path: Path) -> PreprocessSpec:
 def _check_classes(data: TileDataset, indices: NDArray[np.int64]) -> None:
     for label, name in enumerate(data.scheme.names):
         for split, use in ((TRAIN, "train on"), (VALIDATION, "validate on")):
-            wanted = (data.split == split).any()  # there are no validation tiles where groups are held out in turn
+            wanted = (data.split == split).any()  # leave-one-group-out needs no validation tiles
             if wanted and not ((data.labels[indices] == label) & (data.split[indices] == split)).any():
                 raise DatasetError(
                     f"class {name!r} has no tile to {use} that is free of NaN and infinite pixels; add images"

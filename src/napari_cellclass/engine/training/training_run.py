@@ -94,8 +94,8 @@ class TrainingRun:
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.tile_indices]
         self.train, self.val = np.flatnonzero(split == TRAIN), np.flatnonzero(split == VALIDATION)
-        self.in_turn = not len(self.val)
-        if self.in_turn:
+        self.cross_validated = not len(self.val)
+        if self.cross_validated:
             known = self.data.provenance
             rotated = np.zeros(len(self.data), bool) if known is None else known.rotated
             self.val = np.flatnonzero(~rotated[self.pixels.tile_indices])

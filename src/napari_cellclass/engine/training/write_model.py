@@ -71,7 +71,7 @@ def write_model(
     int8 = None
     if run.params.precision == "int8" and not unfinished:
         # A prediction by a fit without a tile is another network's, which the int8 one is not to be compared with.
-        int8 = quantise(run, members, run.predict(run.val) if run.in_turn else val_prob, calibration)
+        int8 = quantise(run, members, run.predict(run.val) if run.cross_validated else val_prob, calibration)
         members |= int8.members
     scores = _scores(run, report, epoch, int8)
     members |= _tables(run, report, scores, int8, val_prob)
@@ -140,13 +140,13 @@ def _optimisation(run: TrainingRun) -> dict[str, Any]:
 def _split_frame(run: TrainingRun, split: NDArray[np.object_], val_prob: NDArray[np.float32]) -> pd.DataFrame:
     """Return a row per tile, with the probabilities of those that the fit of a part of the tiles predicted.
 
-    They are of training tiles where each group is held out in turn, so that no one can predict them again.
+    In leave-one-group-out cross-validation they are of training tiles, so that no one can predict them again.
     """
     frame = replace(run.data, split=split).frame()
-    if run.in_turn and run.head is not None:
+    if run.cross_validated and run.head is not None:
         rows = run.pixels.tile_indices[run.val]
         held_out = np.full(len(frame), "", object)
-        held_out[rows] = f"in turn by {run.head.held_out_by}"
+        held_out[rows] = run.head.cross_validation
         frame["held_out"] = held_out
         for k, name in enumerate(run.data.scheme.names):
             column = np.full(len(frame), np.nan, np.float32)
@@ -167,8 +167,8 @@ def _tables(
     split = run.data.split.copy()
     split[run.pixels.nonfinite] = ""
     evaluation = {"validation": report.to_json(), "collapsed": scores["collapsed"], "warnings": scores["warnings"]}
-    if run.in_turn and run.head is not None:
-        evaluation["held_out"] = f"by {run.head.held_out_by}, each in turn"
+    if run.cross_validated and run.head is not None:
+        evaluation["held_out"] = run.head.cross_validation
     golden = io.BytesIO()
     prob = run.predict_batch(run.pixels.spec.apply(run.pixels.golden))
     known: dict[str, Any] = {"tiles": run.pixels.golden, "prob": prob}
@@ -222,8 +222,8 @@ def _manifest(
         | ({"pretrained": weights_record(max(run.pixels.spec.input_px))} if params.network == "mobilenet" else {}),
         data={
             "n_train": len(run.train),
-            "n_validation": 0 if run.in_turn else len(run.val),
-            **({"n_held_out_in_turn": len(run.val)} if run.in_turn else {}),
+            "n_validation": 0 if run.cross_validated else len(run.val),
+            **({"n_held_out_in_turn": len(run.val)} if run.cross_validated else {}),
             "nonfinite_tiles": len(run.pixels.nonfinite),
             "counts": data.counts().to_dict("records"),
             "dtype": str(data.dtype.newbyteorder("=")),

@@ -163,7 +163,7 @@ def _trained_on(data: TileDataset, bundle: ModelBundle) -> Iterator[Finding]:
         if (data.split != "").any():
             text += "; alarms, shortcuts and robustness are measured on the held-out tiles only"
         elif (head := HeadRecord.of(bundle.manifest.training)) is not None:
-            text += f"; with {head.held_out}, its balanced accuracy was {head.accuracy:.3f}"
+            text += f"; in {head.held_out}, its balanced accuracy was {head.accuracy:.3f}"
         yield Finding("warning", "trained-on", text, trained)
 
 

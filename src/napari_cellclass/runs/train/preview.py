@@ -64,8 +64,8 @@ class TrainingPreview:
         How will be trained, with all automatic settings resolved.
     origin
         What the preview was made of; None where a data set was given.
-    in_turn
-        Whether all tiles are trained on, and each group is held out in turn.
+    cross_validated
+        Whether all tiles are trained on and evaluated by leave-one-group-out cross-validation.
     about_network
         Why the automatic network is the compact one; empty where it is not.
     """
@@ -80,13 +80,13 @@ class TrainingPreview:
     after: GreyHistogram
     params: TrainParams
     origin: PreviewOrigin | None = None
-    in_turn: bool = False
+    cross_validated: bool = False
     about_network: str = ""
 
     @property
     def held_out(self) -> int:
-        """How many tiles are held out, all in turn where each group is."""
-        return int(self.table[TRAIN if self.in_turn else VALIDATION].sum())
+        """How many tiles are held out; in cross-validation every one is, once."""
+        return int(self.table[TRAIN if self.cross_validated else VALIDATION].sum())
 
     def resolved(self, request: TrainRequest) -> TrainRequest:
         """Return a request with the automatic settings as the preview resolved them, so that no tile is read again."""
@@ -98,9 +98,9 @@ class TrainingPreview:
         """Say in a sentence how the tiles are split."""
         held_out, trained = int((self.groups[VALIDATION] > 0).sum()), int((self.groups[TRAIN] > 0).sum())
         text = (
-            f"All {self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; for validation each "
-            "group is held out in turn."
-            if self.in_turn
+            f"All {self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; validation is by "
+            "leave-one-group-out cross-validation."
+            if self.cross_validated
             else f"{self.table[TRAIN].sum():,} tiles of {counted(trained, 'group')} are trained on; "
             f"{self.table[VALIDATION].sum():,} of {counted(held_out, 'group')} are held out for validation."
         )
@@ -203,14 +203,14 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
         A class would have no tile to train on, or none to validate on; a test set cannot be used.
     """
     params, about_network = resolve_network(params)
-    in_turn = params.network == "pretrained"
-    data = train_on_all(data) if in_turn else split_by_group(data, params.val_fraction)
+    cross_validated = params.network == "pretrained"
+    data = train_on_all(data) if cross_validated else split_by_group(data, params.val_fraction)
     tests = list(read_tests(params, data, task).values())
     params, about_settings = resolve_auto_settings(params, data, task)
     sample, pixels = _sample(data, params, task)
     trained = np.flatnonzero(sample.split[pixels.tile_indices] == TRAIN)
     rng = np.random.default_rng(params.seed)
-    augment = "none" if in_turn else params.augment
+    augment = "none" if cross_validated else params.augment
     tiles = augmented_batch(pixels, trained[:SHOWN], augment, rng, params.degrees, params.standardise == "none")
     titles = tuple(sample.scheme.names[sample.labels[i]] for i in pixels.tile_indices[trained[:SHOWN]])
     raw = pixels.golden if pixels.preprocessed else pixels.tiles[trained]
@@ -218,7 +218,7 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
     table, groups = split_table(data), group_table(data)
     for column in ("", "_groups"):
         table[TEST + column] = sum((split_table(test)[TEST + column] for test in tests), start=table[TEST + column])
-    if in_turn:
+    if cross_validated:
         for column in ("", "_groups"):
             table[VALIDATION + column] = table[TRAIN + column]
         groups[VALIDATION] = groups[TRAIN]
@@ -226,14 +226,15 @@ def preview_dataset(data: TileDataset, params: TrainParams, task: Task = NO_TASK
     found = (one.text for one in check_dataset(data) if one.severity == "warning" and one.code != "one-group")
     overlaps = filter(None, (_test_on_training_warning(data, test) for test in tests))
     warnings = (
-        *(in_turn_warnings(data) if in_turn else split_warnings(data)),
+        *(cross_validation_warnings(data) if cross_validated else split_warnings(data)),
         *about_settings,
         *overlaps,
         *found,
     )  # the split's own warnings say more of a class in one group
     return TrainingPreview(
-        table, groups, warnings, len(data.skipped), tiles, titles, before, after, params, None, in_turn, about_network
-    )
+        table, groups, warnings, len(data.skipped), tiles, titles, before, after, params,
+        cross_validated=cross_validated, about_network=about_network,
+    )  # fmt: skip
 
 
 def split_table(data: TileDataset) -> pd.DataFrame:
@@ -280,14 +281,14 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def in_turn_warnings(data: TileDataset) -> tuple[str, ...]:
-    """Say where single tiles are held out in turn instead of groups."""
+def cross_validation_warnings(data: TileDataset) -> tuple[str, ...]:
+    """Say where cross-validation leaves out single tiles instead of groups."""
     single = classes_of_one_group(data)
     if not single:
         return ()
     return (
-        f"all tiles of {first_few(single)} are of one field, so single tiles are held out in turn: the accuracy will "
-        "look better than it is on a new field. Label a second field to be sure",
+        f"all tiles of {first_few(single)} are of one field, so cross-validation leaves out single tiles instead of "
+        "groups: the accuracy will look better than it is on a new field. Label a second field to be sure",
     )
 
 

@@ -95,7 +95,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     data = open_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
     unresolved = params
     params, about_network = resolve_network(params)
-    # Linear models say themselves how they do on each group, held out in turn.
+    # Linear models are evaluated by leave-one-group-out cross-validation, and so need no validation tiles.
     data = train_on_all(data) if params.network == "pretrained" else split_by_group(data, params.val_fraction)
     params, about_settings = resolve_auto_settings(params, data, task)
     warnings = (

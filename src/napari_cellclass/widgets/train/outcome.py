@@ -138,7 +138,7 @@ def describe_training(trained: Trained, previous: Trained | None) -> str:
     if head is None:
         how = f"on {_tiles(now, 'held-out')}{caveat}"
     else:
-        how = f"estimated with {head.held_out}; the model kept is fitted to all {counted(head.tiles, 'tile')}"
+        how = f"estimated by {head.held_out}; the model kept is fitted to all {counted(head.tiles, 'tile')}"
     lines = [f"{trained.model.path.name}: balanced accuracy {_estimate(now)}, {how}."]
     if previous is not None:
         change = now["balanced_accuracy"]["value"] - previous.validation["balanced_accuracy"]["value"]

@@ -56,8 +56,8 @@ class Trained:
         """Read the record of a model's training, and the metrics of its test sets, if any."""
         model = open_bundle(path)
         split = model.table("split.csv")
-        in_turn = "held_out" in split
-        held = split[split["held_out"].notna()] if in_turn else split[split["split"] == "validation"]
+        cross_validated = "held_out" in split
+        held = split[split["held_out"].notna()] if cross_validated else split[split["split"] == "validation"]
         names = [Path(text).name for text in held["path"]]
         boxes = held[["y0", "x0", "y1", "x1"]].itertuples(index=False)
         tiles = frozenset((name, *box) for name, box in zip(names, boxes, strict=True))
