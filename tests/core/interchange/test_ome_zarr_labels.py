@@ -114,6 +114,30 @@ def test_a_write_that_fails_leaves_no_half_labels(tmp_path: Path, monkeypatch: p
     assert contents(path) == before
 
 
+@pytest.mark.parametrize("earlier", [True, False])
+def test_metadata_that_cannot_be_consolidated_list_no_label_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    path = write_ome_zarr(tmp_path / "i.zarr", np.ones((64, 80), np.uint8), "yx", "0.4")
+    if earlier:
+        write_label_image(path, "first", [(table_of(), {})])
+    zarr.consolidate_metadata(str(path))
+    before = contents(path)
+
+    def full(store: str) -> None:
+        Path(store, ".zmetadata").write_bytes(b'{"metadata": {')
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr, "consolidate_metadata", full)
+        with pytest.raises(OutputError, match="the disk is full"):
+            write_label_image(path, "second", [(table_of(), {})])
+    assert contents(path) == before
+    write_label_image(path, "second", [(table_of(), {})])
+    assert attributes(path / "labels")["labels"] == (["first", "second"] if earlier else ["second"])
+    assert "labels/second/.zattrs" in (path / ".zmetadata").read_text()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_napari_ome_zarr_opens_it_over_the_image_with_names_and_colours(tmp_path: Path, version: str) -> None:
     path = write_ome_zarr(tmp_path / "i.zarr", np.zeros((3, 64, 80), np.uint8), "cyx", version)

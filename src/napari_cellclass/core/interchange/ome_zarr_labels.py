@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ImageError, OutputError
-from napari_cellclass.core.common.files import output_error
+from napari_cellclass.core.common.files import atomic_write, output_error
 from napari_cellclass.core.interchange.anndata_tables import FieldTiles, check_anndata_installed, tiles_as_anndata
 from napari_cellclass.core.labels.classes import UNSURE_NAME, ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
@@ -254,9 +254,11 @@ def _listed(image: _Image, kind: str) -> list[str]:
 @contextlib.contextmanager
 def _new_member(image: _Image, kind: str, name: str) -> Iterator[Any]:
     """Give the group of labels or tables, and list a new member once it is complete; where that fails none is left."""
-    parent = image.group.require_group(kind)
-    target = image.folder / kind / name
+    parent_folder = image.folder / kind
+    target, was_there = parent_folder / name, parent_folder.exists()
+    before = _metadata_files(image.folder, parent_folder)
     try:
+        parent = image.group.require_group(kind)
         yield parent
         names = [*_listed(image, kind), name]
         if image.version == "0.5" and kind == "labels":
@@ -267,11 +269,27 @@ def _new_member(image: _Image, kind: str, name: str) -> Iterator[Any]:
             import zarr
 
             zarr.consolidate_metadata(str(image.folder))
-    except BaseException as error:  # also when interrupted: nothing half written stays
-        shutil.rmtree(target, ignore_errors=True)
+    except BaseException as error:  # also when interrupted: nothing half written stays, and nothing lists it
+        shutil.rmtree(target if was_there else parent_folder, ignore_errors=True)
+        _restore(before)
         if isinstance(error, OSError):
             raise output_error(target, error) from error
         raise
+
+
+def _metadata_files(folder: Path, parent: Path) -> dict[Path, bytes]:
+    """Return the content of those files of an image, and of its labels or tables, that name what is in them."""
+    files = (folder / ".zmetadata", *(parent / name for name in (".zattrs", ".zgroup", "zarr.json")))
+    return {file: file.read_bytes() for file in files if file.exists()}
+
+
+def _restore(files: Mapping[Path, bytes]) -> None:
+    """Write files as they were, where they have changed; as far as that goes, since an error is being reported."""
+    for file, content in files.items():
+        with contextlib.suppress(OSError, OutputError):
+            if not file.exists() or file.read_bytes() != content:
+                with atomic_write(file) as temporary:
+                    temporary.write_bytes(content)
 
 
 def _write_array(group: Any, path: str, values: NDArray[Any], image: _Image) -> None:
