@@ -71,3 +71,15 @@ def test_what_cannot_be_mapped_is_said_in_one_line(
     assert said in error
     assert error.count("\n") == 1
     assert not list((tmp_path / "out").glob("*.csv"))
+
+
+def test_a_keras_file_is_mapped_by_occlusion(keras_files: Path, tmp_path: Path, capsys: Any) -> None:
+    model, field, out = keras_files / "rescaling.keras", tmp_path / "field.npy", tmp_path / "where"
+    np.save(field, np.random.default_rng(0).integers(0, 255, (48, 64, 2)).astype(np.uint8))
+    words = ("--count", "2", "--patch-px", "12")
+    assert explain(field, model, out, *words) == 2
+    assert "--classes" in capsys.readouterr().err
+    assert explain(field, model, out, *words, "--classes", "a,b,c") == 0
+    table = pd.read_csv(out / "explain.csv")
+    assert len(table) == 2
+    assert tifffile.imread(out / table["file"][0]).shape == (24, 32)

@@ -17,10 +17,10 @@ def run_explain(params: ExplainParams, reporter: Reporter) -> int:
         In one line, why nothing was written.
     """
     from napari_cellclass.core.models.known_models import KnownModels
-    from napari_cellclass.runs.common.engine_access import load_model
+    from napari_cellclass.runs.common.engine_access import KerasDetails, load_model
     from napari_cellclass.runs.explain.files import MAPS_SHEET, SPECTRUM_SHEET, explain_image
 
-    model = load_model(params.model)
+    model = load_model(params.model, KerasDetails.of(params))
     KnownModels().announce_new(model, reporter.say)
     report = explain_image(params, model, reporter.task)
     reporter.say(f"{counted(len(report.maps), 'tile')} mapped by {params.method}; {MAPS_SHEET} is in {params.out}")

@@ -65,3 +65,41 @@ def test_the_tiles_in_view_are_mapped_over_the_field_and_the_current_one_is_show
     panel.save_spectrum(tmp_path)
     qtbot.waitUntil(lambda: "Wrote tiles by the probability of" in panel.text.text())
     assert (tmp_path / "spectrum.png").is_file()
+
+
+@pytest.mark.usefixtures("live")
+def test_the_live_map_is_explained_by_the_labels_of_now(
+    viewer: Any, dock: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_work, "MOST_TILES", 3)
+    side, grid = 64, (4, 5)
+    pixels = np.random.default_rng(0).normal(60, 4, (grid[0] * side, grid[1] * side))
+    spotted = np.arange(20) % 2 == 0
+    for row, column in zip(*np.divmod(np.flatnonzero(spotted), grid[1]), strict=True):
+        pixels[row * side + 8 : row * side + 24 : 4, column * side + 8 : column * side + 24 : 4] += 150
+    viewer.add_image(pixels.clip(0, 255).astype(np.uint8), name="spots")
+    open_field(dock, qtbot, side)
+    page, work = dock.show_page("Classify field"), dock.workspace
+    panel = page.evidence
+    for tile in range(1, 12):
+        work.label([tile], int(spotted[tile]))
+        if tile == 1:
+            qtbot.waitUntil(lambda: page.live.is_shown)
+            click(qtbot, panel.button)
+            assert "knows one class only" in panel.text.text()
+    qtbot.waitUntil(lambda: dock.live.current is not None and sum(dock.live.current.n_labels) == 11)
+    qtbot.waitUntil(lambda: page.live.is_shown and not page.live.is_building)
+    work.go_to(14)
+    panel.method.setCurrentText("grad-cam")
+    click(qtbot, panel.button)
+    qtbot.waitUntil(lambda: "choose occlusion" in panel.text.text() and panel.button.isEnabled())
+    panel.method.setCurrentText("occlusion")
+    click(qtbot, panel.button)
+    qtbot.waitUntil(lambda: "The current tile: " in panel.text.text() and panel.button.isEnabled())
+    text = panel.text.text()
+    assert re.match(r"3 of \d+ tiles in view mapped by the live map\. The current tile: class 2 ", text), text
+    shown = evidence_layers(viewer)[0]
+    y0, x0 = (int(v) for v in work.annotation.grid.boxes[14][:2])
+    y, x = np.round(shown.world_to_data((y0, x0))).astype(int)
+    tile = shown.data[y : y + side, x : x + side]
+    assert tile[:32, :32].sum() > 0.7 * tile.sum() > 0, "the evidence for spots lies where they are"

@@ -19,7 +19,7 @@ class ExplainParams(PlaneParams, ReportingParams):
     verb = "explain"
 
     image: Annotated[Path, "positional"] = Field(description="the image")
-    model: Path = Field(description="a .cellclass model")
+    model: Path = Field(description="a .cellclass or .keras model")
     out: Path = Field(description="folder for the maps, explain.csv and sheets")
     tiles: str | None = Field(
         None,
@@ -51,6 +51,9 @@ class ExplainParams(PlaneParams, ReportingParams):
         description="also write a sheet of so many tiles, from the least to the most probable of a class",
     )
     channels: str | None = Field(None, description="channels to use, by index from 0, e.g. 0,2")
+    classes: str | None = Field(None, description="class names of a .keras file in the order of its outputs, e.g. a,b")
+    rescale: float | None = Field(None, gt=0, description="grey value that a .keras file expects scaled to 1, e.g. 255")
+    tile_px: int | None = Field(None, ge=1, description="side of the tiles of a .keras file that takes any size, in px")
 
     @field_validator("tiles")
     @classmethod

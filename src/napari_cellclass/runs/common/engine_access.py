@@ -9,6 +9,7 @@ from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.params.classify import ClassifyParams
 from napari_cellclass.core.params.evaluate import EvaluateParams
+from napari_cellclass.core.params.explain import ExplainParams
 from napari_cellclass.engine.inference.engines import Engine, check_golden, open_engine
 from napari_cellclass.engine.inference.keras_import import KerasDetailsError, open_model
 from napari_cellclass.engine.inference.precision import choose_precision, slow_int8_reason
@@ -43,7 +44,7 @@ class KerasDetails:
     tile_px: int | None = None
 
     @classmethod
-    def of(cls, params: ClassifyParams | EvaluateParams) -> KerasDetails:
+    def of(cls, params: ClassifyParams | EvaluateParams | ExplainParams) -> KerasDetails:
         """Take the details that were given as flags."""
         return cls(_class_list(params.classes), params.rescale, params.tile_px)
 

@@ -161,18 +161,60 @@ def map_tiles(
         raise ModelError(f"{source.name}: {channel_mismatch(bundle.preprocess.channels, source.channels)}")
     levels = field_levels(bundle.preprocess, source, task)
     maps = ActivationMaps.of(bundle) if request.method == "grad-cam" else None
+
+    def predict(tiles: NDArray[Any]) -> NDArray[np.float32]:
+        return bundle.calibrated(engine.predict(tiles, levels))
+
+    def explain(tile: NDArray[Any], chosen: int) -> NDArray[np.float32]:
+        if maps is not None:
+            return maps(tile, chosen, levels)
+        return occlusion_map(predict, tile, chosen, request.patch_px, task)
+
+    yield from _mapped(source, grid, tile_indices, request.class_index, predict, explain, task)
+
+
+def map_tiles_by(
+    predict: Predict,
+    source: SourceImage,
+    grid: TileGrid,
+    tile_indices: Sequence[int] | NDArray[np.int64],
+    request: MapRequest,
+    task: Task = NO_TASK,
+) -> Iterator[TileMap]:
+    """Map tiles as :func:`map_tiles` does, by occlusion, for anything that predicts raw tiles.
+
+    Raises
+    ------
+    ModelError
+        Grad-CAM is asked for, which needs a network.
+    ImageError, CancelledError
+        See :func:`map_tiles`.
+    """
+    if request.method != "occlusion":
+        raise ModelError("Grad-CAM is for networks, and the live map comes from a linear model; choose occlusion")
+
+    def explain(tile: NDArray[Any], chosen: int) -> NDArray[np.float32]:
+        return occlusion_map(predict, tile, chosen, request.patch_px, task)
+
+    yield from _mapped(source, grid, tile_indices, request.class_index, predict, explain, task)
+
+
+def _mapped(
+    source: SourceImage,
+    grid: TileGrid,
+    tile_indices: Sequence[int] | NDArray[np.int64],
+    class_index: int | None,
+    predict: Predict,
+    explain: Callable[[NDArray[Any], int], NDArray[np.float32]],
+    task: Task,
+) -> Iterator[TileMap]:
+    """Map tiles one by one, of the class given or of the one that is predicted."""
     for index in task.track([int(i) for i in tile_indices], "mapping tiles"):
         one = grid.take([index])
         tile = next(iterate_tile_batches(source, one, 1))[1][0]
-        prob = bundle.calibrated(engine.predict(tile[None], levels))
+        prob = predict(tile[None])
         if not np.isfinite(prob).all():
             continue
-        chosen = int(prob[0].argmax()) if request.class_index is None else request.class_index
-        if maps is not None:
-            values = maps(tile, chosen, levels)
-        else:
-            values = occlusion_map(
-                lambda tiles: bundle.calibrated(engine.predict(tiles, levels)), tile, chosen, request.patch_px, task
-            )
+        chosen = int(prob[0].argmax()) if class_index is None else class_index
         y0, x0, y1, x1 = (int(v) for v in one.boxes[0])
-        yield TileMap(index, (y0, x0, y1, x1), chosen, prob[0], values)
+        yield TileMap(index, (y0, x0, y1, x1), chosen, prob[0], explain(tile, chosen))

@@ -75,6 +75,23 @@ class LiveExtractor:
                 self.spec = choose_features([source], task=task.silent())
             return self.spec
 
+    def for_tiles(self, source: SourceImage, grid: TileGrid, task: Task = NO_TASK) -> FeatureExtractor:
+        """Give what computes features of raw tiles of a field; it is compiled once for a size and dtype.
+
+        Raises
+        ------
+        ImageError
+            The pixels cannot be read.
+        ModelError
+            The features cannot be computed.
+        """
+        spec = self.prepare(source, task)
+        key = (grid.tile_px, source.dtype.name)
+        with self._lock:
+            if key not in self._extractors:
+                self._extractors[key] = open_extractor(source, grid, spec, self._threads)
+            return self._extractors[key]
+
     def iterate(
         self, source: SourceImage, grid: TileGrid, order: NDArray[np.int64], task: Task = NO_TASK
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -89,12 +106,7 @@ class LiveExtractor:
         ModelError
             The features cannot be computed.
         """
-        spec = self.prepare(source, task)
-        key = (grid.tile_px, source.dtype.name)
-        with self._lock:
-            if key not in self._extractors:
-                self._extractors[key] = open_extractor(source, grid, spec, self._threads)
-            extractor = self._extractors[key]
-        store: FeatureStore = open_store(source, spec, task.silent())
+        extractor = self.for_tiles(source, grid, task)
+        store: FeatureStore = open_store(source, extractor.spec, task.silent())
         yield from iterate_features(source, grid, extractor, order, store, task.silent())
         self.problem = store.problem

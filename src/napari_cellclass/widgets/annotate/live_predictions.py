@@ -98,7 +98,7 @@ class LivePredictions(QObject):
         super().__init__(owner)
         self._workspace, self._owner = workspace, owner
         self._opened: dict[str, _Opened] = {}
-        self._extractor: LiveExtractor | None = None
+        self.extractor: LiveExtractor | None = None
         self.session: LiveSession | None = None
         self._stream_job: Job | None = None
         self._fit_job: Job | None = None
@@ -148,14 +148,14 @@ class LivePredictions(QObject):
         if not self.enabled or field is None or source is None:
             self._show(None)
             return
-        if self._extractor is None or not self._extractor.takes(source):
+        if self.extractor is None or not self.extractor.takes(source):
             self._opened.clear()
             try:
-                self._extractor = LiveExtractor.for_field(source, cpu_threads())
+                self.extractor = LiveExtractor.for_field(source, cpu_threads())
             except CellClassError as error:
                 self._stream_failed(error)
                 return
-            self.session = LiveSession(self._extractor.columns)
+            self.session = LiveSession(self.extractor.columns)
         self._forget_other_grids(field)
         self._take_in(field, partial(_same, source), file_of(self._workspace.image_layers()))
         for other, labelled in other_project_fields(self._workspace):
@@ -169,11 +169,11 @@ class LivePredictions(QObject):
     def _take_in(self, field: LabelledField, open_source: Callable[[], SourceImage], path: Path | None) -> None:
         """Let a field count, with the features that are known of it."""
         assert self.session is not None
-        assert self._extractor is not None
+        assert self.extractor is not None
         known = self._opened.get(field.key)
         features = None if known is None else known.features
         if features is None:
-            features = FieldFeatures(field.key, field.annotation.grid, sum(self._extractor.columns), field.group)
+            features = FieldFeatures(field.key, field.annotation.grid, sum(self.extractor.columns), field.group)
             self.session.add(features)
         features.group = field.group  # which it may not have had when it was opened
         priority = Priority() if known is None else known.priority
@@ -218,8 +218,8 @@ class LivePredictions(QObject):
         if not fields:
             self._features_known()
             return
-        assert self._extractor is not None
-        self._stream_job = job = start_job(stream, owner=self._owner, extractor=self._extractor, fields=fields)
+        assert self.extractor is not None
+        self._stream_job = job = start_job(stream, owner=self._owner, extractor=self.extractor, fields=fields)
         job.progressed.connect(lambda update: self._streamed(update) if job is self._stream_job else None)
         job.returned.connect(lambda _: self._features_known() if job is self._stream_job else None)
         job.failed.connect(lambda error: self._stream_failed(error) if job is self._stream_job else None)
@@ -242,15 +242,15 @@ class LivePredictions(QObject):
 
     def _features_known(self) -> None:
         self.progressed.emit(1, 1)
-        if self._extractor is not None and self._extractor.problem:
-            self._workspace.message.emit(f"Features are not kept for the next time: {self._extractor.problem}", True)
+        if self.extractor is not None and self.extractor.problem:
+            self._workspace.message.emit(f"Features are not kept for the next time: {self.extractor.problem}", True)
         self._choose_typical()
         self._request()
         self._fill_store()
 
     def _fill_store(self) -> None:
         """Compute what the other fields of the project will need, while nothing else is to be done."""
-        project, extractor = self._workspace.session.project, self._extractor
+        project, extractor = self._workspace.session.project, self.extractor
         if project is None or extractor is None or project.grid.tile_px is None or self._filled is project:
             return
         self._filled = project
@@ -367,7 +367,7 @@ class LivePredictions(QObject):
         ImageError
             A field of the project cannot be opened any more.
         """
-        found, annotation, extractor = self.current, self._workspace.annotation, self._extractor
+        found, annotation, extractor = self.current, self._workspace.annotation, self.extractor
         if found is None or found.standardisation is None or annotation is None or extractor is None:
             return None
         assert extractor.spec is not None

@@ -16,10 +16,18 @@ from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.params.explain import ExplainMethod
 from napari_cellclass.report.tile_sheets import COLORMAP
 from napari_cellclass.runs.common.engine_cache import EngineCache
+from napari_cellclass.runs.live.live_model import LiveModel
 from napari_cellclass.viewer.common.map_view import MapView
 from napari_cellclass.viewer.features.evidence_layer import EvidenceLayer, corners_of_view
 from napari_cellclass.viewer.workspace.workspace import Workspace
-from napari_cellclass.widgets.classify.evidence_work import MOST_TILES, Evidence, map_evidence, save_spectrum
+from napari_cellclass.widgets.classify.evidence_work import (
+    MOST_TILES,
+    Evidence,
+    LiveRequest,
+    map_evidence,
+    map_live_evidence,
+    save_spectrum,
+)
 from napari_cellclass.widgets.classify.work import ClassifyRequest
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import row_of
@@ -53,7 +61,8 @@ class EvidencePanel(QWidget):
         self.layer = EvidenceLayer(workspace.viewer)
         self.job: Job | None = None
         self._found: Evidence | None = None
-        self._request_now: ClassifyRequest | None = None
+        self._request_now: ClassifyRequest | LiveRequest | None = None
+        self._live_model: Callable[[], LiveModel | None] = lambda: None
         self.button, self.cancel_button = QPushButton("Where in the tile"), QPushButton("Cancel")
         self.button.setToolTip(
             f"map which parts of the tiles in view the model's prediction rests on, at most {MOST_TILES} tiles"
@@ -81,12 +90,32 @@ class EvidencePanel(QWidget):
         self.text.setVisible(False)
         self._show_current()
 
+    def follow_live(self, live_model: Callable[[], LiveModel | None]) -> None:
+        """Map the tiles of a live map by what gives the model of the labels; None where fewer than two classes are."""
+        self._live_model = live_model
+
+    def _live_request(self) -> LiveRequest | None:
+        """Give what is mapped where the map that is shown is the live one; None where it is not.
+
+        Raises
+        ------
+        CellClassError
+            Only one class is labelled.
+        """
+        work, shown = self._workspace, self._map.current
+        if shown is None or not self._map.is_in_viewer() or not shown.table.is_live:
+            return None
+        model = self._live_model()
+        if model is None or work.source is None or work.annotation is None:
+            raise CellClassError("The live map knows one class only; label tiles of another one, too")
+        return LiveRequest(work.source, work.annotation.grid, shown.field_layer, model)
+
     def run(self) -> None:
         """Map the tiles in view; the window stays responsive."""
         if self.job is not None and self.job.running:
             return
         try:
-            request = self._request()
+            request = self._live_request() or self._request()
         except CellClassError as error:
             self._say(str(error), True)
             return
@@ -94,10 +123,11 @@ class EvidencePanel(QWidget):
         self._busy(True)
         self._say("Mapping …")
         view = corners_of_view(self._workspace.viewer, request.field_layer)
-        self.job = job = start_long_job(
-            map_evidence, owner=self, request=request, view=view,
-            current=self._current_centre(), method=self.method.currentText(), engines=self._engines,
-        )  # fmt: skip
+        how = {"view": view, "current": self._current_centre(), "method": self.method.currentText()}
+        if isinstance(request, LiveRequest):
+            self.job = job = start_long_job(map_live_evidence, owner=self, request=request, **how)
+        else:
+            self.job = job = start_long_job(map_evidence, owner=self, request=request, engines=self._engines, **how)
         job.progressed.connect(self._progressed)
         job.returned.connect(self._show)
         job.failed.connect(lambda error: self._say(str(error), True))
@@ -146,10 +176,10 @@ class EvidencePanel(QWidget):
         found, centre = self._found, self._current_centre()
         self.picture.clear()
         self.picture.setVisible(False)
-        if found is None or self._request_now is None:
+        if found is None:
             return
-        names = self._request_now.model.scheme.names
-        of_all = f"{len(found.maps)} of {found.wanted} tiles in view mapped"
+        by = " by the live map" if isinstance(self._request_now, LiveRequest) else ""
+        of_all = f"{len(found.maps)} of {found.wanted} tiles in view mapped{by}"
         for one, pixels in zip(found.maps, found.pictures, strict=True):
             y0, x0, y1, x1 = one.box
             if centre is None or not (y0 <= centre[0] < y1 and x0 <= centre[1] < x1):
@@ -160,7 +190,7 @@ class EvidencePanel(QWidget):
                 QPixmap.fromImage(image).scaled(_PICTURE_PX, _PICTURE_PX, Qt.AspectRatioMode.KeepAspectRatio)
             )
             self.picture.setVisible(True)
-            said = f"{names[one.class_index]} {one.prob[one.class_index]:.0%}"
+            said = f"{found.names[one.class_index]} {one.prob[one.class_index]:.0%}"
             nothing = "" if one.values.max() > 0 else "; no part of the tile stands out"
             self._say(f"{of_all}. The current tile: {said}{nothing}.")
             return

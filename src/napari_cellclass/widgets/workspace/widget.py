@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QTimer, Signal
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
+from napari_cellclass.runs.live.live_model import LiveModel
 from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.preferences import limit_cache
 from napari_cellclass.viewer.common.tour_state import is_tour_wanted
@@ -90,6 +91,7 @@ class CellClassWidget(DockedWidget):
         self.label.live.refine.refined.connect(self._take_up_refined)
         self.label.live.show_wanted.connect(self.map.live.show_instead)
         self.map.live.changed.connect(self.label.follow_map)
+        self.map.evidence.follow_live(self._live_model)
         self._unseen = UnseenPredictions(self.workspace, self.map.map, self.map.live)
         self.map.live.covered.connect(self.label.live.set_covered)
         self.map.tiles_wanted.connect(self.header.suggest_tiles)
@@ -146,6 +148,9 @@ class CellClassWidget(DockedWidget):
     def live(self) -> LivePredictions:
         """The live predictions, with the features that they are made from."""
         return self.label.live.predictions
+
+    def _live_model(self) -> LiveModel | None:
+        return LiveModel.of(self.live.extractor, self.live.current, self.workspace.scheme.names)
 
     def show_tile(self, field_key: str, tile_index: int) -> None:
         """Make a tile of any open field the current one; its field is opened first."""
