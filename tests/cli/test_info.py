@@ -33,9 +33,9 @@ def sentence(tmp_path: Path, capsys: Any, *words: Any, run: Call = preloaded) ->
 def test_info_says_why_pretrained_was_chosen_and_that_nothing_else_was_tried(tmp_path: Path, capsys: Any) -> None:
     told = sentence(tmp_path, capsys, "--network", "auto")
     pattern = (
-        "auto, which became pretrained alone, as its weights are installed; balanced accuracy with each of 8 groups "
-        f"held out in turn: backbone {_FIGURE}, texture {_FIGURE}, together {_FIGURE}; compact was not trained beside "
-        "it, which --with-compact does."
+        "auto, which became pretrained alone, as its weights are installed; balanced accuracy in "
+        f"leave-one-group-out cross-validation over 8 groups: backbone {_FIGURE}, texture {_FIGURE}, together "
+        f"{_FIGURE}; compact was not trained beside it, which --with-compact does."
     )
     assert re.fullmatch(pattern, told), told
 

@@ -38,9 +38,9 @@ def test_a_network_that_the_user_named_needs_no_sentence() -> None:
 
 def test_linear_models_are_told_of_with_each_part_and_what_was_not_tried() -> None:
     assert told(head=HEAD.model_dump(), **{REASON: "its weights are installed"}) == (
-        "auto, which became pretrained alone, as its weights are installed; balanced accuracy with each of 8 groups "
-        "held out in turn: backbone 0.900, texture 0.800, together 0.950; compact was not trained beside it, which "
-        "--with-compact does."
+        "auto, which became pretrained alone, as its weights are installed; balanced accuracy in "
+        "leave-one-group-out cross-validation over 8 groups: backbone 0.900, texture 0.800, together 0.950; compact "
+        "was not trained beside it, which --with-compact does."
     )
 
 

@@ -30,7 +30,7 @@ def _of_head(reason: str, head: HeadRecord) -> str:
         name, reason = "pretrained alone", f"{reason}, and held-out tiles do not support compact beside it"
     parts = ", ".join(f"{part} {value:.3f}" for part, value in head.accuracies.items())
     parts += f", together {head.accuracy:.3f}" if len(head.accuracies) > 1 else ""
-    text = f"which became {name}, as {reason}; balanced accuracy with {head.held_out}: {parts}"
+    text = f"which became {name}, as {reason}; balanced accuracy in {head.held_out}: {parts}"
     network = head.network
     if network is None:
         return f"{text}; compact was not trained beside it, which --with-compact does"
