@@ -83,9 +83,9 @@ TITLE = "Balanced accuracy with few labels"
 ABOUT = """`python benchmarks/few_labels.py`. So many tiles of each class are drawn at random from the training tiles of
 each fold of the table above, 12 times; the models are fitted to them as in training and in the live map, and evaluated
 on the held-out tiles. *auto*: linear models on pretrained features and on texture, averaged; *backbone alone*, *texture
-alone*: one of the two. *told*: the balanced accuracy that a fit says itself, of groups held out in turn or, where a
-class has one group only, of single tiles. Means over draws and folds; *ECE*: expected calibration error on the held-out
-tiles, before the temperature. A class with fewer tiles gives all it has.
+alone*: one of the two. *told*: the balanced accuracy that a fit says itself, of leave-one-group-out cross-validation
+or, where a class has one group only, leave-one-out. Means over draws and folds; *ECE*: expected calibration error on
+the held-out tiles, before the temperature. A class with fewer tiles gives all it has.
 
 """
 
