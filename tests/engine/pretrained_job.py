@@ -16,17 +16,33 @@ from training_job import Trainer, mixed_data, spots_data
 from napari_cellclass.core.datasets.dataset import TRAIN
 from napari_cellclass.core.datasets.split import train_on_all
 from napari_cellclass.core.models.bundle import open_bundle
+from napari_cellclass.core.models.feature_scale import FeatureScale
+from napari_cellclass.core.models.feature_spec import FeatureSpec
+from napari_cellclass.core.models.linear_head import Standardisation
 from napari_cellclass.core.params.train import TrainParams
 
 
 def keras_difference(folder: Path) -> float:
     """Load a model's Keras network from its file, and compare it with what it predicted for its golden tiles."""
-    from napari_cellclass.engine.networks.loading import eager_predictor, load_network
+    from napari_cellclass.engine.features.keras_network import keras_network
+    from napari_cellclass.engine.networks.loading import eager_predictor
 
     bundle = open_bundle(folder / "model.cellclass")
     tiles, prob = bundle.golden
     x = bundle.preprocess.apply(bundle.preprocess.apply_levels(tiles, bundle.preprocess.identity_levels))
-    return float(np.abs(eager_predictor(load_network(bundle))(x) - prob).max())
+    return float(np.abs(eager_predictor(keras_network(bundle))(x) - prob).max())
+
+
+def scale_of(model: Path, folder: Path) -> Path:
+    """Write how a model standardises its features, as a labelling session does; read from its OpenVINO network."""
+    from napari_cellclass.engine.features.extractor import FeatureExtractor
+    from napari_cellclass.engine.inference.openvino_graph import TileFormat
+
+    bundle, spots = open_bundle(model), spots_data()
+    spec = FeatureSpec.model_validate(bundle.manifest.training["features"])
+    tiles = np.stack([tile for _, tile in spots.tiles(np.arange(len(spots)))])
+    features = FeatureExtractor(spec, TileFormat.of(tiles))(tiles)
+    return FeatureScale.of(spec, Standardisation.fit(features)).save(folder / "kept.features.json")
 
 
 def mixture() -> dict[str, Any]:
@@ -65,6 +81,7 @@ def main() -> None:
     trainer.train("again", whole, **network)
     if own:
         os.sched_setaffinity(0, own)
+    trainer.train("kept", whole, **network, feature_scale=scale_of(folder / "good" / "model.cellclass", folder))
     trainer.train("split", spots, **network)
     trainer.train("mixed", train_on_all(mixed_data()), **network, standardise="tile", texture="off")
     trainer.train("beside", whole, **network, with_compact=True, epochs=2)
@@ -78,8 +95,8 @@ def main() -> None:
 
     out = folder / "ensemble" / "model.cellclass"
     params = TrainParams(data=Path("data"), out=out, standardise="none", **network)
-    write_ensemble([open_bundle(folder / name / "model.cellclass") for name in ("good", "again")], whole, params, out)
-    keras = {name: keras_difference(folder / name) for name in ("good", "mixed", "one field", "beside")}
+    write_ensemble([open_bundle(folder / name / "model.cellclass") for name in ("good", "kept")], whole, params, out)
+    keras = {name: keras_difference(folder / name) for name in ("good", "mixed", "one field", "beside", "kept")}
     results = {"runs": trainer.results, "keras": keras, "mixture": mixture()}
     (folder / "results.json").write_text(json.dumps(results))
 

@@ -181,6 +181,18 @@ def test_a_model_on_our_backbone_without_its_keras_network_is_not_complete(made:
             open_bundle(path)
 
 
+def test_a_model_of_a_labelling_session_stores_linear_models_that_keras_runs_as_openvino_does(
+    made: ModelOf, results: Any, tiles: NDArray[np.uint16]
+) -> None:
+    bundle = made("kept")
+    assert "model.keras" not in bundle.manifest.files
+    assert bundle.has_keras
+    assert results["keras"]["kept"] < 1e-5
+    np.testing.assert_allclose(predictions(bundle, tiles), predictions(made("good"), tiles), atol=1e-5)
+    with open_engine(bundle, "tensorflow") as by_keras:
+        np.testing.assert_allclose(by_keras.predict(tiles), predictions(bundle, tiles), atol=1e-5)
+
+
 def test_a_model_without_texture_has_one_set_of_features(made: ModelOf) -> None:
     assert set(head_of(made("mixed")).accuracies) == {"backbone"}
     names = [layer["name"] for layer in made("mixed").manifest.layers]

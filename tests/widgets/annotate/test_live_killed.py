@@ -40,12 +40,12 @@ KEEP = (
 label(12, [Qt.Key.Key_1, Qt.Key.Key_2])
 panel = dock.label.live
 wait(lambda: panel.predictions.current is not None and panel.predictions.current.fit is not None)
-wait(panel.keep_button.isVisible)
-click(panel.keep_button)
+wait(panel.keep.button.isVisible)
+click(panel.keep.button)
 phases = []
-panel.keep_job.progressed.connect(lambda update: phases.append(update.phase))
-wait(lambda: "computing features" in phases or not panel.keep_job.running)
-print("working" if panel.keep_job.running else "too late", flush=True)
+panel.keep.job.progressed.connect(lambda update: phases.append(update.phase))
+wait(lambda: "computing features" in phases or not panel.keep.job.running)
+print("working" if panel.keep.job.running else "too late", flush=True)
 wait(lambda: False)
 """
 )

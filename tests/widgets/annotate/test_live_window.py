@@ -253,7 +253,7 @@ def test_where_the_weights_are_missing_one_line_says_so_and_labelling_goes_on(
 
 
 def test_a_kept_model_predicts_what_the_live_map_shows_on_the_command_line_too(
-    viewer: Any, dock: Any, qtbot: Any, truth: np.ndarray, tmp_path: Path
+    viewer: Any, dock: Any, qtbot: Any, truth: np.ndarray, tmp_path: Path, screenshot: Any
 ) -> None:
     image = tmp_path / "field.tif"
     tifffile.imwrite(image, checkerboard_field(TILE, ROWS, COLUMNS)[0])
@@ -262,15 +262,23 @@ def test_a_kept_model_predicts_what_the_live_map_shows_on_the_command_line_too(
     wait_for_features(dock, qtbot)
     for _ in range(9):
         label_current(viewer, dock, truth)
-    qtbot.waitUntil(lambda: settled(dock) and dock.label.live.keep_button.isVisible())
+    qtbot.waitUntil(lambda: settled(dock) and dock.label.live.keep.button.isVisible())
     with qtbot.waitSignal(dock.label.live.kept, timeout=1000 * WINDOW_S) as kept:
-        qtbot.mouseClick(dock.label.live.keep_button, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(dock.label.live.keep.button, Qt.MouseButton.LeftButton)
         assert dock.running_work() == "A model of the labels"
+        keep = dock.label.live.keep
+        assert keep.isVisible()
+        assert keep.button.text() == "Cancel"
+        qtbot.waitUntil(lambda: "computing features" in keep.text.text(), timeout=1000 * WINDOW_S)
+        assert keep.bar.isVisible()
+        screenshot("keep-as-model")
         label_current(viewer, dock, truth)  # labelling goes on; the model is of the labels before
         dock.workspace.undo()
     (model,) = kept.args
     assert model == tmp_path / "field.cellclass"
     qtbot.waitUntil(lambda: settled(dock) and dock.map.model is not None)
+    assert not keep.isVisible()
+    assert keep.button.text() == "Keep as model"
     live = dock.label.live.predictions.current.prob
     assert main(["classify", str(image), "--model", str(model), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     table = pd.read_csv(next((tmp_path / "out").rglob("*.tiles.csv")))

@@ -24,6 +24,8 @@ from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.limits import LimitName, limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.int8_report import Int8Report
+from napari_cellclass.core.models.stored_head import MEMBER as HEAD_MEMBER
+from napari_cellclass.core.models.stored_head import StoredHead
 from napari_cellclass.core.models.training_tiles import TrainingTiles
 from napari_cellclass.core.stats.calibration import Calibration
 from napari_cellclass.core.tiles.grid import EdgeRule
@@ -35,7 +37,7 @@ TRAINING_TILES_MEMBER = "training_tiles.npz"
 INT8_MEMBERS = ("model.int8.xml", "model.int8.bin")
 _MEMBERS = {
     MANIFEST, "model.keras", "model.xml", "model.bin", "history.csv", "split.csv", "evaluation.json", "golden.npz",
-    TRAINING_TILES_MEMBER, *INT8_MEMBERS,
+    TRAINING_TILES_MEMBER, HEAD_MEMBER, *INT8_MEMBERS,
 }  # fmt: skip
 KERAS_MEMBER = "model.keras"
 _REQUIRED = {MANIFEST, "model.xml", "model.bin", "golden.npz"}
@@ -108,7 +110,7 @@ class ModelBundle:
     @property
     def has_keras(self) -> bool:
         """Whether Keras can run the model, too: not if it is built on a user's backbone, which only OpenVINO runs."""
-        return KERAS_MEMBER in self.manifest.files
+        return bool({KERAS_MEMBER, HEAD_MEMBER} & set(self.manifest.files))
 
     @property
     def has_int8(self) -> bool:
@@ -191,6 +193,24 @@ class ModelBundle:
             return TrainingTiles.from_bytes(content, limit("model_text_bytes"), len(self.scheme))
         except (*DAMAGED_ZIP, ValueError, KeyError) as error:
             raise self._damaged(f"its training tiles cannot be read: {error}") from error
+
+    @cached_property
+    def stored_head(self) -> StoredHead | None:
+        """The linear models that a Keras network is made of where it is asked for; None where the file holds one.
+
+        Raises
+        ------
+        ModelError
+            They are damaged.
+        """
+        if HEAD_MEMBER not in self.manifest.files:
+            return None
+        try:
+            columns = [int(n) for n in self.manifest.training["features"]["columns"]]
+            content = self.member(HEAD_MEMBER)
+            return StoredHead.from_bytes(content, limit("model_text_bytes"), columns, len(self.scheme))
+        except (*DAMAGED_ZIP, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(f"its linear models cannot be read: {error}") from error
 
     def member(self, name: str) -> bytes:
         """Read one member and check it against the hash in the manifest.
@@ -275,7 +295,7 @@ def open_bundle(path: Path) -> ModelBundle:
         if missing:
             raise ModelError(f"{path} is not a complete model: {missing[0]} is missing; train again")
         raw = _read_within_limit(archive, MANIFEST, path)
-        without_keras = KERAS_MEMBER not in names
+        without_keras = not {KERAS_MEMBER, HEAD_MEMBER} & set(names)
     try:
         manifest = Manifest.model_validate_json(raw)
         bundle = ModelBundle(path, manifest)

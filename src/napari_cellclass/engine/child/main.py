@@ -23,6 +23,7 @@ from napari_cellclass.core.common.errors import CellClassError, EngineError, Mod
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.common.tile_input import predict_in_batches
+from napari_cellclass.engine.features.keras_network import keras_network
 from napari_cellclass.engine.inference.tensorflow_client import (
     pack_array,
     pack_error,
@@ -30,7 +31,7 @@ from napari_cellclass.engine.inference.tensorflow_client import (
     unpack_array,
     write_message,
 )
-from napari_cellclass.engine.networks.loading import load_network, predictor
+from napari_cellclass.engine.networks.loading import predictor
 
 _BATCH_ON_GPU = 32
 
@@ -93,7 +94,7 @@ def _network(bundle: ModelBundle, threads: int | None) -> tuple[Any, int]:
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    model = load_network(bundle)
+    model = keras_network(bundle)
     if model.output_shape != (None, len(bundle.scheme)):
         raise ModelError(
             f"{bundle.path} is damaged: its network outputs {model.output_shape[1:]}, but {len(bundle.scheme)} classes "

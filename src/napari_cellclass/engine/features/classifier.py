@@ -14,8 +14,8 @@ from napari_cellclass.core.models.linear_head import MAX_FEATURE, MIN_PROBABILIT
 from napari_cellclass.engine.common.environment import import_keras, import_openvino
 from napari_cellclass.engine.features import backbone, texture
 from napari_cellclass.engine.features.extractor import feature_model
+from napari_cellclass.engine.features.openvino_classifier import OpenVinoClassifier
 from napari_cellclass.engine.features.user_backbone import UserBackbone
-from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.networks.architectures import layer_table, standardisation_model
 
 # Standardised tiles as grey values of the backbone: the mean and the sd of those of photographs, about.
@@ -134,7 +134,7 @@ def mix_network(classifier: Any, network: Any) -> Any:
 
 def classifier_layers(model: Any) -> list[dict[str, Any]]:
     """Describe the layers of a model, those of a mixture one part after the other."""
-    if isinstance(model, UserClassifier):
+    if isinstance(model, OpenVinoClassifier):
         return model.layer_rows
     parts = [layer for layer in model.layers if layer.name in {"pretrained", "compact"}]
     return [row for part in parts for row in layer_table(part)] if len(parts) > 1 else layer_table(model)

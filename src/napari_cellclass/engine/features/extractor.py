@@ -83,6 +83,21 @@ def feature_names(spec: FeatureSpec, user_backbone: UserBackbone | None = None) 
     return backbone.backbone_names(channels, spec.colour) + names
 
 
+def check_version(spec: FeatureSpec, user_backbone: UserBackbone | None = None) -> None:
+    """Refuse features that this version does not compute.
+
+    Raises
+    ------
+    ModelError
+        The backbone is not that of this version; or not the user's own that was given.
+    """
+    known = ("", SHA256) if user_backbone is None else (user_backbone.sha256,)
+    if spec.texture_version != texture.TEXTURE_VERSION or spec.backbone_sha256 not in known:
+        raise ModelError(
+            f"features of {spec.backbone or 'texture'} in another version than this program computes; make them anew"
+        )
+
+
 def feature_model(spec: FeatureSpec, user_backbone: UserBackbone | None = None) -> Any:
     """Build the OpenVINO model from network input (n, H, W, C) to features (n, F): backbone first, then texture.
 
@@ -91,11 +106,7 @@ def feature_model(spec: FeatureSpec, user_backbone: UserBackbone | None = None) 
     ModelError
         The backbone is not that of this version, or is not installed; or not the user's own that was given.
     """
-    known = ("", SHA256) if user_backbone is None else (user_backbone.sha256,)
-    if spec.texture_version != texture.TEXTURE_VERSION or spec.backbone_sha256 not in known:
-        raise ModelError(
-            f"features of {spec.backbone or 'texture'} in another version than this program computes; make them anew"
-        )
+    check_version(spec, user_backbone)
     ov = import_openvino()
     import openvino.opset13 as op
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import ModelError
-from napari_cellclass.core.models.bundle import ModelBundle
+from napari_cellclass.core.models.bundle import KERAS_MEMBER, ModelBundle
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.networks.config_check import read_checked_config
 from napari_cellclass.engine.networks.weights_check import check_weights
@@ -25,7 +25,7 @@ def load_network(bundle: ModelBundle) -> Any:
     ModelError
         It could run code or read other files, or Keras cannot load it.
     """
-    if not bundle.has_keras:
+    if KERAS_MEMBER not in bundle.manifest.files:
         raise ModelError(
             f"{bundle.path} is built on a network of {bundle.manifest.training.get('backbone')}, which only OpenVINO "
             "runs; use --engine openvino"

@@ -15,8 +15,8 @@ from napari_cellclass.core.models.bundle import ModelBundle
 from napari_cellclass.core.models.head_record import HeadRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.engine.features.keras_network import keras_network
 from napari_cellclass.engine.networks.architectures import average_models
-from napari_cellclass.engine.networks.loading import load_network
 from napari_cellclass.engine.training.tile_pixels import load_pixels
 from napari_cellclass.engine.training.training_run import HISTORY, TrainingRun
 from napari_cellclass.engine.training.write_model import write_model
@@ -53,7 +53,7 @@ def write_ensemble(
     """
     started = time.perf_counter()
     pixels = load_pixels(data, params, task)
-    model = average_models([load_network(member) for member in members])
+    model = average_models([keras_network(member) for member in members])
     heads = [TextureHead.of(member.manifest.training) for member in members]
     seeds = [
         {"seed": member.manifest.training["seed"], "id": member.model_id, "texture": head is not None and head.joined}

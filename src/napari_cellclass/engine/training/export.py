@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import EngineError
 from napari_cellclass.core.models.bundle import KERAS_MEMBER
-from napari_cellclass.engine.common.environment import import_keras, import_openvino, suppress_stderr
+from napari_cellclass.engine.common.environment import import_openvino, suppress_stderr
 from napari_cellclass.engine.common.tile_input import TOLERANCE, largest_difference
-from napari_cellclass.engine.features.user_classifier import UserClassifier
+from napari_cellclass.engine.features.openvino_classifier import OpenVinoClassifier
 from napari_cellclass.engine.inference.openvino_graph import (
     OpenVinoNetwork,
     TileFormat,
@@ -29,13 +29,13 @@ CHECKED_TILES = 64
 def export_network(model: Any, built: Any = None) -> dict[str, bytes]:
     """Save a Keras model and export it to OpenVINO in float32; return the bundle's members by name.
 
-    ``built`` is the same network as an OpenVINO model, where there is one; else the Keras model is converted. Of a
-    classifier on a user's backbone there is no Keras model.
+    ``built`` is the same network as an OpenVINO model, where there is one; else the Keras model is converted. Of
+    linear models that only OpenVINO runs there is no Keras model.
     """
     import_openvino()  # before Keras does, so that telemetry is off
     with tempfile.TemporaryDirectory(prefix="cellclass-") as folder:
         path = Path(folder)
-        if not isinstance(model, UserClassifier):
+        if not isinstance(model, OpenVinoClassifier):
             model.save(path / KERAS_MEMBER)
         with suppress_stderr():
             if built is None:
@@ -100,7 +100,6 @@ def check_export(members: dict[str, bytes], x: NDArray[np.float32], expected: ND
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that determine predictions, and the type of machine."""
-    import_keras()
     packages = ("keras", "tensorflow", "openvino", "numpy")
     machine = f"{platform.system()} {platform.machine()}"
     return {"python": platform.python_version(), "machine": machine} | {name: version(name) for name in packages}

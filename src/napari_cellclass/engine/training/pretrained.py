@@ -25,6 +25,7 @@ from napari_cellclass.core.models.head_record import (
     mix,
 )
 from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_head
+from napari_cellclass.core.models.stored_head import StoredHead
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.engine.common.environment import import_keras
 from napari_cellclass.engine.features.classifier import (
@@ -34,8 +35,8 @@ from napari_cellclass.engine.features.classifier import (
     of_one_brightness,
 )
 from napari_cellclass.engine.features.extractor import FeatureExtractor, new_feature_spec
+from napari_cellclass.engine.features.openvino_classifier import OpenVinoClassifier
 from napari_cellclass.engine.features.user_backbone import UserBackbone, open_backbone
-from napari_cellclass.engine.features.user_classifier import UserClassifier
 from napari_cellclass.engine.inference.openvino_graph import TileFormat, identity_preprocessing
 from napari_cellclass.engine.networks.architectures import build_network
 from napari_cellclass.engine.networks.loading import eager_predictor
@@ -82,14 +83,16 @@ def train_pretrained(
     shape = (*pixels.spec.input_px, pixels.spec.channels)
     built = None if params.standardise == "tile" else build_openvino(features, scaling, fit.head, own)
     classifier: Any
-    if own is None:
-        classifier = build_classifier(shape, colour, params.standardise == "tile", scaling, fit.head)
+    if own is not None or _waited_for(params):
+        classifier = OpenVinoClassifier(built, shape, str(features.backbone))
     else:
-        classifier = UserClassifier(built, shape, own.path.name)
+        classifier = build_classifier(shape, colour, params.standardise == "tile", scaling, fit.head)
     cross_validated = len(fitting) == len(labels)
     held_out = fit.held_out if cross_validated else fit.head.predict(z)
     run = TrainingRun(classifier, data, pixels, params, task, stopped, started, features=features)
     run.openvino_model = built
+    if own is None and _waited_for(params):
+        run.stored_head = StoredHead(tuple(scaling), fit.head)
     run.known_features = np.concatenate(z, axis=1)
     curve = _curve([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme), task)
     run.head = _record(fit, labels[fitting], data.groups[pixels.tile_indices[fitting]], by_tile, curve)
@@ -103,6 +106,15 @@ def train_pretrained(
     task.check("cancelled before the model was written; nothing was written")
     task.progress("writing the model")
     return write_model(run, run.choose_epoch(), run.val_prob, out)
+
+
+def _waited_for(params: TrainParams) -> bool:
+    """Whether a labelling session waits for the model: its Keras network is then made when somebody asks for it.
+
+    Importing TensorFlow, and building and writing that network, take longer than all else.
+    """
+    plain = params.standardise != "tile" and not params.with_compact and params.precision == "f32"
+    return params.feature_scale is not None and plain
 
 
 def _scaling(

@@ -19,12 +19,13 @@ from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.dataset import TRAIN, VALIDATION, TileDataset
 from napari_cellclass.core.models.feature_spec import FeatureSpec
 from napari_cellclass.core.models.head_record import HeadRecord
+from napari_cellclass.core.models.stored_head import StoredHead
 from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.models.texture_decision import TextureHead
 from napari_cellclass.core.params.train import NetworkName, TrainParams
 from napari_cellclass.core.quality.near_duplicates import check_copies_across_split
 from napari_cellclass.engine.common.environment import import_keras
-from napari_cellclass.engine.features.user_classifier import UserClassifier
+from napari_cellclass.engine.features.openvino_classifier import OpenVinoClassifier
 from napari_cellclass.engine.networks.architectures import average_views, make_optimizer, peak_learning_rate
 from napari_cellclass.engine.networks.loading import eager_predictor, predictor
 from napari_cellclass.engine.training.augment import augmented_batch
@@ -66,6 +67,7 @@ class TrainingRun:
     it with texture features, see ``texture``. ``members`` describes the members of an ensemble, ``head`` the linear
     models of a classifier on features, ``kept_epoch`` the epoch of its network, if there is one, ``features`` its
     features and ``openvino_model`` what OpenVINO runs, unless the Keras model is to be converted.
+    ``stored_head`` is written in the place of a Keras network.
     ``known_features`` are what its layer of classes takes of all tiles (n, F), where that is known already.
     ``seconds_left`` is the estimated time of the epochs to come. Where the split holds nothing out, ``val`` are all
     tiles: each is predicted by a fit without its group.
@@ -90,6 +92,7 @@ class TrainingRun:
     openvino_model: Any = None
     taught: TeacherRecord | None = None
     known_features: NDArray[np.float32] | None = None
+    stored_head: StoredHead | None = None
 
     def __post_init__(self) -> None:
         split = self.data.split[self.pixels.tile_indices]
@@ -108,8 +111,8 @@ class TrainingRun:
         self.tile_weights = balance.astype(np.float32)[labels]
         # The members of an ensemble average their views already.
         self.full_model = self.model if self.members else average_views(self.model, self.params.views)
-        on_users_backbone = isinstance(self.full_model, UserClassifier)  # TensorFlow is not needed for it
-        self.predict_batch = (eager_predictor if on_users_backbone else predictor)(self.full_model)
+        without_keras = isinstance(self.full_model, OpenVinoClassifier)  # TensorFlow is not needed for it
+        self.predict_batch = (eager_predictor if without_keras else predictor)(self.full_model)
 
     @property
     def learned(self) -> NDArray[np.int64]:

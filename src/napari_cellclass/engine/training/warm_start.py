@@ -12,8 +12,8 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.datasets.dataset import TileDataset
 from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.engine.features.keras_network import keras_network
 from napari_cellclass.engine.features.texture_network import without_texture
-from napari_cellclass.engine.networks.loading import load_network
 from napari_cellclass.engine.training.tile_pixels import TilePixels
 
 _WITHOUT_INITIAL = "or train afresh, without --initial"
@@ -97,7 +97,7 @@ def copy_weights(model: Any, bundle: ModelBundle) -> None:
         They cannot be loaded or have other shapes.
     """
     try:
-        model.set_weights(without_texture(load_network(bundle)).get_weights())
+        model.set_weights(without_texture(keras_network(bundle)).get_weights())
     except ValueError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"training cannot start from {bundle.path.name}: {reason}; {_WITHOUT_INITIAL[3:]}") from error

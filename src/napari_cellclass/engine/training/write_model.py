@@ -19,6 +19,7 @@ from napari_cellclass.core.models.bundle import TRAINING_TILES_MEMBER, Manifest,
 from napari_cellclass.core.models.drift import STATISTICS, training_statistics
 from napari_cellclass.core.models.feature_spec import EFFICIENTNET_LITE0_ORIGIN
 from napari_cellclass.core.models.network_choice import REASON
+from napari_cellclass.core.models.stored_head import MEMBER as HEAD_MEMBER
 from napari_cellclass.core.quality.alarms import LEARNED_NOTHING, training_alarms
 from napari_cellclass.core.stats.calibration import Calibration, calibrate
 from napari_cellclass.core.stats.metrics import EvalReport, evaluate
@@ -74,6 +75,7 @@ def write_model(
         int8 = quantise(run, members, run.predict(run.val) if run.cross_validated else val_prob, calibration)
         members |= int8.members
     scores = _scores(run, report, epoch, int8)
+    members |= {} if run.stored_head is None else {HEAD_MEMBER: run.stored_head.to_bytes()}
     members |= _tables(run, report, scores, int8, val_prob)
     known = None if unfinished else known_tiles(run, members)
     members |= {} if known is None else {TRAINING_TILES_MEMBER: known.to_bytes()}
@@ -85,11 +87,13 @@ def write_model(
 
 
 def _checked_tiles(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return evenly sampled tiles of both splits, and the probabilities that Keras predicts for them."""
+    """Return evenly sampled tiles of both splits, and the probabilities that the exported network has to give."""
     # Of linear models OpenVINO's network is built from the same weights, and Keras runs it slowly.
     count = min(CHECKED_TILES if run.head is None else CHECKED_TILES // 4, len(run.pixels.tile_indices))
     rows = np.unique(np.linspace(0, len(run.pixels.tile_indices) - 1, count).astype(np.int64))
     x = run.pixels.batch(rows)
+    if run.stored_head is not None and run.known_features is not None:  # computed without the graph that is checked
+        return x, run.stored_head.predict(run.known_features[rows])
     return x, run.predict_batch(x)
 
 

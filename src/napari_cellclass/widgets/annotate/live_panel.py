@@ -21,7 +21,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.display import read_tile_rgb
@@ -34,11 +33,11 @@ from napari_cellclass.viewer.common import preferences
 from napari_cellclass.viewer.common.layers import file_of
 from napari_cellclass.viewer.workspace.current_tile import AT_RANDOM
 from napari_cellclass.viewer.workspace.workspace import Workspace
+from napari_cellclass.widgets.annotate.keep import KeepPanel
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 from napari_cellclass.widgets.annotate.refine import RefinePanel
 from napari_cellclass.widgets.annotate.sparkline import Sparkline
-from napari_cellclass.widgets.annotate.work import keep_model
-from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
+from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
@@ -85,7 +84,6 @@ class LivePanel(QWidget):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
-        self.keep_job: Job | None = None
         self._found: LivePrediction | None = None
         self._check_to = 0  # random tiles at which the check that was begun is complete; 0 where none was
         self.predictions = LivePredictions(workspace, self)
@@ -105,8 +103,6 @@ class LivePanel(QWidget):
             "label tiles that are drawn at random, without their predictions: only these say how often predictions are "
             "right on the tiles that you do not label"
         )
-        self.keep_button = QPushButton("Keep as model")
-        self.keep_button.setToolTip("make a model of the labels, for plates, other fields and the command line")
         self.show_button = QPushButton("Show the live map")
         self.show_button.setToolTip("in the place of the model's map that is shown now")
         self.show_button.setVisible(False)
@@ -115,8 +111,10 @@ class LivePanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
         self.refine = RefinePanel(workspace, self.predictions, self._model_path)
-        column.addLayout(row_of(self.check_button, self.keep_button, self.refine.button))
+        self.keep = KeepPanel(workspace, self.predictions, self._model_path)
+        column.addLayout(row_of(self.check_button, self.keep.button, self.refine.button))
         column.addWidget(self.bar)
+        column.addWidget(self.keep)
         beside = QHBoxLayout()
         beside.addWidget(self.text, 1)
         beside.addWidget(self.curve, alignment=Qt.AlignmentFlag.AlignTop)
@@ -125,7 +123,7 @@ class LivePanel(QWidget):
             column.addWidget(widget)
         self.on.toggled.connect(self.predictions.set_enabled)
         self.check_button.clicked.connect(self._check)
-        self.keep_button.clicked.connect(self.keep)
+        self.keep.kept.connect(self.kept)
         self.show_button.clicked.connect(self.show_wanted)
         self.typical.itemClicked.connect(lambda item: workspace.go_to(int(item.data(_INDEX_ROLE))))
         self.predictions.predicted.connect(self._show)
@@ -201,25 +199,6 @@ class LivePanel(QWidget):
 
     # -- a model -----------------------------------------------------------------------------------
 
-    def keep(self) -> None:
-        """Make a model that predicts what the live map shows; labelling goes on meanwhile."""
-        if self.keep_job is not None and self.keep_job.running:
-            return
-        try:
-            request = self.predictions.keep_request(self._model_path())
-        except CellClassError as error:
-            self._workspace.message.emit(str(error), True)
-            return
-        if request is None:
-            return
-        self.keep_button.setEnabled(False)
-        self._workspace.message.emit("A model of the labels is being made …", False)
-        self.keep_job = job = start_long_job(keep_model, owner=self, request=request)
-        job.returned.connect(self.kept)
-        job.failed.connect(lambda error: self._workspace.message.emit(str(error), True))
-        job.cancelled.connect(lambda: self._workspace.message.emit("Cancelled; no model was made.", False))
-        job.finished.connect(lambda: self.keep_button.setEnabled(True))
-
     def _model_path(self) -> Path:
         project, annotation = self._workspace.session.project, self._workspace.annotation
         if project is not None and not project.read_only:
@@ -259,7 +238,7 @@ class LivePanel(QWidget):
         self._found = found
         fitted = found is not None and found.fit is not None
         self.check_button.setVisible(fitted)
-        self.keep_button.setVisible(fitted)
+        self.keep.button.setVisible(fitted or self.keep.running)
         self.refine.button.setVisible(fitted or self.refine.running)
         self.figure.setVisible(fitted)
         self.curve.show_curve(() if found is None else found.curve)

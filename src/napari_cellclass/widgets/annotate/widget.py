@@ -204,8 +204,7 @@ class LabelPage(DockedWidget):
 
     def running_work(self) -> str:
         """Name the model that is being made of the labels."""
-        job = self.live.keep_job
-        return self.lasting_work() or ("A model of the labels" if job is not None and job.running else "")
+        return self.lasting_work() or ("A model of the labels" if self.live.keep.running else "")
 
     def lasting_work(self) -> str:
         """Name the training of a refinement."""
@@ -214,8 +213,7 @@ class LabelPage(DockedWidget):
     def stop_work(self, keep: bool) -> None:
         """Make no model of the labels; the labels are on disk."""
         self.live.refine.cancel()
-        if self.live.keep_job is not None:
-            self.live.keep_job.cancel()
+        self.live.keep.cancel()
 
     def close_down(self, window_stays: bool) -> None:
         """Disconnect listeners; labels are on disk already."""

@@ -1,4 +1,4 @@
-"""A classifier on a user's backbone: no Keras model, as Keras cannot run every network that OpenVINO can."""
+"""A classifier that only OpenVINO runs: on a user's backbone, which Keras may not run, or written without Keras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cellclass.engine.features.user_backbone import OPENVINO_ERRORS
 from napari_cellclass.engine.inference.openvino_graph import OpenVinoNetwork, TileFormat, identity_preprocessing
 
 
-class UserClassifier:
+class OpenVinoClassifier:
     """What training asks of a Keras model, of an OpenVINO model from network input to probabilities.
 
     Parameters
@@ -23,7 +23,7 @@ class UserClassifier:
     shape
         (H, W, C) of the network input.
     backbone
-        Name of the user's file.
+        Its name, for messages and the table of layers.
 
     Raises
     ------
