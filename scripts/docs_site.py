@@ -175,8 +175,14 @@ Names in capitals stand for a value; settings without values are switches.
 _TAIL = """## What all commands have in common
 
 `--settings FILE.json` reads settings from a file, see [settings files](../how-to/settings-files.md). `--quiet` prints
-nothing but errors; `--progress jsonl` prints one JSON object per line, for programs. In place of data, `check`,
-`train`, `classify`, `evaluate` and `info` take a [project](../how-to/projects.md), `NAME.cellproject`, too.
+nothing but errors. In place of data, `check`, `train`, `classify`, `evaluate` and `info` take a
+[project](../how-to/projects.md), `NAME.cellproject`, too.
+
+`--progress jsonl` prints one JSON object per line, for programs, and no other text on standard output. Its `event` is
+
+- `progress`, with `phase`, `done`, `total` and `metrics`, such as `tiles_per_s`, or `loss` and `accuracy` of an epoch;
+- `done`, the last line where all went well, with what was made: `out` or `models`, and numbers of the verb;
+- `error`, with `message` and `exit_code`.
 
 | exit code | meaning |
 |---|---|
