@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from tests._patience import WINDOW_S
 from tests.widgets.common.test_docks import widget_classes
 
+from napari_cellclass.viewer.common.window_sizes import window_size
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.job_panel import ProgressBar
 from napari_cellclass.widgets.common.jobs import start_long_job
@@ -246,3 +247,18 @@ def test_a_progress_bar_waits_for_the_next_frame_to_be_painted(viewer: Any, qtbo
     assert painted == []
     qtbot.waitUntil(lambda: painted[-1:] == [100])
     assert len(painted) < 5
+
+
+def test_a_window_of_results_opens_in_the_size_in_which_it_was_left(viewer: Any, qtbot: Any) -> None:
+    shown = open_dock(viewer, "Evaluate").window_of_results
+    shown.open_results()
+    qtbot.waitUntil(shown.isVisible)
+    shown.resize(640, 480)
+    shown.close()
+    assert window_size("Evaluate") == (640, 480)
+    viewer.window.remove_dock_widget("all")  # which closes windows that were never opened, too
+    again = open_dock(viewer, "Evaluate").window_of_results
+    again.close()
+    assert window_size("Evaluate") == (640, 480), "a window that was never shown has no size of its user's"
+    again.open_results()
+    assert (again.width(), again.height()) == (640, 480)

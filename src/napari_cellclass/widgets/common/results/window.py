@@ -7,13 +7,13 @@ from typing import Any
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from napari_cellclass.viewer.common.window_sizes import remember_window_size, window_size
 from napari_cellclass.widgets.common.text import WrappedLabel
 from napari_cellclass.widgets.common.window_parts import main_window
 
 _WIDEST, _HIGHEST = 1440, 1000
 _OF_SCREEN = 0.92
 _LEAST = QSize(560, 380)
-_sizes: dict[str, QSize] = {}  # of each kind of results, as it was left
 
 
 class ResultsWindow(QWidget):
@@ -111,7 +111,8 @@ class ResultsWindow(QWidget):
             return
         room = screen.availableGeometry()
         most = QSize(min(_WIDEST, int(room.width() * _OF_SCREEN)), min(_HIGHEST, int(room.height() * _OF_SCREEN)))
-        self.resize(_sizes.get(self._kind, most).boundedTo(most if self._kind not in _sizes else room.size()))
+        left = window_size(self._kind)
+        self.resize(most if left is None else QSize(*left).boundedTo(room.size()))
         self.move(room.center() - self.rect().center())
 
     def showEvent(self, event: Any) -> None:
@@ -123,8 +124,9 @@ class ResultsWindow(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_QuitOnClose, False)
 
     def closeEvent(self, event: Any) -> None:
-        """Remember the size."""
-        _sizes[self._kind] = self.size()
+        """Remember the size, also for the next session; a window that was never shown has none of its user's."""
+        if self.isVisible():
+            remember_window_size(self._kind, self.width(), self.height())
         super().closeEvent(event)
 
 
