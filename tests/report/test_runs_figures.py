@@ -113,12 +113,12 @@ def test_figures_have_a_journals_width_and_letters_that_can_be_read(
         assert min(sizes) >= 6
 
 
-@pytest.mark.parametrize("name", ["runs", "curves"])
+@pytest.mark.parametrize("name", ["runs", "curves", "shuffled"])
 @pytest.mark.parametrize("text", ["#F0F0F0", "#101010"])
 def test_a_finished_experiment_is_drawn_in_the_colours_of_the_window(
     tables: dict[str, pd.DataFrame], tmp_path: Path, name: str, text: str
 ) -> None:
-    for one in ("runs", "spread", "histories", "curves"):
+    for one in ("runs", "spread", "histories", "curves", "null_histories", "null_curves"):
         tables[one].to_csv(tmp_path / f"{one}.csv", index=False)
     pixels = draw_saved_runs(tmp_path, name, FigureStyle(400, 300, 1.5, text))
     assert pixels.shape == (450, 600, 4)

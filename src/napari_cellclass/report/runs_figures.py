@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -101,6 +101,23 @@ def draw_shuffled_labels(axes: Axes, shown: Mapping[str, tuple[pd.DataFrame, pd.
     for name, colour in (("true", _TRAINING), ("shuffled", _SHUFFLED)):
         _draw_series(axes, *shown[name], "accuracy", f"{name} labels", colour)
     _finish_curves(axes, "training accuracy")
+
+
+def shuffled_labels_figure(
+    histories: pd.DataFrame, curves: pd.DataFrame, null_histories: pd.DataFrame, null_curves: pd.DataFrame
+) -> Figure:
+    """Draw :func:`draw_shuffled_labels` as a figure, from the tables of true labels and of shuffled ones."""
+    figure = new_figure(COLUMN_INCH, 2.6)
+    shown = {"true": (histories, curves), "shuffled": (null_histories, null_curves)}
+    draw_shuffled_labels(figure.subplots(), shown)
+    return figure
+
+
+_SAVED: Mapping[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {
+    "runs": (box_plot_figure, ("runs", "spread")),
+    "curves": (run_curves_figure, ("histories", "curves")),
+    "shuffled": (shuffled_labels_figure, ("histories", "curves", "null_histories", "null_curves")),
+}
 
 
 def _draw_series(
@@ -208,7 +225,8 @@ def draw_saved_runs(folder: Path, name: str, style: FigureStyle) -> NDArray[np.u
     folder
         Where the experiment was written to.
     name
-        ``"runs"`` for :func:`box_plot_figure`, ``"curves"`` for :func:`run_curves_figure`.
+        ``"runs"`` for :func:`box_plot_figure`, ``"curves"`` for :func:`run_curves_figure`, ``"shuffled"`` for
+        :func:`shuffled_labels_figure`.
     style
         Size and colours.
 
@@ -217,10 +235,9 @@ def draw_saved_runs(folder: Path, name: str, style: FigureStyle) -> NDArray[np.u
     OutputError
         A table is missing or damaged.
     """
-    names = ("runs", "spread") if name == "runs" else ("histories", "curves")
+    draw, names = _SAVED[name]
     try:
-        tables = [pd.read_csv(folder / f"{one}.csv", keep_default_na=False, na_values=[""]) for one in names]
-        figure = (box_plot_figure if name == "runs" else run_curves_figure)(*tables)
+        figure = draw(*(pd.read_csv(folder / f"{one}.csv", keep_default_na=False, na_values=[""]) for one in names))
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"cannot draw {name} from the tables in {folder}: {error}") from error
     figure.set_size_inches(style.width / _SCREEN_DPI, style.height / _SCREEN_DPI)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -14,7 +15,9 @@ from qtpy.QtCore import QPoint
 from tests._models import write_grain
 from tests._window_events import click
 
+from napari_cellclass.core.evaluation.repeats import mean_curve_table
 from napari_cellclass.core.evaluation.verdict import BY_TILE
+from napari_cellclass.widgets.experiment.work import ExperimentResult
 
 pytestmark = pytest.mark.training
 
@@ -98,11 +101,13 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
     assert all(warning.partition("; ")[0] in headline for warning in verdict["warnings"][:1])
     assert widget.window_of_results.summary.headline.text() == headline
     assert all(text in results.text.text() for text in verdict["sentences"] if not text.startswith(BY_TILE))
-    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in results.pictures))
-    assert [picture.window() for picture in results.pictures] == [widget.window_of_results] * 2
+    pictures = [results.pictures[name] for name in ("runs", "curves")]
+    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in pictures))
+    assert [picture.window() for picture in pictures] == [widget.window_of_results] * 2
+    assert results.pictures["shuffled"].isHidden(), "nothing was trained on shuffled labels"
     window = widget.window_of_results
     window.resize(900, 700)
-    qtbot.waitUntil(lambda: len({picture.mapTo(window, QPoint(0, 0)).y() for picture in results.pictures}) == 1)
+    qtbot.waitUntil(lambda: len({picture.mapTo(window, QPoint(0, 0)).y() for picture in pictures}) == 1)
 
     window = viewer.window._qt_window
     for theme in ("dark", "light"):
@@ -111,6 +116,32 @@ def test_a_cancelled_experiment_keeps_its_runs_and_ends_with_both_accuracies_and
             window.resize(width, height)
             widget.window_of_results.resize(width, height)
             screenshot(f"experiment_{theme}_{size}")
+
+
+def test_trainings_on_shuffled_labels_are_drawn_beside_those_on_true_ones_where_they_were_asked_for(
+    viewer: Any, qtbot: Any, screenshot: Callable, tmp_path: Path
+) -> None:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Experiment")
+    rng = np.random.default_rng(0)
+    for name, last in (("", 0.95), ("null_", 0.6)):
+        rows = [(run, epoch, 0.5 + (last - 0.5) * epoch / 9) for run in (1, 2, 3) for epoch in range(1, 10)]
+        history = pd.DataFrame(rows, columns=["run", "epoch", "accuracy"])
+        history["accuracy"] += rng.normal(0, 0.01, len(history))
+        for column in ("loss", "val_loss", "val_accuracy"):
+            history[column] = history["accuracy"]
+        history.to_csv(tmp_path / f"{name}histories.csv", index=False)
+        mean_curve_table(history).to_csv(tmp_path / f"{name}curves.csv", index=False)
+    (tmp_path / "curves.png").write_bytes(b"as it was saved")
+    about: dict[str, Any] = {"numbers": {"by_tile": None}, "meaning": "", "sentences": [], "notes": [], "warnings": []}
+    results, window = widget.results, widget.window_of_results
+    window.open_results()
+    for asked in (True, False):
+        results.show_result(ExperimentResult(tmp_path, about | {"settings": {"null": asked}}))
+        assert results.pictures["shuffled"].isHidden() != asked
+        if asked:
+            shown = [results.pictures[name] for name in ("curves", "shuffled")]
+            qtbot.waitUntil(lambda shown=shown: all(not picture.pixmap().isNull() for picture in shown))
+            window.grab().save(str(screenshot("experiment-shuffled")))
 
 
 def test_what_is_missing_is_a_line(viewer: Any, qtbot: Any) -> None:

@@ -18,7 +18,11 @@ from napari_cellclass.widgets.experiment.work import ExperimentResult
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_TITLES = ("Balanced accuracy of each training", "Training curves")
+_TITLES = {
+    "runs": "Balanced accuracy of each training",
+    "curves": "Training curves",
+    "shuffled": "Control: training accuracy on true and on shuffled labels",
+}
 _ASPECT = 0.76
 
 
@@ -35,10 +39,10 @@ class ExperimentResults(QWidget):
         super().__init__()
         self.warning = FoldedWarnings()
         self.text, self.pair = WrappedLabel(), WrappedLabel()
-        self.pictures = tuple(FigureView(viewer, lambda width: round(_ASPECT * width)) for _ in _TITLES)
+        self.pictures = {name: FigureView(viewer, lambda width: round(_ASPECT * width)) for name in _TITLES}
         columns = Columns()
-        for title, picture in zip(_TITLES, self.pictures, strict=True):
-            columns.add(title, picture)
+        for name, picture in self.pictures.items():
+            columns.add(_TITLES[name], picture)
         columns.add("Why", self.text)
         columns.add("By tile or by group", self.pair)
         column = QVBoxLayout(self)
@@ -53,13 +57,14 @@ class ExperimentResults(QWidget):
         self.text.setText(result.text())
         for label in (self.pair, self.text):
             label.setVisible(bool(label.text()))
-        for picture in self.pictures:
+        for name, picture in self.pictures.items():
             picture.clear_figure()
-        for picture, path in zip(self.pictures, result.figures, strict=False):
-            picture.setToolTip(plain_tip(str(path)))
-            picture.show_figure(partial(draw_saved_runs, result.out, path.stem))
+            path = result.figures.get(name)
+            if path is not None:
+                picture.setToolTip(plain_tip(str(path)))
+                picture.show_figure(partial(draw_saved_runs, result.out, name))
 
     def close_down(self) -> None:
         """Stop following the viewer."""
-        for picture in self.pictures:
+        for picture in self.pictures.values():
             picture.close_down()

@@ -23,9 +23,14 @@ class ExperimentResult:
     verdict: Mapping[str, Any]
 
     @property
-    def figures(self) -> tuple[Path, ...]:
-        """The box plot of the runs and their curves, as they were saved."""
-        return tuple(path for path in (self.out / "runs.png", self.out / "curves.png") if path.is_file())
+    def figures(self) -> dict[str, Path]:
+        """What can be drawn, by its name for ``draw_saved_runs``, with a file that holds it.
+
+        Trainings on shuffled labels may be of an earlier experiment in this folder, which does not count.
+        """
+        found = {"runs": "runs.png", "curves": "curves.png"}
+        found |= {"shuffled": "null_curves.csv"} if self.verdict["settings"]["null"] else {}
+        return {name: self.out / file for name, file in found.items() if (self.out / file).is_file()}
 
     def pair(self) -> str:
         """Describe both accuracies, by tile and by group, and their difference; empty where not compared."""
