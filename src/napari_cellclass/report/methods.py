@@ -146,7 +146,7 @@ def _taught(record: TeacherRecord | None) -> str:
         return ""
     return (
         f"Instead of the labels the network learned the probabilities that a model ({record.network}, "
-        f"{record.model_id}) gave to these augmented tiles and to {counted(record.unlabelled, 'unlabelled tile')} of "
+        f"{record.model_id}) gave to these tiles and to {counted(record.unlabelled, 'unlabelled tile')} of "
         f"{counted(record.images, 'image')} (knowledge distillation; Hinton, Vinyals and Dean 2015)."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from napari_cellclass.core.models.bundle import ModelBundle, open_bundle
 from napari_cellclass.core.models.teacher_record import TeacherRecord
 from napari_cellclass.core.params.train import TrainParams
 from napari_cellclass.core.tiles.preprocess import PreprocessSpec
-from napari_cellclass.engine.training import unlabelled
-from napari_cellclass.engine.training.distillation import open_teacher
+from napari_cellclass.engine.training import distillation, unlabelled
+from napari_cellclass.engine.training.distillation import TaughtRun, open_teacher
 from napari_cellclass.engine.training.unlabelled import read_unlabelled
 
 SPEC = PreprocessSpec(channels=1, input_px=(32, 32))
@@ -107,6 +108,34 @@ def test_an_image_of_another_kind_is_refused(pixels: np.ndarray, reason: str, tm
     asked = params(unlabelled=[written(tmp_path, pixels)])
     with pytest.raises(DatasetError, match=reason):
         read_unlabelled(labelled(images(), ALL_TRAINED), asked, SPEC, NO_TASK)
+
+
+def test_the_teacher_is_asked_about_each_tile_once_and_as_it_is_whatever_view_the_student_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiles = np.linspace(0, 0.9, 10, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 1), np.float32)
+    asked: list[float] = []
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        grey = x.mean(axis=(1, 2, 3))
+        asked.extend(grey.tolist())
+        return np.stack([grey, 1 - grey], axis=1)
+
+    run: Any = object.__new__(TaughtRun)
+    pixels = SimpleNamespace(tiles=tiles, batch=lambda rows: tiles[rows], tile_indices=np.arange(4))
+    run.teacher, run.pixels = SimpleNamespace(pixels=pixels, predict=predict), pixels
+    run.params, run.task, run.data = params(class_weights=False, batch_size=3), NO_TASK, labelled(images(), ALL_TRAINED)
+    run.train = np.array([0, 2])
+    run._answers = run._ask()
+    run._balance = run._class_weights()
+    monkeypatch.setattr(distillation, "augmented_batch", lambda pixels, rows, *_: tiles[rows] + 5)
+    for _ in range(2):
+        shown = list(run._batches(np.random.default_rng(0)))
+        for x, answer, weights in shown:
+            np.testing.assert_allclose(answer[:, 0], x.mean(axis=(1, 2, 3)) - 5, atol=1e-6)
+            np.testing.assert_allclose(weights, 1, atol=1e-6)
+        assert sum(len(x) for x, _, _ in shown) == 8
+    np.testing.assert_allclose(asked, tiles[[0, 2, 4, 5, 6, 7, 8, 9], 0, 0, 0], atol=1e-6)
 
 
 @pytest.mark.training

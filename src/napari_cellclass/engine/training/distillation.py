@@ -27,9 +27,7 @@ from napari_cellclass.engine.training.tile_pixels import TilePixels
 from napari_cellclass.engine.training.training_run import TrainingRun
 from napari_cellclass.engine.training.unlabelled import read_unlabelled
 
-# Augmented views of each tile that the teacher is asked about; later epochs see these again.
-_ROUNDS = 8
-_VIEWS, _MOST_EPOCHS = 24_000, 200
+_VIEWS, _EPOCHS = 48_000, (8, 200)
 _OTHERWISE = "or train without --teacher"
 
 
@@ -123,18 +121,18 @@ def make_teacher(
 
 @dataclass(eq=False)
 class TaughtRun(TrainingRun):
-    """A training whose network learns the teacher's probabilities for the very views of tiles that it is shown.
+    """A training whose network learns the teacher's probabilities for tiles, whichever view of them it is shown.
 
-    A student that is shown what its teacher sees learns the teacher's function, not a few answers (Beyer et al.,
-    CVPR 2022, "Knowledge distillation: a good teacher is patient and consistent"). Labels are not used, but for the
-    held-out tiles, by which both are compared.
+    The teacher is asked about each tile as it is, once: of blurred or noisy views, which the images are not like, it
+    says other classes, and says them surely. Labels are not used, but for the held-out tiles, by which both are
+    compared.
     """
 
     teacher: Teacher = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        self._answers: dict[tuple[int, int], NDArray[np.float32]] = {}
         super().__post_init__()
+        self._answers = self._ask()
         self._balance = self._class_weights()
 
     @property
@@ -144,19 +142,25 @@ class TaughtRun(TrainingRun):
         return np.concatenate([self.train, np.arange(labelled, len(self.teacher.pixels.tiles))])
 
     def _default_epochs(self) -> int:
-        """Return how often all tiles are shown: about 24 000 views in all, and all rounds at least once."""
-        return int(np.clip(round(_VIEWS / len(self.learned)), _ROUNDS, _MOST_EPOCHS))
+        """Return how often all tiles are shown: about 48 000 views in all, and each tile in eight of them at least."""
+        return int(np.clip(round(_VIEWS / len(self.learned)), *_EPOCHS))
+
+    def _ask(self) -> NDArray[np.float32]:
+        """Return the teacher's probabilities (N, K) for its tiles, zeros for those that are not learned from."""
+        answers = np.zeros((len(self.teacher.pixels.tiles), len(self.data.scheme)), np.float32)
+        for start in range(0, len(self.learned), 256):
+            self.task.check("cancelled while the teacher was asked; nothing was written")
+            rows = self.learned[start : start + 256]
+            answers[rows] = self.teacher.predict(self.teacher.pixels.batch(rows))
+            self.task.progress("asking the teacher", min(start + 256, len(self.learned)), len(self.learned))
+        return answers
 
     def _class_weights(self) -> NDArray[np.float32]:
         """Return the weights (K,) by which classes count equally, however rare the teacher finds them."""
         k = len(self.data.scheme)
         if not self.params.class_weights:
             return np.ones(k, np.float32)
-        share = np.zeros(k)
-        for start in range(0, len(self.learned), 256):
-            self.task.check("cancelled while the teacher was asked; nothing was written")
-            share += self.teacher.predict(self.teacher.pixels.batch(self.learned[start : start + 256])).sum(axis=0)
-            self.task.progress("asking the teacher", min(start + 256, len(self.learned)), len(self.learned))
+        share = self._answers.sum(axis=0, dtype=np.float64)
         # A class that the teacher hardly finds must not count a hundredfold.
         share = np.maximum(share / share.sum(), 0.1 / k)
         return np.asarray(1 / (k * share), np.float32)
@@ -164,17 +168,12 @@ class TaughtRun(TrainingRun):
     def _batches(
         self, rng: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
-        params, size = self.params, self.params.batch_size
-        number = len(self.history) % _ROUNDS
-        rng = np.random.default_rng((params.seed, number))  # the same views, in the same order, as rounds before
+        params, pixels = self.params, self.teacher.pixels
         order = rng.permutation(self.learned)
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            # Brightness changes too: what that means, the teacher says.
-            x = augmented_batch(self.teacher.pixels, rows, params.augment, rng, params.degrees)
-            answer = self._answers.get((number, start))
-            if answer is None:
-                answer = self._answers[number, start] = self.teacher.predict(x)
+        for start in range(0, len(order), params.batch_size):
+            rows = order[start : start + params.batch_size]
+            x = augmented_batch(pixels, rows, params.augment, rng, params.degrees, params.standardise == "none")
+            answer = self._answers[rows]
             yield x, answer, answer @ self._balance
 
     def record(self) -> TeacherRecord:
