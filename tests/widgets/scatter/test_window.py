@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import tifffile
 from matplotlib.path import Path as Polygon
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QColor, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from tests._window_events import canvas as map_canvas
@@ -147,6 +148,45 @@ def test_what_is_chosen_on_the_map_lights_up_and_a_click_on_a_point_leads_to_its
         return len(np.unique(both, axis=0)) == len(np.unique(scatter.canvas._rgba, axis=0)) == 2
 
     qtbot.waitUntil(same_classes)
+
+
+def test_a_selection_is_seen_in_the_plot_and_moves_with_it_and_no_point_is_drawn_anew(
+    viewer: Any, dock: Any, qtbot: Any, scatter: Any, screenshot: Callable
+) -> None:
+    canvas = scatter.canvas
+    one, other = 3, int(np.abs(canvas.xy - canvas.xy[3]).sum(axis=1).argmax())
+    dock.workspace.go_to(40)
+    for other_change in (scatter._colours_timer, scatter.plotter):
+        other_change.blockSignals(True)
+    canvas.set_colours(np.tile(np.array([[1, 0, 0, 1]], np.float32), (len(canvas.xy), 1)))
+    for _ in range(3):
+        QApplication.processEvents()
+    draws: list[Any] = []
+    canvas._canvas.events.draw.connect(draws.append)
+    dock.workspace.select(np.array([scatter.points.tile[one]]))
+    QApplication.processEvents()
+    assert not draws, "of a hundred thousand points that takes a tenth of a second"
+    full, dimmed = colour_at(canvas, one), colour_at(canvas, other)
+    assert full[0] > 250
+    assert dimmed[0] < 0.6 * full[0]
+    screenshot("scatter-selected")
+    canvas._view.camera.zoom(0.5, canvas.xy[one])
+    canvas._view.camera.pan(-0.05 * np.ptp(canvas.xy, axis=0))
+    QApplication.processEvents()
+    assert draws
+    assert colour_at(canvas, one)[0] > 250, "and after a zoom"
+    dock.workspace.select(np.zeros(0, np.int64))
+    assert colour_at(canvas, one)[0] > 250
+    canvas.show_all()
+    QApplication.processEvents()
+    assert colour_at(canvas, other)[0] > 250, "nothing is dimmed"
+
+
+def colour_at(canvas: Any, point: int) -> tuple[int, ...]:
+    """Red, green and blue where a point is drawn."""
+    image = canvas.native.grab().toImage()
+    x, y = (canvas.screen_points(canvas.xy[[point]])[0] * image.devicePixelRatio()).round().astype(int).tolist()
+    return QColor(image.pixel(x, y)).getRgb()[:3]
 
 
 def test_another_tile_size_and_docks_that_close_while_a_plot_is_computed_do_no_harm(

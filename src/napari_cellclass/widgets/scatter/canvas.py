@@ -10,14 +10,13 @@ from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from vispy.scene import PanZoomCamera, SceneCanvas
-from vispy.scene.visuals import Markers
 
 from napari_cellclass.core.selection.lasso import nearest_point, points_inside
 from napari_cellclass.viewer.features.selected_tiles import SELECTED_COLOUR
+from napari_cellclass.widgets.scatter.highlights import Highlights
 from napari_cellclass.widgets.scatter.point_cloud import PointCloud
 
-_POINT_PX, _SELECTED_PX, _CURRENT_PX = 5.0, 7.0, 15.0
-_DIMMED = 0.5  # opacity of the points that are not selected, while some are
+_POINT_PX, _SELECTED_PX = 5.0, 7.0
 _CLICK_PX = 4.0  # smaller movements during a click are no lasso
 _REACH_PX = 10.0  # from a click to the point that is meant
 _STEP_PX = 2.0  # between two corners of a lasso
@@ -69,13 +68,9 @@ class ScatterCanvas(QWidget):
         self._view = self._canvas.central_widget.add_view()
         self._view.camera = PanZoomCamera()
         self._view.camera.interactive = False  # the mouse is ours
-        scene = self._view.scene
-        self._all, self._chosen = PointCloud(parent=scene), PointCloud(parent=scene)
-        self._current, self._lasso = Markers(parent=scene), _LassoLine(self.native)
-        for order, visual in enumerate((self._all, self._chosen, self._current)):
-            visual.order = order
-        self._current.visible = False
-        self._current.set_gl_state("translucent", depth_test=False)  # the bright ring lies on the dark one
+        self._all = PointCloud(parent=self._view.scene)
+        self._highlights, self._lasso = Highlights(self.native), _LassoLine(self.native)
+        self._current: int | None = None
         self.xy: NDArray[np.float32] = np.zeros((0, 2), np.float32)
         self._rgba: NDArray[np.float32] = np.zeros((0, 4), np.float32)
         self.chosen: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -90,6 +85,7 @@ class ScatterCanvas(QWidget):
             ("mouse_wheel", self._on_wheel), ("mouse_double_click", self._on_double_click),
         ):  # fmt: skip
             getattr(self._canvas.events, name).connect(action)
+        self._view.scene.transform.changed.connect(self._view_changed)
 
     @property
     def native(self) -> Any:
@@ -116,6 +112,8 @@ class ScatterCanvas(QWidget):
     def set_background(self, colour: str) -> None:
         """Draw on another colour, as the theme asks for."""
         self._canvas.bgcolor = colour
+        self._highlights.background = QColor(colour)
+        self._highlights.update()
 
     def choose(self, points: NDArray[np.int64]) -> None:
         """Light these points up, and dim all others; none for no choice."""
@@ -123,24 +121,20 @@ class ScatterCanvas(QWidget):
         self._show_chosen()
 
     def _show_chosen(self) -> None:
-        some = len(self.chosen) > 0
-        self._all.set_opacity(_DIMMED if some else 1.0)
         larger = _point_px(len(self.xy)) + _SELECTED_PX - _POINT_PX
-        self._chosen.set_points(self.xy[self.chosen], self._rgba[self.chosen], larger)
-        self._canvas.update()
+        self._highlights.show_points(self.screen_points(self.xy[self.chosen]), self._rgba[self.chosen], larger)
 
     def mark(self, point: int | None) -> None:
         """Put a ring around the point of the current tile."""
-        self._current.visible = point is not None
-        if point is not None:
-            self._current.set_data(
-                pos=self.xy[[point, point]],
-                size=_CURRENT_PX,
-                face_color=(0, 0, 0, 0),
-                edge_color=["black", SELECTED_COLOUR],  # on black, it is seen on any background
-                edge_width=np.array([4.0, 2.0]),
-            )
-        self._canvas.update()
+        self._current = point
+        self._highlights.show_ring(None if point is None else self.screen_points(self.xy[[point]])[0])
+
+    def _view_changed(self, event: Any = None) -> None:
+        """Let what lies over the points move with them."""
+        if len(self.chosen):
+            self._show_chosen()
+        if self._current is not None:
+            self.mark(self._current)
 
     def show_all(self) -> None:
         """Let all points fit into the plot."""
@@ -168,7 +162,7 @@ class ScatterCanvas(QWidget):
 
     def screen_points(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Tell where points of the plot are drawn, float64 (n, 2), in px of the canvas."""
-        return np.asarray(self._view.scene.transform.map(np.asarray(points, float)))[:, :2]
+        return np.asarray(self._view.scene.transform.map(np.asarray(points, float).reshape(-1, 2)))[:, :2]
 
     def plot_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Tell which places of the plot are drawn in px of the canvas, float64 (n, 2)."""

@@ -1,4 +1,4 @@
-"""Many points as one visual of vispy: places and colours are uploaded each by itself, opacity is one number.
+"""Many points as one visual of vispy: places and colours are uploaded each by itself.
 
 vispy's own ``Markers`` upload everything anew for another colour, and compute the outline of fifteen symbols for every
 pixel; where OpenGL is computed by the CPU, 100 000 of them take ten times as long to draw.
@@ -18,12 +18,11 @@ _VERTEX = """
 attribute vec2 a_place;
 attribute vec4 a_colour;
 uniform float u_size;
-uniform float u_opacity;
 varying vec4 v_colour;
 void main() {
     gl_Position = $transform(vec4(a_place, 0.0, 1.0));
     gl_PointSize = u_size;
-    v_colour = vec4(a_colour.rgb, a_colour.a * u_opacity);
+    v_colour = a_colour;
 }
 """
 _FRAGMENT = """
@@ -44,7 +43,6 @@ class _PointsVisual(Visual):
         self._places, self._colours = VertexBuffer(), VertexBuffer()
         self._draw_mode = "points"
         self.set_gl_state("translucent", depth_test=False, cull_face=False)
-        self.shared_program["u_opacity"] = 1.0
         self.shared_program["u_size"] = 1.0
         self._n = 0
         self.freeze()
@@ -66,11 +64,6 @@ class _PointsVisual(Visual):
         if self._n:
             self._colours.set_data(np.ascontiguousarray(rgba, np.float32))
             self.update()
-
-    def set_opacity(self, opacity: float) -> None:
-        """Draw all points fainter, 0 to 1."""
-        self.shared_program["u_opacity"] = opacity
-        self.update()
 
     def _prepare_draw(self, view: Any) -> bool:
         return self._n > 0

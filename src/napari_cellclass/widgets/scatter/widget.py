@@ -51,6 +51,7 @@ class ScatterWidget(DockedWidget):
         self.viewer = unwrap(napari_viewer)
         self.plotter = Plotter(self)
         self._cell_class: CellClassDock | None = None
+        self._colours_shown: tuple[tuple[str, str], ...] = ()
         self._build()
         self._connect()
         self._attach(open_cell_class(self.viewer))
@@ -204,7 +205,12 @@ class ScatterWidget(DockedWidget):
         by = cast("ColourBy", self.colour.currentText())
         found = colour_points(by, points, states, work.scheme, table is None or table.has_percentages)
         self.canvas.set_colours(found.rgba)
-        words = [f'<span style="color:{colour}">⬤</span> {html.escape(text)}' for text, colour in found.legend]
+        self._colours_shown = found.legend
+        self._show_legend()
+
+    def _show_legend(self) -> None:
+        """Say what the colours mean, and what is bright."""
+        words = [f'<span style="color:{colour}">⬤</span> {html.escape(text)}' for text, colour in self._colours_shown]
         words += ["◯&nbsp;current&nbsp;tile", *["full&nbsp;colour:&nbsp;selected"] * bool(len(self.canvas.chosen))]
         self.legend.setText("&nbsp;&nbsp; ".join(words))
 
@@ -250,7 +256,7 @@ class ScatterWidget(DockedWidget):
         work, points = self._workspace, self.points
         if work is not None and points is not None:
             self.canvas.choose(selected_points(work, points, self.plotter.labelled))
-            self._colour_soon()  # the legend says what is bright
+            self._show_legend()
 
     def _tile_changed(self) -> None:
         work, points = self._workspace, self.points
