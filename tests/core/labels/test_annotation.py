@@ -175,6 +175,20 @@ def test_the_thirtieth_class_does_not_get_the_key_for_unsure(annotation: Annotat
     assert len(set(annotation.scheme.colours)) == 43
 
 
+def test_the_steps_of_labels_follow_undo_and_keep_those_that_stay(annotation: Annotation) -> None:
+    annotation.label(3, 1)
+    annotation.label([5, 6], 2)
+    first, second = annotation.label_steps()
+    assert (first[0].tolist(), first[1].tolist(), second[0].tolist()) == ([3], [1], [5, 6])
+    annotation.undo()
+    annotation.label(7, 0)
+    steps = annotation.label_steps()
+    assert steps[0] is first
+    assert [one.tolist() for one, _ in steps] == [[3], [7]]
+    annotation.history.use_tiles(GRID.tile_id[3:])
+    assert [one.tolist() for one, _ in annotation.label_steps()] == [[0], [4]], "indices are of the tiles held now"
+
+
 def test_counts_and_frame_tell_of_the_grid(annotation: Annotation) -> None:
     annotation.label([0, 9, 10, 11], [1, 1, UNSURE, CONFLICT])
     counts = dict(annotation.counts().itertuples(index=False))

@@ -6,7 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_cellclass.core.selection.random_sample import random_draws, sampling_order
+from napari_cellclass.core.selection.random_sample import RandomDraws, Step, sampling_order
+
+
+def random_draws(order: np.ndarray, steps: list[Step]) -> list[int]:
+    return RandomDraws(order).follow(steps)
 
 
 def _step(tile: int, label: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -36,3 +40,15 @@ def test_a_draw_that_is_taken_back_is_none_and_can_be_drawn_again() -> None:
 
 def test_a_draw_that_cannot_be_decided_is_no_gap() -> None:
     assert random_draws(np.array([1, 0, 2]), [_step(1, -2), _step(0)]) == [1, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 1)), max_size=12), st.data())
+def test_a_history_that_grows_or_is_taken_back_gives_the_draws_of_the_whole(
+    given_labels: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    order = np.array([3, 1, 5, 0, 4, 2])
+    steps = [_step(*one) for one in given_labels]
+    draws = RandomDraws(order)
+    for _ in range(3):
+        some = steps[: data.draw(st.integers(0, len(steps)))]
+        assert draws.follow(some) == random_draws(order, some)

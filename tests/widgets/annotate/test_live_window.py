@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,30 @@ def test_keys_that_come_fast_are_all_counted_and_leave_no_backlog(
     assert (np.asarray(dock.workspace.annotation.labels)[:70] == truth[:70]).all()
     assert len(fits) < 70, "requests that were overtaken are dropped"
     assert not dock.label.live.predictions._timer.isActive()
+
+
+def test_a_label_and_the_map_that_follows_are_painted_once_and_never_later_than_the_pause(
+    viewer: Any, dock: Any, qtbot: Any, field: Any, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock.workspace.policy = "in order"
+    canvas, pauses = _canvas(viewer), []
+    dock.label.live.predictions.label_fit_started.connect(lambda: pauses.append(canvas.updatesEnabled()))
+    label_current(viewer, dock, truth)
+    assert pauses == [False]
+    qtbot.waitUntil(lambda: settled(dock) and canvas.updatesEnabled())
+    wait = threading.Event()
+    session = type(dock.label.live.predictions.session)
+    predict = session.predict
+    monkeypatch.setattr(session, "predict", lambda *args, **more: wait.wait(WINDOW_S) and predict(*args, **more))
+    label_current(viewer, dock, truth)
+    assert pauses == [False, False]
+    qtbot.waitUntil(canvas.updatesEnabled)
+    assert not settled(dock), "a fit that takes long does not keep the label from being painted"
+    wait.set()
+    qtbot.waitUntil(lambda: settled(dock))
+    label_current(viewer, dock, truth)
+    viewer.window.remove_dock_widget("all")
+    assert canvas.updatesEnabled()
 
 
 def test_random_tiles_say_how_often_it_is_right(

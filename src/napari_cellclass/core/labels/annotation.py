@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from napari_cellclass.core.labels import class_edits
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.history import History, LabelChange, Step
 from napari_cellclass.core.labels.label_file import AnnotationFile, ImageKey
-from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE, tiles_by_label
+from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE, LabelStore, tiles_by_label
 from napari_cellclass.core.labels.session_store import last_session, start_entry
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_key
@@ -54,6 +55,8 @@ class Annotation:
         self.session = _new_session()
         self.history = History(grid.tile_id, scheme)
         self._read_position: ReadPosition | None = None  # None until the journal knows of this session
+        self._label_steps: list[tuple[Step, tuple[NDArray[np.int64], NDArray[np.int16]]]] = []
+        self._steps_of: LabelStore | None = None
 
     @classmethod
     def restore(cls, image: ImageKey, grid: TileGrid, journal: Journal) -> Annotation | None:
@@ -288,12 +291,20 @@ class Annotation:
         return LabelChange(indices[inside], before[inside], after[inside])
 
     def label_steps(self) -> list[tuple[NDArray[np.int64], NDArray[np.int16]]]:
-        """Give the history of labels: of each step that can be undone, tile indices and labels after it."""
-        steps = []
-        for step in list(self.history.undo_stack):
-            indices = self.history.store.indices_of(step.ids)
-            steps.append((indices[indices >= 0], step.after[indices >= 0]))
-        return steps
+        """Give the history of labels: of each step that can be undone, tile indices and labels after it.
+
+        A step that was there at the last call is the same object.
+        """
+        stack, store = list(self.history.undo_stack), self.history.store
+        if store is not self._steps_of:
+            self._label_steps, self._steps_of = [], store
+        same = takewhile(lambda pair: pair[0][0] is pair[1], zip(self._label_steps, stack, strict=False))
+        known = sum(1 for _ in same)
+        del self._label_steps[known:]
+        for step in stack[known:]:
+            indices = store.indices_of(step.ids)
+            self._label_steps.append((step, (indices[indices >= 0], step.after[indices >= 0])))
+        return [found for _, found in self._label_steps]
 
     # -- tables and files --------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.blas import single_threaded_blas
 from napari_cellclass.core.models.linear_head import HeadFit, Standardisation, fit_heads
 from napari_cellclass.core.selection.label_errors import FieldLabelErrors, nearest_rows, rank_label_errors
 from napari_cellclass.core.selection.sample_accuracy import SampleAccuracy, sample_accuracy
@@ -137,7 +138,7 @@ class LiveSession:
             Of the labels.
         drawn
             By field: the labelled tiles that were drawn at random, see
-            :func:`~napari_cellclass.core.selection.random_sample.random_draws`.
+            :class:`~napari_cellclass.core.selection.random_sample.RandomDraws`.
 
         Returns
         -------
@@ -154,8 +155,9 @@ class LiveSession:
             z = self.fields[shown].standardised(standardisation, self.scale.version)
         if len(np.unique(found.labels)) == 1:
             return _similar_tiles(found, z, n_classes, shown, revision)
-        fitted = self._fit(found, *drawn_rows(labels, drawn or {}, found))
-        prob = self._probabilities(fitted, z, n_classes)
+        with single_threaded_blas():
+            fitted = self._fit(found, *drawn_rows(labels, drawn or {}, found))
+            prob = self._probabilities(fitted, z, n_classes)
         fractions: tuple[Estimate, ...] = ()
         if shown in labels:
             fractions = fitted.fractions(found.field == list(labels).index(shown), prob)
@@ -187,7 +189,8 @@ class LiveSession:
         prob = np.zeros((len(z), n_classes), np.float32)
         finite = np.isfinite(z[:, 0])
         prob[~finite] = np.nan
-        prob[np.ix_(np.flatnonzero(finite), fitted.present)] = fitted.fit.head.predict(self._parts(z[finite]))
+        known = z if finite.all() else z[finite]
+        prob[np.ix_(np.flatnonzero(finite), fitted.present)] = fitted.fit.head.predict(self._parts(known))
         return prob
 
     def label_errors(self, labels: Mapping[str, NDArray[np.int16]], shown: str) -> FieldLabelErrors:
@@ -208,14 +211,16 @@ class LiveSession:
         FieldLabelErrors
             None of them where fewer than two classes are labelled, or the field has no features yet.
         """
-        standardisation = self.scale.follow(list(self.fields.values()))
-        found = None if standardisation is None else self.labelled(labels, standardisation)
+        with self.lock:
+            standardisation = self.scale.follow(list(self.fields.values()))
+            found = None if standardisation is None else self.labelled(labels, standardisation)
         none = np.zeros(0, np.int64)
         if found is None or shown not in labels or len(present := np.unique(found.labels)) < 2:
             return FieldLabelErrors(none, none, np.zeros(0))
         compact, parts = np.searchsorted(present, found.labels), self._parts(found.z)
         groups, _ = left_out_together(found)
-        by_group, by_tile = fit_heads(parts, compact, [groups, np.arange(len(compact))], len(present))
+        with single_threaded_blas():
+            by_group, by_tile = fit_heads(parts, compact, [groups, np.arange(len(compact))], len(present))
         ranked = rank_label_errors(compact, by_group.held_out, by_tile.held_out)
         suspect = ((ranked.quality < 0.5) | ranked.likely) & (found.field == list(labels).index(shown))
         rows = ranked.order[suspect[ranked.order]]
@@ -242,16 +247,22 @@ class LiveSession:
         list of int64 arrays
             Indices of tiles, the most similar first; empty for a tile without features.
         """
-        field, standardisation = self.fields[key], self.scale.follow(list(self.fields.values()))
-        none = np.zeros(0, np.int64)
-        if standardisation is None:
+        none, z = np.zeros(0, np.int64), self.standardised(key)
+        if z is None:
             return [none] * len(tiles)
-        z = field.standardised(standardisation, self.scale.version)
         rows = np.flatnonzero((labels >= 0) & np.isfinite(z[:, 0]))
         known = np.flatnonzero(np.isin(tiles, rows))
         near = nearest_rows(balanced(self._parts(z[rows])), np.searchsorted(rows, tiles[known]), count)
         found = dict(zip(known.tolist(), rows[near], strict=True))
         return [found.get(i, none) for i in range(len(tiles))]
+
+    def standardised(self, key: str) -> NDArray[np.float32] | None:
+        """Return the standardised features (N, F) of a field, NaN where a tile has none; None where all are to come."""
+        with self.lock:
+            standardisation = self.scale.follow(list(self.fields.values()))
+            if standardisation is None or key not in self.fields:
+                return None
+            return self.fields[key].standardised(standardisation, self.scale.version)
 
     def _parts(self, z: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         ends = np.cumsum(self.columns)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.errors import DatasetError
 from napari_cellclass.core.labels.annotation import Annotation
-from napari_cellclass.core.selection.random_sample import random_draws, sampling_order
+from napari_cellclass.core.selection.random_sample import RandomDraws, sampling_order
 from napari_cellclass.core.tiles.grid_layout import grid_from_layout
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.core.workspace.records import Field
@@ -49,8 +50,11 @@ class LabelledField:
 
     def drawn(self) -> list[int]:
         """Return the labelled tiles that were drawn at random."""
-        steps = self.annotation.label_steps()
-        return random_draws(sampling_order(self.key, len(self.annotation.grid)), steps)
+        return self._draws.follow(self.annotation.label_steps())
+
+    @cached_property
+    def _draws(self) -> RandomDraws:
+        return RandomDraws(sampling_order(self.key, len(self.annotation.grid)))
 
 
 def current_field(workspace: Workspace) -> LabelledField | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_cellclass.core.common.blas import single_threaded_blas
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Progress, Task
 from napari_cellclass.core.images.source import SourceImage
@@ -55,11 +56,11 @@ def _predict(session: LiveSession, request: dict[str, Any], task: Task) -> LiveP
 
 
 def _choose_typical(session: LiveSession, key: str, task: Task) -> NDArray[np.int64]:
-    field, standardisation = session.fields[key], session.scale.follow(list(session.fields.values()))
-    if standardisation is None:
+    z = session.standardised(key)
+    if z is None:
         return np.zeros(0, np.int64)
-    z = field.standardised(standardisation, session.scale.version)
-    return typical_tiles(z, np.flatnonzero(np.isfinite(z[:, 0])))
+    with single_threaded_blas():
+        return typical_tiles(z, np.flatnonzero(np.isfinite(z[:, 0])))
 
 
 @dataclass(eq=False)
@@ -79,7 +80,7 @@ class LivePredictions(QObject):
     At most one fit runs at a time; what changes meanwhile is fitted once, with everything that has changed until then.
     ``predicted`` is sent with a :class:`LivePrediction`, or None where there is none any more; ``progressed`` with how
     many of how many tiles have features; ``failed`` with why there are no features; ``typical_chosen`` once typical
-    tiles of the field are known.
+    tiles of the field are known; ``label_fit_started`` when a change of labels is being fitted.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ class LivePredictions(QObject):
     progressed = Signal(int, int)
     failed = Signal(str)
     typical_chosen = Signal()
+    label_fit_started = Signal()
 
     def __init__(self, workspace: Workspace, owner: QWidget) -> None:
         super().__init__(owner)
@@ -296,6 +298,8 @@ class LivePredictions(QObject):
         self._revision += 1
         self._timer.stop()
         self._fit()  # at once: after a timer, the label would be painted first, and the fit come after that
+        if self._fit_job is not None and not self._again:
+            self.label_fit_started.emit()
 
     def _request(self) -> None:
         self._revision += 1

@@ -22,7 +22,7 @@ from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 from napari_cellclass.widgets.common.choices.similar_tiles import SHOWN, SimilarTile, SimilarTiles
 from napari_cellclass.widgets.common.jobs import Job, start_job
 
-_SETTLES_MS = 40
+_SETTLES_MS = 150  # while keys come fast, the map is what matters
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_cellclass.core.images.source import SourceImage
 
 _BETWEEN_STEPS_MS = 5  # for the window to draw
-_RESTS_MS = 120
+_RESTS_MS = 200
 _DONE = object()
 
 

@@ -24,6 +24,7 @@ from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.window_parts import holding_dock
 from napari_cellclass.widgets.train.widget import TrainPage
 from napari_cellclass.widgets.workspace.canvas_focus import CanvasFocus
+from napari_cellclass.widgets.workspace.canvas_pause import CanvasPause
 from napari_cellclass.widgets.workspace.check_page import CheckPage
 from napari_cellclass.widgets.workspace.command_entries import CommandEntries
 from napari_cellclass.widgets.workspace.header import Header
@@ -87,6 +88,7 @@ class CellClassWidget(DockedWidget):
         self.header.project.opened.connect(lambda: self.train.set_project(self.workspace.session.project))
         self.train.trained.connect(self._take_up_model)
         self.label.live.predictions.predicted.connect(self.map.live.show)
+        self._pause = CanvasPause(self, self.viewer, self.label.live.predictions)  # its end comes after the map
         self.label.live.kept.connect(self._take_up_kept)
         self.label.live.refine.refined.connect(self._take_up_refined)
         self.label.live.show_wanted.connect(self.map.live.show_instead)
@@ -196,6 +198,7 @@ class CellClassWidget(DockedWidget):
         self.closing.emit()
         self._entries.close()
         self._select_tool.close()
+        self._pause.end()
         for page in self._pages():
             page.close_down_once(window_stays)
         self.header.disconnect_viewer()
