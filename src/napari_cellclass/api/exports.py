@@ -16,7 +16,7 @@ from napari_cellclass.core.images.zarr_images import image_folder
 from napari_cellclass.core.interchange.anndata_tables import FieldTiles, check_anndata_installed, tiles_as_anndata
 from napari_cellclass.core.interchange.ome_zarr_labels import write_label_image
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.runs.exchange.plate import feature_kinds, tile_features
+from napari_cellclass.runs.exchange.plate import anndata_of_images
 from napari_cellclass.runs.train.annotated_fields import (
     unique_file_names,
 )
@@ -71,14 +71,7 @@ def to_anndata(
     names = unique_file_names([source.name for source in sources])
     if not with_features:
         return tiles_as_anndata([FieldTiles(*one) for one in zip(names, given, strict=True)])
-    found, problems = tile_features(list(zip(names, sources, strict=True)), given, task)
-    if len(found.images) < len(given):
-        raise ParamsError(problems[-1])
-    fields = [
-        FieldTiles(name, table, {}, found.features[found.image == i])
-        for i, (name, table) in enumerate(zip(names, given, strict=True))
-    ]
-    return tiles_as_anndata(fields, found.names, feature_kinds(found))
+    return anndata_of_images(list(zip(names, sources, strict=True)), given, task)
 
 
 def write_labels(table: TileTable, image: str | os.PathLike[str], name: str, *, scene: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,6 +162,27 @@ def test_a_real_field_becomes_a_map_that_agrees_with_its_table(
     assert len(json.loads((tmp_path / "map.coco.json").read_text())["annotations"]) == 256
     assert list(pd.read_csv(tmp_path / "map.wsinfer.csv"))[:4] == ["minx", "miny", "width", "height"]
     assert Image.open(tmp_path / "map.png").size[0] > 500
+    button, path = classify.results.exports["AnnData"], tmp_path / "map.h5ad"
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "anndata", None)
+        missing.setattr(importlib.util, "find_spec", lambda *_: None)
+        click(qtbot, button)
+    assert classify.message.text() == ('AnnData needs anndata; install it with pip install "napari-cellclass[anndata]"')
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(path.with_suffix("")), ""))
+    click(qtbot, button)
+    assert button.text() == "Cancel"
+    click(qtbot, button)
+    qtbot.waitUntil(lambda: button.text() == "AnnData")
+    assert classify.message.text() == "Cancelled; nothing was written."
+    assert not path.exists()
+    click(qtbot, button)
+    qtbot.waitUntil(lambda: "AnnData: computing features" in classify.message.text(), timeout=1000 * WINDOW_S)
+    screenshot("classify-anndata")
+    qtbot.waitUntil(lambda: classify.message.text() == f"Wrote {path}.", timeout=1000 * WINDOW_S)
+    made = anndata.read_h5ad(path)
+    assert made.obs["class_name"].tolist() == table.class_name.tolist()
+    assert made.X.shape == (256, len(made.var))
+    assert np.isfinite(made.X).all()
 
     # again: our own layer is brought up to date, or replaced where its tiles differ; the user's stays
     run(qtbot, classify)

@@ -30,6 +30,10 @@ class Progress:
     total: int
     metrics: Mapping[str, float] = field(default_factory=dict)
 
+    def in_words(self) -> str:
+        """Say what is being done, and how far it is where that is known: ``"reading 3 of 20"``."""
+        return f"{self.phase} {self.done:,} of {self.total:,}" if self.total else self.phase
+
 
 def _ignore(update: Progress) -> None:
     pass

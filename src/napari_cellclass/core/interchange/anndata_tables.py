@@ -19,6 +19,7 @@ from napari_cellclass.core.labels.classes import UNSURE_NAME
 from napari_cellclass.core.predictions.table import NO_CLASS, TileTable
 
 UNS_KEY = "napari_cellclass"
+SUFFIX = ".h5ad"
 SPATIAL, SPATIAL_UM = "spatial", "spatial_um"
 """Keys of ``obsm``: centres of the tiles as (x, y), in px, where squidpy looks, and in µm."""
 

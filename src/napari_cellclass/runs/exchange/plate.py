@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -95,6 +96,47 @@ def feature_kinds(table: FeatureTable) -> list[str]:
     """Say of each feature of a table what it is a feature of."""
     network, texture = table.spec.columns
     return [str(table.spec.backbone)] * network + ["texture"] * texture
+
+
+def anndata_of_images(
+    images: Sequence[tuple[str, SourceImage]], tables: Sequence[TileTable], task: Task, threads: int | None = None
+) -> Any:
+    """Give the classified tiles of images, with their features, as AnnData.
+
+    Parameters
+    ----------
+    images
+        Names, no two the same, and fields.
+    tables
+        Their tiles, in the same order.
+    task
+        Reports progress and may be cancelled.
+    threads
+        Number of CPU threads, None for all.
+
+    Returns
+    -------
+    anndata.AnnData
+        See :func:`~napari_cellclass.core.interchange.anndata_tables.tiles_as_anndata`.
+
+    Raises
+    ------
+    ParamsError
+        AnnData is not installed, or the features of an image cannot be computed.
+    CellClassError
+        See :func:`compute_features`.
+    CancelledError
+        The task was cancelled.
+    """
+    check_anndata_installed("AnnData")
+    found, problems = tile_features(images, tables, task, threads)
+    if len(found.images) < len(tables):
+        raise ParamsError(problems[-1])
+    fields = [
+        FieldTiles(name, table, {}, found.features[found.image == i])
+        for i, ((name, _), table) in enumerate(zip(images, tables, strict=True))
+    ]
+    return tiles_as_anndata(fields, found.names, feature_kinds(found))
 
 
 def _check(params: ClassifyParams) -> None:

@@ -88,8 +88,7 @@ class KeepPanel(QWidget):
         # A range of 0 is a bar that moves by itself: a step that does not say how far it is.
         self.bar.setRange(0, update.total)
         self.bar.setValue(update.done)
-        steps = f" {update.done:,} of {update.total:,}" if update.total else ""
-        self.text.show_text(f"A model of the labels: {update.phase}{steps} …")
+        self.text.show_text(f"A model of the labels: {update.in_words()} …")
 
     def _finished(self) -> None:
         self.button.setText(_NAME)

@@ -105,8 +105,7 @@ class RefinePanel(QWidget):
         job.finished.connect(lambda: self.button.setText(_NAME))
 
     def _show_progress(self, update: Progress) -> None:
-        steps = f" {update.done} of {update.total}" if update.total else ""
-        self._say(f"Refining: {update.phase}{steps} …")
+        self._say(f"Refining: {update.in_words()} …")
 
     def _show(self, found: Refined) -> None:
         self._found = found

@@ -20,7 +20,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.interchange.anndata_tables import SUFFIX as ANNDATA_SUFFIX
+from napari_cellclass.core.interchange.anndata_tables import check_anndata_installed
 from napari_cellclass.core.labels.classes import UNLIKE_NAME
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.stats.calibration import ERROR_RATES, Calibration
@@ -30,12 +33,14 @@ from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.classify import work
 from napari_cellclass.widgets.common.class_list import ClassList
-from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import row_of
 
 _EXPORTS = {
     "CSV": "*.csv", "GeoJSON": "*.geojson", "PNG": "*.png", "COCO": "*.coco.json", "WSInfer": "*.wsinfer.csv",
+    "AnnData": f"*{ANNDATA_SUFFIX}",
 }  # fmt: skip
+_ANNDATA = "AnnData"
 _MAX_COUNTED = 100_000  # counting more tiles would block the window for too long
 _ROW = 3  # buttons beside each other
 
@@ -79,6 +84,8 @@ class ResultsPanel(QWidget):
             self.novelty.addItem(f"farther than {1 - rate:.0%} of known tiles", rate)
         self.novelty.setCurrentIndex(self.novelty.findData(NOVELTY_RATE))
         self.exports = {name: QPushButton(name) for name in _EXPORTS}
+        self._long: Job | None = None
+        self.exports[_ANNDATA].setToolTip("the tiles with their features as .h5ad, for scanpy and squidpy")
         self.scatter_button = QPushButton("Scatter …")
         self.scatter_button.setToolTip("all tiles as points, those that look alike near each other")
         column = QVBoxLayout(self)
@@ -162,11 +169,33 @@ class ResultsPanel(QWidget):
     def _ask_and_export(self, kind: str) -> None:
         assert self._source is not None
         pattern = _EXPORTS[kind]
+        if kind == _ANNDATA and not self._may_export_anndata():
+            return
         start = Path(self._source.path or self._source.name).stem + pattern[1:]
         name, _ = QFileDialog.getSaveFileName(self, f"Export {kind}", start, f"{kind} ({pattern})")
         if name:
             suffixed = name.lower().endswith(pattern[1:])
             self.export(Path(name if suffixed else name + pattern[1:]))
+
+    def _may_export_anndata(self) -> bool:
+        """Whether a file is to be chosen: not where AnnData is missing, or an export was running and is cancelled."""
+        if self._long is not None and self._long.running:
+            self._long.cancel()
+            return False
+        try:
+            check_anndata_installed(_ANNDATA)
+        except CellClassError as error:
+            self._show_message(str(error), True)
+            return False
+        return True
+
+    def _follow_anndata(self, job: Job) -> None:
+        """Show how far the features are that go with the tiles; meanwhile the button cancels."""
+        self._long, button = job, self.exports[_ANNDATA]
+        button.setText("Cancel")
+        job.progressed.connect(lambda update: self._show_message(f"AnnData: {update.in_words()} …", False))
+        job.cancelled.connect(lambda: self._show_message("Cancelled; nothing was written.", False))
+        job.finished.connect(lambda: button.setText(_ANNDATA))
 
     def _ask_and_export_slide(self) -> None:
         assert self._source is not None
@@ -180,15 +209,23 @@ class ResultsPanel(QWidget):
         return self._start(work.export_slide, path, background=self.background.currentText())
 
     def export(self, path: Path) -> Job | None:
-        """Write the map; the suffix chooses CSV, GeoJSON, COCO, WSInfer's CSV or a picture."""
+        """Write the map; the suffix chooses CSV, GeoJSON, COCO, WSInfer's CSV, AnnData or a picture."""
         return self._start(work.export, path)
+
+    def close_down(self) -> None:
+        """Leave no export running that computes features."""
+        if self._long is not None and self._long.running:
+            self._long.mute()
+            self._long.cancel()
+            self._long.wait(5)
 
     def _start(self, write: Callable[..., Path], path: Path, **options: Any) -> Job | None:
         if self._map.table is None or self._source is None:
             self._show_message("There is no map yet; press Run first.", True)
             return None
         style = self._map.style
-        job = start_job(
+        with_features = path.suffix.lower() == ANNDATA_SUFFIX  # which take as long as a run
+        job = (start_long_job if with_features else start_job)(
             write,
             owner=self,
             table=self._map.table,
@@ -200,6 +237,8 @@ class ResultsPanel(QWidget):
         )
         job.returned.connect(lambda written: self._show_message(f"Wrote {written}.", False))
         job.failed.connect(lambda error: self._show_message(str(error), True))
+        if with_features:
+            self._follow_anndata(job)
         return job
 
 

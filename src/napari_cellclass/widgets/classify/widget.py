@@ -389,8 +389,8 @@ class MapPage(DockedWidget):
         """Leave no job running; maps stay."""
         self.model_choice.forget()
         self.live.stop()
-        self.planes.close_down()
-        self.evidence.close_down()
+        for part in (self.planes, self.evidence, self.results):
+            part.close_down()
         if self.job is not None and self.job.running:
             self.job.mute()
             self.job.cancel()

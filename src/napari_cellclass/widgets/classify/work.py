@@ -18,6 +18,8 @@ from napari_cellclass.core.common.errors import CancelledError, CellClassError, 
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
+from napari_cellclass.core.interchange.anndata_tables import SUFFIX as ANNDATA_SUFFIX
+from napari_cellclass.core.interchange.anndata_tables import write_h5ad
 from napari_cellclass.core.interchange.coco import SUFFIX as COCO_SUFFIX
 from napari_cellclass.core.interchange.coco import write_table_coco
 from napari_cellclass.core.interchange.tile_tables import write_wsinfer_csv
@@ -40,6 +42,7 @@ from napari_cellclass.report.planes import planes_figure
 from napari_cellclass.runs.classify.field import FieldResult, classify_field, field_grid
 from napari_cellclass.runs.common.engine_access import KerasDetails, choose_precision, load_model
 from napari_cellclass.runs.common.engine_cache import EngineCache, EngineKey
+from napari_cellclass.runs.exchange.plate import anndata_of_images
 from napari_cellclass.viewer.common.layer_axes import read_layer_axes
 from napari_cellclass.viewer.common.layer_planes import plane_position
 from napari_cellclass.viewer.common.layers import image_from_layers, region_polygons
@@ -334,15 +337,21 @@ def export(
     min_confidence: float,
     task: Task,
 ) -> Path:
-    """Write a map; the suffix chooses CSV, GeoJSON, COCO (``.coco.json``), WSInfer's CSV, or a picture.
+    """Write a map; the suffix chooses CSV, GeoJSON, COCO (``.coco.json``), WSInfer's CSV, AnnData, or a picture.
 
     Raises
     ------
     OutputError
         The file cannot be written.
+    CellClassError
+        AnnData is not installed, or the features of the tiles, which it holds, cannot be computed, or were cancelled.
     """
+    if (kind := path.suffix.lower()) == ANNDATA_SUFFIX:
+        made = anndata_of_images([(source.name, source)], [table], task, cpu_threads())
+        task.progress(f"writing {path.name}")
+        write_h5ad(made, path)
+        return path
     task.progress(f"writing {path.name}")
-    kind = path.suffix.lower()
     if path.name.lower().endswith(COCO_SUFFIX):
         write_table_coco(table, path, source.name)
     elif path.name.lower().endswith(".wsinfer.csv"):
