@@ -69,8 +69,8 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
     )
     with_compact: bool = Field(
         False,
-        description="with auto or pretrained: also train the compact network, which takes as long as ever, and mix it "
-        "in at a quarter's weight where held-out tiles are clearly better classified with it",
+        description="with auto or pretrained: also train the compact network, which takes as long as by itself, and "
+        "mix it in at a quarter's weight where held-out tiles are clearly better classified with it",
     )
     colour: ColourName = Field(
         "auto",

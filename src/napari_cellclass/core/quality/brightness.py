@@ -100,6 +100,6 @@ def check_brightness_alone(data: TileDataset, task: Task = NO_TASK) -> Finding |
     text = (
         f"brightness and contrast alone reach {bright.value:.2f} on held-out groups (95 % confidence interval "
         f"{bright.lo:.2f} to {bright.hi:.2f}), and the model sees them: if the classes were not exposed equally, it "
-        "tells apart exposures. Check that, or train with standardise set to tile"
+        "distinguishes exposures. Check that, or train with standardise set to tile"
     )
     return Finding("warning", "brightness-alone", text)

@@ -48,7 +48,7 @@ def resolve_auto_settings(
     """Resolve automatic settings: the network, and whether tiles are standardised, with a sentence if they are not.
 
     A training that starts from another model, or learns from one, takes the setting of that one. Linear models on
-    pretrained features see brightness, so that a sentence says where it tells the classes apart by itself.
+    pretrained features see brightness, so that a sentence says where it separates the classes by itself.
 
     Raises
     ------

@@ -189,7 +189,7 @@ class _RunningExperiment:
         self.found |= {"advice": self._advice(curve), "curve": curve}
 
     def compare_by_tile(self) -> None:
-        """Hold out tiles at random instead of groups, only to see how much that flatters."""
+        """Hold out tiles at random instead of groups, only to see by how much that overestimates the accuracy."""
         if not self.plan.by_tile_differs():
             self.notes.append("to hold out by tile and by group is the same here, or cannot be done: not compared")
             return
@@ -239,7 +239,7 @@ class _RunningExperiment:
             "settings": params.model_dump(mode="json", exclude={"progress", "quiet", "workers", "ensemble"}),
         }
         text = result.verdict.to_markdown()
-        for title, lines in (("Left out", self.notes), ("Before you believe it", self.plan.warnings)):
+        for title, lines in (("Left out", self.notes), ("Warnings", self.plan.warnings)):
             text += "".join([f"\n## {title}\n\n", *(f"- {line}\n" for line in lines)]) if lines else ""
         write_text(params.out / "verdict.md", text)
         write_json(params.out / "verdict.json", result.verdict.to_json() | about)

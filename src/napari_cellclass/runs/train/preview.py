@@ -277,7 +277,7 @@ def split_warnings(data: TileDataset) -> tuple[str, ...]:
         )
     few = [row.class_name for row in split_table(data).itertuples() if row.validation < 5]
     if few:
-        warnings.append(f"fewer than 5 tiles of {first_few(few)} are held out: the accuracy will be a rough guess")
+        warnings.append(f"fewer than 5 tiles of {first_few(few)} are held out: the accuracy will be imprecise")
     return tuple(warnings)
 
 
