@@ -104,7 +104,7 @@ def bare_rate(live: Any, work: Any) -> float:
     """Return tiles a second of the compiled features alone, on tiles in memory."""
     boxes = work.annotation.grid.boxes[:512].tolist()
     tiles: NDArray[Any] = np.stack([work.source.read(*box) for box in boxes])
-    compute = FeatureExtractor(live._extractor.spec, TileFormat.of(tiles))
+    compute = FeatureExtractor(live.extractor.spec, TileFormat.of(tiles))
     compute(tiles[:64])
     start = time.perf_counter()
     compute(tiles)

@@ -177,6 +177,24 @@ def test_a_label_and_the_map_that_follows_are_painted_once_and_never_later_than_
     assert canvas.updatesEnabled()
 
 
+def test_a_key_repaints_labels_and_map_but_not_the_list_of_layers(
+    viewer: Any, dock: Any, qtbot: Any, field: Any, truth: np.ndarray
+) -> None:
+    dock.workspace.policy = "in order"
+    for _ in range(2):
+        label_current(viewer, dock, truth)
+    qtbot.waitUntil(lambda: settled(dock) and live_layer(viewer) is not None)
+    qtbot.waitUntil(lambda: not dock.map.live.is_building)
+    painted, listed = [], []
+    live_layer(viewer).events.set_data.connect(lambda event: painted.append(event.type))
+    names = [layer.name for layer in viewer.layers]
+    note = viewer.layers.events.connect(lambda event: listed.append((names[event.index], event.type)))
+    label_current(viewer, dock, truth)
+    qtbot.waitUntil(lambda: settled(dock) and bool(painted))
+    viewer.layers.events.disconnect(note)
+    assert [one for one in listed if "text" not in one[0]] == [], "texts follow once keys rest"
+
+
 def test_random_tiles_say_how_often_it_is_right(
     viewer: Any, dock: Any, qtbot: Any, field: Any, truth: np.ndarray
 ) -> None:

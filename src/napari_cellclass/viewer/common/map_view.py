@@ -316,8 +316,9 @@ class MapView:
         if self.current is None or not self.is_in_viewer():
             return
         self.current = replace(self.current, table=table)
-        for layer in self.layers:
-            update_predictions(layer, table, self.style)
+        with self._viewer.layers.events.blocker():  # else napari's list of layers would be drawn anew at every key
+            for layer in self.layers:
+                update_predictions(layer, table, self.style)
         if with_texts:
             self.refresh_view()
 

@@ -155,7 +155,8 @@ class AnnotationLayers:
             self.map.data = self._pixels()
         elif len(change.tile_indices):
             where, values = self._dots(change.tile_indices, pixel_values(change.after))
-            self.map.data_setitem(where, values)  # uploads these pixels only
+            with self._viewer.layers.events.blocker():  # else napari's list of layers would be drawn anew at every key
+                self.map.data_setitem(where, values)  # uploads these pixels only
         self._outline()
 
     def go_to(self, tile_index: int, follow: bool = True) -> None:
