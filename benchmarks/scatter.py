@@ -25,6 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Where other programs keep the cores busy, the threads of small fits wait for one another; read by NumPy at its import.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
