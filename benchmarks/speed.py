@@ -1,17 +1,18 @@
 """How fast fields are classified, and how much memory that takes.
 
     python benchmarks/speed.py              all of it
-    python benchmarks/speed.py --part tiles|size|memory|int8
+    python benchmarks/speed.py --part tiles|networks|size|memory|int8
 
 `tiles`: 8192 x 8192 px RGB, from the file to the map, against OpenVINO alone on tiles in memory, and against Keras on
-tiles that were saved as PNG. `size`: time per tile of fields of 1000 and of 100 000 tiles. `memory`: peak memory of the
-command line on 20 000 and on 100 000 px a side. `int8`: an int8 network
-against float32. Files that are kept for the next run go to ``--work``.
+tiles that were saved as PNG. `networks`: pretrained features, compact and the article's network. `size`: time per tile
+of fields of 1000 and of 100 000 tiles. `memory`: peak memory of the command line on 20 000 and on 100 000 px a side.
+`int8`: an int8 network against float32. Files that are kept for the next run go to ``--work``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,13 @@ _INT8_MODELS = {
     "deep-50 as published": ["--as-published"],
     "deep-50": ["--network", "deep-50", "--standardise", "tile", "--epochs", "9", "--texture", "off"],
     "compact": ["--input-px", "128", "--standardise", "tile", "--texture", "off"],
+}
+_NETWORKS_SIDE, _NETWORKS_PX = 4096, 128
+_NETWORKS = {
+    "pretrained": ["--network", "pretrained"],
+    "compact": ["--network", "compact", "--texture", "off", "--standardise", "none", "--epochs", "1"],
+    "compact, standardised": ["--network", "compact", "--texture", "off", "--standardise", "tile", "--epochs", "1"],
+    "as published": ["--as-published", "--epochs", "1"],
 }
 
 
@@ -174,6 +182,59 @@ From the file to the finished table: decoding, cutting, hash, brightness and con
 the same tiles as arrays in memory, nothing else. *Keras*: the tiles as PNG files, `image_dataset_from_directory` and
 `predict`, without the import and without cutting them. Medians of {_ROUNDS} rounds in turn, and the range."""
     return "Speed of classification", f"{about}\n\n{markdown(table)}"
+
+
+def trained(work: Path, kind: str, name: str) -> ModelBundle:
+    """Train a network on fields of two classes, sharp and blurred: how fast it is depends on no weight."""
+    path = work / f"networks-{kind}-{name}.cellclass"
+    if not path.exists():
+        data = work / f"networks-{kind}"
+        for number in range(4):
+            pixels = np.asarray(ihc_field().data)[128 * number : 128 * (number + 1)]
+            pixels = pixels if kind == "RGB" else pixels.mean(axis=2).astype(np.uint8)
+            for class_name, shown in (("sharp", pixels), ("blurred", (pixels // 2 + np.roll(pixels, 3, 1) // 2))):
+                (data / class_name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(shown).save(data / class_name / f"{number}.png")
+        words = ["train", data, "--out", path, "--tile-px", _NETWORKS_PX, "--quiet", *_NETWORKS[name]]
+        subprocess.run([sys.executable, "-m", "napari_cellclass", *map(str, words)], check=True)
+    return open_bundle(path)
+
+
+def networks_part(work: Path) -> tuple[str, str]:
+    """Classify the same field in memory with every network, in turn."""
+    rows = []
+    for kind in ("grey", "RGB"):
+        pixels = field_pixels()[:_NETWORKS_SIDE, :_NETWORKS_SIDE]
+        field = SourceImage(pixels if kind == "RGB" else pixels[..., :1].copy(), "field")
+        grid = TileGrid.regular(field.shape, _NETWORKS_PX)
+        wall: dict[str, list[float]] = {name: [] for name in _NETWORKS}
+        processor: dict[str, list[float]] = {name: [] for name in _NETWORKS}
+        bundles = {name: trained(work, kind, name) for name in _NETWORKS}
+        with contextlib.ExitStack() as opened:
+            engines = {name: opened.enter_context(open_engine(bundle)) for name, bundle in bundles.items()}
+            for turn in range(_ROUNDS + 1):
+                for name, bundle in bundles.items():
+                    start = time.perf_counter(), time.process_time()
+                    assert classify_field(field, bundle, engines[name], grid).complete
+                    if turn:  # the first is a warm-up
+                        wall[name].append(time.perf_counter() - start[0])
+                        processor[name].append(time.process_time() - start[1])
+        rows += [
+            {
+                "tiles": kind, "network": name, "tiles/s": f"{len(grid) / np.median(wall[name]):.0f}",
+                "range": f"{len(grid) / max(wall[name]):.0f} to {len(grid) / min(wall[name]):.0f}",
+                "processor time, ms a tile": f"{np.median(processor[name]) / len(grid) * 1e3:.2f}",
+                "of compact": f"{np.median(np.divide(processor[name], processor['compact'])):.1f}",
+            }
+            for name in _NETWORKS
+        ]  # fmt: skip
+    about = f"""`python benchmarks/speed.py --part networks`. A field of {_NETWORKS_SIDE} x {_NETWORKS_SIDE} px,
+in memory, 8 bits (scikit-image's real field, repeated, with noise), {len(grid)} tiles of {_NETWORKS_PX} px,
+{cpu_count()} cores. *pretrained*: linear models on pretrained features and texture, the default; *compact*: the network
+alone, as a fast copy is; *standardised*: it scales each tile to one brightness first, as it does by default; *as
+published*: the article's network. *processor time*: of all threads, which other load on the machine changes least; *of
+compact*: its ratio. Medians of {_ROUNDS} rounds in turn, and the range."""
+    return "Speed of the networks", f"{about}\n\n{markdown(pd.DataFrame(rows))}"
 
 
 def virtual(rows: int, columns: int) -> SourceImage:
@@ -317,7 +378,7 @@ probability."""
     return title, f"{about_all}\n\n{markdown(pd.DataFrame(rows))}\n\n{markdown(pd.DataFrame(figures))}"
 
 
-PARTS = {"tiles": tiles_part, "size": size_part, "memory": memory_part, "int8": int8_part}
+PARTS = {"tiles": tiles_part, "networks": networks_part, "size": size_part, "memory": memory_part, "int8": int8_part}
 
 
 def main() -> None:
