@@ -71,7 +71,7 @@ def draw_boxes(axes: Axes, runs: pd.DataFrame, spread: pd.DataFrame, chance: flo
         label.set(rotation=30 * crowded, ha="right" if crowded else "center")
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("balanced accuracy", fontsize=_TEXT)
-    axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean, 95 % confidence interval", fontsize=_TEXT)
+    axes.set_xlabel("a point per run; \N{BLACK DIAMOND} mean over seeds, 95 % CI", fontsize=_TEXT)
     _simplify_axes(axes)
 
 

@@ -46,6 +46,25 @@ def pick(qtbot: Any, combo: QComboBox, text: str) -> None:
     assert combo.currentText() == text
 
 
+def test_a_grouping_that_is_too_long_for_its_line_ends_with_an_ellipsis_and_is_whole_in_the_tip(
+    viewer: Any, qtbot: Any
+) -> None:
+    groups = GroupChoice()
+    page = dock(viewer, qtbot, groups)
+    groups.offer_names([f"O{well:02d}f0{site}.tif" for well in (5, 7, 12) for site in range(2)])
+    groups.value = groups.combo.itemData(groups.combo.findText(WELLS))
+    groups.combo.setFixedWidth(400)
+    qtbot.waitUntil(lambda: groups.combo.shown_text() == WELLS)
+    groups.combo.setFixedWidth(140)
+    qtbot.waitUntil(lambda: groups.combo.shown_text() != WELLS)
+    shown = groups.combo.shown_text()
+    assert shown.endswith("…")
+    assert WELLS.startswith(shown[:-1].rstrip())
+    assert groups.combo.fontMetrics().horizontalAdvance(shown) < 140
+    assert WELLS in groups.combo.toolTip()
+    page.grab()  # it can be drawn
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in (

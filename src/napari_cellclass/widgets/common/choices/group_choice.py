@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.datasets.image_names import names_to_group
 from napari_cellclass.core.plates.group_proposals import GroupProposal, propose_groups
+from napari_cellclass.widgets.common.choices.elided_list import ElidedList
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.text import plain_tip
 
@@ -38,8 +39,8 @@ class GroupChoice(QWidget):
         self.native = QLineEdit()
         self.native.setPlaceholderText("^(...) takes 3 letters")
         self.native.setToolTip(tooltip)
-        self.combo = QComboBox()
-        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.combo = ElidedList()
+        self.combo.setSizeAdjustPolicy(ElidedList.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(10)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -131,6 +132,7 @@ class GroupChoice(QWidget):
         self.changed.emit()
 
     def _chosen(self) -> None:
+        self.combo.setToolTip(str(self.combo.currentData(Qt.ItemDataRole.ToolTipRole) or ""))
         if self.combo.currentText() != _OWN:
             self._picked = self.combo.currentData()
         self._show_field()
