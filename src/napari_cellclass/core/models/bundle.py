@@ -24,6 +24,7 @@ from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.limits import LimitName, limit, limit_variable
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.models.int8_report import Int8Report
+from napari_cellclass.core.models.npz import read_npz
 from napari_cellclass.core.models.stored_head import MEMBER as HEAD_MEMBER
 from napari_cellclass.core.models.stored_head import StoredHead
 from napari_cellclass.core.models.training_tiles import TrainingTiles
@@ -157,13 +158,8 @@ class ModelBundle:
     @cached_property
     def _golden(self) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
         try:
-            content = io.BytesIO(self.member("golden.npz"))
-            with zipfile.ZipFile(content) as archive:
-                size = sum(info.file_size for info in archive.infolist())
-            if size > (most := limit("model_text_bytes")):
-                raise ValueError(f"they claim {size:,} bytes, more than {most:,}")
-            with np.load(content, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in ("tiles", "prob", *(["prob_int8"] if self.has_int8 else []))}
+            arrays = read_npz(self.member("golden.npz"), limit("model_text_bytes"))
+            found = {name: arrays[name] for name in ("tiles", "prob", *(["prob_int8"] if self.has_int8 else []))}
             tiles = found.pop("tiles")
             for prob in found.values():
                 if tiles.ndim != 4 or prob.shape != (len(tiles), len(self.scheme)):

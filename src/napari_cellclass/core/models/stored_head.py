@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.models.linear_head import LinearHead, Standardisation
+from napari_cellclass.core.models.npz import read_npz
 
 MEMBER = "linear_head.npz"
 
@@ -66,12 +66,7 @@ class StoredHead:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error
             It is damaged; with ``ValueError``, in a few words why.
         """
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > most_bytes:
-            raise ValueError(f"they claim {size:,} bytes, more than {most_bytes:,}")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = read_npz(content, most_bytes)
         sets = [n for number, n in enumerate(columns) if f"weights_{number}" in found]
         if not sets:
             raise ValueError("they have no weights")

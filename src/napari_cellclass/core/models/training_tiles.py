@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.core.common.findings import counted
+from napari_cellclass.core.models.npz import read_npz
 from napari_cellclass.core.stats.neighbours import NeighbourIndex
 from napari_cellclass.core.stats.novelty import ClassDistances, FeatureSpace, conformal_p_values
 
@@ -121,12 +121,8 @@ class TrainingTiles:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error
             It is damaged; with ``ValueError``, in a few words why.
         """
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > most_bytes:
-            raise ValueError(f"they claim {size:,} bytes, more than {most_bytes:,}")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        arrays = read_npz(content, most_bytes)
+        found = cls(**{field.name: arrays[field.name] for field in fields(cls)})
         found.check(classes)
         return found
 
