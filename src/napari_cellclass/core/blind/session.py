@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from napari_cellclass.core.blind.container import (
     SUFFIX,
     BlindError,
-    SealedEnvelope,
     decode_png,
     read_blind_file,
     read_tile_png,
     write_blind_file,
 )
 from napari_cellclass.core.blind.sampling import insert_repeats, render_tiles, sample_tiles
+from napari_cellclass.core.blind.sealing import seal_predictions, seal_tiles
 from napari_cellclass.core.common.errors import MALFORMED_JSON, ParamsError
 from napari_cellclass.core.common.journal import Entry, Journal, JournalFile
 from napari_cellclass.core.common.task import NO_TASK, Task
@@ -131,37 +130,17 @@ class BlindSession:
         prob = network(tile_indices) if network else None
         pictures = render_tiles(data, tile_indices, task)
         order = insert_repeats(data.labels[tile_indices], params.repeats, rng)
-        sealed = {
-            "salt": secrets.token_hex(32),
-            "seed": seed,
-            "order": order,
-            "own_order": params.own_order,
-            "tiles": [
-                {
-                    "path": str(data.paths[data.image[p]]),
-                    "box": [int(v) for v in data.boxes[p]],
-                    "class": int(data.labels[p]),
-                    "group": str(data.groups[p]),
-                    "picture": hashlib.sha256(picture).hexdigest(),
-                }
-                for p, picture in zip(tile_indices, pictures, strict=True)
-            ],
-        }
-        network_envelope = None
+        sealed = seal_tiles(data, tile_indices, pictures, order, seed=seed, own_order=params.own_order)
+        predicted = None
         if prob is not None:
-            rows = [[round(float(v), 6) for v in row] if np.isfinite(row).all() else None for row in prob]
-            images = {data.paths[i] for i in np.unique(data.image[tile_indices])}
-            seen = {"images": len(images), "images_trained_on": len(images.intersection(trained_on))}
-            network_envelope = SealedEnvelope.of(
-                {"salt": secrets.token_hex(32), "name": network_name, "prob": rows} | seen
-            )
+            predicted = seal_predictions(prob, network_name, data, tile_indices, trained_on)
         header = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": data.scheme.to_json(),
             "tiles": len(tile_indices),
             "repeats": params.repeats,
         }
-        write_blind_file(path, header, SealedEnvelope.of(sealed), network_envelope, pictures)
+        write_blind_file(path, header, sealed, predicted, pictures)
         return cls(path)
 
     # -- readers -----------------------------------------------------------------------------------

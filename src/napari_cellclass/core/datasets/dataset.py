@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -241,11 +241,7 @@ def read_folders(
         image.append(np.full(len(cut), number, np.int32))
         labels.append(np.full(len(cut), scheme.index(entry.class_name), np.int16))
         groups += [entry.group] * len(cut)
-    left = {entry.class_name for entry in entries}
-    if left != set(folders):
-        lost = next(name for name in folders if name not in left)
-        reason = next((why for path, why in skipped if path.parent.name == lost), "no image was left")
-        raise DatasetError(f"no image of class {lost!r} can be used: {reason}")
+    _check_no_class_lost(folders, {entry.class_name for entry in entries}, skipped)
     n = sum(map(len, boxes))
     numbers, cuts = np.concatenate(image), np.concatenate(boxes)
     return TileDataset(
@@ -264,6 +260,14 @@ def read_folders(
         read=read,
         provenance=Provenance.of([entry.origin for entry in entries], numbers, cuts),
     )
+
+
+def _check_no_class_lost(folders: Iterable[str], left: set[str], skipped: Iterable[tuple[Path, str]]) -> None:
+    """Refuse class folders of which one has no image that can be used."""
+    lost = next((name for name in folders if name not in left), None)
+    if lost is not None:
+        reason = next((why for path, why in skipped if path.parent.name == lost), "no image was left")
+        raise DatasetError(f"no image of class {lost!r} can be used: {reason}")
 
 
 def _whole(source: SourceImage) -> TileGrid:
