@@ -73,6 +73,30 @@ def train(
     stop_requested = listen_to_parent()
     if params.network == "pretrained":
         return train_pretrained(data, params, out, task, stopped or stop_requested.is_set)
+    run = _prepare(data, params, task, stopped or stop_requested.is_set)
+    import tensorflow as tf
+
+    checkpoint, finished = Checkpoint(out), False
+    try:
+        run.fit(after_epoch=checkpoint)
+        epoch = run.choose_epoch()
+        if isinstance(run, TaughtRun):
+            run.taught = run.record()
+        else:
+            join_texture(run)
+        task.check("cancelled before the model was written; nothing was written")
+        written = write_model(run, epoch, run.val_prob, out)
+        finished = True
+        return written
+    except tf.errors.OpError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EngineError(f"TensorFlow has failed: {reason}; use a smaller --batch-size or --input-px") from error
+    finally:
+        checkpoint.remove(finished)
+
+
+def _prepare(data: TileDataset, params: TrainParams, task: Task, stopped: Callable[[], bool]) -> TrainingRun:
+    """Read the tiles, and build the network with the weights that training starts from."""
     started = time.perf_counter()
     initial, bundle = open_initial_model(params, data), open_teacher(params, data)
     pixels = load_pixels(data, params, task)
@@ -91,25 +115,8 @@ def train(
     )  # fmt: skip
     if initial is not None:
         copy_weights(model, initial)
-    settings = model, data, pixels, params, task, stopped or stop_requested.is_set, started
-    run = TrainingRun(*settings) if teacher is None else TaughtRun(*settings, teacher=teacher)
-    checkpoint, finished = Checkpoint(out), False
-    try:
-        run.fit(after_epoch=checkpoint)
-        epoch = run.choose_epoch()
-        if isinstance(run, TaughtRun):
-            run.taught = run.record()
-        else:
-            join_texture(run)
-        task.check("cancelled before the model was written; nothing was written")
-        written = write_model(run, epoch, run.val_prob, out)
-        finished = True
-        return written
-    except tf.errors.OpError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EngineError(f"TensorFlow has failed: {reason}; use a smaller --batch-size or --input-px") from error
-    finally:
-        checkpoint.remove(finished)
+    settings = model, data, pixels, params, task, stopped, started
+    return TrainingRun(*settings) if teacher is None else TaughtRun(*settings, teacher=teacher)
 
 
 def _resolved(params: TrainParams) -> TrainParams:

@@ -85,11 +85,7 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
     CancelledError
         The task was cancelled; the models of finished runs are kept.
     """
-    if params.out.suffix != SUFFIX:
-        raise ParamsError(f"--out {str(params.out)!r}: a model's name ends in {SUFFIX}")
-    if params.out.is_dir():
-        raise OutputError(f"cannot write {params.out}: that is a folder; choose a file name")
-    check_writable(params.out)
+    _check_out(params.out)
     check_nncf_installed(params)
     read = image_reader(params)
     data = open_dataset(params.data, grid_maker(params), params.group_by, read, task=task)
@@ -132,6 +128,15 @@ def train_folders(params: TrainParams, task: Task = NO_TASK) -> TrainResult:
         KnownModels().remember(model)
     tables = repeated_run_tables(repeats)
     return TrainResult(tuple(models), data, found, warnings, tables, repeats.reused, about_network)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a path that no model can be written to, before anything is read."""
+    if out.suffix != SUFFIX:
+        raise ParamsError(f"--out {str(out)!r}: a model's name ends in {SUFFIX}")
+    if out.is_dir():
+        raise OutputError(f"cannot write {out}: that is a folder; choose a file name")
+    check_writable(out)
 
 
 def read_tests(params: TrainParams, data: TileDataset, task: Task) -> dict[Path, TileDataset]:
