@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_cellclass.core.common.blas import single_threaded_blas
 from napari_cellclass.core.common.errors import CellClassError
-from napari_cellclass.core.common.task import Progress, Task
+from napari_cellclass.core.common.task import Progress
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.labels.label_store import UNLABELLED
 from napari_cellclass.core.models.feature_scale import FeatureScale
-from napari_cellclass.core.selection.typical_tiles import typical_tiles
 from napari_cellclass.runs.live.features import LiveExtractor
 from napari_cellclass.runs.live.field_features import FieldFeatures
 from napari_cellclass.runs.live.session import LivePrediction, LiveSession
@@ -38,7 +36,9 @@ from napari_cellclass.viewer.workspace.tile_queue import LiveState
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.annotate.work import (
     KeepRequest,
+    choose_typical,
     fill_features,
+    predict_labels,
     regions_by_corner,
     stream,
     with_groups,
@@ -49,18 +49,6 @@ from napari_cellclass.widgets.common.jobs import Job, start_job
 _STREAM_INTERVAL_S = 0.4  # between predictions while features stream in
 _SETTLES_MS = 15  # several changes of labels at once are one
 _TYPICAL_FROM = 200  # known tiles, or all, before typical ones are chosen
-
-
-def _predict(session: LiveSession, request: dict[str, Any], task: Task) -> LivePrediction | None:
-    return session.predict(**request)
-
-
-def _choose_typical(session: LiveSession, key: str, task: Task) -> NDArray[np.int64]:
-    z = session.standardised(key)
-    if z is None:
-        return np.zeros(0, np.int64)
-    with single_threaded_blas():
-        return typical_tiles(z, np.flatnonzero(np.isfinite(z[:, 0])))
 
 
 @dataclass(eq=False)
@@ -269,7 +257,7 @@ class LivePredictions(QObject):
         known = self._workspace.live is not None and self._workspace.live.key == key
         if known or session is None or key not in session.fields or self._typical_job is not None:
             return
-        self._typical_job = job = start_job(_choose_typical, owner=self._owner, session=session, key=key)
+        self._typical_job = job = start_job(choose_typical, owner=self._owner, session=session, key=key)
         job.returned.connect(lambda tiles: self._take_typical(key, tiles))
         job.finished.connect(self._typical_done)
 
@@ -320,7 +308,7 @@ class LivePredictions(QObject):
             "drawn": {one_key: one.labelled.drawn() for one_key, one in self._opened.items()},
             "n_classes": len(names), "shown": key, "revision": self._revision,
         }  # fmt: skip
-        self._fit_job = job = start_job(_predict, owner=self._owner, session=session, request=request)
+        self._fit_job = job = start_job(predict_labels, owner=self._owner, session=session, request=request)
         job.returned.connect(lambda found: self._take(found, names))
         job.failed.connect(lambda error: self.failed.emit(str(error)))
         job.finished.connect(self._fitted)

@@ -1,4 +1,4 @@
-"""The jobs of the page Label, without Qt: a model of the labels, and one refined by a trained network."""
+"""The jobs of the page Label, without Qt: predictions, a model of the labels, and one refined by a trained network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_cellclass.core.common.blas import single_threaded_blas
 from napari_cellclass.core.common.files import atomic_write
 from napari_cellclass.core.common.locks import scratch_folder
 from napari_cellclass.core.common.task import Task
@@ -22,12 +23,28 @@ from napari_cellclass.core.models.feature_scale import SUFFIX as SCALE_SUFFIX
 from napari_cellclass.core.models.feature_scale import FeatureScale
 from napari_cellclass.core.models.known_models import KnownModels
 from napari_cellclass.core.params.train import TrainParams
+from napari_cellclass.core.selection.typical_tiles import typical_tiles
 from napari_cellclass.core.workspace.records import GridSettings
 from napari_cellclass.runs.live.features import LiveExtractor
 from napari_cellclass.runs.live.refine import HeldOut, Refinement, compare_with_live
+from napari_cellclass.runs.live.session import LivePrediction, LiveSession
 from napari_cellclass.runs.live.stream import FieldToRead, fill_store, stream_features
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField, TrainRequest, data_on_disk
 from napari_cellclass.runs.train.child import train_in_child
+
+
+def predict_labels(session: LiveSession, request: dict[str, Any], task: Task) -> LivePrediction | None:
+    """Predict from the labels; ``request`` has the parameters of :meth:`LiveSession.predict`."""
+    return session.predict(**request)
+
+
+def choose_typical(session: LiveSession, key: str, task: Task) -> NDArray[np.int64]:
+    """Choose the typical tiles of a field, as far as features are known."""
+    z = session.standardised(key)
+    if z is None:
+        return np.zeros(0, np.int64)
+    with single_threaded_blas():
+        return typical_tiles(z, np.flatnonzero(np.isfinite(z[:, 0])))
 
 
 @dataclass(frozen=True, eq=False)
