@@ -18,6 +18,8 @@ from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QScrollArea
 from screenshots import PAGES, Session, look, wait
 
+from napari_cellclass.widgets.common.figure_view import FigureView
+
 PICTURES = {"label": "annotate-tiles", "train": "train", "map": "classify-field", "check": "check"}
 _DOCKED = (1300, 860)
 _TILE_PX = 128  # of the synthetic plate
@@ -108,8 +110,10 @@ class Pictures:
         widget.run_button.click()
         wait(lambda: not widget.panel.running)
         print(widget.panel.message.text(), flush=True)
-        self._show_results(widget)
+        self._show_results(widget, 690)
         widget.results.confusion.cell.emit(0, 1)
+        panel = widget.results.panel
+        wait(lambda: len(panel.tiles) == len(panel.tile_indices))
         self._save_results(widget, "evaluate")
 
     def experiment(self) -> None:
@@ -125,7 +129,7 @@ class Pictures:
         widget.start_button.click()
         wait(lambda: not widget.panel.running, 3000)
         print(widget.panel.message.text(), flush=True)
-        self._show_results(widget)
+        self._show_results(widget, 690)
         self._save_results(widget, "experiment-window")
 
     def _plate(self) -> Path:
@@ -148,12 +152,13 @@ class Pictures:
     def _save_window(self, name: str) -> None:
         self._save(self.viewer.screenshot(canvas_only=False, flash=False)[..., :3], name)
 
-    def _show_results(self, widget: Any) -> None:
-        widget.window_of_results.resize(1280, 860)
+    def _show_results(self, widget: Any, height: int) -> None:
+        widget.window_of_results.resize(1280, height)
         look(3)
 
     def _save_results(self, widget: Any, name: str) -> None:
         look(3)
+        wait(lambda: all(map(_is_drawn, widget.window_of_results.findChildren(FigureView))))
         path = self.out / f"{name}.png"
         widget.window_of_results.grab().save(str(path))
         self._save(Image.open(path).convert("RGB"), name)
@@ -165,6 +170,12 @@ class Pictures:
         if path.stat().st_size > _MOST_BYTES:  # a palette halves it, but few colours do not get far on a map
             image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
         print(path, flush=True)
+
+
+def _is_drawn(view: FigureView) -> bool:
+    """Whether a figure is shown as it has to be at its present size."""
+    busy = view._timer.isActive() or (view._job is not None and view._job.running)
+    return view._draw is None or (not busy and view._drawn == (view._draw, view._style()))
 
 
 def _program(*words: object) -> None:
