@@ -170,7 +170,7 @@ def test_a_model_on_a_users_network_runs_by_openvino_and_names_its_hash(made: Mo
 
 
 def test_a_model_on_our_backbone_without_its_keras_network_is_not_complete(made: ModelOf, tmp_path: Path) -> None:
-    for name, complete in (("mixed", False), ("own", True)):
+    for name, complete in (("good", False), ("own", True)):
         bundle = made(name)
         members = {member: bundle.member(member) for member in bundle.manifest.files if member != "model.keras"}
         path = write_bundle(tmp_path / f"{name}.cellclass", bundle.manifest, members).path
@@ -181,7 +181,7 @@ def test_a_model_on_our_backbone_without_its_keras_network_is_not_complete(made:
             open_bundle(path)
 
 
-def test_a_model_stores_linear_models_that_keras_runs_as_openvino_does(
+def test_a_model_of_a_labelling_session_stores_linear_models_that_keras_runs_as_openvino_does(
     made: ModelOf, results: Any, tiles: NDArray[np.uint16]
 ) -> None:
     bundle = made("kept")

@@ -80,7 +80,8 @@ class TrainParams(TileParams, PlaneParams, BackboneParams, ReportingParams):
     feature_scale: Path | None = Field(
         None,
         description="for pretrained: grey-value ranges and the mean and scale of features, NAME.features.json, as a "
-        "labelling session has written them with a model that was kept; the model predicts what was predicted there",
+        "labelling session has written them with a model that was kept; the model predicts what was predicted there; "
+        "its Keras network is not stored, but made where it is needed, so that the model is written sooner",
     )
     standardise: StandardiseName = Field(
         "auto",

@@ -83,7 +83,7 @@ def train_pretrained(
     shape = (*pixels.spec.input_px, pixels.spec.channels)
     built = None if params.standardise == "tile" else build_openvino(features, scaling, fit.head, own)
     classifier: Any
-    if own is not None or _without_keras(params):
+    if own is not None or _waited_for(params):
         classifier = OpenVinoClassifier(built, shape, str(features.backbone))
     else:
         classifier = build_classifier(shape, colour, params.standardise == "tile", scaling, fit.head)
@@ -91,7 +91,7 @@ def train_pretrained(
     held_out = fit.held_out if cross_validated else fit.head.predict(z)
     run = TrainingRun(classifier, data, pixels, params, task, stopped, started, features=features)
     run.openvino_model = built
-    if own is None and _without_keras(params):
+    if own is None and _waited_for(params):
         run.stored_head = StoredHead(tuple(scaling), fit.head)
     run.known_features = np.concatenate(z, axis=1)
     curve = _curve([part[fitting] for part in z], labels[fitting], groups[fitting], len(data.scheme), task)
@@ -108,12 +108,13 @@ def train_pretrained(
     return write_model(run, run.choose_epoch(), run.val_prob, out)
 
 
-def _without_keras(params: TrainParams) -> bool:
-    """Whether the model holds its linear models as numbers: its Keras network is made when somebody asks for it.
+def _waited_for(params: TrainParams) -> bool:
+    """Whether a labelling session waits for the model: its Keras network is then made when somebody asks for it.
 
     Importing TensorFlow, and building and writing that network, take longer than all else.
     """
-    return params.standardise != "tile" and not params.with_compact and params.precision == "f32"
+    plain = params.standardise != "tile" and not params.with_compact and params.precision == "f32"
+    return params.feature_scale is not None and plain
 
 
 def _scaling(
