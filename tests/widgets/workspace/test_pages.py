@@ -217,3 +217,13 @@ def test_the_command_palette_has_every_action_with_its_key_as_long_as_the_dock_i
     assert commands() == {}
     dock.workspace.classes_changed.emit()  # as from a field whose opening ends only now
     assert commands() == {}
+
+
+def test_a_window_that_is_closed_with_the_dock_open_leaves_nothing_in_the_command_palette(
+    own_viewer: Any, qtbot: Any
+) -> None:
+    before = commands()
+    own_viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    assert set(commands()) > set(before)
+    own_viewer.close()
+    qtbot.waitUntil(lambda: commands() == before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -97,7 +98,8 @@ def _tell_palettes() -> None:
 
     for widget in QApplication.allWidgets():
         if isinstance(widget, QCommandPalette):
-            widget._on_app_menus_changed({_app().menus.COMMAND_PALETTE_ID})
+            with contextlib.suppress(RuntimeError):  # its window is being closed
+                widget._on_app_menus_changed({_app().menus.COMMAND_PALETTE_ID})
 
 
 def _titled(text: str, key: str) -> str:

@@ -110,6 +110,7 @@ class CellClassWidget(DockedWidget):
             {"run the map": self.map.run, "train": self.train.train, "open a project": self._ask_project,
              "scatter plot of the tiles": self._open_scatter},
         )  # fmt: skip
+        self.destroyed.connect(self._entries.close)  # with its window: nothing else says so
 
     def _connect_tour(self) -> None:
         """Let the tour follow what is done, and show it to who has not seen it."""
