@@ -70,6 +70,7 @@ class Flows:
         self.timed(
             f"open {name}",
             lambda: opened.append(self.viewer.window.add_plugin_dock_widget("napari-cellclass", name, tabify=True)[1]),
+            lambda: opened[0].filled,
         )
         with Stalls(sampled=True) as stalls:
             look(_LOOKS_S)

@@ -267,8 +267,10 @@ def _named(callback: Any) -> str:
 
 @pytest.fixture
 def dock(viewer: Any) -> Any:
-    """The dock Cell Class, as a user gets it from the Plugins menu."""
+    """The dock Cell Class, as a user gets it from the Plugins menu, with its pages."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    widget.fill_now()
+    QApplication.processEvents()
     return widget
 
 

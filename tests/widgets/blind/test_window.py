@@ -175,7 +175,7 @@ def test_sixty_blinded_tiles_by_keys_over_a_crash(
         qtbot.keyClick(blind if step % 2 else canvas(viewer), KEYS[class_of(step)])
     assert len(told) <= 2, "nothing in the window depends on the tile"
     assert blind.reading.complete
-    assert [layer.name for layer in viewer.layers] == [opened], "the open layer is back"
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == [opened])  # the open layer is back
     click(qtbot, blind.reveal_button)
     qtbot.waitUntil(blind.results.isVisible)
     result = blind.results.result
@@ -255,11 +255,11 @@ def test_pausing_brings_layers_and_panels_back(
     screenshot("blind-light")
     click(qtbot, blind.class_buttons[1])
     click(qtbot, blind.pause_button)
+    qtbot.waitUntil(evaluate.window_of_results.isVisible)  # the last of what comes back
     assert list(viewer.layers) == [layer]
     assert viewer.layers.selection.active is layer
     assert viewer.scene.camera.zoom == pytest.approx(3.5)
     assert all(d.isVisible() for d in docks)
-    assert evaluate.window_of_results.isVisible()
     assert "1 of 14 tiles" in blind.message.text()
     start(qtbot, blind)
     assert blind.reading.position == 1

@@ -17,7 +17,7 @@ from tests._patience import PROCESS_S, WINDOW_S
 
 from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Task
-from napari_cellclass.widgets.common.jobs import INTERVAL_MS, Job, start_job, start_long_job
+from napari_cellclass.widgets.common.jobs import INTERVAL_MS, Job, Steps, start_job, start_long_job
 
 
 def record(job: Job) -> list[tuple[str, Any]]:
@@ -200,6 +200,27 @@ def test_what_is_shown_in_steps_leaves_the_window_its_turn_and_ends_the_job_with
     qtbot.waitUntil(lambda: "finished" in order)
     assert not job.running
     assert order == ["step 0", "window 0", "step 1", "window 1", "step 2", "window 2", "finished"]
+
+
+def test_work_in_steps_leaves_the_window_its_turn_and_can_be_done_at_once(qtbot: Any) -> None:
+    done: list[str] = []
+
+    def work() -> Iterator[None]:
+        for number in range(3):
+            done.append(str(number))
+            QTimer.singleShot(0, lambda: done.append("window"))
+            yield
+        done.append("end")
+
+    owner = QWidget()
+    Steps(owner, work())
+    qtbot.waitUntil(lambda: done[-1:] == ["end"])
+    assert done.count("window") == 3
+    assert done.index("window") < done.index("1")
+    done.clear()
+    Steps(owner, work()).do_now()
+    assert done == ["0", "1", "2", "end"]
+    owner.deleteLater()
 
 
 def test_a_job_whose_listener_is_gone_shows_nothing_more(qtbot: Any) -> None:

@@ -33,8 +33,11 @@ from napari_cellclass.widgets.common.wheel import takes_the_wheel
 
 def open_dock(viewer: Any, name: str) -> Any:
     _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", name)
+    if name == "Cell Class":
+        widget.fill_now()
+    page = getattr(widget, "page", widget)  # three entries open a page of one dock
     QApplication.processEvents()
-    return getattr(widget, "page", widget)  # three entries open a page of one dock
+    return page
 
 
 def roll(widget: QWidget, steps: int) -> None:

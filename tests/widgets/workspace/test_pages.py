@@ -223,7 +223,8 @@ def test_a_window_that_is_closed_with_the_dock_open_leaves_nothing_in_the_comman
     own_viewer: Any, qtbot: Any
 ) -> None:
     before = commands()
-    own_viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    _, dock = own_viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    qtbot.waitUntil(lambda: dock.filled)
     assert set(commands()) > set(before)
     own_viewer.close()
     qtbot.waitUntil(lambda: commands() == before)

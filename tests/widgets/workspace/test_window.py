@@ -19,7 +19,7 @@ from tests._windows import open_field
 from napari_cellclass.core.samples.synthetic import checkerboard_field
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.widgets.workspace import header
-from napari_cellclass.widgets.workspace.widget import CellClassWidget
+from napari_cellclass.widgets.workspace.widget import CellClassWidget, _importing
 
 TILE = 16
 
@@ -64,6 +64,49 @@ def test_three_entries_of_the_menus_open_one_dock_on_their_page(viewer: Any, qtb
         qtbot.waitUntil(lambda: len(viewer.window._wrapped_dock_widgets) == 1)
         assert window.findChildren(CellClassWidget) == [dock]
         assert dock.pages.currentWidget().display_name == other
+
+
+def test_the_dock_is_filled_while_the_window_goes_on_and_at_once_where_a_page_is_asked_for(
+    viewer: Any, qtbot: Any
+) -> None:
+    viewer.add_image(checkerboard_field(TILE, 12, 15)[0], name="field")
+    with _importing:
+        _, opener = viewer.window.add_plugin_dock_widget("napari-cellclass", "Train")
+        (dock,) = viewer.window._qt_window.findChildren(CellClassWidget)
+        QApplication.processEvents()
+        assert not dock.filled
+    qtbot.waitUntil(lambda: dock.filled)
+    assert dock.pages.currentWidget() is dock.train is opener.page
+    assert [dock.pages.tabText(i) for i in range(4)] == ["Label", "Train", "Map", "Check"]
+    qtbot.waitUntil(lambda: dock.workspace.annotation is not None)
+    viewer.window.remove_dock_widget("all")
+    _, again = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+    assert again.map.run_button is not None
+    assert again.filled
+
+
+def test_a_dock_that_is_closed_before_it_is_filled_stays_empty(viewer: Any, qtbot: Any) -> None:
+    with _importing:
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cellclass", "Cell Class")
+        viewer.window.remove_dock_widget("all")
+    assert dock.closed_down
+    assert QThreadPool.globalInstance().waitForDone(1000 * WINDOW_S)
+    QApplication.processEvents()
+    assert not dock.filled
+    assert dock.running_work() == dock.lasting_work() == ""
+
+
+def test_grid_lines_are_taken_back_where_another_size_is_chosen_before_the_labels_are_there(
+    viewer: Any, dock: Any, qtbot: Any
+) -> None:
+    viewer.add_image(checkerboard_field(TILE, 12, 15)[0], name="field")
+    qtbot.waitUntil(lambda: "field grid" in viewer.layers)
+    assert dock.workspace.annotation is None, "the labels come in a later step"
+    dock.header.tile_px.setValue(TILE)
+    assert list(viewer.layers) == [viewer.layers["field"]]
+    open_field(dock, qtbot, TILE)
+    assert [layer.name for layer in viewer.layers] == ["field", "field grid", "field labels"]
+    assert viewer.layers["field labels"].visible
 
 
 def test_other_docks_are_tabs_beside_it_of_at_least_400_px(viewer: Any, dock: Any, qtbot: Any) -> None:

@@ -11,8 +11,9 @@ from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.images.channel_names import channel_in_name, describe_channels, names_of_one_field
 from napari_cellclass.viewer.common.layer_axes import answer_axis, layer_data, read_layer_axes
 from napari_cellclass.viewer.common.layer_relations import answer_relation, base_name, relation_of, why_one_image
-from napari_cellclass.viewer.common.layers import image_from_layers, same_transform, unwrap
+from napari_cellclass.viewer.common.layers import image_from_layers, same_transform
 from napari_cellclass.viewer.common.metadata import forget, remembered
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Image

@@ -21,6 +21,7 @@ from napari_cellclass.viewer.common import metadata
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError, layer_data, read_layer_axes
 from napari_cellclass.viewer.common.layer_planes import PlanePosition, is_on_plane
 from napari_cellclass.viewer.common.layer_relations import relation_of
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -44,17 +45,13 @@ def is_user_layer(layer: Any) -> bool:
     return entry is None or (isinstance(entry, dict) and entry.get("kind") in ("regions", "image"))
 
 
-def unwrap(layer: Any) -> Any:
-    """Give the layer or viewer itself: napari hands plugins a proxy, which is another object."""
-    return getattr(layer, "__wrapped__", layer)
-
-
 def remove_layers(viewer: Viewer, layers: Iterable[Any]) -> None:
     """Remove those of some layers that are in a viewer.
 
     At each layer napari collects garbage, which with its 300 000 objects takes a fifth of a second, and waits for the
     graphics card. Here both happens once, and no object of before is visited; Python collects later.
     """
+    viewer = unwrap(viewer)
     gone = {id(unwrap(layer)) for layer in layers}
     present = [layer for layer in viewer.layers if id(unwrap(layer)) in gone]
     if not present:
@@ -62,12 +59,28 @@ def remove_layers(viewer: Viewer, layers: Iterable[Any]) -> None:
     frozen = gc.get_freeze_count() > 0
     gc.freeze()
     try:
+        # At once: napari would select another layer, and show its controls, at each one that is removed.
+        viewer.layers.selection.difference_update(present)
         with viewer.layers.batched_update():
             for layer in present:
                 viewer.layers.remove(layer)
     finally:
         if not frozen:  # else by a long job, which ends it
             gc.unfreeze()
+
+
+def add_unselected(viewer: Viewer, layer: Layer) -> None:
+    """Add a layer, and leave it to the caller which one is selected: napari shows the controls of each that is.
+
+    To select a layer takes a third of the time that it takes to add it.
+    """
+    viewer = unwrap(viewer)
+    selects = viewer.layers._activate_on_insert
+    viewer.layers._activate_on_insert = False
+    try:
+        viewer.add_layer(layer)
+    finally:
+        viewer.layers._activate_on_insert = selects
 
 
 def lock_layer(layer: Layer) -> None:

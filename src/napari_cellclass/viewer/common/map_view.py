@@ -17,7 +17,7 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.grid_layout import grid_key
-from napari_cellclass.viewer.common.layers import KEY, remove_layers, transform_of, unwrap
+from napari_cellclass.viewer.common.layers import KEY, add_unselected, remove_layers, transform_of
 from napari_cellclass.viewer.common.overlay import (
     MAX_SHAPES,
     OverlayStyle,
@@ -26,6 +26,7 @@ from napari_cellclass.viewer.common.overlay import (
     update_in_steps,
     update_predictions,
 )
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.common.visible_tiles import (
     contradicting_labels,
     count_text_lines,
@@ -262,7 +263,7 @@ class MapView:
         for layer in self.all_layers():
             layer.metadata[KEY] = {**layer.metadata[KEY], "field": new.field, "over": new.field_layer.layer_id}
             register_layer(layer)
-            self._viewer.add_layer(layer)
+            add_unselected(self._viewer, layer)
             yield
 
     def select(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.history import LabelChange
 from napari_cellclass.core.labels.label_store import CONFLICT, UNLABELLED, UNSURE
 from napari_cellclass.viewer.common.grid_lines import grid_lines, is_sparse
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, unwrap
+from napari_cellclass.viewer.common.layers import KEY, add_unselected, lock_layer, matrix_of, remove_layers
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform, show_class_in_status_bar
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.common.visible_tiles import text_colour
 from napari_cellclass.viewer.features.current_frame import CurrentFrame
 from napari_cellclass.viewer.features.selected_tiles import SelectedTiles
@@ -44,6 +46,39 @@ def describe_label(annotation: Annotation, tile_index: int) -> str:
     return f"labelled {annotation.scheme.names[label]}" if label >= 0 else names.get(label, "in conflict")
 
 
+def add_grid_lines(viewer: Viewer, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> Any:
+    """Add the layer with the edges of the tiles to a viewer, and give it."""
+    name = f"{field_layer.name} grid"
+    lines = grid_lines(annotation.grid, name, field_layer.transform, text_colour(source))
+    lines.metadata[KEY] = _entry("annotation-aid", annotation, source)
+    lock_layer(lines)
+    add_unselected(viewer, lines)
+    return lines
+
+
+def add_in_steps(
+    viewer: Viewer, annotation: Annotation, source: SourceImage, field_layer: FieldLayer
+) -> Generator[None, None, AnnotationLayers]:
+    """Add the layers of an annotation, one in each step; none of them stays where the generator is closed early."""
+    lines, made = add_grid_lines(viewer, annotation, source, field_layer), None
+    try:
+        yield
+        made = AnnotationLayers(viewer, annotation, source, field_layer, lines, visible=False)
+        yield
+        made.map.visible = True  # so that it is drawn in a step of its own
+        yield
+    except GeneratorExit:
+        remove_layers(viewer, [lines])
+        if made is not None:
+            made.remove()
+        raise
+    return made
+
+
+def _entry(kind: str, annotation: Annotation, source: SourceImage) -> dict[str, Any]:
+    return {"kind": kind, "annotation": annotation, "source": source, "grid": annotation.grid}
+
+
 class AnnotationLayers:
     """The layers of one annotation.
 
@@ -57,9 +92,21 @@ class AnnotationLayers:
         The napari viewer.
     annotation, source, field_layer
         The labels, the field, and the image layer's name and transform.
+    lines
+        The layer with the edges of the tiles, where :func:`add_grid_lines` has added it.
+    visible
+        Whether the labels are shown at once.
     """
 
-    def __init__(self, viewer: Viewer, annotation: Annotation, source: SourceImage, field_layer: FieldLayer) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        annotation: Annotation,
+        source: SourceImage,
+        field_layer: FieldLayer,
+        lines: Any = None,
+        visible: bool = True,
+    ) -> None:
         self._viewer = viewer
         self.annotation = annotation
         self.source = source
@@ -70,20 +117,24 @@ class AnnotationLayers:
         # A tile centred on a point is drawn as a dot of several pixels.
         side = max(1, min(grid.tile_px) // 4) if is_sparse(grid) else 1
         self._dot = np.mgrid[0:side, 0:side].reshape(2, -1).T - side // 2
-        self.current = 0
+        self.current, self._let_go_of = 0, False
         half = np.array(grid.tile_px) / grid.step_px / 2
         half = half if is_sparse(grid) else np.minimum(half, 0.5)  # overlapping tiles share what lies between them
         middle = np.stack([grid.row, grid.col], axis=1)
         self._cells = np.concatenate([middle - half, middle + half], axis=1)
-        self._make_layers()
+        self._make_layers(add_grid_lines(viewer, annotation, source, field_layer) if lines is None else lines, visible)
         self.go_to(0, follow=False)
 
-    def _make_layers(self) -> None:
+    def _make_layers(self, lines: Any, visible: bool) -> None:
         from napari.layers import Labels
 
         grid, name = self.annotation.grid, self.field_layer.name
         self.map = Labels(
-            self._pixels(), name=f"{name} labels", opacity=0.45, **grid_transform(grid, self.field_layer.transform)
+            self._pixels(),
+            name=f"{name} labels",
+            opacity=0.45,
+            visible=visible,
+            **grid_transform(grid, self.field_layer.transform),
         )
         self.recolour()
         # Lines over all layers: moving a layer or its vertices would take 20 ms more per key.
@@ -91,17 +142,11 @@ class AnnotationLayers:
         self.map.events.visible.connect(self._follow_visible)
         self._viewer.layers.events.removed.connect(self._follow_removal)
         self.selected = SelectedTiles(self._viewer, grid, self._px_to_world)
-        lines = grid_lines(grid, f"{name} grid", self.field_layer.transform, text_colour(self.source))
-        layers: list[Any] = [lines, self.map]
-        for layer in layers:
-            kind = "annotation" if layer is self.map else "annotation-aid"
-            entry = {"kind": kind, "annotation": self.annotation, "source": self.source, "grid": grid}
-            layer.metadata[KEY] = entry
-            lock_layer(layer)
-            if layer is self.map:
-                show_class_in_status_bar(layer, self._describe)
-            self._viewer.add_layer(layer)
-        self.layers = layers
+        self.map.metadata[KEY] = _entry("annotation", self.annotation, self.source)
+        lock_layer(self.map)
+        show_class_in_status_bar(self.map, self._describe)
+        add_unselected(self._viewer, self.map)
+        self.layers: list[Any] = [lines, self.map]
         self._viewer.layers.selection.active = self.map
 
     def _describe(self, tile_index: int) -> str:
@@ -190,6 +235,9 @@ class AnnotationLayers:
 
     def _let_go(self) -> None:
         """Frame nothing any more, and follow nothing."""
+        if self._let_go_of:
+            return
+        self._let_go_of = True
         self._frame.remove()
         self.map.events.visible.disconnect(self._follow_visible)
         self._viewer.layers.events.removed.disconnect(self._follow_removal)
@@ -261,15 +309,11 @@ class AnnotationLayers:
         """Leave the labels in the viewer, for training, without frame and grid lines."""
         self._let_go()
         self.selected.remove()
-        for layer in list(self._viewer.layers):
-            if any(unwrap(layer) is own for own in self.layers if own is not self.map):
-                self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, [own for own in self.layers if own is not self.map])
         self.layers = [self.map]
 
     def remove(self) -> None:
         """Remove the layers from the viewer; the annotation stays on disk."""
         self._let_go()
         self.selected.remove()
-        for layer in list(self._viewer.layers):
-            if any(unwrap(layer) is own for own in self.layers):
-                self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, self.layers)

@@ -11,9 +11,10 @@ from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.map_axes import MapAxes
 from napari_cellclass.viewer.common.grid_lines import grid_lines
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, transform_of, unwrap
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, transform_of
 from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.common.overlay import grid_transform
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer

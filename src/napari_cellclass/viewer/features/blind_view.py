@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys
-from napari_cellclass.viewer.common.layers import KEY, remove_layers, unwrap
+from napari_cellclass.viewer.common.layers import KEY, add_unselected, remove_layers
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -73,11 +74,12 @@ class BlindView:
         self._viewer.layers.selection.active = self._layer
         self._viewer.reset_view()
 
-    def restore(self) -> None:
-        """Remove the tile and restore the viewer as it was."""
+    def restore(self) -> Iterator[None]:
+        """Remove the tile and restore the viewer as it was, a layer at a time, as each takes napari some ten ms."""
         viewer, text = self._viewer, self._viewer.canvas.overlays.text
         for layer in self._hidden_layers:
-            viewer.add_layer(layer)
+            add_unselected(viewer, layer)
+            yield
         remove_layers(viewer, [self._layer])
         text.text, text.visible = self._text
         viewer.title = self._title

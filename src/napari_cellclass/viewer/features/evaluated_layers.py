@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from napari_cellclass.core.evaluation.example_tiles import PanelTile
 from napari_cellclass.core.images.source import SourceImage
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers, unwrap
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers
 from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.features.background_layers import add_field_layers
 
 if TYPE_CHECKING:

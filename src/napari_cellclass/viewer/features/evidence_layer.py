@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, remove_layers, unwrap
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, matrix_of, remove_layers
 from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Image

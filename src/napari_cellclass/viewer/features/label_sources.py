@@ -18,8 +18,9 @@ from napari_cellclass.core.labels.tile_labels import (
 )
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.viewer.common.layer_planes import PlanePosition, is_on_plane, plane_of_labels
-from napari_cellclass.viewer.common.layers import is_user_layer, matrix_of, outlines_in_world, transform_of, unwrap
+from napari_cellclass.viewer.common.layers import is_user_layer, matrix_of, outlines_in_world, transform_of
 from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Layer

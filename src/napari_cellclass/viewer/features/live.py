@@ -14,7 +14,7 @@ from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid import TileGrid
 from napari_cellclass.core.tiles.map_axes import MapAxes
-from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers, unwrap
+from napari_cellclass.viewer.common.layers import KEY, lock_layer, remove_layers
 from napari_cellclass.viewer.common.map_view import FieldLayer, MapView, register_layer
 from napari_cellclass.viewer.common.overlay import (
     OverlayStyle,
@@ -24,6 +24,7 @@ from napari_cellclass.viewer.common.overlay import (
     grid_transform,
     show_class_in_status_bar,
 )
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Labels

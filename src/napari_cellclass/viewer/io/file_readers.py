@@ -40,10 +40,10 @@ from napari_cellclass.viewer.common.layers import (
     image_from_layers,
     is_user_layer,
     transform_of,
-    unwrap,
 )
 from napari_cellclass.viewer.common.opening_viewer import opening_viewer
 from napari_cellclass.viewer.common.overlay import MAX_SHAPES, OverlayStyle, tile_layers
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer

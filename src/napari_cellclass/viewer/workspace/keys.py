@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cellclass.core.labels.classes import ClassScheme
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.viewer.common.key_bindings import Action, advertise_keys, bind_keys, stop_advertising
-from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.proxies import unwrap
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -12,7 +12,8 @@ from napari_cellclass.core.labels.annotation import Annotation
 from napari_cellclass.core.labels.label_store import UNLABELLED, UNSURE
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.workspace.project import Project
-from napari_cellclass.viewer.common.layers import KEY, unwrap
+from napari_cellclass.viewer.common.layers import KEY
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.workspace.workspace import Workspace
 
 

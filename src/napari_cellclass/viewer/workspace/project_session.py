@@ -20,7 +20,8 @@ from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.workspace.project import Project
 from napari_cellclass.core.workspace.recent import Recent
 from napari_cellclass.core.workspace.records import Field, MapRecord
-from napari_cellclass.viewer.common.layers import FILE_KEY, unwrap
+from napari_cellclass.viewer.common.layers import FILE_KEY
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.features.background_layers import add_field_layers
 from napari_cellclass.viewer.workspace.opening import OpenedField, describe_hidden
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ from napari_cellclass.core.labels.session_store import user_journal
 from napari_cellclass.core.predictions.active_learning import Policy
 from napari_cellclass.core.predictions.table import TileTable
 from napari_cellclass.core.tiles.grid_layout import grid_key
-from napari_cellclass.viewer.common.layers import plane_of, unwrap
+from napari_cellclass.viewer.common.layers import plane_of
 from napari_cellclass.viewer.common.map_view import FieldLayer, find_map_table
-from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers
+from napari_cellclass.viewer.common.proxies import unwrap
+from napari_cellclass.viewer.features.annotation_layers import AnnotationLayers, add_in_steps
 from napari_cellclass.viewer.workspace.keys import KeyTable, labels_by_key, list_keys
 from napari_cellclass.viewer.workspace.pointer import Pointer
 from napari_cellclass.viewer.workspace.project_session import ProjectSession
@@ -90,27 +91,26 @@ class Workspace:
     def open(
         self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer, image_layers: Sequence[Any] = ()
     ) -> None:
-        """Show the labels of a field in the viewer; they replace those of the same image.
+        """Show the labels of a field in the viewer; keys and mouse work on its image layers, too, or those before."""
+        for _ in self.open_in_steps(annotation, source, field_layer, image_layers):
+            pass
 
-        Parameters
-        ----------
-        annotation, source
-            The labels, and the field.
-        field_layer
-            Name and transform of its image layer.
-        image_layers
-            The image layers of the field, on which keys and mouse work too; empty for those of before.
-        """
-        if self.layers is not None:
+    def open_in_steps(
+        self, annotation: Annotation, source: SourceImage, field_layer: FieldLayer, image_layers: Sequence[Any] = ()
+    ) -> Iterator[None]:
+        """Do what :meth:`open` does, a layer at a time: each takes napari some ten ms. The field is open in the end."""
+        if self.layers is not None and self.layers not in self._retired:
             self.layers.deactivate()
             self._retired.append(self.layers)
+            yield
         for layers in [one for one in self._retired if one.annotation.image.image_id == annotation.image.image_id]:
             layers.remove()
-            self._retired.remove(layers)
-        self.annotation, self.source, self._groups = annotation, source, {}
+            yield
+        made = yield from add_in_steps(self.viewer, annotation, source, field_layer)
+        self._retired = [one for one in self._retired if one.annotation.image.image_id != annotation.image.image_id]
+        self.annotation, self.source, self.layers, self._groups = annotation, source, made, {}
         self.field_key = f"{source.image_id} {grid_key(annotation.grid)}"
         self._image_layers = [unwrap(layer) for layer in image_layers] or self._image_layers
-        self.layers = AnnotationLayers(self.viewer, annotation, source, field_layer)
         self._listen()
         self.announce_classes()
         self.field_changed.emit()

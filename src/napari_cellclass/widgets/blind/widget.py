@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from napari_cellclass.widgets.blind.results import BlindResults
 from napari_cellclass.widgets.blind.setup import BlindSetup
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.job_panel import ProgressBar
-from napari_cellclass.widgets.common.jobs import Job, start_job
+from napari_cellclass.widgets.common.jobs import Job, Steps, start_job
 from napari_cellclass.widgets.common.key_list import KeyList, help_text
 from napari_cellclass.widgets.common.layer_removal import fix_layer_removal
 from napari_cellclass.widgets.common.layout import row_of
@@ -60,6 +61,7 @@ class BlindWidget(DockedWidget):
         self.reading: Reading | None = None
         self.job: Job | None = None
         self._view: BlindView | None = None
+        self._coming_back: Steps | None = None
         self._docks: list[QDockWidget] = []
         self._window: QMainWindow | None = None
         self._keys: dict[str, Any] = {}
@@ -157,6 +159,7 @@ class BlindWidget(DockedWidget):
             )
             return
         picture = reading.tile_image()
+        self._finish_coming_back()  # else only what is back already would come back after this reading
         self.session, self.reading = session, reading
         self.setup.forget()
         self._make_buttons(session)
@@ -204,14 +207,25 @@ class BlindWidget(DockedWidget):
     def _end_view(self) -> None:
         view, self._view = self._view, None
         if view is not None:
-            view.restore()
             self.keys.show_keys(())
-            docks = [] if self._window is None else self._window.findChildren(QDockWidget)
-            for dock in [dock for dock in self._docks if dock in docks]:
+            self._coming_back = Steps(self, self._bring_back(view))
+
+    def _bring_back(self, view: BlindView) -> Iterator[None]:
+        """Bring back what was hidden, one after another."""
+        yield from view.restore()
+        yield
+        shown, self._docks = self._docks, []
+        for dock in shown:
+            if self._window is not None and dock in self._window.findChildren(QDockWidget):
                 dock.setVisible(True)
-            for results in self._other_results():
-                results.come_back()
-        self._docks = []
+                yield
+        for results in self._other_results():
+            results.come_back()
+        self._coming_back = None
+
+    def _finish_coming_back(self) -> None:
+        if self._coming_back is not None:
+            self._coming_back.do_now()
 
     def _hide_docks(self) -> None:
         self._window = main_window(self)
@@ -364,6 +378,7 @@ class BlindWidget(DockedWidget):
             self.job.cancel()
             self.job.wait(5)
         self._end_view()
+        self._finish_coming_back()
         self.results.close_down()
         self.window_of_results.close()
         self.viewer.layers.events.removed.disconnect(self._layer_removed)

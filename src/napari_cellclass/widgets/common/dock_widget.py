@@ -8,8 +8,6 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_cellclass.widgets.common.close_guard import CloseGuard
-from napari_cellclass.widgets.common.first_use import pay_first_uses
-from napari_cellclass.widgets.common.help.whats_this import explain_fields
 from napari_cellclass.widgets.common.job_panel import JobPanel
 from napari_cellclass.widgets.common.wheel import keep_wheel_for_scrolling
 from napari_cellclass.widgets.common.window_parts import holding_dock, main_window
@@ -32,6 +30,8 @@ class DockedWidget(QWidget):
 
     display_name: ClassVar[str]
     """Its name in the manifest, by which other widgets find it."""
+    filled = True
+    """Whether all that it shows is made; set to False before ``super().__init__()`` by one that makes it later."""
     _in_dock = closed_down = False
     _guard: CloseGuard | None = None
 
@@ -84,10 +84,25 @@ class DockedWidget(QWidget):
                 QTimer.singleShot(0, self._join_tabs)
         elif event.type() == QEvent.Type.Polish:  # once, before it is shown
             keep_wheel_for_scrolling(self)
-            explain_fields(self)
-        elif event.type() == QEvent.Type.Show:
-            pay_first_uses(self)
+            if self.filled:
+                self.explain()
+        elif event.type() == QEvent.Type.Show and self.filled:
+            self.prepare_window()
         return bool(super().event(event))
+
+    # Both import what takes long the first time; a dock that is not filled yet does so in a thread.
+
+    def explain(self) -> None:
+        """Give *What's this* a text for all fields that are there."""
+        from napari_cellclass.widgets.common.help.whats_this import explain_fields
+
+        explain_fields(self)
+
+    def prepare_window(self) -> None:
+        """Do once for each window what maps need."""
+        from napari_cellclass.widgets.common.first_use import pay_first_uses
+
+        pay_first_uses(self)
 
     def _join_tabs(self) -> None:
         """Become a tab beside the plugin's other docks in this area: below each other none had room enough."""

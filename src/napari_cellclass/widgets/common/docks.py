@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from qtpy.QtWidgets import QWidget
 
-from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
 from napari_cellclass.widgets.common.window_parts import main_window
 
@@ -93,6 +93,12 @@ class CellClassDock(Protocol):
 
     def show_page(self, display_name: str) -> QWidget:
         """Show a page by its name in napari's menus, and give it."""
+
+    def show_page_once_filled(self, display_name: str) -> None:
+        """Show a page as soon as the dock has it."""
+
+    def page_named(self, display_name: str) -> QWidget:
+        """Give a page by its name in napari's menus."""
 
     def open_project(self, path: Path) -> None:
         """Open a project as it was left."""

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.viewer.common.first_use import first_use_steps
 from napari_cellclass.viewer.common.map_view import warm_up
-from napari_cellclass.widgets.common.jobs import is_any_job_running, start_job
+from napari_cellclass.widgets.common.jobs import is_any_job_running, spare_older_objects, start_job
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -71,4 +71,4 @@ def pay_first_uses(widget: QWidget) -> None:
     _IdleSteps(parent, first_use_steps(viewer))
     # pint fills its registry at its first use, and not for several threads: while one fills it, another finds no units.
     get_application_registry().Unit("pixel")
-    start_job(_warm_up)
+    spare_older_objects(start_job(_warm_up))

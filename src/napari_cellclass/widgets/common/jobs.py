@@ -215,6 +215,41 @@ class Job(QObject):
         self._worker.start()
 
 
+class Steps(QTimer):
+    """Does work that has no job in steps; the window draws and takes keys between them.
+
+    Parameters
+    ----------
+    owner
+        The widget that it belongs to; it ends with it.
+    steps
+        A generator that does a part of the work each time it is asked for the next value.
+    """
+
+    def __init__(self, owner: QObject, steps: Iterator[None]) -> None:
+        super().__init__(owner)
+        self._steps = steps
+        self.setInterval(_BETWEEN_STEPS_MS)
+        self.timeout.connect(self._next)
+        self.start()
+
+    def _next(self) -> None:
+        try:
+            next(self._steps)
+        except BaseException as end:
+            self.stop()
+            self.deleteLater()
+            if not isinstance(end, StopIteration):
+                raise
+
+    def do_now(self) -> None:
+        """Do at once what is not done yet."""
+        self.stop()
+        for _ in self._steps:
+            pass
+        self.deleteLater()
+
+
 @atexit.register
 def _cancel_at_exit() -> None:
     """End what still runs when Python ends without napari's event loop: a thread must not outlive Qt."""
@@ -278,7 +313,12 @@ def start_long_job(function: Callable[..., Any], *, owner: QWidget, **kwargs: An
     """
     job = start_job(function, owner=owner, **kwargs)
     job.list_for(owner)
+    spare_older_objects(job)
+    return job
+
+
+def spare_older_objects(job: Job) -> None:
+    """Let garbage collection visit no object that is there by now, until a job has ended."""
     if not _long:
         gc.freeze()
     _long.add(job)
-    return job

@@ -6,10 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QAbstractButton, QMainWindow, QWidget
 
-from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.widgets.common.window_parts import main_window
 
 if TYPE_CHECKING:
@@ -17,24 +16,30 @@ if TYPE_CHECKING:
 
 
 class _RemovalFix(QObject):
-    """Acts when a layer is removed from a window; lives as long as the window."""
+    """Acts when a layer is removed from a window; lives as long as the window.
+
+    It looks at the layer's own controls alone: a walk through the whole window takes some ten ms, at each layer.
+    """
 
     def __init__(self, window: QMainWindow, viewer: Viewer) -> None:
         super().__init__(window)
-        events = unwrap(viewer).layers.events
-        events.removing.connect(self._make_current)
-        events.removed.connect(self._release_layer)
+        self._layers, self._qt_viewer = unwrap(viewer).layers, unwrap(viewer).window._qt_viewer
+        self._buttons: list[Any] = []
+        self._layers.events.removing.connect(self._make_current)
+        self._layers.events.removed.connect(self._release_layer)
 
-    def _make_current(self, event: Any = None) -> None:
+    def _make_current(self, event: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the window is gone
-            for canvas in self.parent().findChildren(QOpenGLWidget):
-                canvas.makeCurrent()
+            self._qt_viewer.canvas.native.makeCurrent()
+            controls = self._qt_viewer.controls.widgets.get(self._layers[event.index])
+            self._buttons = [] if controls is None else controls.findChildren(QAbstractButton)
 
     def _release_layer(self, event: Any) -> None:
-        with contextlib.suppress(RuntimeError):
-            for child in self.parent().findChildren(QAbstractButton):
-                if getattr(child, "layer", None) is event.value:
-                    child.layer = None
+        buttons, self._buttons = self._buttons, []
+        for button in buttons:
+            with contextlib.suppress(RuntimeError):
+                if getattr(button, "layer", None) is event.value:
+                    button.layer = None
 
 
 class _InstallWhenShown(QObject):

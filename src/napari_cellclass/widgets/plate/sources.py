@@ -21,7 +21,8 @@ from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.viewer.common.channels import propose_fields
 from napari_cellclass.viewer.common.layer_axes import UnclearChannelsError
-from napari_cellclass.viewer.common.layers import image_from_layers, is_user_layer, unwrap
+from napari_cellclass.viewer.common.layers import image_from_layers, is_user_layer
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import plain_tip
 

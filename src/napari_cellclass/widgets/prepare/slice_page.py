@@ -15,8 +15,8 @@ from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.params.prepare import SliceParams
 from napari_cellclass.core.tiles.background import default_limit, foreground_tiles
 from napari_cellclass.runs.prepare.slicing import SliceReport, slice_images
-from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.map_view import FieldLayer
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.features.background_layers import BackgroundLayers, add_field_layers
 from napari_cellclass.widgets.common.choices.layer_choice import ImageChoice
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.runs.features import umap
-from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.features.tile_points import ColourBy, TilePoints, colour_points
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.common.dock_widget import DockedWidget

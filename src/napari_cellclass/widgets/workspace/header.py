@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Generator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,9 @@ from napari_cellclass.core.common.errors import CellClassError
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.core.images.source import SourceImage
 from napari_cellclass.core.tiles.tile_size import USUAL_PX
-from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, proposal_of, unwrap
+from napari_cellclass.viewer.common.layers import file_of, image_from_layers, plane_of, proposal_of
 from napari_cellclass.viewer.common.map_view import FieldLayer, warm_up
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.workspace.opening import HIDDEN, OpenedField, first_scheme, open_field
 from napari_cellclass.viewer.workspace.project_session import ProjectImage
 from napari_cellclass.viewer.workspace.workspace import Workspace
@@ -60,6 +63,7 @@ class Header(QWidget):
         super().__init__()
         self.viewer, self.workspace = viewer, workspace
         self._job: Job | None = None
+        self._steps: Generator[None] | None = None
         self._request: tuple[Any, ...] = ()
         self._size_chosen = False
         self._usual_px: int | None = None
@@ -100,7 +104,12 @@ class Header(QWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.open_chosen)
+        self._begun = False
         self._connect()
+
+    def begin(self) -> None:
+        """Open what is chosen, from now on: who is told of fields that are opened listens by now."""
+        self._begun = True
         self._open_soon(0)
 
     def _connect(self) -> None:
@@ -124,7 +133,7 @@ class Header(QWidget):
         for event in (events.inserted, events.removed, events.reordered):
             event.disconnect(self._layers_changed)
         self.viewer.dims.events.current_step.disconnect(self._plane_changed)
-        self._job = None
+        self._stop_opening()
         self.project.close_down()
         self._timer.stop()
         self._note_timer.stop()
@@ -152,7 +161,7 @@ class Header(QWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.images.refresh()
         layers = self.workspace.layers
-        self.show_labels.setVisible(layers is not None and not layers.is_in_viewer())
+        self.show_labels.setVisible(layers is not None and not layers.is_in_viewer() and not self._is_job_running())
         self._open_soon(0)
 
     def _plane_changed(self, event: Any = None) -> None:
@@ -170,18 +179,27 @@ class Header(QWidget):
     @property
     def opening(self) -> bool:
         """Whether a field is about to be opened."""
-        return self._timer.isActive() or (self._job is not None and self._job.running)
+        return self._timer.isActive() or self._is_job_running()
+
+    def _is_job_running(self) -> bool:
+        return self._job is not None and self._job.running
 
     def _open_soon(self, wait_ms: int = _SETTLES_MS) -> None:
         """Open what is chosen once nothing else has been for some time."""
-        self._timer.start(wait_ms)
+        if self._begun:
+            self._timer.start(wait_ms)
 
     def _forget_request(self) -> None:
         """Let what is being opened not be shown: its tiles would take the place of the size that was chosen since."""
         self._request = ()
+        self._stop_opening()
+
+    def _stop_opening(self) -> None:
         if self._job is not None:
             self._job.cancel()
-        self._job = None
+        if self._steps is not None and inspect.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
+            self._steps.close()
+        self._job = self._steps = None
 
     def open_chosen(self, asked: bool = False) -> None:
         """Open the field that is chosen, unless it is open already, with its earlier labels.
@@ -201,7 +219,7 @@ class Header(QWidget):
         request = (
             [str(layer.unique_id) for layer in layers], dict(source.plane), self.tile_px.value(), self.overlap.value(),
         )  # fmt: skip
-        if request == self._request and self.workspace.annotation is not None:
+        if request == self._request and (self.workspace.annotation is not None or self._is_job_running()):
             return
         if not asked and prod(source.shape) * source.channels > _MOST_READ_UNASKED:
             self._close(f"{source.name} is large; Run works at once, labelling reads all of it first.")
@@ -212,8 +230,7 @@ class Header(QWidget):
 
     def _open(self, source: SourceImage, layers: list[Any]) -> None:
         annotation = self.workspace.annotation
-        if self._job is not None:
-            self._job.cancel()
+        self._stop_opening()
         self._job = job = start_job(
             _open, owner=self, source=source, journal=self.workspace.journal,
             tile_px=self.tile_px.value() if self._size_chosen else None, overlap=self.overlap.value(),
@@ -267,7 +284,11 @@ class Header(QWidget):
         if self.tile_px.value() != side:
             self._set_side(side)
             self._request = (*self._request[:2], side, self._request[3])
-        self.workspace.open(found.annotation, found.source, FieldLayer.of(layers[0]), layers)
+        self._steps = self._show_in_steps(found, layers)
+        job.show_in_steps(self._steps)
+
+    def _show_in_steps(self, found: OpenedField, layers: list[Any]) -> Generator[None]:
+        yield from self.workspace.open_in_steps(found.annotation, found.source, FieldLayer.of(layers[0]), layers)
         self.note.setText(" ".join(found.notes))
         self.note.setVisible(bool(found.notes))
         if not any(HIDDEN in note for note in found.notes):  # labels that are not shown are not to be forgotten
@@ -283,6 +304,7 @@ class Header(QWidget):
     def _close(self, text: str, warn: bool = False) -> None:
         """Show nothing of the field before: its labels and counts would look like those of this one."""
         self._request = ()
+        self._stop_opening()
         if self.workspace.annotation is not None:
             self.workspace.close_field()
         self.note.setText("")

@@ -10,8 +10,9 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QRadioButton, QWidget
 
 from napari_cellclass.core.predictions.table import TileTable
-from napari_cellclass.viewer.common.layers import KEY, unwrap
+from napari_cellclass.viewer.common.layers import KEY
 from napari_cellclass.viewer.common.map_view import field_key, is_own_layer
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject
 
-from napari_cellclass.viewer.common.layers import unwrap
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.workspace.header import Header
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject
 
-from napari_cellclass.viewer.common.layers import unwrap
 from napari_cellclass.viewer.common.map_view import MapView
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.viewer.workspace.current_tile import AT_RANDOM
 from napari_cellclass.viewer.workspace.workspace import Workspace
 from napari_cellclass.widgets.classify.live_predictions import LivePredictionMap

@@ -31,6 +31,8 @@ DOCKS = ("Cell Class", "Prepare tiles", "Classify plate", "Evaluate", "Experimen
 
 def open_dock(viewer: Any, name: str) -> Any:
     _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", name)
+    if name == "Cell Class":
+        widget.fill_now()
     QApplication.processEvents()
     return widget
 

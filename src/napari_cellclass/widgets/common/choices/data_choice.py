@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
 
 from napari_cellclass.core.common.errors import ParamsError
 from napari_cellclass.runs.train.annotated_fields import AnnotatedField
-from napari_cellclass.viewer.common.layers import KEY, unwrap
+from napari_cellclass.viewer.common.layers import KEY
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.widgets.common.choices.group_choice import GroupChoice
 from napari_cellclass.widgets.common.choices.settings_form import TrainForm
 from napari_cellclass.widgets.common.layout import row_of

@@ -8,7 +8,8 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_cellclass.viewer.common.channels import field_of
-from napari_cellclass.viewer.common.layers import is_user_layer, unwrap
+from napari_cellclass.viewer.common.layers import is_user_layer
+from napari_cellclass.viewer.common.proxies import unwrap
 from napari_cellclass.widgets.common.text import plain_tip
 
 if TYPE_CHECKING:
