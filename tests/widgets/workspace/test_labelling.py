@@ -17,6 +17,7 @@ from tests._windows import open_field
 
 from napari_cellclass.core.samples.realfield import ihc_field
 from napari_cellclass.core.samples.synthetic import checkerboard_field
+from napari_cellclass.viewer.common.map_view import FieldLayer
 from napari_cellclass.viewer.features.annotation_layers import MIN_TILE_SCREEN_PX
 from napari_cellclass.viewer.features.current_frame import NAME
 
@@ -147,6 +148,19 @@ def test_what_does_not_match_by_name_is_asked_before_a_prediction_is_accepted(
     predicted = {"unstained": "tissue"}.get(name := str(dock.workspace.predictions().class_name[100]), name)
     assert dock.workspace.scheme.names[dock.workspace.annotation.labels[100]] == predicted
     assert dock.workspace.scheme.names == ("tissue", "stained")
+
+
+def test_while_another_field_is_being_opened_a_key_labels_neither(viewer: Any, dock: Any, qtbot: Any) -> None:
+    layer = viewer.add_image(checkerboard_field(TILE, 4, 5)[0], name="field")
+    open_field(dock, qtbot, TILE)
+    work, said = dock.workspace, []
+    work.message.connect(lambda text, warn: said.append(text))
+    for _ in work.open_in_steps(work.annotation, work.source, FieldLayer.of(layer), [layer]):
+        press(viewer, Qt.Key.Key_1)
+    assert (np.asarray(work.annotation.labels) == -1).all()
+    assert said == ["Nothing was labelled: another field is being opened."] * len(said) != []
+    press(viewer, Qt.Key.Key_1)
+    assert (np.asarray(work.annotation.labels) == 0).sum() == 1
 
 
 def test_after_a_class_was_renamed_keys_label_and_are_never_typed_into_a_name(

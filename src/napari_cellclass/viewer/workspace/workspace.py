@@ -75,10 +75,8 @@ class Workspace:
         self.live: LiveState | None = None
         self.field_key = ""  # identifies the field that is open and its grid; '' where none is
         self.active: int | None = None
-        self.brush = False
-        self._image_layers: list[Any] = []
-        self._map_layers: list[Any] = []
-        self.selection = TileSelection()
+        self._image_layers, self._map_layers = list[Any](), list[Any]()
+        self.brush, self.selection = False, TileSelection()
         self._retired: list[AnnotationLayers] = []
         self._groups: dict[int, int] = {}  # number of steps before and after several that one undo takes back
         self._announced: ClassScheme | None = None
@@ -153,6 +151,8 @@ class Workspace:
         """Tell why a label that is given now would not be seen, or that there is none to give; else ''."""
         if self.layers is None or self.source is None:
             return "Nothing is labelled: no field is open. Open an image and choose it."
+        if self.layers in self._retired:
+            return "Nothing was labelled: another field is being opened."
         name = self.layers.map.name
         if not self.layers.is_in_viewer():
             return f"Nothing was labelled: the layer {name!r} was removed. Press Show labels to have it again."
