@@ -157,13 +157,18 @@ def test_a_label_and_the_map_that_follows_are_painted_once_and_never_later_than_
     viewer: Any, dock: Any, qtbot: Any, field: Any, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dock.workspace.policy = "in order"
-    canvas, pauses = _canvas(viewer), []
-    dock.label.live.predictions.label_fit_started.connect(lambda: pauses.append(canvas.updatesEnabled()))
+    canvas, pauses, predictions = _canvas(viewer), [], dock.label.live.predictions
+    predictions.label_fit_started.connect(lambda: pauses.append(canvas.updatesEnabled()))
+
+    def idle() -> bool:
+        return predictions._fit_job is None and not predictions._timer.isActive() and canvas.updatesEnabled()
+
+    qtbot.waitUntil(idle)
     label_current(viewer, dock, truth)
     assert pauses == [False]
-    qtbot.waitUntil(lambda: settled(dock) and canvas.updatesEnabled())
+    qtbot.waitUntil(lambda: settled(dock) and idle())
     wait = threading.Event()
-    session = type(dock.label.live.predictions.session)
+    session = type(predictions.session)
     predict = session.predict
     monkeypatch.setattr(session, "predict", lambda *args, **more: wait.wait(WINDOW_S) and predict(*args, **more))
     label_current(viewer, dock, truth)
