@@ -240,9 +240,13 @@ def test_tiles_of_several_fields_of_a_project_are_labelled_together_and_undone_t
     assert len(scatter.points.fields) == 2
     other = next(one for one in scatter.plotter.labelled.values() if one.key != dock.workspace.field_key)
     before = labels(dock), np.asarray(other.annotation.labels).copy()
-    width, height = scatter.canvas.native.width(), scatter.canvas.native.height()
-    drag(scatter, np.array([[1, 1], [width - 2, 1], [width - 2, height - 2], [1, height - 2]]))
-    assert len(dock.workspace.selection) == 40
+
+    def lasso_around_all() -> bool:  # again where the plot was still being laid out: its range follows its size
+        width, height = scatter.canvas.native.width(), scatter.canvas.native.height()
+        drag(scatter, np.array([[1, 1], [width - 2, 1], [width - 2, height - 2], [1, height - 2]]))
+        return len(dock.workspace.selection) == 40
+
+    qtbot.waitUntil(lasso_around_all)
     QTest.keyClick(scatter.canvas.native, Qt.Key.Key_2)
     assert (labels(dock) == 1).all()
     assert (np.asarray(other.annotation.labels) == 1).all()
