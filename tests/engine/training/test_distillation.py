@@ -126,13 +126,13 @@ def test_the_teacher_is_asked_about_each_tile_once_and_as_it_is_whatever_view_th
     run.teacher, run.pixels = SimpleNamespace(pixels=pixels, predict=predict), pixels
     run.params, run.task, run.data = params(class_weights=False, batch_size=3), NO_TASK, labelled(images(), ALL_TRAINED)
     run.train = np.array([0, 2])
-    run._answers = run._ask()
+    run._teacher_prob = run._predict_by_teacher()
     run._balance = run._class_weights()
     monkeypatch.setattr(distillation, "augmented_batch", lambda pixels, rows, *_: tiles[rows] + 5)
     for _ in range(2):
         shown = list(run._batches(np.random.default_rng(0)))
-        for x, answer, weights in shown:
-            np.testing.assert_allclose(answer[:, 0], x.mean(axis=(1, 2, 3)) - 5, atol=1e-6)
+        for x, prob, weights in shown:
+            np.testing.assert_allclose(prob[:, 0], x.mean(axis=(1, 2, 3)) - 5, atol=1e-6)
             np.testing.assert_allclose(weights, 1, atol=1e-6)
         assert sum(len(x) for x, _, _ in shown) == 8
     np.testing.assert_allclose(asked, tiles[[0, 2, 4, 5, 6, 7, 8, 9], 0, 0, 0], atol=1e-6)

@@ -132,7 +132,7 @@ class TaughtRun(TrainingRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._answers = self._ask()
+        self._teacher_prob = self._predict_by_teacher()
         self._balance = self._class_weights()
 
     @property
@@ -145,22 +145,22 @@ class TaughtRun(TrainingRun):
         """Return how often all tiles are shown: about 48 000 views in all, and each tile in eight of them at least."""
         return int(np.clip(round(_VIEWS / len(self.learned)), *_EPOCHS))
 
-    def _ask(self) -> NDArray[np.float32]:
+    def _predict_by_teacher(self) -> NDArray[np.float32]:
         """Return the teacher's probabilities (N, K) for its tiles, zeros for those that are not learned from."""
-        answers = np.zeros((len(self.teacher.pixels.tiles), len(self.data.scheme)), np.float32)
+        prob = np.zeros((len(self.teacher.pixels.tiles), len(self.data.scheme)), np.float32)
         for start in range(0, len(self.learned), 256):
             self.task.check("cancelled while the teacher was asked; nothing was written")
             rows = self.learned[start : start + 256]
-            answers[rows] = self.teacher.predict(self.teacher.pixels.batch(rows))
+            prob[rows] = self.teacher.predict(self.teacher.pixels.batch(rows))
             self.task.progress("asking the teacher", min(start + 256, len(self.learned)), len(self.learned))
-        return answers
+        return prob
 
     def _class_weights(self) -> NDArray[np.float32]:
         """Return the weights (K,) by which classes count equally, however rare the teacher finds them."""
         k = len(self.data.scheme)
         if not self.params.class_weights:
             return np.ones(k, np.float32)
-        share = self._answers.sum(axis=0, dtype=np.float64)
+        share = self._teacher_prob.sum(axis=0, dtype=np.float64)
         # A class that the teacher hardly finds must not count a hundredfold.
         share = np.maximum(share / share.sum(), 0.1 / k)
         return np.asarray(1 / (k * share), np.float32)
@@ -173,8 +173,8 @@ class TaughtRun(TrainingRun):
         for start in range(0, len(order), params.batch_size):
             rows = order[start : start + params.batch_size]
             x = augmented_batch(pixels, rows, params.augment, rng, params.degrees, params.standardise == "none")
-            answer = self._answers[rows]
-            yield x, answer, answer @ self._balance
+            prob = self._teacher_prob[rows]
+            yield x, prob, prob @ self._balance
 
     def record(self) -> TeacherRecord:
         """Compare the student's probabilities for the held-out tiles with the teacher's."""
