@@ -58,7 +58,7 @@ def test_a_napari_killed_at_the_live_map_has_all_labels_and_no_half_file(tmp_pat
     kill_child(script, "working", tmp_path)
     with Project.open(tmp_path / "study.cellproject") as project:
         assert (labels_of(project) != UNLABELLED).sum() == 12
-        assert not project.models
+        kept = [version.path for version in project.models]  # where the last step was quicker than the kill
     assert not list(tmp_path.rglob(".tmp-*"))
-    for model in tmp_path.rglob("*.cellclass"):
+    for model in {*kept, *tmp_path.rglob("*.cellclass")}:
         assert len(open_bundle(model).golden[0])

@@ -242,6 +242,7 @@ def test_tiles_of_several_fields_of_a_project_are_labelled_together_and_undone_t
     before = labels(dock), np.asarray(other.annotation.labels).copy()
 
     def lasso_around_all() -> bool:  # again where the plot was still being laid out: its range follows its size
+        QTest.mouseDClick(scatter.canvas.native, Qt.MouseButton.LeftButton)  # those far from all others, too
         width, height = scatter.canvas.native.width(), scatter.canvas.native.height()
         drag(scatter, np.array([[1, 1], [width - 2, 1], [width - 2, height - 2], [1, height - 2]]))
         return len(dock.workspace.selection) == 40

@@ -147,7 +147,14 @@ class AnnotationLayers:
         show_class_in_status_bar(self.map, self._describe)
         add_unselected(self._viewer, self.map)
         self.layers: list[Any] = [lines, self.map]
-        self._viewer.layers.selection.active = self.map
+        if not self._map_is_selected():
+            self._viewer.layers.selection.active = self.map
+
+    def _map_is_selected(self) -> bool:
+        """Whether predictions of this image are selected: they came while it was being opened, and stay selected."""
+        active = self._viewer.layers.selection.active
+        entry = {} if active is None else active.metadata.get(KEY, {})
+        return entry.get("kind") == "map" and entry.get("over") == self.field_layer.layer_id
 
     def _describe(self, tile_index: int) -> str:
         grid = self.annotation.grid
