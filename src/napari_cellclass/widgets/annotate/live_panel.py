@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -37,6 +37,7 @@ from napari_cellclass.widgets.annotate.keep import KeepPanel
 from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 from napari_cellclass.widgets.annotate.refine import RefinePanel
 from napari_cellclass.widgets.annotate.sparkline import Sparkline
+from napari_cellclass.widgets.common.images import image_of
 from napari_cellclass.widgets.common.jobs import start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -166,8 +167,7 @@ class LivePanel(QWidget):
             return
         self.typical.clear()
         for tile, pixels in zip(tiles.tolist(), crops, strict=True):
-            height, width = pixels.shape[:2]
-            image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+            image = image_of(pixels)
             item = QListWidgetItem()
             item.setIcon(QIcon(QPixmap.fromImage(image).scaled(_ICON_PX, _ICON_PX)))
             item.setData(_INDEX_ROLE, tile)

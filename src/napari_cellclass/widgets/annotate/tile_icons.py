@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+
+from napari_cellclass.widgets.common.images import image_of
 
 
 def tile_icon(pixels: NDArray[np.uint8], side_px: int, colour: str | None = None) -> QIcon:
@@ -20,8 +22,7 @@ def tile_icon(pixels: NDArray[np.uint8], side_px: int, colour: str | None = None
     colour
         ``"#RRGGBB"``; None for no bar.
     """
-    height, width = pixels.shape[:2]
-    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    image = image_of(pixels)
     pixmap = QPixmap.fromImage(image).scaled(side_px, side_px, Qt.AspectRatioMode.KeepAspectRatio)
     if colour is not None:
         painter = QPainter(pixmap)

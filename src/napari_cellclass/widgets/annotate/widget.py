@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
@@ -25,6 +25,7 @@ from napari_cellclass.widgets.annotate.label_errors import LabelErrorFinder
 from napari_cellclass.widgets.annotate.live_panel import LivePanel
 from napari_cellclass.widgets.annotate.live_similar import LabelledSimilarTiles
 from napari_cellclass.widgets.common.dock_widget import DockedWidget
+from napari_cellclass.widgets.common.images import image_of
 from napari_cellclass.widgets.common.key_list import KeyList
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -193,8 +194,7 @@ class LabelPage(DockedWidget):
         except CellClassError as error:
             self.workspace.message.emit(str(error), True)
             return
-        height, width = pixels.shape[:2]
-        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        image = image_of(pixels)
         self.preview.setPixmap(
             QPixmap.fromImage(image).scaled(_PREVIEW_PX, _PREVIEW_PX, Qt.AspectRatioMode.KeepAspectRatio)
         )

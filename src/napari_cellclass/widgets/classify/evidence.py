@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellclass.core.common.errors import CellClassError
@@ -29,6 +29,7 @@ from napari_cellclass.widgets.classify.evidence_work import (
     save_spectrum,
 )
 from napari_cellclass.widgets.classify.work import ClassifyRequest
+from napari_cellclass.widgets.common.images import image_of
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel
@@ -184,8 +185,7 @@ class EvidencePanel(QWidget):
             y0, x0, y1, x1 = one.box
             if centre is None or not (y0 <= centre[0] < y1 and x0 <= centre[1] < x1):
                 continue
-            height, width = pixels.shape[:2]
-            image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+            image = image_of(pixels)
             self.picture.setPixmap(
                 QPixmap.fromImage(image).scaled(_PICTURE_PX, _PICTURE_PX, Qt.AspectRatioMode.KeepAspectRatio)
             )

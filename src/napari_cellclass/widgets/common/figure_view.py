@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_cellclass.core.common.task import Task
 from napari_cellclass.report.curves import FigureStyle, draw_curves
+from napari_cellclass.widgets.common.images import image_of
 from napari_cellclass.widgets.common.jobs import Job, start_job
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ class FigureView(QLabel):
     def _show(self, pixels: NDArray[np.uint8]) -> None:
         if self._draw is None:
             return
-        height, width = pixels.shape[:2]
-        image = QImage(pixels.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888)
+        image = image_of(pixels)
         pixmap = QPixmap.fromImage(image)
         pixmap.setDevicePixelRatio(self.devicePixelRatioF())
         self.setPixmap(pixmap)

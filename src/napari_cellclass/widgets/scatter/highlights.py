@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QImage, QPainter, QPen
+from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QWidget
 
 from napari_cellclass.viewer.features.selected_tiles import SELECTED_COLOUR
+from napari_cellclass.widgets.common.images import image_of
 
 _CURRENT_PX = 15.0
 _VEIL = 0.5  # of the background's colour, over the points that are not chosen while some are
@@ -72,7 +73,7 @@ class Highlights(QWidget):
             ratio = self.devicePixelRatioF()
             size = round(self.height() * ratio), round(self.width() * ratio)
             pixels = stamped(self._places * ratio, self._rgba, self._size_px * ratio, size)
-            image = QImage(pixels.tobytes(), size[1], size[0], 4 * size[1], QImage.Format.Format_RGBA8888)
+            image = image_of(pixels)
             image.setDevicePixelRatio(ratio)
             painter.drawImage(0, 0, image)
         if self._ring is not None:

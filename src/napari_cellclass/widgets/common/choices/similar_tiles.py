@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellclass.viewer.workspace.tile_place import TilePlace
+from napari_cellclass.widgets.common.images import image_of
 from napari_cellclass.widgets.common.text import WrappedLabel
 
 SHOWN = 5
@@ -102,8 +103,7 @@ def _icon(tile: SimilarTile) -> QIcon:
         pixmap = QPixmap(_ICON_PX, _ICON_PX)
         pixmap.fill(QColor(tile.colour))
         return QIcon(pixmap)
-    height, width = tile.pixels.shape[:2]
-    image = QImage(tile.pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    image = image_of(tile.pixels)
     pixmap = QPixmap.fromImage(image).scaled(_ICON_PX, _ICON_PX)
     painter = QPainter(pixmap)
     painter.fillRect(0, 0, _ICON_PX, _MARK_PX, QColor(tile.colour))

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QPus
 
 from napari_cellclass.core.common.findings import counted
 from napari_cellclass.core.common.task import Task
+from napari_cellclass.widgets.common.images import image_of
 from napari_cellclass.widgets.common.jobs import Job, start_job
 from napari_cellclass.widgets.common.layout import row_of
 from napari_cellclass.widgets.common.text import WrappedLabel, plain_tip
@@ -47,10 +48,9 @@ def _read_images(read: Read, keys: Sequence[int], task: Task) -> list[QImage]:
     """Read tiles, and scale them to icons: small ones by whole pixels, so that these stay visible."""
     images = []
     for pixels in read(keys, task):
-        height, width = pixels.shape[:2]
-        image = QImage(np.ascontiguousarray(pixels).tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        image = image_of(pixels)
         mode = Qt.TransformationMode
-        how = mode.FastTransformation if max(height, width) < _ICON_PX else mode.SmoothTransformation
+        how = mode.FastTransformation if max(pixels.shape[:2]) < _ICON_PX else mode.SmoothTransformation
         images.append(image.scaled(_ICON_PX, _ICON_PX, Qt.AspectRatioMode.KeepAspectRatio, how))
     return images
 
