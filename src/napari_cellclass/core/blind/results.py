@@ -153,8 +153,8 @@ class BlindResult:
         figures = [(one.reader, one.balanced_accuracy) for one in self.readers]
         if self.network is not None:
             figures.append(("network", Estimate(**self.network["balanced_accuracy"])))
-        told = ", ".join(f"{name} {estimate_text(value)}" for name, value in figures)
-        return headline(f"balanced accuracy: {told}, {sample_text(len(self.tiles), self.groups)}", self.caveats())
+        notes = ", ".join(f"{name} {estimate_text(value)}" for name, value in figures)
+        return headline(f"balanced accuracy: {notes}, {sample_text(len(self.tiles), self.groups)}", self.caveats())
 
     def to_json(self) -> dict[str, Any]:
         """Give a JSON-able dict."""

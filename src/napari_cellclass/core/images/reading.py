@@ -40,7 +40,7 @@ def is_system_file_name(name: str) -> bool:
 def is_image_name(name: str) -> bool:
     """Return whether a file or ``.zarr`` folder of that name is an image, by its suffix.
 
-    Hidden entries and system files (``.DS_Store``, ``._x.tif``) are not; a packed Zarr is, to be told of.
+    Hidden entries and system files (``.DS_Store``, ``._x.tif``) are not; a packed Zarr is, to be reported.
     """
     if is_system_file_name(name):
         return False

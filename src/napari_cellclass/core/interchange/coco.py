@@ -129,17 +129,17 @@ def read_coco(path: Path, image_name: str | Sequence[str] | None = None) -> tupl
         raise DatasetError(f"{path} is not a COCO file ({type(error).__name__}: {error}); export it again") from error
     boxes, names, skipped = [], [], []
     for i, row in enumerate(annotations):
-        told = f"annotation {row.get('id', i + 1) if isinstance(row, dict) else i + 1}"
+        entry = f"annotation {row.get('id', i + 1) if isinstance(row, dict) else i + 1}"
         try:
             if _id(row["image_id"]) != image:
                 continue
             box, name = _box(row), categories.get(_id(row["category_id"]), "")
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
-            skipped.append(f"{told}: {reason}"[:200])
+            skipped.append(f"{entry}: {reason}"[:200])
             continue
         if not name:
-            skipped.append(f"{told}: its category {str(row['category_id'])[:40]!r} has no name")
+            skipped.append(f"{entry}: its category {str(row['category_id'])[:40]!r} has no name")
             continue
         boxes.append(box)
         names.append(name)

@@ -114,15 +114,15 @@ def read_napari_shapes(path: Path) -> Regions:
     values = np.column_stack([number_column(frame[name], separator) for name in axes])
     regions, skipped = [], []
     for index, rows in frame.reset_index(drop=True).groupby("index", sort=False).indices.items():
-        told, corners = f"shape {index}", values[rows]
+        shape, corners = f"shape {index}", values[rows]
         kind = frame["shape-type"].iloc[rows[0]].strip().lower()
         name = stem_of(path.name) if column is None else clean_name(frame[column].iloc[rows[0]])
         plane, fault = _plane_of_corners(corners, kind)
         if fault or not name:
-            skipped.append(f"{told}: {fault or 'the class is empty'}")
+            skipped.append(f"{shape}: {fault or 'the class is empty'}")
             continue
         ring = ellipse_outline(corners[:, -2:]) if kind == "ellipse" else corners[:, -2:]
-        regions.append(Region(name, None, ((ring,),), np.zeros((0, 2)), name=told, plane=plane))
+        regions.append(Region(name, None, ((ring,),), np.zeros((0, 2)), name=shape, plane=plane))
     if not regions:
         raise DatasetError(f"{path}, {skipped[0] if skipped else 'it holds no shape'}; save the layer again")
     return Regions(tuple(regions), tuple(skipped))

@@ -47,9 +47,9 @@ class CsvPoints:
             return self
         kept = [i for i, own in enumerate(self.planes) if all(plane.get(a, n) == n for a, n in own.items())]
         others = len(self.names) - len(kept)
-        told = (f"{counted(others, 'point')} of other planes",) if others else ()
+        left_out = (f"{counted(others, 'point')} of other planes",) if others else ()
         return CsvPoints(
-            self.points[kept], tuple(self.names[i] for i in kept), (*self.skipped, *told),
+            self.points[kept], tuple(self.names[i] for i in kept), (*self.skipped, *left_out),
             tuple(self.planes[i] for i in kept),
         )  # fmt: skip
 
@@ -188,10 +188,10 @@ def _class_names(
 
 def _usable(frame: pd.DataFrame, path: Path, wrong: dict[int, str]) -> tuple[list[int], tuple[str, ...]]:
     """Return the rows that can be used, and what is wrong with the others; refuse a file without any."""
-    told = [f"line {frame.index[row] + 2}: {wrong[row]}" for row in sorted(wrong)]
-    if told and len(wrong) == len(frame):
-        raise DatasetError(f"{path}, {told[0]}; correct or remove the line")
-    return [row for row in range(len(frame)) if row not in wrong], tuple(told)
+    left_out = [f"line {frame.index[row] + 2}: {wrong[row]}" for row in sorted(wrong)]
+    if left_out and len(wrong) == len(frame):
+        raise DatasetError(f"{path}, {left_out[0]}; correct or remove the line")
+    return [row for row in range(len(frame)) if row not in wrong], tuple(left_out)
 
 
 def _planes(frame: pd.DataFrame, axes: Sequence[str]) -> tuple[dict[str, int], ...]:

@@ -76,8 +76,8 @@ class Regions:
         """Keep the regions of a plane and those of any; of ``plane`` the axes count that both name."""
         kept = tuple(region for region in self.regions if on_same_plane(region.plane, plane))
         others = len(self.regions) - len(kept)
-        told = (f"{counted(others, 'region')} of other planes",) if others else ()
-        return Regions(kept, (*self.skipped, *told))
+        left_out = (f"{counted(others, 'region')} of other planes",) if others else ()
+        return Regions(kept, (*self.skipped, *left_out))
 
     def colours(self) -> dict[str, str]:
         """Colour of each class: the first that one of its regions has, else its colour of the palette."""

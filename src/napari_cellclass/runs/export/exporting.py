@@ -58,7 +58,7 @@ def export_model(params: ExportParams, task: Task = NO_TASK) -> ExportReport:
     params
         Which model, format and file.
     task
-        Told each step.
+        Gets the progress of each step.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class Fitted:
         return sample_fractions(shares, self.found.labels[here], self.present[self.predicted[here]])
 
     def by_group(self) -> Estimate | None:
-        """Return the balanced accuracy of the drawn tiles of groups that were left out whole, where it can be told."""
+        """Return the balanced accuracy of the drawn tiles of groups that were left out whole, or None."""
         if self.held_out_by != "group":
             return None
         held = self.fit.held_out[self.drawn].argmax(axis=1)

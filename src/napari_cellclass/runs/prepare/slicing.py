@@ -129,8 +129,8 @@ def slice_images(params: SliceParams, task: Task = NO_TASK) -> SliceReport:
         written.save()
         if written.rows:  # settings of earlier runs are kept, as their tiles are
             save_settings(params, out / SETTINGS_FILE, replace=False)
-    told = [f"{job.path.name}: {note}" for job in plan.jobs for note in job.notes]
-    return SliceReport(out, tuple(outcomes), stopped, (*dict.fromkeys(told), *plan.notes))
+    notes = [f"{job.path.name}: {note}" for job in plan.jobs for note in job.notes]
+    return SliceReport(out, tuple(outcomes), stopped, (*dict.fromkeys(notes), *plan.notes))
 
 
 @contextlib.contextmanager

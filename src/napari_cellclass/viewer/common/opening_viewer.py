@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def opening_viewer() -> Viewer | None:
     """Return the viewer that is opening a file now, else the one that was used last; None where there is none.
 
-    napari tells a reader nothing but the path, so the viewer is looked up among the callers of the reader:
+    napari gives a reader nothing but the path, so the viewer is found among the callers of the reader:
     ``ViewerModel.open`` is always one of them.
     """
     import napari

@@ -51,7 +51,7 @@ class PointField:
 
     @property
     def well(self) -> str:
-        """The well that its name tells, or ``"no well"``."""
+        """The well of its name, or ``"no well"``."""
         well = well_in_name(self.name)
         return "no well" if well is None else well.name
 

@@ -23,7 +23,7 @@ def is_drawn_unseen(workspace: Workspace) -> bool:
 def describe_current_tile(workspace: Workspace) -> str:
     """Describe the current tile: its position, its prediction where there is a map of these tiles, and its label.
 
-    Of a tile that was drawn at random the prediction is told once it is labelled.
+    Of a tile that was drawn at random the prediction is shown once it is labelled.
     """
     annotation, tile = workspace.annotation, workspace.current_tile
     if annotation is None or tile is None:

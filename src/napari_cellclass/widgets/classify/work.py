@@ -158,8 +158,8 @@ def run(request: ClassifyRequest, engines: EngineCache, live: LiveMap, task: Tas
     table = replace(result.table, scheme=scheme).with_novelty_rate(request.novelty_rate)
     result = replace(result, table=table.take(np.argsort(table.grid.tile_id)))
     without = why_no_novelty(request.model.carries_training_tiles, request.engine, precision)
-    told = (*filter(None, (warning, without)), *result.warnings, *novelty_warnings(result.table))
-    result = replace(result, warnings=told)
+    notes = (*filter(None, (warning, without)), *result.warnings, *novelty_warnings(result.table))
+    result = replace(result, warnings=notes)
     if len(result.table) == 0:
         raise CancelledError("cancelled before the first tile was finished")
     new = build_map(result.table, request.source, request.field_layer, request.style, request.shown, len(grid))

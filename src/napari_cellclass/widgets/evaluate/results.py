@@ -40,11 +40,11 @@ _RELIABILITY_PX = 330
 class EvaluationResults(QWidget):
     """Shows one of the test sets of an evaluation, in columns.
 
-    ``told`` is sent with the headline of a test set when it is shown, ``cell`` with the indices of true and predicted
-    class, ``opened`` with an evaluation and its tile, and ``save`` without anything.
+    ``headline_changed`` is sent with the headline of a test set when it is shown, ``cell`` with the indices of true and
+    predicted class, ``opened`` with an evaluation and its tile, and ``save`` without anything.
     """
 
-    told = Signal(str)
+    headline_changed = Signal(str)
     cell = Signal(int, int)
     opened = Signal(object, object)
     save = Signal()
@@ -111,7 +111,7 @@ class EvaluationResults(QWidget):
         self.text.setText(f"{one.name}: n = {counted(report.n, 'tile')} of {counted(report.groups, 'group')}.{how}")
         self.figures.setToolTip(f"95 % confidence intervals (CI): {report.interval}")
         self.alarms.show_findings(one.alarms)
-        self.told.emit(evaluation_headline(report, one.alarms))
+        self.headline_changed.emit(evaluation_headline(report, one.alarms))
         for widget in (self.figures, self.confusion, self.classes):
             widget.show_report(report)
         self.panel.show_set(one.evaluation)

@@ -57,7 +57,7 @@ class EvaluateWidget(DockedWidget):
         self.layers = EvaluatedLayers(napari_viewer, self._open_tile_of_sheet)
         self._build()
         self.run_button.clicked.connect(self.run)
-        self.results.told.connect(self.window_of_results.set_headline)
+        self.results.headline_changed.connect(self.window_of_results.set_headline)
         self.results.cell.connect(self._show_cell)
         self.results.opened.connect(self._open)
         self.results.save.connect(self._ask_and_save)

@@ -95,7 +95,7 @@ class ScatterCanvas(QWidget):
     # -- what is shown -----------------------------------------------------------------------------
 
     def set_points(self, xy: NDArray[np.float32], rgba: NDArray[np.float32], keep_view: bool = False) -> None:
-        """Show points in these places and colours; nothing is chosen any more."""
+        """Show points at these positions and in these colours; nothing is chosen any more."""
         self.xy, self._rgba = xy, rgba
         self._all.set_points(xy, rgba, _point_px(len(xy)))
         self.choose(np.zeros(0, np.int64))
@@ -161,11 +161,11 @@ class ScatterCanvas(QWidget):
         self._view.camera.rect = (*low, *extent)
 
     def screen_points(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        """Tell where points of the plot are drawn, float64 (n, 2), in px of the canvas."""
+        """Return points of the plot as points of the canvas, float64 (n, 2), in px."""
         return np.asarray(self._view.scene.transform.map(np.asarray(points, float).reshape(-1, 2)))[:, :2]
 
     def plot_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
-        """Tell which places of the plot are drawn in px of the canvas, float64 (n, 2)."""
+        """Return points of the canvas, in px, as points of the plot, float64 (n, 2)."""
         return np.asarray(self._view.scene.transform.imap(np.asarray(pixels, float)))[:, :2]
 
     # -- the mouse ---------------------------------------------------------------------------------
@@ -178,13 +178,13 @@ class ScatterCanvas(QWidget):
     def _on_move(self, event: Any) -> None:
         if self._pressed is None:
             return
-        place, before = tuple(event.pos), self._path[-1]
+        position, before = tuple(event.pos), self._path[-1]
         if self._pressed[0] != 1:
-            one, other = self.plot_points(np.array([before, place]))
+            one, other = self.plot_points(np.array([before, position]))
             self._view.camera.pan(one - other)
-            self._path = [place]
-        elif np.abs(np.subtract(place, before)).max() >= _STEP_PX:
-            self._path.append(place)
+            self._path = [position]
+        elif np.abs(np.subtract(position, before)).max() >= _STEP_PX:
+            self._path.append(position)
             self._lasso.show_line(self._path)
 
     def _on_release(self, event: Any) -> None:
@@ -201,8 +201,8 @@ class ScatterCanvas(QWidget):
         else:
             self.lassoed.emit(points_inside(self.xy, self.plot_points(path)), adding)
 
-    def _point_at(self, place: tuple[float, float]) -> int:
-        here, there = self.plot_points(np.array([place, np.add(place, _REACH_PX)]))
+    def _point_at(self, position: tuple[float, float]) -> int:
+        here, there = self.plot_points(np.array([position, np.add(position, _REACH_PX)]))
         found = nearest_point(self.xy, (float(here[0]), float(here[1])), tuple(np.abs(there - here)))
         return -1 if found is None else found
 

@@ -70,13 +70,13 @@ def _fill_from_map(
     wanted = workspace.annotation.grid.tile_id[tiles]
     order = np.argsort(table.grid.tile_id, kind="stable")
     ids = table.grid.tile_id[order]
-    places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
-    found = ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
+    ranks = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+    found = ids[ranks] == wanted if len(ids) else np.zeros(len(wanted), bool)
     ours = np.array([names.index(name) if name in names else -1 for name in table.scheme.names], np.int16)
-    index = table.class_index[order][places]
+    index = table.class_index[order][ranks]
     known = found & (index >= 0) & (index < len(ours))
     states.predicted[rows] = np.where(known, ours[np.where(known, index, 0)], -1)
-    states.confidence[rows] = np.where(known, table.confidence[order][places], np.nan)
+    states.confidence[rows] = np.where(known, table.confidence[order][ranks], np.nan)
 
 
 def split_selection(

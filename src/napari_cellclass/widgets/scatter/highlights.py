@@ -32,47 +32,47 @@ class Highlights(QWidget):
         super().__init__(over)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.background = QColor("black")
-        self._places: NDArray[np.float64] = np.zeros((0, 2))
+        self._positions: NDArray[np.float64] = np.zeros((0, 2))
         self._rgba: NDArray[np.float32] = np.zeros((0, 4), np.float32)
         self._size_px = 1.0
         self._ring: NDArray[np.float64] | None = None
         self.hide()
 
-    def show_points(self, places: NDArray[np.float64], rgba: NDArray[np.float32], size_px: float) -> None:
+    def show_points(self, positions: NDArray[np.float64], rgba: NDArray[np.float32], size_px: float) -> None:
         """Draw these points over all others, which are dimmed; none for no points and no dimming.
 
         Parameters
         ----------
-        places
+        positions
             Shape (n, 2): x, y in px of the canvas.
         rgba
             float32, shape (n, 4), in 0..1.
         size_px
             Diameter.
         """
-        self._places, self._rgba, self._size_px = places, rgba, size_px
+        self._positions, self._rgba, self._size_px = positions, rgba, size_px
         self._draw()
 
-    def show_ring(self, place: NDArray[np.float64] | None) -> None:
-        """Draw a ring around a place, x and y in px of the canvas; None for no ring."""
-        self._ring = place
+    def show_ring(self, position: NDArray[np.float64] | None) -> None:
+        """Draw a ring around a position, x and y in px of the canvas; None for no ring."""
+        self._ring = position
         self._draw()
 
     def _draw(self) -> None:
         self.setGeometry(self.parentWidget().rect())
-        self.setVisible(len(self._places) > 0 or self._ring is not None)
+        self.setVisible(len(self._positions) > 0 or self._ring is not None)
         self.update()
 
     def paintEvent(self, event: Any) -> None:
         """Draw them."""
         painter = QPainter(self)
-        if len(self._places):
+        if len(self._positions):
             veil = QColor(self.background)
             veil.setAlphaF(_VEIL)
             painter.fillRect(self.rect(), veil)
             ratio = self.devicePixelRatioF()
             size = round(self.height() * ratio), round(self.width() * ratio)
-            pixels = stamped(self._places * ratio, self._rgba, self._size_px * ratio, size)
+            pixels = stamped(self._positions * ratio, self._rgba, self._size_px * ratio, size)
             image = image_of(pixels)
             image.setDevicePixelRatio(ratio)
             painter.drawImage(0, 0, image)
@@ -87,13 +87,13 @@ class Highlights(QWidget):
 
 
 def stamped(
-    places: NDArray[np.float64], rgba: NDArray[np.float32], size_px: float, shape: tuple[int, int]
+    positions: NDArray[np.float64], rgba: NDArray[np.float32], size_px: float, shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """Draw discs into a transparent picture; of discs over each other the last one is seen.
 
     Parameters
     ----------
-    places
+    positions
         Shape (n, 2): centres as x, y in px; those outside are left out.
     rgba
         Shape (n, 4), in 0..1.
@@ -109,7 +109,7 @@ def stamped(
     height, width = shape
     reach = int(np.ceil(size_px / 2))
     pixels = np.zeros((height + 2 * reach, width + 2 * reach), np.uint32)
-    x, y = np.floor(places).T
+    x, y = np.floor(positions).T
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
     x, y = x[inside].astype(np.int64) + reach, y[inside].astype(np.int64) + reach
     colours = np.ascontiguousarray((rgba[inside] * 255).round().astype(np.uint8)).view(np.uint32)[:, 0]

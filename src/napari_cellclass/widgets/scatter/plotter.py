@@ -23,7 +23,7 @@ class Plotter(QObject):
     """Keeps the plot up to date with the features of all fields that are open.
 
     At most one plot is computed at a time; what changes meanwhile is followed by one more. ``plotted`` is sent with
-    whether the points before have kept their places, ``emptied`` with the reason why nothing is plotted,
+    whether the points before have kept their positions, ``emptied`` with the reason why nothing is plotted,
     ``predicted`` after other classes are predicted for a field that is not shown, ``failed`` with why a plot could not
     be computed, ``busy`` with whether one is being computed that takes long.
 
@@ -94,7 +94,7 @@ class Plotter(QObject):
     # -- plots -------------------------------------------------------------------------------------
 
     def _field_changed(self) -> None:
-        # Not at once: the live predictions take the field in when they are told of it, perhaps after this.
+        # Not at once: the live predictions take the field in at the same signal, perhaps after this.
         QTimer.singleShot(0, self.replot)
 
     def _progressed(self, known: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Many points as one visual of vispy: places and colours are uploaded each by itself.
+"""Many points as one visual of vispy: positions and colours are uploaded each by itself.
 
 vispy's own ``Markers`` upload everything anew for another colour, and compute the outline of fifteen symbols for every
 pixel; where OpenGL is computed by the CPU, 100 000 of them take ten times as long to draw.

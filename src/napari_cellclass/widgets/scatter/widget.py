@@ -178,10 +178,10 @@ class ScatterWidget(DockedWidget):
         if busy:
             self.status.show_text("UMAP is being computed; PCA is shown until then …")
 
-    def _show_plot(self, same_places: bool) -> None:
+    def _show_plot(self, same_positions: bool) -> None:
         plot = self.plotter.plot
         assert plot is not None
-        self.canvas.set_points(plot.points.xy, np.ones((len(plot.points), 4), np.float32), same_places)
+        self.canvas.set_points(plot.points.xy, np.ones((len(plot.points), 4), np.float32), same_positions)
         self._recolour()
         self._selection_changed()
         self._tile_changed()

@@ -108,7 +108,7 @@ class Header(QWidget):
         self._connect()
 
     def begin(self) -> None:
-        """Open what is chosen, from now on: who is told of fields that are opened listens by now."""
+        """Open what is chosen, from now on: whoever wants to know of opened fields is connected by now."""
         self._begun = True
         self._open_soon(0)
 

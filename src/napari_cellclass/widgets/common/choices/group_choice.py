@@ -105,7 +105,8 @@ class GroupChoice(QWidget):
         given = [path for path in data if path != Path()]
         job = start_job(_propose, owner=self, data=given)
         job.returned.connect(lambda found: self.offer(found) if number == self._asked else None)
-        job.failed.connect(lambda _: self.offer([]) if number == self._asked else None)  # told when the data are used
+        # Its error is shown when the data are used.
+        job.failed.connect(lambda _: self.offer([]) if number == self._asked else None)
 
     def _fill(self, proposals: Sequence[GroupProposal]) -> None:
         self.combo.clear()
