@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
@@ -12,13 +13,16 @@ from napari_cellclass.widgets.annotate.live_predictions import LivePredictions
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_LONGEST_MS = 80
+_USUAL_MS, _LONGEST_MS = 80, 200
+_SPARE = 1.5  # times as long as the fit before
 
 
 class CanvasPause(QObject):
-    """Holds the canvas while a few labels are fitted, at most 80 ms: nobody sees that a label is painted so late.
+    """Holds the canvas while labels are fitted, as long as that took before and half as long again.
 
-    Without a graphics card each painting takes as long as the fit, and the two would share the cores.
+    Without a graphics card each painting takes longer than a fit, and the two would share the cores. A pause is 80 to
+    200 ms at most: a label and its map 150 ms after the key are sooner than a label after 80 and its map after 250.
+    Where fits take longer than that, the label does not wait for them.
 
     Parameters
     ----------
@@ -35,17 +39,24 @@ class CanvasPause(QObject):
         self._viewer = viewer
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_LONGEST_MS)
+        self._began, self._took_ms = 0.0, 0.0
         self._timer.timeout.connect(self.end)
         predictions.label_fit_started.connect(self.begin)
-        predictions.predicted.connect(self.end)
+        predictions.predicted.connect(self._predicted)
         predictions.failed.connect(self.end)
 
     def begin(self) -> None:
         """Paint nothing for a moment; a pause that has begun gets no longer."""
+        self._began = time.monotonic()
         if not self._timer.isActive():
             self._switch(False)
-            self._timer.start()
+            expected = _SPARE * self._took_ms
+            self._timer.start(round(expected) if _USUAL_MS < expected <= _LONGEST_MS else _USUAL_MS)
+
+    def _predicted(self) -> None:
+        if self._began:
+            self._began, self._took_ms = 0.0, 1000 * (time.monotonic() - self._began)
+        self.end()
 
     def end(self, _: object = None) -> None:
         """Paint what has changed."""
