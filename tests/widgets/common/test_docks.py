@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from npe2 import PluginManifest
+from qtpy.QtWidgets import QLabel
 
 from napari_cellclass.widgets.classify.widget import MapPage
 from napari_cellclass.widgets.common.docks import (
@@ -56,3 +57,22 @@ def test_a_widget_has_what_others_ask_of_it(dock: Dock[Any], protocol: type[Any]
     asked = members(protocol)
     assert asked
     assert asked <= {*dir(widget), *widget.__annotations__}
+
+
+@pytest.mark.parametrize(
+    "name", ["Cell Class", "Classify plate", "Experiment", "Evaluate", "Scatter", "Prepare tiles", "Blinded reading"]
+)
+def test_what_a_dock_shows_takes_its_whole_height_however_many_docks_were_opened_before(
+    viewer: Any, qtbot: Any, name: str
+) -> None:
+    for _ in range(4):  # napari counts them, and would give as much stretch to empty space below
+        viewer.window.add_dock_widget(QLabel(), name="other", area="left").destroyOnClose()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cellclass", name)
+    qtbot.waitUntil(lambda: widget.filled and widget.height() > 400)
+
+    def lowest() -> int:
+        layout = widget.layout()
+        shown = [one.geometry() for i in range(layout.count()) if not (one := layout.itemAt(i)).isEmpty()]
+        return max(one.bottom() for one in shown)
+
+    qtbot.waitUntil(lambda: lowest() >= widget.height() - 12)

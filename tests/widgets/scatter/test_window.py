@@ -259,15 +259,6 @@ def test_tiles_of_several_fields_of_a_project_are_labelled_together_and_undone_t
     qtbot.waitUntil(lambda: dock.workspace.field_key == other.key and dock.workspace.current_tile == 7)
 
 
-def test_the_plot_takes_the_height_of_its_dock_however_many_docks_were_opened_before(
-    viewer: Any, dock: Any, qtbot: Any
-) -> None:
-    for _ in range(5):  # napari counts them, and gives as much stretch to the empty space below
-        viewer.window.add_plugin_dock_widget("napari-cellclass", "Evaluate")[0].destroyOnClose()
-    _, scatter = viewer.window.add_plugin_dock_widget("napari-cellclass", "Scatter")
-    qtbot.waitUntil(lambda: scatter.height() > 500 and scatter.canvas.native.height() > 0.6 * scatter.height())
-
-
 def test_without_umap_learn_a_line_says_what_to_install(
     viewer: Any, scatter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cellclass.widgets.common.close_guard import CloseGuard
 from napari_cellclass.widgets.common.job_panel import JobPanel
@@ -34,6 +34,11 @@ class DockedWidget(QWidget):
     """Whether all that it shows is made; set to False before ``super().__init__()`` by one that makes it later."""
     _in_dock = closed_down = False
     _guard: CloseGuard | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Else napari adds empty space below, whose stretch grows with each dock that was opened before.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def fill(self, page: QWidget, width: int = 400) -> QScrollArea:
         """Show a page, or what holds pages, at least ``width`` px wide."""

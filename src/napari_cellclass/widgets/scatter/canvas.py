@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from vispy.scene import PanZoomCamera, SceneCanvas
 
 from napari_cellclass.core.selection.lasso import nearest_point, points_inside
@@ -80,8 +80,6 @@ class ScatterCanvas(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.native)
-        # Else napari adds empty space below, of a stretch that grows with each dock that was opened before.
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         for name, action in (
             ("mouse_press", self._on_press), ("mouse_move", self._on_move), ("mouse_release", self._on_release),
             ("mouse_wheel", self._on_wheel), ("mouse_double_click", self._on_double_click),
