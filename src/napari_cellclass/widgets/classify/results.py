@@ -32,7 +32,7 @@ from napari_cellclass.viewer.common.map_view import MapView
 from napari_cellclass.viewer.common.overlay import OverlayStyle
 from napari_cellclass.viewer.features.live import LiveMap
 from napari_cellclass.widgets.classify import work
-from napari_cellclass.widgets.common.class_list import ClassList
+from napari_cellclass.widgets.classify.class_list import ClassList
 from napari_cellclass.widgets.common.jobs import Job, start_job, start_long_job
 from napari_cellclass.widgets.common.layout import row_of
 

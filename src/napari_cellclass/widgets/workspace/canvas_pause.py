@@ -22,7 +22,7 @@ class CanvasPause(QObject):
 
     Without a graphics card each painting takes longer than a fit, and the two would share the cores. A pause is 80 to
     200 ms at most: a label and its map 150 ms after the key are sooner than a label after 80 and its map after 250.
-    Where fits take longer than that, the label does not wait for them.
+    Where fits take longer than that, the label waits 80 ms.
 
     Parameters
     ----------

@@ -155,7 +155,7 @@ class CellClassWidget(DockedWidget):
 
     @property
     def help(self) -> HelpButton:
-        """The button that tells what a page is for."""
+        """The help button of the page that is shown."""
         return self.contents.help
 
     @property
